@@ -1,0 +1,1 @@
+"""Lockkeeper: promotes container images between environments through reviewed pull requests."""

@@ -1,0 +1,1 @@
+"""All input and output; each adapter implements a port and none knows another."""

@@ -1,0 +1,1 @@
+"""Text in, values out, and back: pure readers and writers of every format that Lockkeeper meets."""

@@ -1,0 +1,1 @@
+"""The stories, one page each, told over ports: look, decide, act."""

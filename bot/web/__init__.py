@@ -1,0 +1,1 @@
+"""HTTP: webhook intake on one listener; board, health and metrics on another."""
