@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# Builds the real tools that the tests run (cosign, crane, zot ...) into .tools/bin/<folder name>.
+#
+# Each folder here with a go.mod pins one tool by its `tool` directive and its go.sum. A finished
+# binary is kept outside the checkout under the hash of those two files, so that a fresh clone
+# only copies it. Arguments name the folders to build; without any, all of them.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$here/../.." && pwd)
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/lockkeeper/tools
+bin=$root/.tools/bin
+stamps=$root/.tools/stamps
+# The small and the most used come first, so that an interrupted run is already of use.
+order=(crane registry kustomize cosign3 cosign2 regctl oras zot)
+
+fail() {
+  echo "tools: $*" >&2
+  exit 1
+}
+
+# The hash names everything that decides the binary: pins, this script's flags, the platform.
+stamp_of() {
+  { cat "$here/$1/go.mod" "$here/$1/go.sum"; build_settings "$1"; uname -sm; } | sha256sum | cut -c1-32
+}
+
+build_settings() {
+  case $1 in
+    # As zot's own Makefile builds the minimal variant.
+    zot) echo "CGO_ENABLED=0 GOEXPERIMENT=jsonv2" ;;
+    *) echo "CGO_ENABLED=0" ;;
+  esac
+}
+
+compile() {
+  local name=$1 target=$2 package
+  command -v go >/dev/null || fail "building $name needs Go (https://go.dev/dl/); there is no 'go' in PATH"
+  package=$(sed -n 's/^tool //p' "$here/$name/go.mod")
+  [ -n "$package" ] || fail "$name/go.mod has no 'tool' directive"
+  echo "tools: building $name ($package)" >&2
+  # shellcheck disable=SC2046 # one word per variable is meant
+  (cd "$here/$name" && env $(build_settings "$name") go build -mod=readonly -trimpath -o "$target" "$package")
+}
+
+provide() {
+  local name=$1 stamp kept
+  [ -f "$here/$name/go.sum" ] || fail "$name has no go.sum"
+  stamp=$(stamp_of "$name")
+  if [ -x "$bin/$name" ] && [ "$(cat "$stamps/$name" 2>/dev/null)" = "$stamp" ]; then
+    return
+  fi
+  kept=$cache/$stamp/$name
+  if [ ! -x "$kept" ]; then
+    mkdir -p "$cache/$stamp"
+    compile "$name" "$kept.partial.$$"
+    mv "$kept.partial.$$" "$kept"
+  fi
+  # A link costs nothing; across file systems it has to be a copy. Renamed into place either way,
+  # so that a tool that runs at this moment keeps its file.
+  rm -f "$bin/.$name.$$"
+  ln "$kept" "$bin/.$name.$$" 2>/dev/null || cp "$kept" "$bin/.$name.$$"
+  mv -f "$bin/.$name.$$" "$bin/$name"
+  echo "$stamp" >"$stamps/$name"
+}
+
+mkdir -p "$bin" "$stamps"
+wanted=("$@")
+[ ${#wanted[@]} -gt 0 ] || wanted=("${order[@]}")
+for name in "${wanted[@]}"; do
+  [ -f "$here/$name/go.mod" ] || fail "no such tool: $name (there are: ${order[*]})"
+  provide "$name"
+done
