@@ -1,9 +1,45 @@
-"""What the use cases need from the world, as Protocols."""
+"""What the use cases need from the world, as Protocols.
+
+A method that changes the world outside is marked with :func:`acts` and named; all others only
+look. The names are the list of effects: `bot.workflows` journals each, and the tests kill the
+process before, after and behind every one of them.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Final, ParamSpec, Protocol, TypeVar
+
+from bot.domain.jobs import Job, JobState
+from bot.domain.memory import (
+    Adoption,
+    AuditEntry,
+    Command,
+    Hold,
+    PublicationRecord,
+    Resolution,
+    Scope,
+    Seal,
+    SeenHead,
+    WrittenHead,
+)
+from bot.domain.oci import Digest
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+EFFECT_ATTRIBUTE: Final = "__lockkeeper_effect__"
+
+
+def acts(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Mark a port's method as an effect with a name that people read in the audit."""
+
+    def mark(method: Callable[P, R]) -> Callable[P, R]:
+        setattr(method, EFFECT_ATTRIBUTE, name)
+        return method
+
+    return mark
 
 
 class Clock(Protocol):
@@ -11,3 +47,132 @@ class Clock(Protocol):
 
     def now(self) -> datetime:
         """The current time in UTC, aware."""
+        ...
+
+
+# --- the engine ------------------------------------------------------------------------------
+
+
+class Jobs(Protocol):
+    """The durable queue: what is put is run at least once, whatever crashes."""
+
+    def put(self, job: Job) -> None:
+        """Look soon; a look at the same key that has not begun yet absorbs this one."""
+        ...
+
+    def put_once(self, job: Job, identity: str) -> bool:
+        """Look once per ``identity``, for ever; False if that identity was handled before."""
+        ...
+
+    def states(self) -> Sequence[JobState]:
+        """Every job that is not over."""
+        ...
+
+
+# --- memory ----------------------------------------------------------------------------------
+
+
+class Memory(Protocol):
+    """The facts of `bot.domain.memory`; every record is an idempotent "ensure"."""
+
+    def seen_heads(self, source: str) -> Mapping[str, SeenHead]:
+        """Branch name -> head, of one source repository; empty if it was never looked at."""
+        ...
+
+    def record_seen(self, heads: Sequence[SeenHead]) -> None:
+        """Replace what is known of these branches."""
+        ...
+
+    def resolution(self, manifests: int, application: str, commit: str) -> Resolution | None:
+        """The recorded digests of (application, commit)."""
+        ...
+
+    def resolution_of(
+        self, manifests: int, application: str, image: str, digest: Digest
+    ) -> Resolution | None:
+        """The newest record that holds this digest for this image."""
+        ...
+
+    def record_resolution(self, resolution: Resolution) -> Resolution:
+        """Record the first resolution; return what is recorded (the first one wins)."""
+        ...
+
+    def publications(self, scope: Scope) -> Sequence[PublicationRecord]:
+        """All publications that were made for (manifests, environment), oldest first."""
+        ...
+
+    def record_publication(self, publication: PublicationRecord) -> None:
+        """Remember a publication; called before its ref moves."""
+        ...
+
+    def adoptions(self, scope: Scope) -> Sequence[Adoption]:
+        """What was adopted in (manifests, environment)."""
+        ...
+
+    def record_adoption(self, adoption: Adoption) -> None:
+        """Remember an adoption."""
+        ...
+
+    def holds(self, scope: Scope) -> Sequence[Hold]:
+        """The holds that stop (manifests, environment): its own and its applications'."""
+        ...
+
+    def record_hold(self, hold: Hold) -> None:
+        """Stop; a second hold on the same scope replaces the reason."""
+        ...
+
+    def release_hold(self, scope: Scope) -> bool:
+        """End a hold; False if there was none."""
+        ...
+
+    def seals(self, scope: Scope) -> Sequence[Seal]:
+        """What was sealed for (manifests, environment), narrowed to the application if given."""
+        ...
+
+    def record_seal(self, seal: Seal) -> None:
+        """Remember a seal; the first record of (scope, image, repository, digest) stays."""
+        ...
+
+    def written_heads(self, scope: Scope) -> Sequence[WrittenHead]:
+        """The commits that Lockkeeper wrote for this scope, oldest first."""
+        ...
+
+    def record_written_head(self, head: WrittenHead) -> None:
+        """Remember a commit of ours; called before its branch moves."""
+        ...
+
+
+class Audit(Protocol):
+    """The chained record of what was done; written in the same transaction as its memory."""
+
+    def append(self, kind: str, scope: Scope, facts: Mapping[str, str], *, once: str = "") -> None:
+        """Add an entry; with ``once`` a second entry of that identity is not added."""
+        ...
+
+    def head(self) -> tuple[int, str]:
+        """Sequence and hash of the newest entry; (0, "") before the first."""
+        ...
+
+    def entries(self, after: int = 0) -> Sequence[AuditEntry]:
+        """Entries with a larger sequence, at most 1,000, in order."""
+        ...
+
+
+class Commands(Protocol):
+    """Rows through which the command line talks to the running bot."""
+
+    def submit(self, verb: str, arguments: Sequence[str], actor: str) -> int:
+        """Leave a command; returns its row."""
+        ...
+
+    def open(self) -> Sequence[Command]:
+        """Commands that have no answer yet, oldest first."""
+        ...
+
+    def answer(self, command: int, answer: str, *, failed: bool) -> None:
+        """Answer a command (JSON)."""
+        ...
+
+    def get(self, command: int) -> Command | None:
+        """One command."""
+        ...

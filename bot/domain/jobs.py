@@ -1,0 +1,88 @@
+"""What the engine is asked to do: a look at one subject, never an instruction.
+
+A job names three ids and a hint. Whoever runs it reads everything else again, so that no queue
+row, however it came to be, can make Lockkeeper do what the default branch does not ask for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class JobKind(StrEnum):
+    """The looks that Lockkeeper takes, each with a lane of its own per subject."""
+
+    INTAKE = "intake"
+    """A webhook delivery arrived; ``subject`` is its id, ``hint`` what it says."""
+    PROPOSE = "propose"
+    """Branch heads of an application against one environment."""
+    DELIVER = "deliver"
+    """The wish of one application in one environment against its registry."""
+    PUBLISH = "publish"
+    """The default branch and what is sealed against one environment ref."""
+    ANSWER = "answer"
+    """The check on one pull request or commit of the manifests repository."""
+    RECONCILE = "reconcile"
+    """Everything of one manifests repository that no webhook told."""
+    COMMAND = "command"
+    """An operator's command; ``subject`` is its row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One look at one subject."""
+
+    kind: JobKind
+    manifests: int = 0
+    """GitHub's id of the manifests repository; 0 where there is none yet (intake)."""
+    environment: str = ""
+    subject: str = ""
+    """Application, pull request number, commit, webhook delivery id or command row."""
+    hint: str = ""
+    """Where to look first; never trusted as a fact and not part of the identity."""
+
+    @property
+    def key(self) -> str:
+        """What makes two jobs the same look; also the lane that they queue in."""
+        return f"{self.kind}:{self.manifests}:{self.environment}:{self.subject}"
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The look is over until something new happens."""
+
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Nothing is wrong, and it is worth looking again by itself at ``at`` (UTC)."""
+
+    summary: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Somebody must change something before another look makes sense."""
+
+    summary: str
+
+
+Outcome = Done | Again | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class JobState:
+    """What an operator sees of a job that is not over."""
+
+    key: str
+    state: str
+    """``queued``, ``running``, ``waiting`` (due later) or ``failed``."""
+    attempts: int
+    """Consecutive failures so far."""
+    due: datetime | None
+    summary: str
+    """Why it waits or failed, in one sentence without secrets."""

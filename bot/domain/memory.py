@@ -1,0 +1,145 @@
+"""The few facts that no other system records; everything else is read from where it lives.
+
+Losing all of this makes Lockkeeper hold, never guess.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from bot.domain.oci import Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Whose memory it is: nothing is ever shared between two of these."""
+
+    manifests: int
+    """GitHub's id of the manifests repository."""
+    environment: str = ""
+    application: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SeenHead:
+    """The head of a source branch when it was last looked at."""
+
+    source: str
+    """``owner/name`` of the source repository."""
+    branch: str
+    commit: str
+    followed: bool
+    """False for heads that stood before the bot came: they propose nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """The digests that were found for (application, commit), once and for all."""
+
+    manifests: int
+    application: str
+    commit: str
+    digests: tuple[tuple[str, Digest], ...]
+    """Image name and digest, sorted by name."""
+    known_by: str
+    """``provenance``, ``label`` or ``tag only``: how the image is known to be this commit's."""
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PublicationRecord:
+    """A commit that Lockkeeper made for an environment ref, recorded before the ref moves."""
+
+    scope: Scope
+    ref: str
+    commit: str
+    parent: str
+    """The previous publication; empty for the first."""
+    source: str
+    """The default branch's commit that it was computed from."""
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Adoption:
+    """A digest that a person took over unsealed."""
+
+    scope: Scope
+    digest: Digest
+    actor: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A person's (or the bot's) stop for an application or, without one, an environment."""
+
+    scope: Scope
+    reason: str
+    actor: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """This digest was admitted, copied, read back and, where asked, signed for this environment."""
+
+    scope: Scope
+    image: str
+    repository: str
+    """``host/path`` that it stands in."""
+    digest: Digest
+    merge: str
+    """The merge of the manifests repository that brought it."""
+    pull_request: int
+    """0 where it came without one (environments without authority)."""
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenHead:
+    """A commit that Lockkeeper itself put on a promotion branch, and what it asked for."""
+
+    scope: Scope
+    branch: str
+    commit: str
+    base: str
+    """Its only parent, on the default branch."""
+    trigger: str
+    """The branch head that asked."""
+    trigger_branch: str
+    source: str
+    """The commit whose image is promoted."""
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """Something that Lockkeeper did or refused, chained to the entry before it."""
+
+    sequence: int
+    """From 1, without gaps."""
+    at: datetime
+    kind: str
+    """For example ``copied``, ``signed``, ``published``, ``adopted``, ``refused``."""
+    scope: Scope
+    facts: dict[str, str] = field(default_factory=dict)
+    previous: str = ""
+    """Hex SHA-256 of the entry before; empty for the first."""
+    hash: str = ""
+    """Hex SHA-256 over the canonical JSON of everything above."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """An operator's command row; the running bot picks it up and answers."""
+
+    id: int
+    verb: str
+    arguments: tuple[str, ...]
+    actor: str
+    at: datetime
+    answer: str | None = None
+    """JSON, once answered."""
+    failed: bool = False
