@@ -11,6 +11,16 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Final, ParamSpec, Protocol, TypeVar
 
+from bot.domain.images import (
+    AccessoryPolicy,
+    AnyManifest,
+    CopyReport,
+    Descriptor,
+    ImageDescription,
+    NewManifest,
+    ReadBack,
+    TagOutcome,
+)
 from bot.domain.jobs import Job, JobState
 from bot.domain.memory import (
     Adoption,
@@ -24,7 +34,7 @@ from bot.domain.memory import (
     SeenHead,
     WrittenHead,
 )
-from bot.domain.oci import Digest
+from bot.domain.oci import Digest, DigestReference, ImageRepository, TagReference
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -175,4 +185,118 @@ class Commands(Protocol):
 
     def get(self, command: int) -> Command | None:
         """One command."""
+        ...
+
+
+# --- registry and signing --------------------------------------------------------------------
+
+
+class Progress(Protocol):
+    """Somebody who watches a copy; called from several threads."""
+
+    def expect(self, size: int) -> None:
+        """So many bytes of blobs will be accounted for; called once, before the first."""
+        ...
+
+    def advance(self, size: int) -> None:
+        """So many more bytes were moved, mounted or found present."""
+        ...
+
+
+class ImageRegistry(Protocol):
+    """The registries of one environment's grant; a host outside it is never contacted."""
+
+    def resolve(self, reference: TagReference) -> Digest | None:
+        """What the tag names now, hashed from its bytes; None: no such tag or repository yet."""
+        ...
+
+    def exists(self, reference: DigestReference) -> bool:
+        """The repository has a manifest of that digest."""
+        ...
+
+    def describe(self, reference: DigestReference) -> ImageDescription:
+        """What the image says about itself; NotFoundError if it is not there."""
+        ...
+
+    @acts("copy the image")
+    def copy(
+        self,
+        source: DigestReference,
+        target: ImageRepository,
+        *,
+        accessories: AccessoryPolicy | None = None,
+        progress: Progress | None = None,
+    ) -> CopyReport:
+        """Make ``target`` hold the image, whole and by digest; it gets no tag.
+
+        Without ``accessories`` nothing that hangs on the image goes along.
+        """
+        ...
+
+    def read_back(self, reference: DigestReference) -> ReadBack:
+        """Read and hash every manifest and look for every blob.
+
+        Raises NotFoundError for what is missing and IntegrityError for what is wrong.
+        """
+        ...
+
+    @acts("tag the image")
+    def tag(self, reference: DigestReference, tag: str, *, move: bool) -> TagOutcome:
+        """Make the tag name the digest; TagTakenError if it names another and may not move."""
+        ...
+
+    def referrers(self, subject: DigestReference) -> Sequence[Descriptor]:
+        """What names the digest as its subject, by API or by referrers tag."""
+        ...
+
+    def manifest(self, reference: TagReference | DigestReference) -> AnyManifest | None:
+        """A manifest or index, verified if named by digest; None if it is not there."""
+        ...
+
+    def blob(self, repository: ImageRepository, blob: Descriptor, limit: int) -> bytes:
+        """A small blob, verified; LimitExceededError if its descriptor promises more."""
+        ...
+
+    @acts("attach to the image")
+    def attach(self, repository: ImageRepository, manifest: NewManifest) -> None:
+        """Write a manifest that has a subject, and keep the referrers tag where there is no API."""
+        ...
+
+    @acts("amend the tag")
+    def amend(
+        self,
+        reference: TagReference,
+        edit: Callable[[AnyManifest | None], NewManifest | None],
+    ) -> bool:
+        """Replace what a tag holds by ``edit`` of it, until a re-read shows that it lasted.
+
+        ``edit`` answers None when there is nothing (more) to do, and may be asked several times.
+        Returns whether anything was written.
+        """
+        ...
+
+
+class Verifier(Protocol):
+    """A public key of ECDSA P-256."""
+
+    @property
+    def public_key_pem(self) -> bytes:
+        """The SPKI in PEM."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """``sha256:`` and the hex digest of the SPKI in DER: equal keys have equal ones."""
+        ...
+
+    def verifies(self, message: bytes, signature: bytes) -> bool:
+        """The signature (DER, ECDSA over SHA-256) is this key's for the message."""
+        ...
+
+
+class Signer(Verifier, Protocol):
+    """A key that signs; its public half verifies."""
+
+    def sign(self, message: bytes) -> bytes:
+        """ECDSA over SHA-256 of the message, DER."""
         ...

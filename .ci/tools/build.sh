@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the real tools that the tests run (cosign, crane, zot ...) into .tools/bin/<folder name>.
+# Builds the real tools that the tests run (cosign, crane, olareg ...) into .tools/bin/<folder name>.
 #
 # Each folder here with a go.mod pins one tool by its `tool` directive and its go.sum. A finished
 # binary is kept outside the checkout under the hash of those two files, so that a fresh clone
@@ -12,7 +12,8 @@ cache=${XDG_CACHE_HOME:-$HOME/.cache}/lockkeeper/tools
 bin=$root/.tools/bin
 stamps=$root/.tools/stamps
 # The small and the most used come first, so that an interrupted run is already of use.
-order=(crane registry kustomize cosign3 cosign2 regctl oras zot)
+order=(crane registry kustomize cosign3 cosign2 regctl oras olareg)
+settings=CGO_ENABLED=0
 
 fail() {
   echo "tools: $*" >&2
@@ -21,15 +22,7 @@ fail() {
 
 # The hash names everything that decides the binary: pins, this script's flags, the platform.
 stamp_of() {
-  { cat "$here/$1/go.mod" "$here/$1/go.sum"; build_settings "$1"; uname -sm; } | sha256sum | cut -c1-32
-}
-
-build_settings() {
-  case $1 in
-    # As zot's own Makefile builds the minimal variant.
-    zot) echo "CGO_ENABLED=0 GOEXPERIMENT=jsonv2" ;;
-    *) echo "CGO_ENABLED=0" ;;
-  esac
+  { cat "$here/$1/go.mod" "$here/$1/go.sum"; echo "$settings"; uname -sm; } | sha256sum | cut -c1-32
 }
 
 compile() {
@@ -38,8 +31,7 @@ compile() {
   package=$(sed -n 's/^tool //p' "$here/$name/go.mod")
   [ -n "$package" ] || fail "$name/go.mod has no 'tool' directive"
   echo "tools: building $name ($package)" >&2
-  # shellcheck disable=SC2046 # one word per variable is meant
-  (cd "$here/$name" && env $(build_settings "$name") go build -mod=readonly -trimpath -o "$target" "$package")
+  (cd "$here/$name" && env "$settings" go build -mod=readonly -trimpath -o "$target" "$package")
 }
 
 provide() {

@@ -1,0 +1,107 @@
+"""Which registries may be contacted, and how: what the operator granted to one environment.
+
+>>> grant = RegistryGrant("prod/registry.json", (HostGrant("registry.example.com"),))
+>>> grant.allows_host("registry.example.com"), grant.allows_host("evil.example")
+(True, False)
+
+The list of hosts is closed: token services, redirects and upload locations count as well.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from bot.domain.errors import NotGrantedError
+from bot.domain.oci import ImageRepository
+
+
+@dataclass(frozen=True, slots=True)
+class HostGrant:
+    """One host, or one path prefix on it, with credentials and permissions."""
+
+    prefix: str
+    """``host[:port]`` or ``host[:port]/path``; a path matches whole components."""
+    username: str = ""
+    password: str = field(default="", repr=False)
+    identity_token: str = field(default="", repr=False)
+    """An OAuth2 refresh token (docker's ``identitytoken``), exchanged at the token service."""
+    plain_http: bool = False
+    private_addresses: bool = False
+    """The host may resolve to private, loopback or link-local addresses; metadata never."""
+    ca_file: str | None = None
+    """Path of a PEM file with the only authorities that are trusted for this host."""
+
+    @property
+    def host(self) -> str:
+        """``host[:port]`` of the prefix, in the spelling that is compared."""
+        return canonical_host(self.prefix.partition("/")[0])
+
+    @property
+    def path(self) -> str:
+        """The repository path that the prefix demands; empty for the whole host."""
+        return self.prefix.partition("/")[2].strip("/")
+
+    @property
+    def has_credentials(self) -> bool:
+        """There is something to log in with."""
+        return bool(self.username or self.identity_token)
+
+    def covers(self, repository: ImageRepository) -> bool:
+        """The prefix holds for this repository."""
+        if canonical_host(repository.host) != self.host:
+            return False
+        return not self.path or f"{repository.path}/".startswith(f"{self.path}/")
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryGrant:
+    """Every registry host of one environment."""
+
+    name: str
+    """Where the grant is written, for error messages."""
+    entries: tuple[HostGrant, ...]
+
+    def entry_for(self, repository: ImageRepository) -> HostGrant:
+        """The entry with the longest prefix that covers the repository.
+
+        Raises:
+            NotGrantedError: no entry does; nothing may be sent to that host.
+        """
+        matching = [entry for entry in self.entries if entry.covers(repository)]
+        if not matching:
+            raise NotGrantedError(f"image repository {repository}", self.name)
+        return max(matching, key=lambda entry: len(entry.path))
+
+    def entry_for_host(self, host: str) -> HostGrant:
+        """The permissions of a host, whatever the path.
+
+        Raises:
+            NotGrantedError: the host is not named at all.
+        """
+        wanted = canonical_host(host)
+        matching = [entry for entry in self.entries if entry.host == wanted]
+        if not matching:
+            raise NotGrantedError(f"registry host {wanted}", self.name)
+        return min(matching, key=lambda entry: len(entry.path))
+
+    def allows_host(self, host: str) -> bool:
+        """The host may be contacted."""
+        return any(entry.host == canonical_host(host) for entry in self.entries)
+
+
+def canonical_host(host: str) -> str:
+    """Lower case, without a trailing dot and without the default port of HTTPS."""
+    name = host.lower().removesuffix(":443")
+    return name.removesuffix(".")
+
+
+def is_loopback(host: str) -> bool:
+    """The name can only mean this machine: ``localhost``, ``127.x.y.z`` or ``[::1]``."""
+    name = canonical_host(host)
+    if name.startswith("["):
+        return name.partition("]")[0] == "[::1"
+    name = name.partition(":")[0]
+    parts = name.split(".")
+    return name == "localhost" or (
+        len(parts) == 4 and parts[0] == "127" and all(part.isdecimal() for part in parts)  # noqa: PLR2004 - four octets
+    )

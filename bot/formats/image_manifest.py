@@ -1,0 +1,298 @@
+"""Image manifests and indexes: bytes in, values out; the bytes are kept, never written anew.
+
+Sources: image-spec 1.1 (manifest.md, image-index.md, descriptor.md) and Docker's image manifest
+version 2, schema 2. Schema 1 is recognised and refused.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from bot.domain.errors import LimitExceededError
+from bot.domain.images import (
+    CHILD_LIMIT,
+    CONFIG_LIMIT,
+    MANIFEST_LIMIT,
+    AnyManifest,
+    Descriptor,
+    ImageIndex,
+    ImageManifest,
+    MalformedManifestError,
+    UnsupportedImageError,
+)
+from bot.domain.oci import (
+    INDEX_TYPES,
+    MANIFEST_TYPES,
+    OCI_EMPTY,
+    OCI_INDEX,
+    OCI_MANIFEST,
+    Digest,
+    InvalidNameError,
+    Platform,
+)
+
+_SCHEMA_1: Final = "application/vnd.docker.distribution.manifest.v1+"
+_NESTING_LIMIT: Final = 64
+_DESCRIPTOR_LIMIT: Final = 1024  # layers of one manifest; cosign refuses more than 1000 signatures
+_REMEDY_SCHEMA_1: Final = "rebuild the image with a current tool, schema 1 has no stable digest"
+_T = TypeVar("_T")
+_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"')
+_BRACKET: Final = re.compile(rb"[][{}]")
+EMPTY_CONFIG: Final = b"{}"  # image-spec 1.1, manifest.md, "Guidance for an Empty Descriptor"
+
+
+class _Platform(msgspec.Struct):
+    os: str
+    architecture: str
+    variant: str = ""
+
+
+class _Descriptor(msgspec.Struct, rename="camel"):
+    media_type: str
+    digest: str
+    size: int
+    annotations: dict[str, str] | None = None
+    platform: _Platform | None = None
+    artifact_type: str = ""
+
+
+class _Manifest(msgspec.Struct, rename="camel"):
+    schema_version: int
+    media_type: str = ""
+    artifact_type: str = ""
+    config: _Descriptor | None = None
+    layers: list[_Descriptor] | None = None
+    manifests: list[_Descriptor] | None = None
+    annotations: dict[str, str] | None = None
+    subject: _Descriptor | None = None
+    fs_layers: list[Any] | None = None
+
+
+class _ContainerConfig(msgspec.Struct):
+    labels: dict[str, str] | None = msgspec.field(default=None, name="Labels")
+
+
+class _Config(msgspec.Struct):
+    os: str = ""
+    architecture: str = ""
+    variant: str = ""
+    created: str | None = None
+    config: _ContainerConfig | None = None
+
+
+def parse_manifest(content: bytes, media_type: str, thing: str) -> AnyManifest:
+    """Read a manifest that was served as ``media_type``; ``thing`` names it in errors.
+
+    Raises:
+        MalformedManifestError: it is not what the media type says, or not JSON at all.
+        UnsupportedImageError: Docker schema 1, or a media type that is no manifest.
+        LimitExceededError: too large, too deep, too many descriptors.
+    """
+    if len(content) > MANIFEST_LIMIT:
+        raise LimitExceededError(f"manifest {thing}", f"{MANIFEST_LIMIT} bytes", str(len(content)))
+    served = media_type.partition(";")[0].strip().lower()
+    if served.startswith(_SCHEMA_1):
+        raise UnsupportedImageError(thing, "Docker schema 1", _REMEDY_SCHEMA_1)
+    document = _decoded(content, _Manifest, thing)
+    if document.schema_version == 1 or document.fs_layers is not None:
+        raise UnsupportedImageError(thing, "Docker schema 1", _REMEDY_SCHEMA_1)
+    if document.media_type and document.media_type != served:
+        raise MalformedManifestError(
+            thing, f"served as {served or 'nothing'}, says of itself {document.media_type}"
+        )
+    return _shaped(document, content, served, thing)
+
+
+def _shaped(document: _Manifest, content: bytes, media_type: str, thing: str) -> AnyManifest:
+    if document.layers is not None and document.manifests is not None:
+        raise MalformedManifestError(thing, "has both layers and manifests")
+    if media_type in INDEX_TYPES:
+        return _index(document, content, media_type, thing)
+    if media_type in MANIFEST_TYPES:
+        return _manifest(document, content, media_type, thing)
+    raise UnsupportedImageError(
+        thing, f"media type {media_type or 'missing'}", "only images and indexes are handled"
+    )
+
+
+def _index(document: _Manifest, content: bytes, media_type: str, thing: str) -> ImageIndex:
+    if document.manifests is None or document.config is not None:
+        raise MalformedManifestError(thing, f"served as {media_type} but lists no manifests")
+    return ImageIndex(
+        content,
+        media_type,
+        _descriptors(document.manifests, thing),
+        document.annotations or {},
+        _optional(document.subject, thing),
+        document.artifact_type,
+    )
+
+
+def _manifest(document: _Manifest, content: bytes, media_type: str, thing: str) -> ImageManifest:
+    if document.config is None or document.layers is None:
+        raise MalformedManifestError(thing, f"served as {media_type} but has no config or layers")
+    return ImageManifest(
+        content,
+        media_type,
+        _descriptor(document.config, thing),
+        _descriptors(document.layers, thing),
+        document.annotations or {},
+        _optional(document.subject, thing),
+        document.artifact_type,
+    )
+
+
+def check_children(index: ImageIndex, thing: str) -> None:
+    """Refuse an image index with more children than an image has platforms.
+
+    Raises:
+        LimitExceededError: more than CHILD_LIMIT. Lists of referrers may be longer.
+    """
+    if len(index.manifests) > CHILD_LIMIT:
+        found = str(len(index.manifests))
+        raise LimitExceededError(f"index {thing}, children", str(CHILD_LIMIT), found)
+
+
+def _optional(found: _Descriptor | None, thing: str) -> Descriptor | None:
+    return None if found is None else _descriptor(found, thing)
+
+
+def _descriptors(found: list[_Descriptor], thing: str) -> tuple[Descriptor, ...]:
+    if len(found) > _DESCRIPTOR_LIMIT:
+        raise LimitExceededError(
+            f"manifest {thing}, descriptors", str(_DESCRIPTOR_LIMIT), str(len(found))
+        )
+    return tuple(_descriptor(one, thing) for one in found)
+
+
+def _descriptor(found: _Descriptor, thing: str) -> Descriptor:
+    try:
+        digest = Digest(found.digest)
+    except InvalidNameError as error:
+        raise MalformedManifestError(thing, str(error)) from error
+    if found.size < 0:
+        raise MalformedManifestError(thing, f"{digest} has size {found.size}")
+    platform = found.platform
+    return Descriptor(
+        found.media_type,
+        digest,
+        found.size,
+        found.annotations or {},
+        Platform(platform.os, platform.architecture, platform.variant) if platform else None,
+        found.artifact_type,
+    )
+
+
+class ImageConfig(msgspec.Struct, frozen=True):
+    """What the config blob says: platform, labels, time of the build."""
+
+    platform: Platform
+    labels: Mapping[str, str]
+    created: datetime | None
+
+
+def parse_config(content: bytes, thing: str) -> ImageConfig:
+    """Read an image configuration: image-spec 1.1, config.md; a time that is none is left out.
+
+    Raises:
+        MalformedManifestError: not JSON, or fields of the wrong kind.
+        LimitExceededError: larger than CONFIG_LIMIT.
+    """
+    if len(content) > CONFIG_LIMIT:
+        raise LimitExceededError(f"config of {thing}", f"{CONFIG_LIMIT} bytes", str(len(content)))
+    found = _decoded(content, _Config, f"config of {thing}")
+    return ImageConfig(
+        Platform(found.os, found.architecture, found.variant),
+        (found.config.labels if found.config else None) or {},
+        _time(found.created),
+    )
+
+
+def _time(text: str | None) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else None
+
+
+def _decoded(content: bytes, kind: type[_T], thing: str) -> _T:
+    _check_nesting(content, thing)
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise MalformedManifestError(thing, f"not a manifest: {error}") from error
+
+
+def _check_nesting(content: bytes, thing: str) -> None:
+    depth = 0
+    if content.count(b"[") + content.count(b"{") <= _NESTING_LIMIT:
+        return
+    for bracket in _BRACKET.finditer(_STRING.sub(b"", content)):
+        depth += 1 if bracket[0] in b"[{" else -1
+        if depth > _NESTING_LIMIT:
+            raise LimitExceededError(f"JSON nesting of {thing}", str(_NESTING_LIMIT))
+
+
+def with_manifest(index: ImageIndex | None, added: Descriptor) -> bytes:
+    """An OCI index that lists ``added`` too; the other entries keep every field they have."""
+    empty = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []}
+    document: dict[str, Any] = json.loads(index.content) if index else empty
+    document["manifests"].append(rendered_descriptor(added))
+    return compact_json(document)
+
+
+def render_manifest(
+    config: Descriptor,
+    layers: tuple[Descriptor, ...],
+    *,
+    annotations: Mapping[str, str] | None = None,
+    subject: Descriptor | None = None,
+    artifact_type: str = "",
+) -> bytes:
+    """An OCI image manifest, compact, keys in the order of the image-spec's examples."""
+    document: dict[str, Any] = {"schemaVersion": 2, "mediaType": OCI_MANIFEST}
+    if artifact_type:
+        document["artifactType"] = artifact_type
+    document["config"] = rendered_descriptor(config)
+    document["layers"] = [rendered_descriptor(layer) for layer in layers]
+    if annotations:
+        document["annotations"] = dict(annotations)
+    if subject:
+        document["subject"] = rendered_descriptor(subject)
+    return compact_json(document)
+
+
+def empty_config() -> Descriptor:
+    """The descriptor of ``{}``."""
+    return Descriptor(OCI_EMPTY, Digest.of(EMPTY_CONFIG), len(EMPTY_CONFIG))
+
+
+def rendered_descriptor(descriptor: Descriptor) -> dict[str, Any]:
+    """The descriptor as JSON fields."""
+    fields: dict[str, Any] = {
+        "mediaType": descriptor.media_type,
+        "size": descriptor.size,
+        "digest": str(descriptor.digest),
+    }
+    if descriptor.annotations:
+        fields["annotations"] = dict(descriptor.annotations)
+    if descriptor.platform:
+        platform = descriptor.platform
+        fields["platform"] = {"architecture": platform.architecture, "os": platform.os}
+        if platform.variant:
+            fields["platform"]["variant"] = platform.variant
+    if descriptor.artifact_type:
+        fields["artifactType"] = descriptor.artifact_type
+    return fields
+
+
+def compact_json(document: object) -> bytes:
+    """JSON without spaces, non-ASCII as UTF-8."""
+    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
