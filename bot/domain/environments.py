@@ -1,0 +1,338 @@
+"""Applications, environments and the pipeline that joins them: what the pipeline file says.
+
+The file *chooses*; what it may choose from is the operator's grant.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final, NewType, Self
+
+from bot.domain.errors import RejectedError
+from bot.domain.oci import Digest, ImageRepository
+
+# GitHub's own limits for owner and repository names.
+_OWNER: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,37}[A-Za-z0-9])?")
+_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,100}")
+# DESIGN: `{version}` is v?N(.N)*(-x)?(+y)?, at the end of the branch or git tag.
+_VERSION: Final = re.compile(
+    r"(?:^|[/_-])(v?[0-9]+(?:\.[0-9]+)*(?:-[0-9A-Za-z.-]+)?(?:\+[0-9A-Za-z.-]+)?)$"
+)
+_COMMIT_IN_NAME: Final = re.compile(r"-sha-([0-9a-f]{7,40})$")
+_VARIABLE: Final = re.compile(r"\{([a-z_]+)(?::([0-9]{1,2}))?\}")
+SHORT_COMMIT: Final = 7
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class GitHubRepository:
+    """``owner/name`` on the GitHub that the operator configured."""
+
+    owner: str
+    name: str
+
+    def __post_init__(self) -> None:
+        if not _OWNER.fullmatch(self.owner) or not _NAME.fullmatch(self.name):
+            raise BadNameError("a GitHub repository (owner/name)", f"{self.owner}/{self.name}")
+        if self.name in {".", ".."}:
+            raise BadNameError("a GitHub repository (owner/name)", f"{self.owner}/{self.name}")
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``owner/name``."""
+        owner, _, name = text.partition("/")
+        return cls(owner, name)
+
+    def __str__(self) -> str:
+        return f"{self.owner}/{self.name}"
+
+
+SourceRepository = NewType("SourceRepository", GitHubRepository)
+ManifestsRepository = NewType("ManifestsRepository", GitHubRepository)
+
+
+class BadNameError(RejectedError):
+    """A text that should be a name of a certain kind is not."""
+
+    def __init__(self, kind: str, text: str) -> None:
+        """Say which kind was expected and what came."""
+        super().__init__(f"not {kind}: {text[:200]!r}")
+        self.kind, self.text = kind, text
+
+
+class TemplateError(RejectedError):
+    """A template names a variable that does not exist here, or yields no valid name."""
+
+    def __init__(self, template: str, fact: str) -> None:
+        """Name the template and what is wrong with it."""
+        super().__init__(f"template {template!r}: {fact}")
+        self.template, self.fact = template, fact
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """Text with ``{variables}``: image repositories and tags."""
+
+    text: str
+
+    @property
+    def variables(self) -> frozenset[str]:
+        """Names of the variables in it."""
+        return frozenset(match[1] for match in _VARIABLE.finditer(self.text))
+
+    def render(self, values: Mapping[str, str | None]) -> str | None:
+        """Fill in; None if a variable has no value now (a tag that is left out)."""
+        missing = [name for name in self.variables if values.get(name) is None]
+        if missing:
+            return None
+
+        def value(match: re.Match[str]) -> str:
+            text = values[match[1]] or ""
+            return text[: int(match[2])] if match[2] else text
+
+        return _VARIABLE.sub(value, self.text)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True, slots=True)
+class ImageTag:
+    """A tag that a delivery writes beside the digest."""
+
+    template: Template
+    move: bool = False
+    """Whether it may point elsewhere later; a tag without a placeholder always may."""
+
+    @property
+    def moves(self) -> bool:
+        """Whether the tag is written only after everything is sealed."""
+        return self.move or not self.template.variables
+
+
+@dataclass(frozen=True, slots=True)
+class Approvals:
+    """Who must have approved what is delivered."""
+
+    count: int = 0
+    teams: tuple[str, ...] = ()
+    """``organization/team``; empty: anybody with write access."""
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One image of an application."""
+
+    name: str
+    tag: Template
+    """The immutable tag that CI pushes for a commit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """The images that are promoted together."""
+
+    name: str
+    source: SourceRepository
+    images: tuple[Image, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """One level of the canal: its triggers, image repository, files and gates."""
+
+    name: str
+    branches: tuple[str, ...]
+    """Globs over source branches that feed it."""
+    image_repository: Template
+    manifests: tuple[str, ...]
+    """Globs over paths of the manifests repository."""
+    source_environment: str | None = None
+    """``from`` as an environment: its images are promoted here."""
+    source_pattern: Template | None = None
+    """``from`` as an image repository pattern: CI pushes there, no environment stands for it."""
+    merges_itself: bool = False
+    """``merge: auto``."""
+    image_tags: tuple[ImageTag, ...] = ()
+    signs: bool = False
+    accepts_unverified: bool = False
+    """``source: unverified``: an image that only its tag ties to its commit may enter."""
+    approvals: Approvals = field(default_factory=Approvals)
+    ref: str = ""
+    """The environment ref without ``refs/heads/``."""
+    adopt: frozenset[Digest] = frozenset()
+    """Digests that are taken over unsealed."""
+    line: int = 0
+    """Where the pipeline file describes it."""
+
+    @property
+    def is_entry(self) -> bool:
+        """Whether CI pushes into this environment's own image repository."""
+        return self.source_environment is None and self.source_pattern is None
+
+    @property
+    def needs_authority(self) -> bool:
+        """Whether a change of its digests must come through an approved pull request."""
+        return self.signs or self.approvals.count > 0
+
+    def repository_of(self, application: Application, image: str) -> ImageRepository:
+        """Where this image of the application stands for this environment."""
+        values = {"image": image, "application": application.name, "environment": self.name}
+        rendered = self.image_repository.render(values)
+        if rendered is None:
+            raise TemplateError(
+                self.image_repository.text,
+                "only {image}, {application} and {environment} work here",
+            )
+        return ImageRepository.parse(rendered)
+
+    def fed_by(self, branch: str) -> bool:
+        """Whether a head of this source branch asks for a promotion here."""
+        return not branch.startswith("gh-readonly-queue/") and any(
+            matches(glob, branch) for glob in self.branches
+        )
+
+    def owns(self, path: str) -> bool:
+        """Whether a path of the manifests repository is one of its files."""
+        return any(matches(glob, path) for glob in self.manifests)
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """The pipeline file, valid and complete."""
+
+    environments: Mapping[str, Environment]
+    applications: Mapping[str, Application]
+    commit: str = ""
+    """The default branch's commit that it was read from."""
+
+    def applications_of(self, source: SourceRepository) -> Sequence[Application]:
+        """The applications that are built from this source repository."""
+        return [a for a in self.applications.values() if a.source == source]
+
+    def owner_of(self, path: str) -> Environment | None:
+        """The environment that a file belongs to."""
+        return next((e for e in self.environments.values() if e.owns(path)), None)
+
+
+def matches(glob: str, text: str) -> bool:
+    """Whether ``text`` matches: ``*`` within a segment, ``**`` across them, ``?`` one character.
+
+    Linear in ``len(glob) * len(text)``: no backtracking that a hostile name could use.
+    """
+    parts = _parts(glob)
+    reached = _skip_stars(parts, {0})
+    for character in text:
+        reached = _step(parts, reached, character)
+    return len(parts) in reached
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether some text matches both globs."""
+    left, right = _parts(one), _parts(other)
+    alphabet = {*(p for p in (*left, *right) if "*" not in p and p != "?"), "/", "\0"}
+    start = (_skip_stars(left, {0}), _skip_stars(right, {0}))
+    seen, pending = {start}, [start]
+    while pending:
+        a, b = pending.pop()
+        if len(left) in a and len(right) in b:
+            return True
+        for character in alphabet:
+            pair = (_step(left, a, character), _step(right, b, character))
+            if all(pair) and pair not in seen:
+                seen.add(pair)
+                pending.append(pair)
+    return False
+
+
+def _parts(glob: str) -> list[str]:
+    return re.findall(r"\*\*/?|\*|\?|[^*?]", glob)
+
+
+def _step(parts: Sequence[str], reached: frozenset[int], character: str) -> frozenset[int]:
+    """The states after one more character; ``~n`` is inside a segment that part n swallows."""
+    moved: set[int] = set()
+    for state in reached:
+        index = state if state >= 0 else ~state
+        part = parts[index] if index < len(parts) else ""
+        if part == "**/":
+            moved.add(index if character == "/" else ~index)
+        elif part == "**" or (part == "*" and character != "/"):
+            moved.add(index)
+        elif part == character or (part == "?" and character != "/"):
+            moved.add(index + 1)
+    return _skip_stars(parts, moved)
+
+
+def _skip_stars(parts: Sequence[str], states: set[int]) -> frozenset[int]:
+    closure = set(states)
+    pending = list(states)
+    while pending:
+        state = pending.pop()
+        skippable = 0 <= state < len(parts) and parts[state] in {"*", "**", "**/"}
+        if skippable and state + 1 not in closure:
+            closure.add(state + 1)
+            pending.append(state + 1)
+    return frozenset(closure)
+
+
+def version_of(branch: str) -> str | None:
+    """The version that a branch or tag is named for, as ``v1.2.0``; None without one."""
+    found = _VERSION.search(_COMMIT_IN_NAME.sub("", branch))
+    return found[1] if found else None
+
+
+def version_order(version: str) -> tuple[tuple[int, ...], bool, str]:
+    """A sort key: numbers first; a pre-release (``-rc.1``) is before its release (SemVer 11)."""
+    plain, _, _build = version.removeprefix("v").partition("+")
+    numbers, _, suffix = plain.partition("-")
+    parts = [int(part) for part in numbers.split(".")]
+    while parts and parts[-1] == 0:
+        parts.pop()
+    return tuple(parts), not suffix, suffix
+
+
+def commit_in_name(branch: str) -> str | None:
+    """The (abbreviated) commit that a branch name like ``release/v1-sha-2b2e927`` states."""
+    found = _COMMIT_IN_NAME.search(branch)
+    return found[1] if found else None
+
+
+def image_tag(application: Application, image: Image, commit: str) -> str:
+    """The tag that CI pushed for this image at this commit."""
+    values = {
+        "application": application.name,
+        "image": image.name,
+        "commit": commit,
+        "short_sha": commit[:SHORT_COMMIT],
+    }
+    rendered = image.tag.render(values)
+    if rendered is None:
+        raise TemplateError(
+            image.tag.text, "only {application}, {image}, {commit} and {short_sha} work here"
+        )
+    return rendered
+
+
+def tag_values(
+    application: Application,
+    image: Image,
+    environment: Environment,
+    commit: str,
+    branch: str,
+    merged_at: datetime,
+) -> dict[str, str | None]:
+    """The variables of an environment's ``image_tags``; None where there is no value."""
+    return {
+        "application": application.name,
+        "image": image.name,
+        "environment": environment.name,
+        "commit": commit,
+        "short_sha": commit[:SHORT_COMMIT],
+        "branch": branch.replace("/", "-") or None,
+        "version": version_of(branch),
+        "image_tag": image_tag(application, image, commit),
+        "timestamp": merged_at.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ"),
+    }

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import fnmatch
+
+import pytest
+from hypothesis import given, strategies as st
+
+from bot.domain.environments import (
+    BadNameError,
+    GitHubRepository,
+    Template,
+    commit_in_name,
+    matches,
+    overlap,
+    version_of,
+    version_order,
+)
+
+
+@pytest.mark.parametrize(
+    ("glob", "text", "expected"),
+    [
+        ("envs/dev/**", "envs/dev/a/b.yaml", True),
+        ("envs/dev/**", "envs/dev2/a.yaml", False),
+        ("envs/*/x.yaml", "envs/dev/x.yaml", True),
+        ("envs/*/x.yaml", "envs/dev/a/x.yaml", False),
+        ("**/x.yaml", "x.yaml", True),
+        ("**/x.yaml", "a/b/x.yaml", True),
+        ("**/x.yaml", "ax.yaml", False),
+        ("a/**/x", "a/x", True),
+        ("a/**/x", "a/b/c/x", True),
+        ("a/**/x", "a/bx", False),
+        ("release/*", "release/v1.2.0", True),
+        ("release/*", "release/a/b", False),
+        ("release/?", "release/1", True),
+        ("main", "main", True),
+        ("main", "mainx", False),
+        ("**", "anything/at/all", True),
+    ],
+)
+def test_glob(glob: str, text: str, expected: bool) -> None:  # noqa: FBT001 - a table's column
+    assert matches(glob, text) is expected
+
+
+@given(st.text("ab*?", max_size=8), st.text("ab", max_size=8))
+def test_single_stars_agree_with_fnmatch(glob: str, text: str) -> None:
+    if "**" not in glob:
+        assert matches(glob, text) == fnmatch.fnmatchcase(text, glob)
+
+
+def test_hostile_glob_is_linear() -> None:
+    assert not matches("*a" * 40, "a" * 39 + "b" * 2000)
+
+
+@pytest.mark.parametrize(
+    ("branch", "version"),
+    [
+        ("release/v1.2.0", "v1.2.0"),
+        ("release/1.2", "1.2"),
+        ("release/v1.2.0-rc.1", "v1.2.0-rc.1"),
+        ("release/v1.2.0-sha-2b2e927", "v1.2.0"),
+        ("v1.0.0+build.5", "v1.0.0+build.5"),
+        ("hotfix/2", "2"),
+        ("release/prod", None),
+        ("develop", None),
+        ("release/sha256-abc.sig", None),
+    ],
+)
+def test_version_of(branch: str, version: str | None) -> None:
+    assert version_of(branch) == version
+
+
+def test_versions_are_ordered_as_numbers() -> None:
+    names = ["v1.0.0-rc.1", "v1", "v1.2", "v1.10", "v2.0.0-beta", "v2"]
+
+    assert sorted(names, key=version_order) == names
+
+
+def test_commit_in_a_branch_name() -> None:
+    assert commit_in_name("release/v1.2.0-sha-2b2e927") == "2b2e927"
+    assert commit_in_name("release/v1.2.0") is None
+
+
+def test_template() -> None:
+    template = Template("sha-{short_sha}-{commit:12}")
+
+    assert template.render({"short_sha": "abc", "commit": "0" * 40}) == "sha-abc-" + "0" * 12
+    assert template.render({"short_sha": "abc", "commit": None}) is None
+
+
+@pytest.mark.parametrize("text", ["acme", "acme/..", "acme/a b", "/x", "-a/b", "a/b/c", ""])
+def test_bad_repository_names_are_refused(text: str) -> None:
+    with pytest.raises(BadNameError):
+        GitHubRepository.parse(text)
+
+
+@given(st.text("ab/*?", max_size=6), st.text("ab/*?", max_size=6), st.text("ab/", max_size=6))
+def test_globs_overlap_if_a_text_matches_both(one: str, other: str, text: str) -> None:
+    if matches(one, text) and matches(other, text):
+        assert overlap(one, other)
+
+
+def test_disjoint_globs_do_not_overlap() -> None:
+    assert not overlap("envs/dev/**", "envs/prod/**")
+    assert not overlap("release/*", "hotfix/*")
+    assert overlap("envs/**", "envs/prod/**")
+    assert overlap("envs/*/a.yaml", "envs/prod/**")
