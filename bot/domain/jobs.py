@@ -42,11 +42,18 @@ class Job:
     """Application, pull request number, commit, webhook delivery id or command row."""
     hint: str = ""
     """Where to look first; never trusted as a fact and not part of the identity."""
+    lane: str = ""
+    """Jobs of one kind and lane run one at a time, in the order they were put; default: `key`."""
 
     @property
     def key(self) -> str:
-        """What makes two jobs the same look; also the lane that they queue in."""
+        """What makes two jobs the same look."""
         return f"{self.kind}:{self.manifests}:{self.environment}:{self.subject}"
+
+    @property
+    def queue_lane(self) -> str:
+        """The lane that the job queues in."""
+        return f"{self.kind}/{self.lane}" if self.lane else self.key
 
 
 @dataclass(frozen=True, slots=True)
