@@ -179,12 +179,20 @@ class Environment:
 
     def repository_of(self, application: Application, image: str) -> ImageRepository:
         """Where this image of the application stands for this environment."""
+        return self._render(self.image_repository, application, image)
+
+    def built_in(self, application: Application, image: str) -> ImageRepository | None:
+        """Where CI pushes this image for this environment; None where another one feeds it."""
+        if self.source_pattern is not None:
+            return self._render(self.source_pattern, application, image)
+        return None if self.source_environment else self.repository_of(application, image)
+
+    def _render(self, pattern: Template, application: Application, image: str) -> ImageRepository:
         values = {"image": image, "application": application.name, "environment": self.name}
-        rendered = self.image_repository.render(values)
+        rendered = pattern.render(values)
         if rendered is None:
             raise TemplateError(
-                self.image_repository.text,
-                "only {image}, {application} and {environment} work here",
+                pattern.text, "only {image}, {application} and {environment} work here"
             )
         return ImageRepository.parse(rendered)
 

@@ -1,0 +1,182 @@
+"""What no pipeline may say, however well it is written: circles, overlaps, collisions."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator
+from itertools import combinations
+from typing import Final, NamedTuple
+
+from bot.domain.environments import ImageTag, Pipeline, overlap
+from bot.domain.errors import RejectedError
+
+_EVERYTHING: Final = frozenset({"*", "**", "**/*"})
+
+
+class Finding(NamedTuple):
+    """Something that a person must change in the pipeline file."""
+
+    path: tuple[str, ...]
+    """Keys from the root of the file."""
+    fact: str
+    remedy: str
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The nearest known name, else all of them."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, 1)
+    return f"did you mean {near[0]!r}?" if near else "known: " + ", ".join(names)
+
+
+def findings(pipeline: Pipeline) -> Iterator[Finding]:
+    """Everything that is wrong with the pipeline as a whole."""
+    for check in _CHECKS:
+        yield from check(pipeline)
+
+
+def _tag_globs(tag: ImageTag, pipeline: Pipeline, *, version: str = "**") -> set[str]:
+    """Globs over everything that the tag can become, one for each way CI writes its tags."""
+    built = {
+        image.tag.render(
+            {"commit": "?" * 40, "short_sha": "?" * 7, "application": "**", "image": "**"}
+        )
+        for application in pipeline.applications.values()
+        for image in application.images
+    }
+    values = dict.fromkeys(tag.template.variables, "**")
+    values |= {"timestamp": "2**T**Z", "version": version, "short_sha": "?" * 7}
+    return {tag.template.render(values | {"image_tag": image_tag}) or "" for image_tag in built}
+
+
+def _can_meet(one: set[str], other: set[str]) -> bool:
+    return any(overlap(left, right) for left in one for right in other)
+
+
+def _check_sources(pipeline: Pipeline) -> Iterator[Finding]:
+    for name, environment in pipeline.environments.items():
+        at = ("environments", name, "from")
+        source = environment.source_environment
+        if source is not None and source not in pipeline.environments:
+            yield Finding(
+                at,
+                f"environment {source!r} does not exist",
+                did_you_mean(source, pipeline.environments),
+            )
+            return
+        seen = [name]
+        while source is not None:
+            if source in seen:
+                yield Finding(
+                    at, "`from` forms a circle: " + " -> ".join([*seen, source]), "cut it"
+                )
+                return
+            seen.append(source)
+            source = pipeline.environments[source].source_environment
+
+
+def _check_gates(pipeline: Pipeline) -> Iterator[Finding]:
+    for name, environment in pipeline.environments.items():
+        at = ("environments", name)
+        if environment.merges_itself and environment.needs_authority:
+            yield Finding(
+                (*at, "merge"),
+                "`merge: auto` together with `sign` or `approvals`",
+                "leave `merge` out: people merge what needs their approval",
+            )
+        if environment.signs and _EVERYTHING & set(environment.branches):
+            yield Finding(
+                (*at, "on"),
+                "every branch feeds an environment that signs",
+                "name the branches, for example main",
+            )
+
+
+def _check_signature_tags(pipeline: Pipeline) -> Iterator[Finding]:
+    for name, environment in pipeline.environments.items():
+        for tag in environment.image_tags:
+            # A version begins with a digit or a v, so it cannot begin a signature tag.
+            if _can_meet(_tag_globs(tag, pipeline, version="v**"), {"sha256-**"}):
+                yield Finding(
+                    ("environments", name, "image_tags"),
+                    f"{tag.template.text!r} could become a signature tag (sha256-...)",
+                    "begin it with fixed text",
+                )
+
+
+def _check_files(pipeline: Pipeline) -> Iterator[Finding]:
+    for one, other in combinations(pipeline.environments.values(), 2):
+        for left in one.manifests:
+            for right in other.manifests:
+                if overlap(left, right):
+                    yield Finding(
+                        ("environments", other.name, "manifests"),
+                        f"{right!r} and {left!r} of {one.name!r} can match the same file",
+                        "a file belongs to one environment",
+                    )
+
+
+def _check_refs(pipeline: Pipeline) -> Iterator[Finding]:
+    for one, other in combinations(pipeline.environments.values(), 2):
+        at = ("environments", other.name, "publish", "ref")
+        if one.ref == other.ref:
+            yield Finding(
+                at, f"{one.name!r} and {other.name!r} publish to one ref: {one.ref}", "name two"
+            )
+        elif f"{one.ref}/".startswith(f"{other.ref}/") or f"{other.ref}/".startswith(f"{one.ref}/"):
+            yield Finding(
+                at, f"git cannot hold both {one.ref} and {other.ref}", "rename one of them"
+            )
+
+
+def _check_repositories(pipeline: Pipeline) -> Iterator[Finding]:
+    for environment in pipeline.environments.values():
+        owners: dict[str, str] = {}
+        for application in pipeline.applications.values():
+            for image in application.images:
+                at = ("environments", environment.name, "image_repository")
+                try:
+                    repository = str(environment.repository_of(application, image.name))
+                except RejectedError as error:
+                    yield Finding(at, f"for image {image.name!r}: {error}", "")
+                    continue
+                if owners.setdefault(repository, image.name) != image.name:
+                    yield Finding(
+                        at,
+                        f"images {owners[repository]!r} and {image.name!r} share {repository}",
+                        "use {image} in it",
+                    )
+
+
+def _check_tags(pipeline: Pipeline) -> Iterator[Finding]:
+    """Two environments of one repository whose tags could be written over one another."""
+    for one, other in combinations(pipeline.environments.values(), 2):
+        if one.image_repository != other.image_repository:
+            continue
+        for left in one.image_tags:
+            for right in other.image_tags:
+                same_build = left == right and not left.moves and _is_per_commit(left)
+                if not same_build and _can_meet(
+                    _tag_globs(left, pipeline), _tag_globs(right, pipeline)
+                ):
+                    yield Finding(
+                        ("environments", other.name, "image_tags"),
+                        f"{right.template.text!r} and {left.template.text!r} of {one.name!r} "
+                        "can become the same tag in one repository",
+                        "put {environment} into them",
+                    )
+
+
+def _is_per_commit(tag: ImageTag) -> bool:
+    return bool(tag.template.variables & {"image_tag", "commit", "short_sha"})
+
+
+_CHECKS: Final = (
+    _check_sources,
+    _check_gates,
+    _check_signature_tags,
+    _check_files,
+    _check_refs,
+    _check_repositories,
+    _check_tags,
+)
