@@ -1,0 +1,360 @@
+"""The process environment, read once.
+
+`VARIABLES` is the whole list: a variable that starts with ``LOCKKEEPER_`` and is not in it is an
+error, because a misspelt one would silently be the default. Secrets come from files
+(``..._FILE``); the plain variables exist for development and are removed from the process
+environment once they are read, so that no child process inherits them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import sqlite3
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from bot.domain.errors import ConfigurationError
+
+_PREFIX: Final = "LOCKKEEPER_"
+_FILE: Final = "_FILE"
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """One variable of the environment."""
+
+    name: str
+    meaning: str
+    default: str
+    """As a person would say it; empty: the variable is required where it is used."""
+    secret: bool = False
+    """Secrets are also read from the file that ``<name>_FILE`` names, which is preferred."""
+
+
+VARIABLES: Final = (
+    Variable("LOCKKEEPER_APP_ID", "The GitHub App's id, a number.", ""),
+    Variable("LOCKKEEPER_PRIVATE_KEY", "The GitHub App's private key, PEM.", "", secret=True),
+    Variable(
+        "LOCKKEEPER_WEBHOOK_SECRET",
+        "The webhook secret; several, separated by commas or newlines, while one is rotated.",
+        "",
+        secret=True,
+    ),
+    Variable(
+        "LOCKKEEPER_MANIFESTS",
+        "The manifests repositories, owner/name, separated by commas, spaces or newlines.",
+        "",
+    ),
+    Variable("LOCKKEEPER_GITHUB_URL", "Where GitHub is.", "https://github.com"),
+    Variable(
+        "LOCKKEEPER_GITHUB_API_URL",
+        "Where GitHub's API is.",
+        "https://api.github.com, or the GitHub URL with /api/v3",
+    ),
+    Variable(
+        "LOCKKEEPER_DATABASE_URL",
+        "sqlite:///FILE, or postgresql://HOST/NAME for several replicas.",
+        "sqlite: lockkeeper.db in the data folder",
+        secret=True,
+    ),
+    Variable(
+        "LOCKKEEPER_DATA_DIR",
+        "The folder for the SQLite file and the git mirrors.",
+        "/var/lib/lockkeeper",
+    ),
+    Variable(
+        "LOCKKEEPER_GRANTS_DIR",
+        "The folder with what each environment may use: registries, keys, sources.",
+        "/etc/lockkeeper/grants",
+    ),
+    Variable("LOCKKEEPER_LISTEN", "HOST:PORT of /webhook, and nothing else.", "0.0.0.0:8080"),
+    Variable(
+        "LOCKKEEPER_BOARD_LISTEN",
+        "HOST:PORT of health, metrics and the board; it asks nobody who they are.",
+        "127.0.0.1:8081",
+    ),
+    Variable(
+        "LOCKKEEPER_RECONCILE_SECONDS",
+        "How often everything is looked at without a webhook.",
+        "300",
+    ),
+    Variable(
+        "LOCKKEEPER_WAIT_LIMIT_SECONDS",
+        "How long a commit's image is awaited before the check says that it is missing.",
+        "3600",
+    ),
+    Variable(
+        "LOCKKEEPER_PUBLISH_INTERVAL_SECONDS",
+        "The shortest time between two publications on one environment ref.",
+        "20",
+    ),
+    Variable("LOCKKEEPER_TEST_CLOCK", "Tests only: a file with seconds to add to the clock.", ""),
+    Variable("LOCKKEEPER_TEST_KILL", "Tests only: a file that names where to die.", ""),
+)
+
+_REPOSITORY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/(?!\.\.?$)[A-Za-z0-9._-]{1,100}")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a listener listens."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the operator set; every field is valid or absent."""
+
+    app_id: int | None
+    private_key: str | None = field(repr=False)
+    webhook_secrets: tuple[str, ...] = field(repr=False)
+    manifests: tuple[str, ...]
+    github_url: str
+    github_api_url: str
+    database_url: str = field(repr=False)
+    data_dir: Path
+    grants_dir: Path
+    listen: Address
+    board_listen: Address
+    reconcile_seconds: int
+    wait_limit_seconds: int
+    publish_interval_seconds: int
+    test_clock: Path | None
+    test_kill: Path | None
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str]) -> Settings:
+        """Read and check the settings.
+
+        Raises:
+            ConfigurationError: a variable is unknown or wrong, or its file cannot be read.
+        """
+        _refuse_unknown(environ)
+        github = _url(environ, "LOCKKEEPER_GITHUB_URL", "https://github.com")
+        data_dir = Path(_text(environ, "LOCKKEEPER_DATA_DIR") or "/var/lib/lockkeeper").absolute()
+        return cls(
+            app_id=_app_id(environ),
+            private_key=_secret(environ, "LOCKKEEPER_PRIVATE_KEY"),
+            webhook_secrets=_webhook_secrets(environ),
+            manifests=_manifests(environ),
+            github_url=github,
+            github_api_url=_url(environ, "LOCKKEEPER_GITHUB_API_URL", _api(github)),
+            database_url=_secret(environ, "LOCKKEEPER_DATABASE_URL")
+            or f"sqlite:///{data_dir / 'lockkeeper.db'}",
+            data_dir=data_dir,
+            grants_dir=Path(_text(environ, "LOCKKEEPER_GRANTS_DIR") or "/etc/lockkeeper/grants"),
+            listen=_address(environ, "LOCKKEEPER_LISTEN", "0.0.0.0:8080"),
+            board_listen=_address(environ, "LOCKKEEPER_BOARD_LISTEN", "127.0.0.1:8081"),
+            reconcile_seconds=_seconds(environ, "LOCKKEEPER_RECONCILE_SECONDS", 300),
+            wait_limit_seconds=_seconds(environ, "LOCKKEEPER_WAIT_LIMIT_SECONDS", 3600),
+            publish_interval_seconds=_seconds(environ, "LOCKKEEPER_PUBLISH_INTERVAL_SECONDS", 20),
+            test_clock=_path(environ, "LOCKKEEPER_TEST_CLOCK"),
+            test_kill=_path(environ, "LOCKKEEPER_TEST_KILL"),
+        )
+
+    @classmethod
+    def from_process(cls) -> Settings:
+        """Read this process's environment, then remove the secrets from it.
+
+        Raises:
+            ConfigurationError: as `read`, or this interpreter cannot be used.
+        """
+        settings = cls.read(os.environ)
+        for variable in VARIABLES:
+            if variable.secret:
+                os.environ.pop(variable.name, None)
+        reason = unusable_runtime(
+            sys.version_info[:2],
+            sqlite3.sqlite_version_info,
+            sys.flags.optimize,
+            settings.database_url,
+        )
+        if reason:
+            raise ConfigurationError("python", None, reason)
+        return settings
+
+    def required_app_id(self) -> int:
+        """The App's id.
+
+        Raises:
+            ConfigurationError: it is not set.
+        """
+        if self.app_id is None:
+            raise _missing("LOCKKEEPER_APP_ID", "set it to the number on the App's settings page")
+        return self.app_id
+
+    def required_private_key(self) -> str:
+        """The App's private key.
+
+        Raises:
+            ConfigurationError: it is not set.
+        """
+        if self.private_key is None:
+            remedy = "name the PEM file in LOCKKEEPER_PRIVATE_KEY_FILE"
+            raise _missing("LOCKKEEPER_PRIVATE_KEY", remedy)
+        return self.private_key
+
+    def required_webhook_secrets(self) -> tuple[str, ...]:
+        """The webhook secrets, at least one.
+
+        Raises:
+            ConfigurationError: none is set.
+        """
+        if not self.webhook_secrets:
+            remedy = "name the file with it in LOCKKEEPER_WEBHOOK_SECRET_FILE"
+            raise _missing("LOCKKEEPER_WEBHOOK_SECRET", remedy)
+        return self.webhook_secrets
+
+    def required_manifests(self) -> tuple[str, ...]:
+        """The manifests repositories, at least one.
+
+        Raises:
+            ConfigurationError: none is set.
+        """
+        if not self.manifests:
+            raise _missing("LOCKKEEPER_MANIFESTS", "set it to owner/name")
+        return self.manifests
+
+
+def unusable_runtime(
+    version_info: tuple[int, int],
+    sqlite_version_info: tuple[int, ...],
+    optimize: int,
+    database_url: str,
+) -> str | None:
+    """Why this interpreter must not run Lockkeeper; None if it may.
+
+    DBOS stamps its rows with SQLite's ``unixepoch('subsec')`` from Python 3.12 on, which older
+    libraries than 3.42 answer with NULL: the start fails in the middle of a migration.
+    """
+    if optimize:
+        return "Python's -O removes checks that libraries rely on; start without -O"
+    if version_info < (3, 11):
+        return "Python 3.11 or newer is needed"
+    if database_url.startswith("sqlite") and version_info >= (3, 12):
+        found = ".".join(str(part) for part in sqlite_version_info)
+        if sqlite_version_info < (3, 42):
+            return (
+                f"Python {version_info[0]}.{version_info[1]} with SQLite {found} cannot keep the"
+                " queue; use Python 3.11, SQLite 3.42 or newer, or PostgreSQL"
+            )
+    return None
+
+
+def _error(name: str, fact: str, remedy: str) -> ConfigurationError:
+    return ConfigurationError(name, None, fact, remedy)
+
+
+def _missing(name: str, remedy: str) -> ConfigurationError:
+    return _error(name, "is not set", remedy)
+
+
+def _refuse_unknown(environ: Mapping[str, str]) -> None:
+    known = [variable.name for variable in VARIABLES]
+    known += [variable.name + _FILE for variable in VARIABLES if variable.secret]
+    for name in sorted(environ):
+        if name.startswith(_PREFIX) and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            remedy = f"did you mean {near[0]}?" if near else "remove it"
+            raise _error(name, "is not a setting of Lockkeeper", remedy)
+
+
+def _text(environ: Mapping[str, str], name: str) -> str | None:
+    """The value; None where it is not set, an error where it is set to nothing."""
+    value = environ.get(name)
+    if value is None:
+        return None
+    if not value.strip():
+        raise _error(name, "is empty", "set a value or remove the variable")
+    return value.strip()
+
+
+def _secret(environ: Mapping[str, str], name: str) -> str | None:
+    file = _text(environ, name + _FILE)
+    if file is None:
+        return _text(environ, name)
+    try:
+        value = Path(file).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        fact = f"{file} cannot be read ({error.strerror})"
+        raise _error(name + _FILE, fact, "check the name and the permissions") from error
+    except UnicodeDecodeError:
+        # Without the cause: it holds the bytes that could not be decoded.
+        raise _error(name + _FILE, f"{file} is not text", "write it as UTF-8") from None
+    if not value:
+        raise _error(name + _FILE, f"{file} is empty", "write the secret into it")
+    return value
+
+
+def _app_id(environ: Mapping[str, str]) -> int | None:
+    value = _text(environ, "LOCKKEEPER_APP_ID")
+    if value is None:
+        return None
+    if not re.fullmatch(r"[1-9][0-9]{0,17}", value):
+        fact = f"is {value!r}, not a number"
+        raise _error("LOCKKEEPER_APP_ID", fact, "take the number on the App's settings page")
+    return int(value)
+
+
+def _webhook_secrets(environ: Mapping[str, str]) -> tuple[str, ...]:
+    value = _secret(environ, "LOCKKEEPER_WEBHOOK_SECRET") or ""
+    return tuple(part.strip() for part in re.split(r"[,\n]", value) if part.strip())
+
+
+def _manifests(environ: Mapping[str, str]) -> tuple[str, ...]:
+    names = re.split(r"[\s,]+", _text(environ, "LOCKKEEPER_MANIFESTS") or "")
+    found: dict[str, str] = {}
+    for name in filter(None, names):
+        if not _REPOSITORY.fullmatch(name):
+            raise _error("LOCKKEEPER_MANIFESTS", f"has {name!r}", "write owner/name")
+        # GitHub's names do not distinguish case.
+        found.setdefault(name.lower(), name)
+    return tuple(found.values())
+
+
+def _url(environ: Mapping[str, str], name: str, default: str) -> str:
+    value = _text(environ, name) or default
+    parts = urlsplit(value)
+    if parts.scheme not in ("https", "http") or not parts.hostname:
+        raise _error(name, "is not an http(s) URL", f"for example {default}")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise _error(name, "has more than host and path", f"for example {default}")
+    return value.rstrip("/")
+
+
+def _api(github: str) -> str:
+    return "https://api.github.com" if github == "https://github.com" else f"{github}/api/v3"
+
+
+def _address(environ: Mapping[str, str], name: str, default: str) -> Address:
+    value = _text(environ, name) or default
+    found = re.fullmatch(r"(?:\[([0-9a-fA-F:.]+)\]|([^:\[\]\s/]+)):([0-9]{1,5})", value)
+    if not found or int(found[3]) > 65535:  # noqa: PLR2004 - the largest TCP port
+        raise _error(name, f"is {value!r}", f"write HOST:PORT, for example {default}")
+    return Address(found[1] or found[2], int(found[3]))
+
+
+def _seconds(environ: Mapping[str, str], name: str, default: int) -> int:
+    value = _text(environ, name)
+    if value is None:
+        return default
+    if not re.fullmatch(r"[1-9][0-9]{0,7}", value):
+        raise _error(name, f"is {value!r}", f"write whole seconds from 1, for example {default}")
+    return int(value)
+
+
+def _path(environ: Mapping[str, str], name: str) -> Path | None:
+    value = _text(environ, name)
+    return None if value is None else Path(value)
