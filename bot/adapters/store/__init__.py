@@ -7,3 +7,18 @@ one database at once; a failure in the middle leaves nothing behind.
 """
 
 from __future__ import annotations
+
+from bot.adapters.store.audit import AuditStore
+from bot.adapters.store.commands import CommandStore
+from bot.adapters.store.database import migrate, open_database
+from bot.adapters.store.memory import MemoryStore
+from bot.adapters.store.schema import MIGRATIONS
+
+__all__ = [
+    "MIGRATIONS",
+    "AuditStore",
+    "CommandStore",
+    "MemoryStore",
+    "migrate",
+    "open_database",
+]

@@ -1,0 +1,306 @@
+"""`bot.ports.Memory` on the tables of `bot.adapters.store.schema`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from bot.adapters.store.database import ensure, replace, text_of, transaction
+from bot.adapters.store.schema import (
+    ADOPTION,
+    HOLD,
+    PUBLICATION,
+    RESOLUTION,
+    RESOLVED_IMAGE,
+    SEAL,
+    SEEN_HEAD,
+    WRITTEN_HEAD,
+)
+from bot.domain.memory import (
+    Adoption,
+    Hold,
+    PublicationRecord,
+    Resolution,
+    Scope,
+    Seal,
+    SeenHead,
+    WrittenHead,
+)
+from bot.domain.oci import Digest
+
+Row = sa.Row[tuple[object, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryStore:
+    """The memory in one database; every method raises UnavailableError without an answer."""
+
+    database: sa.Engine
+
+    # --- source branches -----------------------------------------------------------------
+
+    def seen_heads(self, source: str) -> Mapping[str, SeenHead]:
+        """Branch name -> head, of one source repository; empty if it was never looked at."""
+        query = sa.select(SEEN_HEAD).where(SEEN_HEAD.c.source == source)
+        return {
+            row.branch: SeenHead(row.source, row.branch, row.commit_id, bool(row.followed))
+            for row in self._rows(query)
+        }
+
+    def record_seen(self, heads: Sequence[SeenHead]) -> None:
+        """Replace what is known of these branches."""
+        with transaction(self.database) as connection:
+            for head in heads:
+                values = {
+                    "source": head.source,
+                    "branch": head.branch,
+                    "commit_id": head.commit,
+                    "followed": int(head.followed),
+                }
+                replace(connection, SEEN_HEAD, values, ("source", "branch"))
+
+    # --- resolutions ---------------------------------------------------------------------
+
+    def resolution(self, manifests: int, application: str, commit: str) -> Resolution | None:
+        """The recorded digests of (application, commit)."""
+        with transaction(self.database) as connection:
+            return _resolution(connection, _named(manifests, application, commit))
+
+    def resolution_of(
+        self, manifests: int, application: str, image: str, digest: Digest
+    ) -> Resolution | None:
+        """The newest record that holds this digest for this image."""
+        holding = sa.select(RESOLVED_IMAGE.c.resolution).where(
+            RESOLVED_IMAGE.c.image == image, RESOLVED_IMAGE.c.digest == str(digest)
+        )
+        condition = sa.and_(
+            RESOLUTION.c.manifests == manifests,
+            RESOLUTION.c.application == application,
+            RESOLUTION.c.number.in_(holding),
+        )
+        with transaction(self.database) as connection:
+            return _resolution(connection, condition)
+
+    def record_resolution(self, resolution: Resolution) -> Resolution:
+        """Record the first resolution; return what is recorded (the first one wins)."""
+        named = _named(resolution.manifests, resolution.application, resolution.commit)
+        values = {
+            "manifests": resolution.manifests,
+            "application": resolution.application,
+            "commit_id": resolution.commit,
+            "known_by": resolution.known_by,
+            "at": text_of(resolution.at),
+        }
+        with transaction(self.database) as connection:
+            if ensure(connection, RESOLUTION, values):
+                number = connection.scalar(sa.select(RESOLUTION.c.number).where(named))
+                for image, digest in resolution.digests:
+                    row = {"resolution": number, "image": image, "digest": str(digest)}
+                    ensure(connection, RESOLVED_IMAGE, row)
+            return _resolution(connection, named) or resolution
+
+    # --- publications, adoptions, holds --------------------------------------------------
+
+    def publications(self, scope: Scope) -> Sequence[PublicationRecord]:
+        """All publications that were made for (manifests, environment), oldest first."""
+        return [
+            PublicationRecord(
+                _scope(row), row.ref, row.commit_id, row.parent, row.source, _moment(row)
+            )
+            for row in self._rows(_in_environment(PUBLICATION, scope))
+        ]
+
+    def record_publication(self, publication: PublicationRecord) -> None:
+        """Remember a publication; called before its ref moves."""
+        self._ensure(
+            PUBLICATION,
+            publication.scope,
+            publication.at,
+            ref=publication.ref,
+            commit_id=publication.commit,
+            parent=publication.parent,
+            source=publication.source,
+        )
+
+    def adoptions(self, scope: Scope) -> Sequence[Adoption]:
+        """What was adopted in (manifests, environment), oldest first."""
+        return [
+            Adoption(_scope(row), Digest(row.digest), row.actor, _moment(row))
+            for row in self._rows(_in_environment(ADOPTION, scope))
+        ]
+
+    def record_adoption(self, adoption: Adoption) -> None:
+        """Remember an adoption; the first record stays."""
+        self._ensure(
+            ADOPTION,
+            adoption.scope,
+            adoption.at,
+            digest=str(adoption.digest),
+            actor=adoption.actor,
+        )
+
+    def holds(self, scope: Scope) -> Sequence[Hold]:
+        """The holds that stop (manifests, environment): its own and its applications'.
+
+        A hold without an environment stops every environment.
+        """
+        query = sa.select(HOLD).where(
+            HOLD.c.manifests == scope.manifests, HOLD.c.environment.in_([scope.environment, ""])
+        )
+        return [
+            Hold(_scope(row), row.reason, row.actor, _moment(row))
+            for row in self._rows(query.order_by(HOLD.c.at, HOLD.c.application))
+        ]
+
+    def record_hold(self, hold: Hold) -> None:
+        """Stop; a second hold on the same scope replaces the reason."""
+        values = {
+            **_columns(hold.scope),
+            "reason": hold.reason,
+            "actor": hold.actor,
+            "at": text_of(hold.at),
+        }
+        with transaction(self.database) as connection:
+            replace(connection, HOLD, values, ("manifests", "environment", "application"))
+
+    def release_hold(self, scope: Scope) -> bool:
+        """End a hold; False if there was none."""
+        with transaction(self.database) as connection:
+            return bool(connection.execute(HOLD.delete().where(*_exactly(HOLD, scope))).rowcount)
+
+    # --- seals and heads of ours ---------------------------------------------------------
+
+    def seals(self, scope: Scope) -> Sequence[Seal]:
+        """What was sealed for (manifests, environment), narrowed to the application if given."""
+        return [
+            Seal(
+                _scope(row),
+                row.image,
+                row.repository,
+                Digest(row.digest),
+                row.merge_id,
+                row.pull_request,
+                _moment(row),
+            )
+            for row in self._rows(_narrowed(SEAL, scope))
+        ]
+
+    def record_seal(self, seal: Seal) -> None:
+        """Remember a seal; the first record of (scope, image, repository, digest) stays."""
+        self._ensure(
+            SEAL,
+            seal.scope,
+            seal.at,
+            image=seal.image,
+            repository=seal.repository,
+            digest=str(seal.digest),
+            merge_id=seal.merge,
+            pull_request=seal.pull_request,
+        )
+
+    def written_heads(self, scope: Scope) -> Sequence[WrittenHead]:
+        """The commits that Lockkeeper wrote for this scope, oldest first.
+
+        Narrowed to the application if one is given.
+        """
+        return [
+            WrittenHead(
+                _scope(row),
+                row.branch,
+                row.commit_id,
+                row.base,
+                row.trigger_id,
+                row.trigger_branch,
+                row.source,
+                _moment(row),
+            )
+            for row in self._rows(_narrowed(WRITTEN_HEAD, scope))
+        ]
+
+    def record_written_head(self, head: WrittenHead) -> None:
+        """Remember a commit of ours; called before its branch moves."""
+        self._ensure(
+            WRITTEN_HEAD,
+            head.scope,
+            head.at,
+            branch=head.branch,
+            commit_id=head.commit,
+            base=head.base,
+            trigger_id=head.trigger,
+            trigger_branch=head.trigger_branch,
+            source=head.source,
+        )
+
+    def _ensure(self, table: sa.Table, scope: Scope, at: datetime, **values: str | int) -> None:
+        with transaction(self.database) as connection:
+            ensure(connection, table, {**_columns(scope), **values, "at": text_of(at)})
+
+    def _rows(self, query: sa.Select[tuple[object, ...]]) -> Sequence[Row]:
+        with transaction(self.database) as connection:
+            return connection.execute(query).all()
+
+
+def _named(manifests: int, application: str, commit: str) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        RESOLUTION.c.manifests == manifests,
+        RESOLUTION.c.application == application,
+        RESOLUTION.c.commit_id == commit,
+    )
+
+
+def _resolution(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> Resolution | None:
+    newest = sa.select(RESOLUTION).where(condition).order_by(RESOLUTION.c.number.desc()).limit(1)
+    row = connection.execute(newest).one_or_none()
+    if row is None:
+        return None
+    images = (
+        sa.select(RESOLVED_IMAGE)
+        .where(RESOLVED_IMAGE.c.resolution == row.number)
+        .order_by(RESOLVED_IMAGE.c.image)
+    )
+    digests = tuple((found.image, Digest(found.digest)) for found in connection.execute(images))
+    return Resolution(
+        row.manifests, row.application, row.commit_id, digests, row.known_by, _moment(row)
+    )
+
+
+def _in_environment(table: sa.Table, scope: Scope) -> sa.Select[tuple[object, ...]]:
+    return (
+        sa.select(table)
+        .where(table.c.manifests == scope.manifests, table.c.environment == scope.environment)
+        .order_by(table.c.number)
+    )
+
+
+def _narrowed(table: sa.Table, scope: Scope) -> sa.Select[tuple[object, ...]]:
+    query = _in_environment(table, scope)
+    if scope.application:
+        query = query.where(table.c.application == scope.application)
+    return query
+
+
+def _exactly(table: sa.Table, scope: Scope) -> tuple[sa.ColumnElement[bool], ...]:
+    return (
+        table.c.manifests == scope.manifests,
+        table.c.environment == scope.environment,
+        table.c.application == scope.application,
+    )
+
+
+def _columns(scope: Scope) -> dict[str, object]:
+    return {
+        "manifests": scope.manifests,
+        "environment": scope.environment,
+        "application": scope.application,
+    }
+
+
+def _scope(row: Row) -> Scope:
+    return Scope(row.manifests, row.environment, row.application)
+
+
+def _moment(row: Row) -> datetime:
+    return datetime.fromisoformat(row.at)

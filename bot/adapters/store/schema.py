@@ -1,0 +1,114 @@
+"""The tables of the store, as they are now and as they came to be.
+
+A migration is never edited after a release: a new one is added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import sqlalchemy as sa
+
+MIGRATIONS: Final[Sequence[Sequence[str]]] = (
+    (
+        """CREATE TABLE lk_seen_head (
+            source VARCHAR NOT NULL, branch VARCHAR NOT NULL, commit_id VARCHAR NOT NULL,
+            followed INTEGER NOT NULL, PRIMARY KEY (source, branch))""",
+        """CREATE TABLE lk_resolution (
+            number {number}, manifests BIGINT NOT NULL, application VARCHAR NOT NULL,
+            commit_id VARCHAR NOT NULL, known_by VARCHAR NOT NULL, at VARCHAR NOT NULL,
+            UNIQUE (manifests, application, commit_id))""",
+        """CREATE TABLE lk_resolved_image (
+            resolution BIGINT NOT NULL REFERENCES lk_resolution (number),
+            image VARCHAR NOT NULL, digest VARCHAR NOT NULL, PRIMARY KEY (resolution, image))""",
+        "CREATE INDEX lk_resolved_image_digest ON lk_resolved_image (digest, image)",
+        """CREATE TABLE lk_publication (
+            number {number}, manifests BIGINT NOT NULL, environment VARCHAR NOT NULL,
+            application VARCHAR NOT NULL, ref VARCHAR NOT NULL, commit_id VARCHAR NOT NULL,
+            parent VARCHAR NOT NULL, source VARCHAR NOT NULL, at VARCHAR NOT NULL,
+            UNIQUE (manifests, environment, application, ref, commit_id))""",
+        """CREATE TABLE lk_adoption (
+            number {number}, manifests BIGINT NOT NULL, environment VARCHAR NOT NULL,
+            application VARCHAR NOT NULL, digest VARCHAR NOT NULL, actor VARCHAR NOT NULL,
+            at VARCHAR NOT NULL, UNIQUE (manifests, environment, application, digest))""",
+        """CREATE TABLE lk_hold (
+            manifests BIGINT NOT NULL, environment VARCHAR NOT NULL,
+            application VARCHAR NOT NULL, reason VARCHAR NOT NULL, actor VARCHAR NOT NULL,
+            at VARCHAR NOT NULL, PRIMARY KEY (manifests, environment, application))""",
+        """CREATE TABLE lk_seal (
+            number {number}, manifests BIGINT NOT NULL, environment VARCHAR NOT NULL,
+            application VARCHAR NOT NULL, image VARCHAR NOT NULL, repository VARCHAR NOT NULL,
+            digest VARCHAR NOT NULL, merge_id VARCHAR NOT NULL, pull_request BIGINT NOT NULL,
+            at VARCHAR NOT NULL,
+            UNIQUE (manifests, environment, application, image, repository, digest))""",
+        """CREATE TABLE lk_written_head (
+            number {number}, manifests BIGINT NOT NULL, environment VARCHAR NOT NULL,
+            application VARCHAR NOT NULL, branch VARCHAR NOT NULL, commit_id VARCHAR NOT NULL,
+            base VARCHAR NOT NULL, trigger_id VARCHAR NOT NULL, trigger_branch VARCHAR NOT NULL,
+            source VARCHAR NOT NULL, at VARCHAR NOT NULL,
+            UNIQUE (manifests, environment, application, branch, commit_id))""",
+        """CREATE TABLE lk_audit (
+            sequence BIGINT PRIMARY KEY, at VARCHAR NOT NULL, kind VARCHAR NOT NULL,
+            manifests BIGINT NOT NULL, environment VARCHAR NOT NULL,
+            application VARCHAR NOT NULL, facts VARCHAR NOT NULL, previous VARCHAR NOT NULL,
+            hash VARCHAR NOT NULL, once VARCHAR UNIQUE)""",
+        """CREATE TABLE lk_audit_head (
+            id INTEGER PRIMARY KEY, sequence BIGINT NOT NULL, hash VARCHAR NOT NULL)""",
+        "INSERT INTO lk_audit_head (id, sequence, hash) VALUES (1, 0, '')",
+        """CREATE TABLE lk_command (
+            id {number}, verb VARCHAR NOT NULL, arguments VARCHAR NOT NULL,
+            actor VARCHAR NOT NULL, at VARCHAR NOT NULL, answer VARCHAR,
+            failed INTEGER NOT NULL)""",
+    ),
+)
+"""For ``migrate``, part ``store``; ``{number}`` counts rows in the order they were written."""
+
+_TABLES = sa.MetaData()
+
+
+def _table(name: str, *columns: str, numbers: Sequence[str] = ()) -> sa.Table:
+    return sa.Table(
+        name,
+        _TABLES,
+        *(sa.Column(column, sa.BigInteger) for column in numbers),
+        *(sa.Column(column, sa.String) for column in columns),
+    )
+
+
+_SCOPE: Final = ("environment", "application")
+SEEN_HEAD: Final = _table("lk_seen_head", "source", "branch", "commit_id", numbers=["followed"])
+RESOLUTION: Final = _table(
+    "lk_resolution",
+    *("application", "commit_id", "known_by", "at"),
+    numbers=["number", "manifests"],
+)
+RESOLVED_IMAGE: Final = _table("lk_resolved_image", "image", "digest", numbers=["resolution"])
+PUBLICATION: Final = _table(
+    "lk_publication",
+    *(*_SCOPE, "ref", "commit_id", "parent", "source", "at"),
+    numbers=["number", "manifests"],
+)
+ADOPTION: Final = _table(
+    "lk_adoption", *(*_SCOPE, "digest", "actor", "at"), numbers=["number", "manifests"]
+)
+HOLD: Final = _table("lk_hold", *(*_SCOPE, "reason", "actor", "at"), numbers=["manifests"])
+SEAL: Final = _table(
+    "lk_seal",
+    *(*_SCOPE, "image", "repository", "digest", "merge_id", "at"),
+    numbers=["number", "manifests", "pull_request"],
+)
+WRITTEN_HEAD: Final = _table(
+    "lk_written_head",
+    *(*_SCOPE, "branch", "commit_id", "base", "trigger_id", "trigger_branch", "source", "at"),
+    numbers=["number", "manifests"],
+)
+AUDIT: Final = _table(
+    "lk_audit",
+    *("at", "kind", *_SCOPE, "facts", "previous", "hash", "once"),
+    numbers=["sequence", "manifests"],
+)
+AUDIT_HEAD: Final = _table("lk_audit_head", "hash", numbers=["id", "sequence"])
+COMMAND: Final = _table(
+    "lk_command", "verb", "arguments", "actor", "at", "answer", numbers=["id", "failed"]
+)
