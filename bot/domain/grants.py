@@ -10,6 +10,7 @@ The list of hosts is closed: token services, redirects and upload locations coun
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from bot.domain.errors import NotGrantedError
 from bot.domain.oci import ImageRepository
@@ -89,10 +90,18 @@ class RegistryGrant:
         return any(entry.host == canonical_host(host) for entry in self.entries)
 
 
+# Docker Hub's images, API and token service have three names (distribution/reference,
+# normalize.go; containers/image, docker_client.go): a grant of one is a grant of all.
+_DOCKER_HUB: Final = frozenset({"index.docker.io", "registry-1.docker.io", "auth.docker.io"})
+
+
 def canonical_host(host: str) -> str:
-    """Lower case, without a trailing dot and without the default port of HTTPS."""
-    name = host.lower().removesuffix(":443")
-    return name.removesuffix(".")
+    """The spelling of ``host[:port]`` that is compared.
+
+    Lower case, without a trailing dot and without the default port of HTTPS.
+    """
+    name = host.lower().removesuffix(":443").removesuffix(".")
+    return "docker.io" if name in _DOCKER_HUB else name
 
 
 def is_loopback(host: str) -> bool:

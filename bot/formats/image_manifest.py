@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from bot.domain.errors import LimitExceededError
+from bot.domain.image_description import ImageConfig
 from bot.domain.images import (
     CHILD_LIMIT,
     CONFIG_LIMIT,
@@ -187,14 +188,6 @@ def _descriptor(found: _Descriptor, thing: str) -> Descriptor:
         Platform(platform.os, platform.architecture, platform.variant) if platform else None,
         found.artifact_type,
     )
-
-
-class ImageConfig(msgspec.Struct, frozen=True):
-    """What the config blob says: platform, labels, time of the build."""
-
-    platform: Platform
-    labels: Mapping[str, str]
-    created: datetime | None
 
 
 def parse_config(content: bytes, thing: str) -> ImageConfig:

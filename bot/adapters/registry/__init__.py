@@ -1,0 +1,7 @@
+"""Container registries: the OCI distribution protocol 1.1 over requests."""
+
+from __future__ import annotations
+
+from bot.adapters.registry.registry import Registry
+
+__all__ = ["Registry"]

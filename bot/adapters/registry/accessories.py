@@ -1,0 +1,251 @@
+"""Copying what hangs on an image: signatures, attestations, SBOMs.
+
+Whoever may write to the source repository may attach anything, and a verifier in the target
+environment can choke on it (Kyverno fails every verification of an image with a malformed bundle
+or too many of them). So only what is well-formed travels, a few per digest, and nothing that was
+signed with a key of ours. The image itself never waits for this.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from bot.domain.errors import IntegrityError, RejectedError
+from bot.domain.images import (
+    DEPTH_LIMIT,
+    AccessoryPolicy,
+    AnyManifest,
+    Descriptor,
+    ImageManifest,
+    ImageTree,
+    LeftBehind,
+    NewManifest,
+    attached_tag,
+)
+from bot.domain.oci import Digest
+from bot.formats import sigstore_bundle, simple_signing
+from bot.formats.sigstore_bundle import Envelope
+
+if TYPE_CHECKING:
+    from bot.adapters.registry.copying import Copy, Side
+
+_BUNDLE_LAYERS: Final = 1  # cosign: "expected exactly one layer"
+# cosign's experimental OCI 1.1 signatures: the layers of `.sig` in a referrer.
+_SIGNATURE_ARTIFACT: Final = "application/vnd.dev.cosign.artifact.sig.v1+json"
+
+
+class _Unfit(Exception):  # noqa: N818 - it is a finding, not an error
+    """Why an accessory stays behind."""
+
+
+@dataclass(frozen=True, slots=True)
+class CopiedAccessories:
+    """What went along and what did not."""
+
+    manifests: tuple[Digest, ...] = ()
+    left_behind: tuple[LeftBehind, ...] = ()
+
+
+class AccessoryCopy:
+    """One image's accessories on their way from one repository to another."""
+
+    def __init__(self, source: Side, target: Side, copy: Copy, policy: AccessoryPolicy) -> None:
+        self._source, self._target, self._copy, self._policy = source, target, copy, policy
+        self._copied: list[Digest] = []
+        self._left: list[LeftBehind] = []
+        self._seen: set[Digest] = set()
+
+    def run(self, tree: ImageTree) -> CopiedAccessories:
+        """Copy what may travel, for the index and for every child."""
+        for digest in dict.fromkeys(manifest.digest for manifest in tree.walk()):
+            self._copy_of(digest, depth=1)
+        return CopiedAccessories(tuple(self._copied), tuple(self._left))
+
+    def _copy_of(self, subject: Digest, depth: int) -> None:
+        """Accessories of one digest; an accessory may have accessories again, or form a circle."""
+        if subject in self._seen or depth > DEPTH_LIMIT:
+            return
+        self._seen.add(subject)
+        budget = _Budget(self._policy.limit)
+        copied = self._copy_referrers(subject, budget)
+        self._merge(subject, simple_signing.TAG_SUFFIX, self._check_signature, budget)
+        self._merge(subject, "att", self._check_attestation, budget)
+        self._copy_sbom(subject, budget)
+        if budget.refused:
+            reason = f"{budget.refused} more than the {self._policy.limit} that travel"
+            self._left.append(LeftBehind(f"accessories of {subject}", reason))
+        for digest in copied:
+            self._copy_of(digest, depth + 1)
+
+    def _copy_referrers(self, subject: Digest, budget: _Budget) -> list[Digest]:
+        copied: list[Digest] = []
+        listed = self._source.referrers.list(self._source.repository.at(subject))
+        for descriptor in {one.digest: one for one in listed}.values():
+            with _noting(self._left, f"referrer {descriptor.digest}"):
+                manifest = self._fit_referrer(descriptor, subject)
+                if budget.take():
+                    self._put_referrer(manifest, subject)
+                    copied.append(manifest.digest)
+        self._copied += copied
+        return copied
+
+    def _put_referrer(self, manifest: ImageManifest, subject: Digest) -> None:
+        self._copy.move_blobs(manifest.blobs)
+        if not self._copy.put(manifest):
+            self._target.referrers.list_by_tag(self._target.repository, manifest, subject)
+
+    def _fit_referrer(self, descriptor: Descriptor, subject: Digest) -> ImageManifest:
+        manifest = self._source.manifests.get(self._source.repository.at(descriptor.digest))
+        manifest = self._fit_manifest(manifest)
+        if manifest.subject is None or manifest.subject.digest != subject:
+            raise _Unfit("it is listed as a referrer and does not refer to the image")
+        if manifest.kind.startswith(sigstore_bundle.BUNDLE_FAMILY):
+            self._check_bundle(manifest, subject)
+        if manifest.kind == _SIGNATURE_ARTIFACT:
+            for layer in manifest.layers:
+                self._check_signature(layer, subject)
+        return manifest
+
+    def _fit_manifest(self, manifest: AnyManifest | None) -> ImageManifest:
+        if manifest is None:
+            raise _Unfit("it is listed and not there")
+        if not isinstance(manifest, ImageManifest):
+            raise _Unfit("it is an index")
+        if sum(blob.size for blob in manifest.blobs) > self._policy.size_limit:
+            raise _Unfit(f"it is larger than {self._policy.size_limit} bytes")
+        return manifest
+
+    def _check_bundle(self, manifest: ImageManifest, subject: Digest) -> None:
+        if len(manifest.layers) != _BUNDLE_LAYERS:
+            raise _Unfit(f"a bundle with {len(manifest.layers)} layers in place of one")
+        content = self._read(manifest.layers[0])
+        envelope = sigstore_bundle.parse_bundle(content)
+        if envelope is None:
+            raise _Unfit("it is not a bundle with an envelope")
+        self._check_envelope(envelope, subject)
+
+    def _check_envelope(self, envelope: Envelope, subject: Digest) -> None:
+        statement = sigstore_bundle.parse_statement(envelope.payload)
+        if statement is None:
+            raise _Unfit("it holds no in-toto statement")
+        if all(one.digest != subject for one in statement.subjects):
+            raise _Unfit("its statement is about another digest")
+        if any(self._policy.is_ours(envelope.message, one) for one in envelope.signatures):
+            raise _Unfit("it is signed with a key of ours; each environment signs for itself")
+
+    def _check_signature(self, layer: Descriptor, subject: Digest) -> bytes:
+        signature = simple_signing.signature_of(layer)
+        if signature is None or layer.size > simple_signing.PAYLOAD_LIMIT:
+            raise _Unfit("it is not a signature of cosign")
+        content = self._read(layer)
+        payload = simple_signing.parse_payload(content)
+        if payload is None or payload.digest != subject:
+            raise _Unfit("its payload is not about the image")
+        if self._policy.is_ours(content, signature):
+            raise _Unfit("it is signed with a key of ours; each environment signs for itself")
+        return content
+
+    def _check_attestation(self, layer: Descriptor, subject: Digest) -> bytes:
+        if layer.media_type != sigstore_bundle.ENVELOPE_TYPE:
+            raise _Unfit("it is not an attestation of cosign")
+        content = self._read(layer)
+        envelope = sigstore_bundle.parse_envelope(content)
+        if envelope is None:
+            raise _Unfit("it is not an envelope")
+        self._check_envelope(envelope, subject)
+        return content
+
+    def _read(self, blob: Descriptor) -> bytes:
+        return self._source.blobs.read(self._source.repository, blob, self._policy.size_limit)
+
+    def _merge(
+        self,
+        subject: Digest,
+        suffix: str,
+        check: Callable[[Descriptor, Digest], bytes],
+        budget: _Budget,
+    ) -> None:
+        """Add the layers that may travel to those under the target's tag of the same name."""
+        tag = attached_tag(subject, suffix)
+        found: ImageManifest | None = None
+        with _noting(self._left, tag):
+            current = self._source.manifests.get(self._source.repository.tagged(tag))
+            if current is not None and not isinstance(current, ImageManifest):
+                raise _Unfit("it is an index")
+            found = current
+        if found is None:
+            return
+        fit: list[tuple[Descriptor, bytes]] = []
+        for layer in found.layers:
+            if not budget.take():
+                continue
+            with _noting(self._left, f"{tag}, layer {layer.digest}"):
+                fit.append((layer, check(layer, subject)))
+        if fit:
+            self._add_layers(tag, fit)
+
+    def _add_layers(self, tag: str, fit: list[tuple[Descriptor, bytes]]) -> None:
+        reference = self._target.repository.tagged(tag)
+
+        def adding(current: AnyManifest | None) -> NewManifest | None:
+            if current is not None and not isinstance(current, ImageManifest):
+                raise _Unfit("the target has an index there")
+            have = {_identity(layer) for layer in current.layers} if current else set()
+            lacking = [(layer, blob) for layer, blob in fit if _identity(layer) not in have]
+            if not lacking:
+                return None
+            layers = tuple(layer for layer, _ in lacking)
+            return simple_signing.with_layers(current, layers, tuple(blob for _, blob in lacking))
+
+        with _noting(self._left, tag):
+            self._target.referrers.amend(reference, adding)
+            written = self._target.manifests.get(reference)
+            self._copied += [written.digest] if written else []
+
+    def _copy_sbom(self, subject: Digest, budget: _Budget) -> None:
+        tag = attached_tag(subject, "sbom")
+        reference = self._target.repository.tagged(tag)
+        with _noting(self._left, tag):
+            found = self._source.manifests.get(self._source.repository.tagged(tag))
+            if found is None:
+                return
+            manifest = self._fit_manifest(found)
+            there = self._target.manifests.get(reference)
+            if there is not None and there.digest != manifest.digest:
+                raise _Unfit("the target has another one")
+            if there is None and budget.take():
+                self._copy.move_blobs(manifest.blobs)
+                self._target.manifests.put(reference, manifest.content, manifest.media_type)
+                self._copied.append(manifest.digest)
+
+
+class _Budget:
+    """How many accessories of one digest may still travel."""
+
+    def __init__(self, limit: int) -> None:
+        self._left = limit
+        self.refused = 0
+
+    def take(self) -> bool:
+        """One more, unless there are too many."""
+        if not self._left:
+            self.refused += 1
+            return False
+        self._left -= 1
+        return True
+
+
+def _identity(layer: Descriptor) -> tuple[Digest, str]:
+    return layer.digest, layer.annotations.get(simple_signing.SIGNATURE_ANNOTATION, "")
+
+
+@contextlib.contextmanager
+def _noting(notes: list[LeftBehind], name: str) -> Iterator[None]:
+    """Turn what is wrong with one accessory into a note, so that the others still travel."""
+    try:
+        yield
+    except (_Unfit, IntegrityError, RejectedError) as error:
+        notes.append(LeftBehind(name, str(error)))

@@ -1,0 +1,216 @@
+"""Reading and writing manifests: exact bytes, verified against their digest."""
+
+from __future__ import annotations
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from bot.adapters.registry.calls import Call, Reply
+from bot.adapters.registry.errors import (
+    NotARegistryError,
+    error_codes,
+    failure,
+    is_immutable_tag,
+    is_missing,
+)
+from bot.adapters.registry.transport import Transport
+from bot.domain.errors import (
+    DigestMismatchError,
+    LimitExceededError,
+    NotFoundError,
+    RejectedError,
+)
+from bot.domain.images import (
+    DEPTH_LIMIT,
+    IMAGE_LIMIT,
+    MANIFEST_LIMIT,
+    AnyManifest,
+    Descriptor,
+    ImageIndex,
+    ImageTree,
+    MalformedManifestError,
+    NewManifest,
+    TagTakenError,
+)
+from bot.domain.oci import (
+    DOCKER_INDEX,
+    DOCKER_MANIFEST,
+    OCI_INDEX,
+    OCI_MANIFEST,
+    Digest,
+    DigestReference,
+    ImageRepository,
+    TagReference,
+)
+from bot.formats.image_manifest import check_children, parse_manifest
+
+# One header line: without it distribution 2.8 answers 404 for a tag that holds an OCI index.
+_ACCEPT: Final = ", ".join((OCI_INDEX, OCI_MANIFEST, DOCKER_INDEX, DOCKER_MANIFEST))
+_WRITTEN: Final = frozenset({200, 201, 202})
+
+AnyReference = TagReference | DigestReference
+
+
+class MissingContentError(RejectedError):
+    """A registry refuses a manifest because something it names is not there."""
+
+    def __init__(self, reference: AnyReference) -> None:
+        """Name the manifest."""
+        super().__init__(f"{reference}: its registry lacks something that it has confirmed before")
+        self.reference = reference
+
+
+def pull_scope(repository: ImageRepository) -> str:
+    """What a token needs for reading."""
+    return f"repository:{_scope_name(repository)}:pull"
+
+
+def push_scope(repository: ImageRepository) -> str:
+    """What a token needs for writing."""
+    return f"repository:{_scope_name(repository)}:pull,push"
+
+
+def _scope_name(repository: ImageRepository) -> str:
+    hub = repository.host == "docker.io" and "/" not in repository.path
+    return f"library/{repository.path}" if hub else repository.path
+
+
+class Manifests:
+    """The manifests of the granted registries; safe to use from several threads."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def get(self, reference: AnyReference) -> AnyManifest | None:
+        """The manifest, hashed and compared if it was asked for by digest; None: not there."""
+        reply = self._transport.call(self._reading("GET", reference))
+        if is_missing(reply):
+            return None
+        if reply.status != 200:  # noqa: PLR2004 - HTTP
+            raise failure(reply, str(reference), self._transport.grant.name)
+        if not reply.content:
+            raise NotARegistryError(str(reference), reply.host, "an empty answer")
+        media_type = reply.headers.get("Content-Type", "")
+        if media_type.startswith("text/html"):
+            raise NotARegistryError(str(reference), reply.host, "a web page")
+        if isinstance(reference, DigestReference):
+            _check_digest(reply.content, reference)
+        return parse_manifest(reply.content, media_type, str(reference))
+
+    def need(self, reference: DigestReference) -> AnyManifest:
+        """The manifest; NotFoundError if it is not there."""
+        found = self.get(reference)
+        if found is None:
+            raise NotFoundError(f"image {reference.digest}", str(reference.repository))
+        return found
+
+    def exists(self, reference: DigestReference) -> bool:
+        """The registry has a manifest under this digest."""
+        reply = self._transport.call(self._reading("HEAD", reference))
+        if reply.status == 200:  # noqa: PLR2004 - HTTP
+            return True
+        if is_missing(reply):
+            return False
+        raise failure(reply, str(reference), self._transport.grant.name)
+
+    def tree(self, reference: DigestReference, workers: int) -> ImageTree:
+        """The manifest with all its children, each verified against its descriptor.
+
+        Raises:
+            NotFoundError: the image, or a child of it, is not there.
+            LimitExceededError: too deep, too many children, too many bytes.
+        """
+        with ThreadPoolExecutor(workers) as pool:
+            tree = self._grow(self.need(reference), reference, 1, pool)
+        if tree.size > IMAGE_LIMIT:
+            raise LimitExceededError(f"image {reference}", f"{IMAGE_LIMIT} bytes", str(tree.size))
+        return tree
+
+    def _grow(
+        self, root: AnyManifest, reference: DigestReference, depth: int, pool: ThreadPoolExecutor
+    ) -> ImageTree:
+        if not isinstance(root, ImageIndex):
+            return ImageTree(root)
+        if depth >= DEPTH_LIMIT:
+            raise LimitExceededError(f"index {reference}, depth", str(DEPTH_LIMIT))
+        check_children(root, str(reference))
+        repository = reference.repository
+        children = pool.map(lambda child: self._child(repository, child), root.manifests)
+        grown = [
+            self._grow(child, repository.at(child.digest), depth + 1, pool) for child in children
+        ]
+        return ImageTree(root, tuple(grown))
+
+    def _child(self, repository: ImageRepository, descriptor: Descriptor) -> AnyManifest:
+        reference = repository.at(descriptor.digest)
+        child = self.need(reference)
+        if len(child.content) != descriptor.size:
+            fact = f"{len(child.content)} bytes, its index says {descriptor.size}"
+            raise MalformedManifestError(str(reference), fact)
+        if child.media_type != descriptor.media_type:
+            fact = f"served as {child.media_type}, its index says {descriptor.media_type}"
+            raise MalformedManifestError(str(reference), fact)
+        return child
+
+    def put(self, reference: AnyReference, content: bytes, media_type: str) -> bool:
+        """Write the bytes; returns whether the registry has listed it among its referrers.
+
+        Raises:
+            MissingContentError: the registry lacks a blob or child.
+            TagTakenError: the tag is immutable.
+        """
+        reply = self._transport.call(self._writing(reference, content, media_type))
+        if reply.status in _WRITTEN:
+            self._check_written(reply, content, reference)
+            return "OCI-Subject" in reply.headers
+        codes = error_codes(reply)
+        if "MANIFEST_BLOB_UNKNOWN" in codes or "BLOB_UNKNOWN" in codes:
+            raise MissingContentError(reference)
+        if isinstance(reference, TagReference) and is_immutable_tag(reply):
+            raise TagTakenError(reference, Digest.of(content), None)
+        raise failure(reply, str(reference), self._transport.grant.name)
+
+    def put_new(self, repository: ImageRepository, manifest: NewManifest) -> bool:
+        """Write a manifest of ours under its digest."""
+        return self.put(repository.at(manifest.digest), manifest.content, manifest.media_type)
+
+    def _check_written(self, reply: Reply, content: bytes, reference: AnyReference) -> None:
+        stored = reply.headers.get("Docker-Content-Digest")
+        named = reference.digest if isinstance(reference, DigestReference) else None
+        wanted = named or Digest.of(content)
+        if stored and stored.partition(":")[0] == wanted.algorithm and stored != wanted:
+            raise DigestMismatchError(f"{reference} as stored by the registry", wanted, stored)
+
+    def _reading(self, method: str, reference: AnyReference) -> Call:
+        return Call(
+            method,
+            self._transport.url(reference.repository, "manifests", _name(reference)),
+            str(reference),
+            self._transport.grant.entry_for(reference.repository),
+            (pull_scope(reference.repository),),
+            {"Accept": _ACCEPT},
+            limit=MANIFEST_LIMIT,
+        )
+
+    def _writing(self, reference: AnyReference, content: bytes, media_type: str) -> Call:
+        return Call(
+            "PUT",
+            self._transport.url(reference.repository, "manifests", _name(reference)),
+            str(reference),
+            self._transport.grant.entry_for(reference.repository),
+            (push_scope(reference.repository),),
+            {"Content-Type": media_type},
+            content,
+        )
+
+
+def _name(reference: AnyReference) -> str:
+    return reference.tag if isinstance(reference, TagReference) else reference.digest
+
+
+def _check_digest(content: bytes, reference: DigestReference) -> None:
+    wanted = reference.digest
+    found = hashlib.new(wanted.algorithm, content).hexdigest()
+    if found != wanted.hex:
+        raise DigestMismatchError(str(reference), wanted, f"{wanted.algorithm}:{found}")

@@ -1,0 +1,128 @@
+"""Which network addresses a connection may reach.
+
+A name can resolve to a harmless address when it is checked and to another one when it is used.
+So the address of the connected peer is what is checked, after the connection and before its
+first byte (before the TLS handshake, too).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from bot.domain.errors import NotGrantedError, RejectedError
+from bot.domain.grants import RegistryGrant
+
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+# The instance metadata services of the large clouds: never, whatever the grant says.
+_METADATA: Final = frozenset(
+    ipaddress.ip_address(text)
+    for text in (
+        "169.254.169.254",  # AWS, Google, Azure, OpenStack, Oracle
+        "169.254.170.2",  # AWS ECS and EKS credentials
+        "169.254.170.23",
+        "fd00:ec2::254",  # AWS over IPv6
+        "fd00:ec2::23",
+        "100.100.100.200",  # Alibaba
+        "168.63.129.16",  # Azure's host
+    )
+)
+_NAT64: Final = ipaddress.ip_network(
+    "64:ff9b::/96"
+)  # RFC 6052: an IPv4 address in the last 32 bits
+
+
+class ForbiddenAddressError(RejectedError):
+    """A granted host name leads to an address that the grant does not cover."""
+
+    def __init__(self, host: str, address: str, way_out: str) -> None:
+        """Name the host and where it led."""
+        super().__init__(f"{host} leads to {address}; {way_out}")
+        self.host, self.address = host, address
+
+
+def check_address(address: str, host: str, *, private_allowed: bool) -> None:
+    """Refuse an address that is not on the public internet, unless the grant says otherwise.
+
+    Raises:
+        ForbiddenAddressError: nothing may be sent there.
+    """
+    parsed = _unwrapped(ipaddress.ip_address(address.partition("%")[0]))
+    if parsed in _METADATA:
+        raise ForbiddenAddressError(host, str(parsed), "instance metadata is never contacted")
+    if parsed.is_multicast or parsed.is_unspecified:
+        raise ForbiddenAddressError(host, str(parsed), "no registry can be there")
+    if not private_allowed and not parsed.is_global:
+        way_out = "a private address needs private_addresses for this host in the grant"
+        raise ForbiddenAddressError(host, str(parsed), way_out)
+
+
+def _unwrapped(address: _Address) -> _Address:
+    if isinstance(address, ipaddress.IPv6Address):
+        embedded = address.ipv4_mapped or address.sixtofour
+        if embedded:
+            return embedded
+        if address in _NAT64:
+            return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address
+
+
+def authority(host: str, port: int | None, scheme: str) -> str:
+    """``host[:port]`` without the scheme's default port, IPv6 in brackets."""
+    name = f"[{host}]" if ":" in host and not host.startswith("[") else host
+    default = {"http": 80, "https": 443}[scheme]
+    return name if port in (None, default) else f"{name}:{port}"
+
+
+def host_of(url: str) -> str:
+    """``host[:port]`` of an address; empty if it is none."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return ""
+    return authority(host, port, "http" if parts.scheme == "http" else "https")
+
+
+def pool_classes(grant: RegistryGrant) -> dict[str, type[HTTPConnectionPool]]:
+    """urllib3 pools whose connections refuse peers outside the grant."""
+
+    class _Checked:
+        host: str
+        port: int
+        scheme: str
+
+        def _new_conn(self) -> socket.socket:
+            name = authority(self.host, self.port, self.scheme)
+            if not grant.allows_host(name):
+                raise NotGrantedError(f"registry host {name}", grant.name)
+            connected: socket.socket = super()._new_conn()  # type: ignore[misc] # urllib3's method
+            try:
+                permissions = grant.entry_for_host(name)
+                check_address(
+                    connected.getpeername()[0], name, private_allowed=permissions.private_addresses
+                )
+            except BaseException:
+                connected.close()
+                raise
+            return connected
+
+    class _Http(_Checked, HTTPConnection):
+        scheme = "http"
+
+    class _Https(_Checked, HTTPSConnection):
+        scheme = "https"
+
+    class _HttpPool(HTTPConnectionPool):
+        ConnectionCls: Any = _Http
+
+    class _HttpsPool(HTTPSConnectionPool):
+        ConnectionCls: Any = _Https
+
+    return {"http": _HttpPool, "https": _HttpsPool}

@@ -1,0 +1,271 @@
+"""One HTTP request to a granted registry, with its redirects, log-in and short retries.
+
+Safe to use from several threads; a request is repeated only if its body can be made again.
+Nothing is sent to a host outside the grant, ``Authorization`` never follows to another host, and
+everything that is read has a limit. Errors name what was asked for, never URLs or headers: both
+may carry secrets (``_state``, signed storage URLs).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from http.cookiejar import DefaultCookiePolicy
+from importlib.metadata import version
+from typing import Any, Final
+from urllib.parse import quote, urljoin, urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError
+from urllib3.poolmanager import PoolManager
+
+from bot.adapters.registry.auth import Authenticator
+from bot.adapters.registry.calls import Call, Reply
+from bot.adapters.registry.errors import (
+    NotARegistryError,
+    TransportRefusedError,
+    connection_failure,
+    failure,
+    is_temporary,
+    retry_after,
+)
+from bot.adapters.registry.peers import host_of, pool_classes
+from bot.domain.errors import LimitExceededError, UnavailableError
+from bot.domain.grants import HostGrant, RegistryGrant, canonical_host
+from bot.domain.oci import ImageRepository
+from bot.ports import Clock
+
+CHUNK: Final = 256 * 1024  # bytes per read; measured: smaller costs CPU, larger only memory
+_TIMEOUT: Final = (10.0, 60.0)  # seconds to connect; seconds without a byte
+_FIRST_PAUSE: Final = 0.25  # seconds, doubled each time, with full jitter above a half
+_PATIENCE: Final = 5.0  # seconds; who asks for more is asked again by the engine
+_REDIRECTS: Final = 5
+_REDIRECT_STATUS: Final = frozenset({301, 302, 303, 307, 308})
+_AGENT: Final = f"lockkeeper/{version('lockkeeper')}"
+_HUB, _HUB_API = "docker.io", "registry-1.docker.io"  # containers/image, docker_client.go
+
+
+class Download:
+    """An answer whose body is still to be read, by one thread; close it."""
+
+    def __init__(self, response: requests.Response, thing: str) -> None:
+        self._response, self._thing = response, thing
+        self.status = response.status_code
+        self.headers: Mapping[str, str] = response.headers
+
+    def read(self, size: int) -> bytes:
+        """The next bytes, undecoded; empty at the end.
+
+        Raises:
+            UnavailableError: the connection broke, or ended before the promised length.
+        """
+        try:
+            content: bytes = self._response.raw.read(size, decode_content=False)
+        except (HTTPError, OSError) as error:
+            host = host_of(self._response.url)
+            raise connection_failure(error, self._thing, host) from error
+        return content
+
+    def close(self) -> None:
+        """Give the connection back, or close it if bytes are left on it."""
+        if self._response.raw.closed:
+            self._response.raw.release_conn()
+        else:
+            self._response.close()
+
+
+class Transport:
+    """Sends calls to the hosts of one grant."""
+
+    def __init__(
+        self, grant: RegistryGrant, *, clock: Clock, sleep: Callable[[float], None], workers: int
+    ) -> None:
+        """Open no connection yet; ``sleep`` waits for so many seconds."""
+        self.grant = grant
+        self._clock, self._sleep = clock, sleep
+        self._session = _session(grant, workers)
+        self._authenticator = Authenticator(grant, self._fetch, clock)
+
+    def url(self, repository: ImageRepository, *segments: str) -> str:
+        """The address of something below ``/v2/<name>/``.
+
+        Raises:
+            NotGrantedError: the repository is outside the grant.
+        """
+        entry = self.grant.entry_for(repository)
+        host, path = repository.host, repository.path
+        if canonical_host(host) == _HUB:
+            host = _HUB_API
+            path = path if "/" in path else f"library/{path}"
+        scheme = "http" if entry.plain_http else "https"
+        return f"{scheme}://{host}/v2/{path}/" + "/".join(
+            quote(part, safe=":/") for part in segments
+        )
+
+    def call(self, call: Call) -> Reply:
+        """The answer, whatever its status; temporary failures have been retried.
+
+        Raises:
+            UnavailableError: still no answer, or still a temporary failure.
+            RejectedError: the host is not granted, not trusted, or not there.
+        """
+        attempt = 1
+        while True:
+            try:
+                return self._answer(call)
+            except UnavailableError as error:
+                if attempt >= call.attempts or (error.retry_after or 0) > _PATIENCE:
+                    raise
+                self.pause(attempt, error.retry_after)
+            attempt += 1
+
+    def download(self, call: Call) -> Download | Reply:
+        """The answer to a GET: to be streamed if it is 200 or 206, else read whole."""
+        return self._authorised_send(call, stream=True)
+
+    def pause(self, attempt: int, seconds: float | None = None) -> None:
+        """Wait before the next attempt: what was asked for, else a little longer each time."""
+        jitter = 0.5 + random.random() / 2  # noqa: S311 - spreads retries, guards nothing
+        self._sleep(_FIRST_PAUSE * 2 ** (attempt - 1) * jitter if seconds is None else seconds)
+
+    def location(self, reply: Reply, thing: str) -> str:
+        """The absolute address in an answer's ``Location``, on a granted host."""
+        found = reply.headers.get("Location", "")
+        if not found:
+            raise NotARegistryError(thing, reply.host, "an answer without Location")
+        target = urljoin(reply.url, found)
+        self._check(target)
+        return target
+
+    def _answer(self, call: Call) -> Reply:
+        answer = self._authorised_send(call, stream=False)
+        if isinstance(answer, Download):
+            raise NotARegistryError(call.thing, call.host, "a stream")
+        if is_temporary(answer):
+            raise failure(answer, call.thing, self.grant.name)
+        return answer
+
+    def _authorised_send(self, call: Call, *, stream: bool) -> Download | Reply:
+        header = self._authenticator.header(call.host, call.entry, call.scopes)
+        answer = self._follow(call, header, stream=stream)
+        if isinstance(answer, Reply) and self._authenticator.can_answer(answer, call, header):
+            header = self._authenticator.header(call.host, call.entry, call.scopes)
+            answer = self._follow(call, header, stream=stream)
+        return answer
+
+    def _follow(self, call: Call, authorization: str | None, *, stream: bool) -> Download | Reply:
+        """Send, and follow redirects by hand: the next host gets no Authorization."""
+        url = call.url
+        for _ in range(_REDIRECTS + 1):
+            same = _origin(url) == _origin(call.url)
+            response = self._send(call, url, authorization if same else None)
+            if stream and response.status_code in (200, 206):
+                return Download(response, call.thing)
+            reply = self._read(response, call)
+            if reply.status not in _REDIRECT_STATUS or call.method not in ("GET", "HEAD"):
+                return reply
+            url = self.location(reply, call.thing)
+        raise NotARegistryError(call.thing, call.host, "too many redirects")
+
+    def _send(self, call: Call, url: str, authorization: str | None) -> requests.Response:
+        permissions = self._check(url)
+        headers = {"User-Agent": _AGENT, "Accept-Encoding": "identity", **call.headers}
+        if authorization:
+            headers["Authorization"] = authorization
+        body = call.body() if callable(call.body) else call.body
+        try:
+            return self._session.request(
+                call.method,
+                url,
+                headers=headers,
+                data=body,
+                timeout=_TIMEOUT,
+                allow_redirects=False,
+                stream=True,
+                verify=permissions.ca_file or True,
+            )
+        except (requests.RequestException, HTTPError, OSError) as error:
+            raise connection_failure(error, call.thing, host_of(url)) from error
+
+    def _check(self, url: str) -> HostGrant:
+        """The permissions of an address's host; it may come from the other side."""
+        parts = urlsplit(url)
+        host = host_of(url)
+        permissions = self.grant.entry_for_host(host)
+        if parts.scheme != "https" and not (parts.scheme == "http" and permissions.plain_http):
+            raise TransportRefusedError(
+                host, "plain HTTP needs plain_http for this host in the grant"
+            )
+        if parts.username is not None or parts.password is not None:
+            raise TransportRefusedError(host, "it answers with an address that contains a user")
+        return permissions
+
+    def _read(self, response: requests.Response, call: Call) -> Reply:
+        try:
+            content = _limited(response, call.limit, call.thing)
+        except (HTTPError, OSError) as error:
+            raise connection_failure(error, call.thing, host_of(response.url)) from error
+        pause = response.headers.get("Retry-After", "")
+        return Reply(
+            call.method,
+            response.status_code,
+            response.headers,
+            response.url,
+            content,
+            tuple(response.raw.headers.getlist("WWW-Authenticate")),
+            retry_after(pause, self._clock.now()) if pause else None,
+        )
+
+    def _fetch(self, call: Call, authorization: str | None) -> Reply:
+        """One request of the authenticator: no redirects, no further log-in."""
+        return self._read(self._send(call, call.url, authorization), call)
+
+
+def _origin(url: str) -> tuple[str, str]:
+    return urlsplit(url).scheme, host_of(url)
+
+
+def _limited(response: requests.Response, limit: int, thing: str) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    while part := response.raw.read(min(CHUNK, limit + 1 - size), decode_content=False):
+        parts.append(part)
+        size += len(part)
+        if size > limit:
+            response.close()
+            if response.status_code >= 400:  # noqa: PLR2004 - a long error page is cut, not refused
+                break
+            raise LimitExceededError(f"answer to {thing}", f"{limit} bytes")
+    return b"".join(parts)
+
+
+class _GuardedAdapter(HTTPAdapter):
+    """requests' adapter over connections that check their peer."""
+
+    def __init__(self, grant: RegistryGrant, size: int) -> None:
+        self._grant = grant
+        super().__init__(pool_connections=16, pool_maxsize=size, max_retries=0, pool_block=True)
+
+    def init_poolmanager(
+        self,
+        connections: int,
+        maxsize: int,
+        block: bool = False,  # noqa: FBT001, FBT002 - requests' signature
+        **kwargs: Any,  # noqa: ANN401 - requests' signature
+    ) -> None:
+        """Make the pools of guarded connections; requests calls this."""
+        self.poolmanager = PoolManager(
+            num_pools=connections, maxsize=maxsize, block=block, blocksize=CHUNK, **kwargs
+        )
+        self.poolmanager.pool_classes_by_scheme = pool_classes(self._grant)
+
+
+def _session(grant: RegistryGrant, workers: int) -> requests.Session:
+    session = requests.Session()
+    session.trust_env = False  # no proxies, no netrc, no CA bundle from the environment
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    adapter = _GuardedAdapter(grant, workers * 2)
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    return session

@@ -1,0 +1,277 @@
+"""Signing an image, and checking whether it is signed, in both of cosign's layouts.
+
+Both, because verifiers differ: cosign 3 and some policy engines look only at bundles as soon as
+an image has any; others know only the ``.sig`` tag. Everything here is idempotent: a signature
+of ours that is there and verifies is not written again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from bot.domain.errors import IntegrityError, LimitExceededError, NotFoundError, RejectedError
+from bot.domain.images import (
+    AnyManifest,
+    Descriptor,
+    ImageManifest,
+    NewManifest,
+    attached_tag,
+)
+from bot.domain.oci import Digest, DigestReference, ImageRepository
+from bot.formats import sigstore_bundle, simple_signing
+from bot.formats.sigstore_bundle import Envelope, Statement
+from bot.formats.simple_signing import SimplePayload
+from bot.ports import ImageRegistry, Signer, Verifier
+
+_BUNDLE_SIZE: Final = 2**20  # bytes; a signature's bundle is a few KiB
+_BUNDLES: Final = 200  # bundles of one digest that are opened
+_PREDICATE_ANNOTATION: Final = "dev.sigstore.bundle.predicateType"
+
+
+class NotASignatureTagError(RejectedError):
+    """The tag that has to hold the signatures holds something else."""
+
+    def __init__(self, tag: str, repository: ImageRepository) -> None:
+        """Name the tag."""
+        super().__init__(f"{repository}:{tag} should hold signatures; remove that tag")
+        self.tag, self.repository = tag, repository
+
+
+@dataclass(frozen=True, slots=True)
+class Signatures:
+    """What is signed now."""
+
+    reference: DigestReference
+    digests: tuple[Digest, ...]
+    """Every digest that carries both signatures; the image itself is the last."""
+    fingerprint: str
+    """Of the public key."""
+    written: int
+    """Signatures that were not there before."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationResult:
+    """Which of the two layouts carry a signature that fulfils every demand."""
+
+    reference: DigestReference
+    tag_layout: bool
+    """A payload under the ``.sig`` tag."""
+    bundle_layout: bool
+    """A statement in a bundle among the referrers."""
+    reasons: tuple[str, ...]
+    """Why signatures that are there were not accepted."""
+
+    @property
+    def verified(self) -> bool:
+        """At least one does: what ``cosign verify`` asks for."""
+        return self.tag_layout or self.bundle_layout
+
+    @property
+    def complete(self) -> bool:
+        """Both do: what `ensure_signed` leaves."""
+        return self.tag_layout and self.bundle_layout
+
+
+def ensure_signed(
+    registry: ImageRegistry,
+    signer: Signer,
+    reference: DigestReference,
+    tag: str,
+    annotations: Mapping[str, str],
+    children: Sequence[Digest],
+    *,
+    at: datetime | None = None,
+) -> Signatures:
+    """Make the image and these children of it carry this key's signature in both layouts.
+
+    Args:
+        registry: where the image is.
+        signer: the environment's key.
+        reference: the image.
+        tag: the immutable tag; signed with the repository as cosign's ``docker-reference``,
+            because podman and CRI-O refuse a name without one.
+        annotations: what else is signed, such as the environment.
+        children: the platforms that were evaluated; podman checks each for itself.
+        at: noted, unsigned, in the bundle's manifest.
+    """
+    digests = (*dict.fromkeys(children), reference.digest)
+    signing = _Signing(registry, signer, reference.repository, tag, annotations, at)
+    written = sum(signing.ensure(digest) for digest in digests)
+    return Signatures(reference, digests, signer.fingerprint, written)
+
+
+@dataclass(frozen=True, slots=True)
+class _Signing:
+    registry: ImageRegistry
+    signer: Signer
+    repository: ImageRepository
+    tag: str
+    annotations: Mapping[str, str]
+    at: datetime | None
+
+    def ensure(self, digest: Digest) -> int:
+        """Sign one digest; returns the number of signatures that were missing."""
+        return self._ensure_payload(digest) + self._ensure_bundle(digest)
+
+    def _ensure_payload(self, digest: Digest) -> bool:
+        identity = str(self.repository.tagged(self.tag))
+        payload = simple_signing.render_payload(SimplePayload(identity, digest, self.annotations))
+        sig_tag = attached_tag(digest, simple_signing.TAG_SUFFIX)
+
+        def adding(current: AnyManifest | None) -> NewManifest | None:
+            if current is not None and not isinstance(current, ImageManifest):
+                raise NotASignatureTagError(sig_tag, self.repository)
+            layers = current.layers if current else ()
+            if any(self._is_own(layer, payload) for layer in layers):
+                return None
+            if len(layers) >= simple_signing.LAYER_LIMIT:
+                limit = str(simple_signing.LAYER_LIMIT)
+                raise LimitExceededError(f"signatures of {digest}", limit)
+            layer = simple_signing.signature_layer(payload, self.signer.sign(payload))
+            return simple_signing.with_layers(current, (layer,), (payload,))
+
+        return self.registry.amend(self.repository.tagged(sig_tag), adding)
+
+    def _is_own(self, layer: Descriptor, payload: bytes) -> bool:
+        """Signatures are random, so an equal one is found by verifying, not by comparing."""
+        signature = simple_signing.signature_of(layer)
+        return (
+            signature is not None
+            and layer.digest == Digest.of(payload)
+            and self.signer.verifies(payload, signature)
+        )
+
+    def _ensure_bundle(self, digest: Digest) -> bool:
+        statement = sigstore_bundle.render_statement(
+            digest, sigstore_bundle.SIGN_PREDICATE, {}, annotations=self.annotations
+        )
+        reference = self.repository.at(digest)
+        for envelope in _envelopes(self.registry, reference):
+            if envelope.payload == statement and _is_signed_by(self.signer, envelope):
+                return False
+        message = sigstore_bundle.pre_authentication_encoding(
+            sigstore_bundle.STATEMENT_TYPE, statement
+        )
+        bundle = sigstore_bundle.render_bundle(
+            statement, self.signer.sign(message), self.signer.fingerprint
+        )
+        created = self.at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if self.at else ""
+        manifest = sigstore_bundle.bundle_manifest(
+            bundle, sigstore_bundle.SIGN_PREDICATE, self._subject(reference), created
+        )
+        self.registry.attach(self.repository, manifest)
+        return True
+
+    def _subject(self, reference: DigestReference) -> Descriptor:
+        manifest = self.registry.manifest(reference)
+        if manifest is None:
+            raise NotFoundError(f"image {reference.digest}", str(reference.repository))
+        return Descriptor(manifest.media_type, reference.digest, len(manifest.content))
+
+
+def verify_image(
+    registry: ImageRegistry,
+    verifiers: Sequence[Verifier],
+    reference: DigestReference,
+    require_annotations: Mapping[str, str],
+) -> VerificationResult:
+    """Look for a signature by one of these keys about this image in this repository.
+
+    Stricter than ``cosign verify``: the payload has to name the repository, a statement has to
+    mean "signed" and nothing else, and every demanded annotation has to be there.
+    """
+    check = _Check(verifiers, reference, require_annotations)
+    payloads = [check.payload(*found) for found in _payloads(registry, reference)]
+    bundles = [check.envelope(found) for found in _envelopes(registry, reference)]
+    reasons = dict.fromkeys(reason for reason in (*payloads, *bundles) if reason)
+    return VerificationResult(reference, "" in payloads, "" in bundles, tuple(reasons))
+
+
+@dataclass(frozen=True, slots=True)
+class _Check:
+    """Each method answers why a signature does not count; nothing if it does."""
+
+    verifiers: Sequence[Verifier]
+    reference: DigestReference
+    annotations: Mapping[str, str]
+
+    def payload(self, content: bytes, signature: bytes) -> str:
+        if not any(verifier.verifies(content, signature) for verifier in self.verifiers):
+            return "a signature by another key"
+        payload = simple_signing.parse_payload(content)
+        if payload is None or payload.digest != self.reference.digest:
+            return "a signature of another image"
+        repository = str(self.reference.repository)
+        named = payload.docker_reference
+        if named != repository and named.rpartition(":")[0] != repository:
+            return f"a signature for {named}"
+        return self._lacking(payload.annotations)
+
+    def envelope(self, envelope: Envelope) -> str:
+        if not any(_is_signed_by(verifier, envelope) for verifier in self.verifiers):
+            return "a bundle by another key"
+        statement = sigstore_bundle.parse_statement(envelope.payload)
+        if statement is None or statement.predicate_type != sigstore_bundle.SIGN_PREDICATE:
+            return "a bundle that is no signature"
+        return self._about_the_image(statement)
+
+    def _about_the_image(self, statement: Statement) -> str:
+        for subject in statement.subjects:
+            if subject.digest == self.reference.digest:
+                return self._lacking(subject.annotations)
+        return "a bundle about another image"
+
+    def _lacking(self, found: Mapping[str, str]) -> str:
+        lacking = [name for name, text in self.annotations.items() if found.get(name) != text]
+        return f"a signature without the annotation {lacking[0]}" if lacking else ""
+
+
+def _is_signed_by(verifier: Verifier, envelope: Envelope) -> bool:
+    return any(verifier.verifies(envelope.message, signature) for signature in envelope.signatures)
+
+
+def _payloads(registry: ImageRegistry, reference: DigestReference) -> Iterator[tuple[bytes, bytes]]:
+    """Payloads and signatures under the ``.sig`` tag; what is none is passed over."""
+    tag = attached_tag(reference.digest, simple_signing.TAG_SUFFIX)
+    manifest = registry.manifest(reference.repository.tagged(tag))
+    layers = manifest.layers if isinstance(manifest, ImageManifest) else ()
+    for layer in layers[: simple_signing.LAYER_LIMIT]:
+        signature = simple_signing.signature_of(layer)
+        if signature is not None and layer.size <= simple_signing.PAYLOAD_LIMIT:
+            yield (
+                registry.blob(reference.repository, layer, simple_signing.PAYLOAD_LIMIT),
+                signature,
+            )
+
+
+def _envelopes(registry: ImageRegistry, reference: DigestReference) -> Iterator[Envelope]:
+    """Envelopes of the bundles that may be signatures; foreign and damaged ones are passed over."""
+    candidates = [one for one in registry.referrers(reference) if _may_be_signature(one)]
+    for descriptor in candidates[:_BUNDLES]:
+        envelope = _envelope(registry, reference.repository, descriptor)
+        if envelope is not None:
+            yield envelope
+
+
+def _may_be_signature(referrer: Descriptor) -> bool:
+    kind = referrer.annotations.get(_PREDICATE_ANNOTATION, sigstore_bundle.SIGN_PREDICATE)
+    is_bundle = referrer.artifact_type.startswith(sigstore_bundle.BUNDLE_FAMILY)
+    return is_bundle and kind == sigstore_bundle.SIGN_PREDICATE
+
+
+def _envelope(
+    registry: ImageRegistry, repository: ImageRepository, referrer: Descriptor
+) -> Envelope | None:
+    try:
+        manifest = registry.manifest(repository.at(referrer.digest))
+        if not isinstance(manifest, ImageManifest) or len(manifest.layers) != 1:
+            return None
+        return sigstore_bundle.parse_bundle(
+            registry.blob(repository, manifest.layers[0], _BUNDLE_SIZE)
+        )
+    except (IntegrityError, RejectedError):
+        return None
