@@ -1,0 +1,136 @@
+"""What git and GitHub say of commits, pull requests and people; facts, not judgements."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+
+@dataclass(frozen=True, slots=True)
+class GitCommit:
+    """A commit as git stores it."""
+
+    id: str
+    tree: str
+    parents: tuple[str, ...]
+    committed_at: datetime
+    """Committer time, UTC."""
+    subject: str
+    author: str
+    """Author's name: text from outside."""
+
+
+@dataclass(frozen=True, slots=True)
+class TreeEntry:
+    """A file of a commit's tree."""
+
+    mode: str
+    """``100644``, ``100755``, ``120000`` (symbolic link) or ``160000`` (submodule)."""
+    blob: str
+
+
+@dataclass(frozen=True, slots=True)
+class PathChange:
+    """A path that differs between two trees; None: not there."""
+
+    before: TreeEntry | None
+    after: TreeEntry | None
+
+
+@dataclass(frozen=True, slots=True)
+class GitHubFacts:
+    """What GitHub says of a repository."""
+
+    id: int
+    default_branch: str
+    full_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Somebody on GitHub."""
+
+    login: str
+    is_person: bool
+    """False for Apps and bots."""
+
+
+@dataclass(frozen=True, slots=True)
+class PullRequest:
+    """A pull request as the API shows it now."""
+
+    number: int
+    is_open: bool
+    merged: bool
+    title: str
+    body: str
+    author: Actor
+    head_branch: str
+    head: str
+    """Head commit."""
+    head_is_local: bool
+    """Whether the head branch is in the same repository (no fork)."""
+    base_branch: str
+    base: str
+    merge_commit: str | None
+    merged_by: Actor | None
+    labels: frozenset[str] = frozenset()
+    mergeable: bool | None = None
+    """None while GitHub computes it."""
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """A submitted review."""
+
+    author: Actor
+    state: str
+    """APPROVED, CHANGES_REQUESTED, COMMENTED, DISMISSED."""
+    commit: str
+    """The head that it was given on."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContributedCommit:
+    """A commit of a pull request and the accounts behind it, where GitHub knows them."""
+
+    id: str
+    author: str | None
+    committer: str | None
+
+
+class CheckState(StrEnum):
+    """How a check run reads on GitHub; only IN_PROGRESS is not an end."""
+
+    IN_PROGRESS = "in_progress"
+    SUCCESS = "success"
+    NEUTRAL = "neutral"
+    FAILURE = "failure"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A check run: what people read on a commit."""
+
+    name: str
+    commit: str
+    state: CheckState
+    title: str
+    summary: str
+    """Markdown, escaped."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentReport:
+    """One line of the timeline on a source commit."""
+
+    environment: str
+    """As GitHub shows it: ``lockkeeper/prod``."""
+    commit: str
+    state: str
+    """queued, in_progress, success, failure or inactive."""
+    description: str
+    payload: Mapping[str, str] = field(default_factory=dict)
