@@ -1,0 +1,148 @@
+"""Moving refs, and all that follows on GitHub from a push."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.world.github.behaviour.events import publish
+from tests.world.github.errors import ApiError, conflict, unprocessable
+from tests.world.github.gitstore import ZERO
+from tests.world.github.records import Actor, Repository
+from tests.world.github.state import State
+from tests.world.github.views import commits, repositories
+
+Json = dict[str, Any]
+
+PUSHED_COMMITS = 2048
+"""A push webhook lists at most so many commits (docs: Webhook events, push)."""
+
+
+def create(state: State, actor: Actor, repository: Repository, name: str, commit: str) -> None:
+    """Create the full ref ``name`` (docs: Create a reference; octokit/rest.js#1105 for texts)."""
+    if name.count("/") < 2 or not name.startswith("refs/") or not repository.git.is_ref_name(name):
+        raise unprocessable("Reference name must start with 'refs/' and contain two slashes")
+    if not repository.git.refs():
+        raise conflict("Git Repository is empty.")
+    if repository.git.ref(name):
+        raise unprocessable("Reference already exists")
+    if repository.git.type_of(commit) != "commit":
+        raise unprocessable("Object does not exist")
+    _write(state, actor, repository, name, None, commit)
+
+
+def write_new(state: State, actor: Actor, repository: Repository, name: str, commit: str) -> None:
+    """Create a ref as a git push does: an empty repository takes its first branch."""
+    _write(state, actor, repository, name, None, commit)
+
+
+def update(
+    state: State, actor: Actor, repository: Repository, name: str, commit: str, *, force: bool
+) -> None:
+    """Move the full ref ``name``; without ``force`` only forward (docs: Update a reference)."""
+    before = repository.git.ref(name)
+    if before is None:
+        raise unprocessable("Reference does not exist")
+    if repository.git.type_of(commit) != "commit":
+        raise unprocessable("Object does not exist")
+    if not force and not repository.git.is_ancestor(before, commit):
+        raise unprocessable("Update is not a fast forward")
+    refuse_protected(repository, name)
+    if before != commit:
+        _write(state, actor, repository, name, before, commit)
+
+
+def delete(state: State, actor: Actor, repository: Repository, name: str) -> None:
+    """Delete the full ref ``name`` (docs: Delete a reference)."""
+    before = repository.git.ref(name)
+    if before is None:
+        raise unprocessable("Reference does not exist")
+    if name == f"refs/heads/{repository.default_branch}":
+        raise unprocessable("Cannot delete the default branch")
+    refuse_protected(repository, name)
+    _write(state, actor, repository, name, before, None)
+
+
+def refuse_protected(repository: Repository, name: str) -> None:
+    """Refuse a direct change of a branch that asks for pull requests (docs: rulesets)."""
+    if not repository.git.ref(name):
+        return
+    rules = repository.rules.get(name.removeprefix("refs/heads/"))
+    if rules is not None and rules.pull_request:
+        raise ApiError(
+            422,
+            "Repository rule violations found\n\nChanges must be made through a pull request.\n\n",
+        )
+
+
+def advance(
+    state: State, actor: Actor, repository: Repository, branch: str, before: str, commit: str
+) -> None:
+    """Move a branch on behalf of GitHub itself: a merge, a commit through GraphQL."""
+    _write(state, actor, repository, f"refs/heads/{branch}", before, commit)
+
+
+def _write(
+    state: State,
+    actor: Actor,
+    repository: Repository,
+    name: str,
+    before: str | None,
+    after: str | None,
+) -> None:
+    repository.git.write_ref(name, after, before)
+    announce(state, actor, repository, name, before, after)
+
+
+def announce(
+    state: State,
+    actor: Actor,
+    repository: Repository,
+    name: str,
+    before: str | None,
+    after: str | None,
+) -> None:
+    """Tell everybody about a ref that has moved, created (no ``before``) or gone (no ``after``)."""
+    if not name.startswith(("refs/heads/", "refs/tags/")):
+        return
+    repository.pushed_at = repository.updated_at = state.clock()
+    payload = _push(state, actor, repository, name, before, after)
+    publish(state, repository, actor.account, "push", payload)
+    if not name.startswith("refs/heads/"):
+        return
+    for follow in state.after_push:
+        follow(state, actor, repository, name.removeprefix("refs/heads/"), after)
+
+
+def _push(
+    state: State,
+    actor: Actor,
+    repository: Repository,
+    name: str,
+    before: str | None,
+    after: str | None,
+) -> Json:
+    git = repository.git
+    forced = bool(before and after and not git.is_ancestor(before, after))
+    brought: list[str] = []
+    if after and before:
+        brought = git.history(after, f"^{before}")[:PUSHED_COMMITS]
+    elif after:
+        # A new branch lists what no other ref has; one cut from a known commit lists nothing.
+        known = [f"^{target}" for ref, target in git.refs().items() if ref != name]
+        brought = git.history(after, *known)[:PUSHED_COMMITS]
+    page = repositories.html_url(state, repository)
+    span = f"{(before or ZERO)[:12]}...{(after or ZERO)[:12]}" if before else f"{after}"[:12]
+    return {
+        "ref": name,
+        "before": before or ZERO,
+        "after": after or ZERO,
+        "repository": repositories.in_push(state, repository),
+        "pusher": {"name": actor.account.login, "email": actor.account.email},
+        "created": before is None,
+        "deleted": after is None,
+        "forced": forced,
+        "base_ref": None,
+        "compare": f"{page}/compare/{span}",
+        "commits": [commits.pushed_commit(state, repository, c) for c in reversed(brought)],
+        "head_commit": commits.pushed_commit(state, repository, after) if after else None,
+    }

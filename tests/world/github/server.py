@@ -1,0 +1,253 @@
+"""The HTTP side: routes, errors, ETags, faults, and the eye of the contract."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from flask import Flask, Request, Response, request
+from werkzeug.exceptions import HTTPException
+from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
+
+from tests.world.github import githttp
+from tests.world.github.errors import ApiError
+from tests.world.github.faults import Fault, Faults
+from tests.world.github.graphql import execution
+from tests.world.github.permissions import Principal, authenticate
+from tests.world.github.rest import (
+    apps,
+    checks,
+    deployments,
+    gitdata,
+    issues,
+    organizations,
+    pulls,
+    repositories,
+)
+from tests.world.github.rest.endpoint import Answer, Call, Endpoint
+from tests.world.github.state import State
+
+ENDPOINTS: list[Endpoint] = [
+    *apps.ENDPOINTS,
+    *checks.ENDPOINTS,
+    *deployments.ENDPOINTS,
+    *gitdata.ENDPOINTS,
+    *issues.ENDPOINTS,
+    *organizations.ENDPOINTS,
+    *pulls.ENDPOINTS,
+    *repositories.ENDPOINTS,
+]
+"""Every operation of the REST API that the world has."""
+
+API_VERSIONS = {"2022-11-28", "2026-03-10"}
+ROOT = "/api/v3"
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One request and its answer, as the contract sees them."""
+
+    method: str
+    path: str
+    template: str | None
+    """The OpenAPI path template; None for an address that the world does not have."""
+    query: dict[str, str]
+    sent: Any
+    status: int
+    received: Any
+    media_type: str = "application/json"
+
+
+Watch = Callable[[Exchange], None]
+
+
+@dataclass(slots=True)
+class Server:
+    """A threaded HTTP server over one state; ``watch`` sees every REST exchange."""
+
+    state: State
+    faults: Faults
+    watch: Watch
+    watch_graphql: Callable[[str, dict[str, Any]], None]
+    requests: list[tuple[str, str, int]] = field(default_factory=list)
+    """(method, path below the API root, status) of every API request so far."""
+    _numbers: itertools.count[int] = field(default_factory=itertools.count)
+    _server: BaseWSGIServer | None = None
+    _thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Serve at the address of the state, in a thread."""
+        address = urlsplit(self.state.web)
+        self._server = make_server(
+            address.hostname or "127.0.0.1",
+            address.port or 0,
+            self._application(),
+            threaded=True,
+            request_handler=_QuietHandler,
+        )
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Close the address; the state stays."""
+        if self._server is not None and self._thread is not None:
+            self._server.shutdown()
+            self._thread.join()
+            self._server.server_close()
+            self._server = self._thread = None
+
+    def _application(self) -> Flask:
+        application = Flask("github")
+        application.url_map.strict_slashes = False
+        for endpoint in ENDPOINTS:
+            application.add_url_rule(
+                ROOT + endpoint.rule,
+                endpoint.name,
+                self._view(endpoint),
+                methods=[endpoint.method],
+                provide_automatic_options=False,
+            )
+        application.add_url_rule("/api/graphql", "graphql", self._graphql, methods=["POST"])
+        application.add_url_rule(
+            "/<owner>/<name>.git/<path:rest>", "git", self._git, methods=["GET", "POST"]
+        )
+        application.register_error_handler(HTTPException, self._unknown)
+        return application
+
+    def _view(self, endpoint: Endpoint) -> Callable[..., Response]:
+        def view(**path: str) -> Response:
+            return self._with_faults(lambda: self._rest(endpoint, path), endpoint.path)
+
+        return view
+
+    # --- one request ------------------------------------------------------------------------
+
+    def _with_faults(self, work: Callable[[], Response], template: str | None) -> Response:
+        path = request.path.removeprefix(ROOT).removeprefix("/api")
+        fault = self.faults.take(request.method, path)
+        response = work() if fault is None or fault.when == "after" else None
+        if fault is not None:
+            response = _broken(fault, request)
+        if response is None:  # pragma: no cover - a fault always answers
+            raise AssertionError(template)
+        self.requests.append((request.method, path, response.status_code))
+        return response
+
+    def _rest(self, endpoint: Endpoint, path: dict[str, str]) -> Response:
+        sent, answer = None, Answer()
+        try:
+            _refuse_malformed(request)
+            sent = _body(request)
+            with self.state.lock:
+                principal = authenticate(self.state, request.headers.get("Authorization"))
+                answer = endpoint.answer(self._call(principal, path, sent))
+        except ApiError as error:
+            answer = Answer(error.status, error.body())
+        exchange = Exchange(
+            request.method,
+            request.path.removeprefix(ROOT),
+            endpoint.path,
+            request.args.to_dict(),
+            sent,
+            answer.status,
+            answer.body,
+        )
+        self.watch(exchange)
+        return self._rendered(endpoint, answer)
+
+    def _call(self, principal: Principal, path: dict[str, str], sent: object) -> Call:
+        url = self.state.web + request.path
+        return Call(self.state, principal, path, request.args.to_dict(), sent, url)
+
+    def _rendered(self, endpoint: Endpoint, answer: Answer) -> Response:
+        content = b"" if answer.body is None else json.dumps(answer.body).encode()
+        response = Response(content, answer.status, mimetype="application/json")
+        response.headers.extend(dict(answer.headers))
+        response.headers["X-GitHub-Request-Id"] = f"LOCAL:{next(self._numbers):06X}"
+        if endpoint.accepted_permissions:
+            response.headers["X-Accepted-GitHub-Permissions"] = endpoint.accepted_permissions
+        if request.method == "GET" and answer.status == 200:
+            etag = hashlib.sha256(content).hexdigest()
+            response.set_etag(etag, weak=True)
+            if request.if_none_match.contains_weak(etag):
+                response.status_code = 304
+                response.set_data(b"")
+        return response
+
+    def _graphql(self) -> Response:
+        return self._with_faults(self._graphql_answer, "/graphql")
+
+    def _graphql_answer(self) -> Response:
+        try:
+            with self.state.lock:
+                principal = authenticate(self.state, request.headers.get("Authorization"))
+                sent = _body(request)
+                document, variables = sent.get("query", ""), sent.get("variables") or {}
+                self.watch_graphql(document, variables)
+                body = execution.execute(self.state, principal, document, variables)
+        except ApiError as error:
+            return Response(json.dumps(error.body()), error.status, mimetype="application/json")
+        return Response(json.dumps(body), 200, mimetype="application/json")
+
+    def _git(self, owner: str, name: str, rest: str) -> Response:
+        return githttp.answer(self.state, request, owner, name, rest)
+
+    def _unknown(self, error: HTTPException) -> Response:
+        status = error.code or 500
+        path = request.path.removeprefix(ROOT)
+        self.requests.append((request.method, path, status))
+        if request.path.startswith(ROOT):
+            body = _body(request) if request.is_json else None
+            self.watch(
+                Exchange(request.method, path, None, request.args.to_dict(), body, status, None)
+            )
+        answer = ApiError(404, "Not Found") if status == 405 else ApiError(status, "Not Found")
+        return Response(json.dumps(answer.body()), answer.status, mimetype="application/json")
+
+
+class _QuietHandler(WSGIRequestHandler):
+    """Keep connections open, log nothing."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log(self, type: str, message: str, *args: object) -> None:  # noqa: A002 - werkzeug's name
+        """Log nothing."""
+
+
+def _refuse_malformed(incoming: Request) -> None:
+    """Refuse what GitHub refuses before it looks at the path."""
+    if not incoming.headers.get("User-Agent"):
+        raise ApiError(
+            403,
+            "Request forbidden by administrative rules. Please make sure your request has a "
+            "User-Agent header",
+        )
+    version = incoming.headers.get("X-GitHub-Api-Version")
+    if version is not None and version not in API_VERSIONS:
+        raise ApiError(400, f"{version} is not a supported version")
+
+
+def _body(incoming: Request) -> Any:  # noqa: ANN401 - JSON has any type
+    content = incoming.get_data()
+    if not content:
+        return None
+    try:
+        return json.loads(content)
+    except ValueError as error:
+        raise ApiError(400, "Problems parsing JSON") from error
+
+
+def _broken(fault: Fault, incoming: Request) -> Response:
+    if fault.status == 0:
+        connection: socket.socket = incoming.environ["werkzeug.socket"]
+        connection.shutdown(socket.SHUT_RDWR)
+        return Response(b"", 500)
+    body = json.dumps({"message": fault.message, "documentation_url": "https://docs.github.com"})
+    return Response(body, fault.status, dict(fault.headers), mimetype="application/json")

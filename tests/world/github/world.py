@@ -1,0 +1,360 @@
+"""A whole GitHub on this machine: REST, GraphQL, git over HTTP, signed webhooks.
+
+    world = GitHubWorld(tmp_path / "github")
+    world.start()
+    world.add_organization("acme")
+    rita = world.add_user("rita")
+    manifests = world.add_repository("acme/manifests", files={"README.md": "hello"})
+    app = world.create_app("http://127.0.0.1:8000/webhook", "s", {"contents": "write"}, ["push"])
+    world.install(app, [manifests])
+    rita.push(manifests, "feature", {"README.md": "hello, world"})
+
+It is made like GitHub Enterprise Server: pages and git at ``world.url``, REST at ``/api/v3``,
+GraphQL at ``/api/graphql``. Under it is real git. Every request, answer and webhook is held
+against GitHub's published schemas where they are at hand; what differs is in ``violations``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+import socket
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from tests.world.github.behaviour import checks, events, merging, pulls
+from tests.world.github.clock import Clock, MovableClock
+from tests.world.github.faults import Fault, Faults, When
+from tests.world.github.gitstore import BareRepository, FileChanges
+from tests.world.github.people import User
+from tests.world.github.records import (
+    Account,
+    Actor,
+    App,
+    BranchRules,
+    CheckSuite,
+    Installation,
+    Permissions,
+    Repository,
+    Team,
+    node_id,
+)
+from tests.world.github.server import Exchange, Server
+from tests.world.github.state import State
+from tests.world.github.webhooks import Webhooks
+
+CI_APP_ID = 15368
+"""The id of GitHub Actions on github.com."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewApp:
+    """A registered App and the key that GitHub shows once."""
+
+    id: int
+    slug: str
+    private_key: str
+    """PEM, PKCS#1, as GitHub hands it out."""
+    webhook_secret: str
+    app: App
+
+
+class GitHubWorld:
+    """The local GitHub; its address is known from the start and stays over stop and start."""
+
+    def __init__(self, directory: Path, *, clock: Clock | None = None, port: int = 0) -> None:
+        """Lay out an empty GitHub whose repositories are below ``directory``."""
+        numbers = itertools.count(1001)
+        self.clock: Clock = clock or MovableClock()
+        self.webhooks = Webhooks(self.clock, lambda: next(numbers))
+        self.state = State(
+            web=f"http://127.0.0.1:{port or _free_port()}",
+            directory=directory,
+            clock=self.clock,
+            webhooks=self.webhooks,
+            new_id=lambda: next(numbers),
+            after_push=[checks.request_suites, pulls.follow_push, merging.follow_push],
+            after_gate=[merging.look_again],
+        )
+        self.faults = Faults()
+        self.server = Server(self.state, self.faults, self._watch, self._watch_graphql)
+        self._ghost = self._account("ghost", "User")
+        self._ci = self._ci_app()
+
+    def _watch(self, exchange: Exchange) -> None:
+        """See one exchange."""
+
+    def _watch_graphql(self, document: str, variables: dict[str, Any]) -> None:
+        """See one document."""
+
+    # --- life -------------------------------------------------------------------------------
+
+    @property
+    def url(self) -> str:
+        """Root of the pages and of git."""
+        return self.state.web
+
+    @property
+    def api_url(self) -> str:
+        """Root of the REST API."""
+        return self.state.api
+
+    @property
+    def graphql_url(self) -> str:
+        """Address of the GraphQL API."""
+        return f"{self.state.web}/api/graphql"
+
+    @property
+    def requests(self) -> list[tuple[str, str, int]]:
+        """(method, path, status) of every API request so far."""
+        return self.server.requests
+
+    def start(self) -> None:
+        """Open the address and begin to deliver webhooks."""
+        self.server.start()
+        self.webhooks.start()
+
+    def stop(self) -> None:
+        """Be down; everything is kept for the next start."""
+        self.server.stop()
+        self.webhooks.stop()
+
+    # --- who there is -----------------------------------------------------------------------
+
+    def _account(self, login: str, kind: str) -> Account:
+        account = Account(self.state.new_id(), login, kind, self.clock())
+        self.state.accounts[login.lower()] = account
+        return account
+
+    def add_organization(self, login: str, *, base_role: str = "write") -> Account:
+        """Add an organization; ``base_role`` is what its members may do in its repositories."""
+        organization = self._account(login, "Organization")
+        organization.base_role = base_role
+        return organization
+
+    def add_user(self, login: str, *, outsider: bool = False) -> User:
+        """Add a person, a member of every organization that there is unless an outsider."""
+        account = self._account(login, "User")
+        account.token = "ghp_" + secrets.token_hex(18)
+        for other in self.state.accounts.values():
+            if other.type == "Organization" and not outsider:
+                other.members.add(login)
+        return User(self.state, account)
+
+    def add_team(self, organization: str, slug: str, members: Iterable[User | str]) -> Team:
+        """Add a team; its members become members of the organization."""
+        owner = self.state.account(organization)
+        logins = {one.login if isinstance(one, User) else one for one in members}
+        owner.members |= logins
+        team = Team(self.state.new_id(), owner, slug, logins, self.clock())
+        self.state.teams[owner.login, slug] = team
+        return team
+
+    # --- repositories -----------------------------------------------------------------------
+
+    def add_repository(
+        self,
+        full_name: str,
+        *,
+        default_branch: str = "main",
+        files: FileChanges | None = None,
+        private: bool = True,
+    ) -> Repository:
+        """Add a repository with a first commit; ``files={}`` leaves it empty."""
+        login, _, name = full_name.partition("/")
+        owner = self.state.account(login)
+        number, now = self.state.new_id(), self.clock()
+        git = BareRepository(self.state.directory / f"{number}.git", default_branch)
+        repository = Repository(
+            number, owner, name, default_branch, private, git, now, now, updated_at=now
+        )
+        self.state.repositories[full_name.lower()] = repository
+        content: FileChanges = {"README.md": f"# {name}\n"} if files is None else files
+        if content:
+            tree = git.with_files(None, content)
+            commit = git.write_commit(tree, (), "First commit", self._ghost.signature(now))
+            git.write_ref(f"refs/heads/{default_branch}", commit, None)
+        return repository
+
+    def repository(self, full_name: str) -> Repository:
+        """Return a repository."""
+        return self.state.repository(full_name)
+
+    def protect(
+        self,
+        repository: str | Repository,
+        branch: str,
+        *,
+        approvals: int = 0,
+        checks: tuple[str, ...] = (),
+        merge_queue: bool = False,
+        dismiss_stale: bool = False,
+    ) -> None:
+        """Put a ruleset on a branch: changes through pull requests, with approvals and checks."""
+        self._found(repository).rules[branch] = BranchRules(
+            approvals,
+            checks,
+            pull_request=True,
+            merge_queue=merge_queue,
+            dismiss_stale=dismiss_stale,
+        )
+
+    def rename(self, repository: str | Repository, new_name: str) -> None:
+        """Rename a repository; the old name answers 404 here (GitHub redirects)."""
+        found = self._found(repository)
+        del self.state.repositories[found.full_name.lower()]
+        found.name = new_name
+        self.state.repositories[found.full_name.lower()] = found
+
+    def _found(self, repository: str | Repository) -> Repository:
+        return repository if isinstance(repository, Repository) else self.repository(repository)
+
+    # --- Apps -------------------------------------------------------------------------------
+
+    def create_app(
+        self,
+        webhook_url: str,
+        secret: str,
+        permissions: Permissions,
+        events: Iterable[str],
+        *,
+        slug: str = "lockkeeper",
+        owner: str | None = None,
+    ) -> NewApp:
+        """Register an App; without a webhook address nothing is sent."""
+        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        app = self._app(self.state.new_id(), slug, owner, _public_pem(key))
+        app.webhook_url, app.webhook_secret = webhook_url, secret
+        app.webhook_active = bool(webhook_url)
+        app.permissions = {"metadata": "read", **permissions}
+        app.events = tuple(events)
+        return NewApp(app.id, slug, _private_pem(key), secret, app)
+
+    def _app(self, number: int, slug: str, owner: str | None, public_key: str) -> App:
+        organizations = (a for a in self.state.accounts.values() if a.type == "Organization")
+        holder = self.state.account(owner) if owner else next(organizations, self._ghost)
+        bot = self._account(f"{slug}[bot]", "Bot")
+        client_id = f"Iv23li{number:014d}"
+        app = App(number, slug, holder, bot, client_id, public_key, "", "", {}, (), self.clock())
+        self.state.apps[number] = app
+        return app
+
+    def _ci_app(self) -> App:
+        app = self._app(CI_APP_ID, "github-actions", None, "")
+        app.permissions = {"metadata": "read", "checks": "write"}
+        app.webhook_active = False
+        return app
+
+    def install(
+        self,
+        app: NewApp | App,
+        repositories: Iterable[str | Repository] | None,
+        *,
+        account: str | None = None,
+    ) -> Installation:
+        """Install an App on repositories of one owner; None: on all of ``account``."""
+        record = app.app if isinstance(app, NewApp) else app
+        chosen = None if repositories is None else [self._found(one) for one in repositories]
+        owner = self.state.account(account) if account else (chosen or [])[0].owner
+        with self.state.lock:
+            installation = Installation(
+                self.state.new_id(), record, owner, chosen, dict(record.permissions), self.clock()
+            )
+            self.state.installations[installation.id] = installation
+            covered = [r for r in self.state.repositories.values() if installation.covers(r)]
+            fields = {"repositories": [_listed(r) for r in covered]}
+            events.publish_installation(
+                self.state, installation, self._ghost, "installation", "created", fields
+            )
+        return installation
+
+    def suspend(self, installation: Installation) -> None:
+        """Suspend an installation: its tokens stop working."""
+        installation.suspended_at, installation.suspended_by = self.clock(), self._ghost
+        events.publish_installation(
+            self.state, installation, self._ghost, "installation", "suspend", {}
+        )
+
+    def unsuspend(self, installation: Installation) -> None:
+        """Let a suspended installation work again."""
+        installation.suspended_at = installation.suspended_by = None
+        events.publish_installation(
+            self.state, installation, self._ghost, "installation", "unsuspend", {}
+        )
+
+    def uninstall(self, installation: Installation) -> None:
+        """Remove an installation."""
+        del self.state.installations[installation.id]
+        events.publish_installation(
+            self.state, installation, self._ghost, "installation", "deleted", {}
+        )
+
+    # --- what happens by itself -------------------------------------------------------------
+
+    def complete_checks(
+        self,
+        repository: str | Repository,
+        commit: str,
+        *,
+        name: str = "build",
+        conclusion: str = "success",
+    ) -> CheckSuite:
+        """Let a CI (GitHub Actions) finish on a commit."""
+        found = self._found(repository)
+        with self.state.lock:
+            actor = Actor(self._ci.bot, self._ci)
+            return checks.complete(self.state, found, actor, self._ci, commit, name, conclusion)
+
+    def fail(
+        self,
+        method: str,
+        path: str,
+        status: int,
+        *,
+        headers: Mapping[str, str] | None = None,
+        times: int = 1,
+        when: When = "before",
+        message: str = "Server Error",
+    ) -> Fault:
+        """Let the next ``times`` matching requests fail; see ``Fault``."""
+        fault = Fault(method, path, status, times, when, headers or {}, message)
+        self.faults.add(fault)
+        return fault
+
+
+def _listed(repository: Repository) -> dict[str, object]:
+    return {
+        "id": repository.id,
+        "node_id": node_id("R", repository.id),
+        "name": repository.name,
+        "full_name": repository.full_name,
+        "private": repository.private,
+    }
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _private_pem(key: rsa.RSAPrivateKey) -> str:
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.TraditionalOpenSSL,
+        serialization.NoEncryption(),
+    ).decode()
+
+
+def _public_pem(key: rsa.RSAPrivateKey) -> str:
+    return (
+        key.public_key()
+        .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+        .decode()
+    )
