@@ -80,7 +80,7 @@ def ensure_signed(
     registry: ImageRegistry,
     signer: Signer,
     reference: DigestReference,
-    tag: str,
+    tag: str | None,
     annotations: Mapping[str, str],
     children: Sequence[Digest],
     *,
@@ -93,7 +93,7 @@ def ensure_signed(
         signer: the environment's key.
         reference: the image.
         tag: the immutable tag; signed with the repository as cosign's ``docker-reference``,
-            because podman and CRI-O refuse a name without one.
+            because podman and CRI-O refuse a name without one. None: the name alone.
         annotations: what else is signed, such as the environment.
         children: the platforms that were evaluated; podman checks each for itself.
         at: noted, unsigned, in the bundle's manifest.
@@ -109,7 +109,7 @@ class _Signing:
     registry: ImageRegistry
     signer: Signer
     repository: ImageRepository
-    tag: str
+    tag: str | None
     annotations: Mapping[str, str]
     at: datetime | None
 
@@ -118,7 +118,7 @@ class _Signing:
         return self._ensure_payload(digest) + self._ensure_bundle(digest)
 
     def _ensure_payload(self, digest: Digest) -> bool:
-        identity = str(self.repository.tagged(self.tag))
+        identity = str(self.repository.tagged(self.tag) if self.tag else self.repository)
         payload = simple_signing.render_payload(SimplePayload(identity, digest, self.annotations))
         sig_tag = attached_tag(digest, simple_signing.TAG_SUFFIX)
 

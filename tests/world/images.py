@@ -1,4 +1,4 @@
-"""Images made from nothing and pushed with plain requests: an oracle that shares no code of ours."""
+"""Images from nothing, pushed with plain requests: an oracle that shares no code of ours."""
 
 from __future__ import annotations
 

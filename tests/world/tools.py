@@ -51,7 +51,7 @@ def attempt(
     name: str, *arguments: str, environment: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run a tool to its end, however it ends."""
-    return subprocess.run(  # noqa: S603 - a tool of ours with arguments of ours
+    return subprocess.run(
         [tool(name), *arguments],
         capture_output=True,
         text=True,
@@ -76,7 +76,7 @@ def run_registry(
     address = f"127.0.0.1:{free_port()}"
     command = [str(executable), *_arguments(tool_name, directory, address, extra)]
     with (directory / f"{tool_name}.log").open("wb") as log:
-        process = subprocess.Popen(  # noqa: S603 - a tool of ours with arguments of ours
+        process = subprocess.Popen(
             command,
             stdout=log,
             stderr=log,
@@ -107,6 +107,7 @@ def _arguments(name: str, directory: Path, address: str, extra: tuple[str, ...])
     if name == "olareg":
         return ["serve", "--addr", host, "--port", port, "--dir", str(directory / "data"), *extra]
     if name == "crane":
+        (directory / "data").mkdir(exist_ok=True)
         return ["registry", "serve", "--address", address, "--disk", str(directory / "data")]
     configuration = directory / "config.json"
     configuration.write_text(
