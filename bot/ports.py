@@ -11,6 +11,18 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Final, ParamSpec, Protocol, TypeVar
 
+from bot.domain.environments import GitHubRepository
+from bot.domain.history import (
+    Check,
+    ContributedCommit,
+    DeploymentReport,
+    GitCommit,
+    GitHubFacts,
+    PathChange,
+    PullRequest,
+    Review,
+    TreeEntry,
+)
 from bot.domain.images import (
     AccessoryPolicy,
     AnyManifest,
@@ -299,4 +311,217 @@ class Signer(Verifier, Protocol):
 
     def sign(self, message: bytes) -> bytes:
         """ECDSA over SHA-256 of the message, DER."""
+        ...
+
+
+# --- git and GitHub --------------------------------------------------------------------------
+
+
+class GitHistory(Protocol):
+    """One repository, read from a local mirror; commits are named by their full id."""
+
+    def refresh(self) -> None:
+        """Fetch every branch; what was fetched stays readable after it is gone over there."""
+        ...
+
+    def fetch_commit(self, commit: str) -> bool:
+        """Make a commit readable that no branch names (any more); False if it cannot be had."""
+        ...
+
+    def heads(self) -> Mapping[str, str]:
+        """Branch -> commit, as of the last refresh."""
+        ...
+
+    def has(self, commit: str) -> bool:
+        """Whether the commit can be read."""
+        ...
+
+    def commit(self, commit: str) -> GitCommit:
+        """One commit; NotFoundError if it is not there."""
+        ...
+
+    def is_ancestor(self, ancestor: str, descendant: str) -> bool:
+        """Whether ``descendant`` contains ``ancestor`` (or is it)."""
+        ...
+
+    def first_parents(self, commit: str, *, limit: int, until: str = "") -> Sequence[GitCommit]:
+        """The commit and its first-parent ancestors, newest first, without ``until``."""
+        ...
+
+    def between(self, old: str, new: str, *, limit: int) -> Sequence[GitCommit]:
+        """Commits in ``new`` and not in ``old``, newest first."""
+        ...
+
+    def paths(self, tree: str) -> Mapping[str, TreeEntry]:
+        """Every file of a commit or tree."""
+        ...
+
+    def changes(self, old: str, new: str) -> Mapping[str, PathChange]:
+        """Every path that differs between two commits or trees; an empty ``old`` is no files."""
+        ...
+
+    def read(self, blob: str) -> bytes:
+        """The content of a file."""
+        ...
+
+    def build_tree(self, tree: str, contents: Mapping[str, bytes | None], without: str) -> str:
+        """The id of ``tree`` with these contents (None: removed), without one top folder."""
+        ...
+
+
+class Mirrors(Protocol):
+    """The local mirrors, one for each repository."""
+
+    def of(self, repository: GitHubRepository) -> GitHistory:
+        """The mirror of a repository, refreshed before it is returned."""
+        ...
+
+
+class GitHub(Protocol):
+    """GitHub's API, with a token of one repository and the permissions of one request."""
+
+    def login(self) -> str:
+        """The account that our commits, comments and checks come from: ``<app>[bot]``."""
+        ...
+
+    def facts(self, repository: GitHubRepository) -> GitHubFacts:
+        """Id and default branch; NotFoundError if the App is not installed there."""
+        ...
+
+    def pull_request(self, repository: GitHubRepository, number: int) -> PullRequest:
+        """One pull request as it is now."""
+        ...
+
+    def pull_requests(
+        self, repository: GitHubRepository, *, state: str, head: str = ""
+    ) -> Sequence[PullRequest]:
+        """Pull requests (``open``, ``closed``), newest first, from one head branch if given."""
+        ...
+
+    def pull_requests_of(self, repository: GitHubRepository, commit: str) -> Sequence[PullRequest]:
+        """Pull requests that GitHub connects with a commit: merged as it, containing it, open."""
+        ...
+
+    def reviews(self, repository: GitHubRepository, number: int) -> Sequence[Review]:
+        """Submitted reviews, oldest first."""
+        ...
+
+    def contributed(self, repository: GitHubRepository, number: int) -> Sequence[ContributedCommit]:
+        """The commits of a pull request with the accounts behind them."""
+        ...
+
+    def author_of(self, repository: GitHubRepository, commit: str) -> frozenset[str]:
+        """Logins of a commit's author and committer, where GitHub knows them."""
+        ...
+
+    def in_team(self, team: str, login: str) -> bool:
+        """Whether the account is an active member of ``organization/team`` now."""
+        ...
+
+    def can_write(self, repository: GitHubRepository, login: str) -> bool:
+        """Whether the account may write to the repository now."""
+        ...
+
+    @acts("write the commit")
+    def write_commit(
+        self,
+        repository: GitHubRepository,
+        base: str,
+        contents: Mapping[str, bytes],
+        message: str,
+        staging: str,
+    ) -> str:
+        """A verified commit on ``base`` with these files; no lasting branch names it yet."""
+        ...
+
+    @acts("move the branch")
+    def set_branch(
+        self, repository: GitHubRepository, branch: str, commit: str, *, force: bool
+    ) -> None:
+        """Make the branch name the commit; RejectedError if it may not, not a fast-forward."""
+        ...
+
+    @acts("delete the branch")
+    def delete_branch(self, repository: GitHubRepository, branch: str) -> None:
+        """Make sure that the branch is gone."""
+        ...
+
+    @acts("open the pull request")
+    def open_pull_request(
+        self, repository: GitHubRepository, *, head: str, base: str, title: str, body: str
+    ) -> PullRequest:
+        """Open it, or find the open one of this head."""
+        ...
+
+    @acts("edit the pull request")
+    def edit_pull_request(
+        self, repository: GitHubRepository, number: int, *, title: str, body: str
+    ) -> None:
+        """Bring title and body to what they should say."""
+        ...
+
+    @acts("close the pull request")
+    def close_pull_request(self, repository: GitHubRepository, number: int) -> None:
+        """Close without merging."""
+        ...
+
+    @acts("merge the pull request")
+    def merge_pull_request(
+        self, repository: GitHubRepository, number: int, *, head: str, title: str
+    ) -> str | None:
+        """Merge exactly this head; None if GitHub does not allow it (yet)."""
+        ...
+
+    @acts("label the pull request")
+    def add_labels(self, repository: GitHubRepository, number: int, labels: Sequence[str]) -> None:
+        """Add labels; those that are there stay."""
+        ...
+
+    @acts("request reviewers")
+    def request_reviewers(
+        self, repository: GitHubRepository, number: int, teams: Sequence[str]
+    ) -> None:
+        """Ask teams of the organisation for a review."""
+        ...
+
+    @acts("write the comment")
+    def set_comment(
+        self, repository: GitHubRepository, number: int, marker: str, body: str
+    ) -> None:
+        """One comment of ours per marker: written once, edited afterwards, only when different."""
+        ...
+
+    @acts("set the check")
+    def set_check(self, repository: GitHubRepository, check: Check) -> None:
+        """One check run of ours per name and commit, written only when different."""
+        ...
+
+    @acts("report the deployment")
+    def report_deployment(self, repository: GitHubRepository, report: DeploymentReport) -> None:
+        """One deployment per (environment, commit) and its newest state."""
+        ...
+
+    @acts("write the publication")
+    def write_publication(
+        self,
+        repository: GitHubRepository,
+        *,
+        source: str,
+        contents: Mapping[str, bytes | None],
+        without: str,
+        tree: str,
+        parent: str,
+        message: str,
+    ) -> str:
+        """A verified commit of ``source``'s tree with these contents and without one top folder.
+
+        IntegrityError if GitHub arrives at another tree than ``tree``.
+        """
+        ...
+
+    @acts("move the environment ref")
+    def set_environment_ref(
+        self, repository: GitHubRepository, ref: str, commit: str, *, create: bool
+    ) -> None:
+        """Fast-forward (or create) an environment ref; never by force."""
         ...

@@ -1,0 +1,1 @@
+"""The manifests and source repositories as local bare mirrors."""

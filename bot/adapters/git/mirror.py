@@ -1,0 +1,269 @@
+"""A bare mirror of a GitHub repository: everything is read here, nothing is written over there.
+
+Contract. Every method may be repeated. Fetches of one mirror are serial (a lock), reads run
+concurrently with them: git's object database only ever grows. A failed fetch leaves the mirror as
+it was. Objects that `build_tree` writes stay local. Work is done in the object database alone;
+there is no work tree and so nothing to clean up.
+
+git runs as a child process with a fixed argument list and its own deadline. The access token
+reaches it through the environment, never through the command line, the URL or a file.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import tempfile
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+from git.cmd import Git
+from git.exc import CommandError, GitError
+
+from bot.domain.environments import GitHubRepository
+from bot.domain.errors import IntegrityError, NotFoundError, UnavailableError
+from bot.domain.history import GitCommit, PathChange, TreeEntry
+
+_COMMIT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_EMPTY_TREE: Final = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"  # git hash-object -t tree /dev/null
+_FORMAT: Final = "%H%x1f%T%x1f%P%x1f%ct%x1f%an%x1f%s"
+_FETCH: Final = ("fetch", "--quiet", "--no-tags", "--force")
+_FETCH_SECONDS: Final = 300
+_READ_SECONDS: Final = 60
+_NO_BLOB: Final = "0" * 40
+
+
+@dataclass(frozen=True)
+class Mirrors:
+    """The mirrors below one directory."""
+
+    directory: Path
+    web_url: str
+    """Where repositories are cloned from, for example ``https://github.com``."""
+    token: Callable[[GitHubRepository], str]
+    """An access token that may read the repository's contents."""
+    _mirrors: dict[GitHubRepository, Mirror] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def of(self, repository: GitHubRepository) -> Mirror:
+        """The mirror of a repository, refreshed before it is returned."""
+        with self._lock:
+            mirror = self._mirrors.get(repository)
+            if mirror is None:
+                mirror = Mirror(
+                    repository,
+                    self.directory / repository.owner / f"{repository.name}.git",
+                    f"{self.web_url}/{repository}.git",
+                    lambda: self.token(repository),
+                )
+                self._mirrors[repository] = mirror
+        mirror.refresh()
+        return mirror
+
+
+class Mirror:
+    """One repository's mirror."""
+
+    def __init__(
+        self, repository: GitHubRepository, path: Path, url: str, token: Callable[[], str]
+    ) -> None:
+        """Create the mirror's directory if it is not there; nothing is fetched yet."""
+        self.repository = repository
+        self._path = path
+        self._url = url
+        self._token = token
+        self._fetching = threading.Lock()
+        self.read = lru_cache(maxsize=4096)(self._read)
+        self.paths = lru_cache(maxsize=64)(self._paths)
+        self.commit = lru_cache(maxsize=4096)(self._commit)
+        path.mkdir(parents=True, exist_ok=True)
+        if not (path / "HEAD").exists():
+            self._git(["init", "--quiet", "--bare", "."])
+
+    def refresh(self) -> None:
+        """Fetch every branch; UnavailableError if the other side does not answer."""
+        self._fetch("+refs/heads/*:refs/heads/*", "--prune")
+
+    def fetch_commit(self, commit: str) -> bool:
+        """Make a commit readable that no branch names; False if it cannot be had."""
+        if self.has(commit):
+            return True
+        try:
+            self._fetch(_checked(commit))
+        except UnavailableError:
+            return False
+        return self.has(commit)
+
+    def heads(self) -> Mapping[str, str]:
+        """Branch -> commit, as of the last refresh."""
+        lines = self._git(["for-each-ref", "--format=%(objectname) %(refname)", "refs/heads"])
+        pairs = (line.split(" ", 1) for line in lines.splitlines())
+        return {name.removeprefix("refs/heads/"): commit for commit, name in pairs}
+
+    def has(self, commit: str) -> bool:
+        """Whether the commit can be read."""
+        try:
+            return self._git(["cat-file", "-t", _checked(commit)]) == "commit"
+        except NotFoundError:
+            return False
+
+    def is_ancestor(self, ancestor: str, descendant: str) -> bool:
+        """Whether ``descendant`` contains ``ancestor`` (or is it)."""
+        if not (self.has(ancestor) and self.has(descendant)):
+            return False
+        return self._git(["merge-base", "--all", ancestor, descendant]) == ancestor
+
+    def first_parents(self, commit: str, *, limit: int, until: str = "") -> Sequence[GitCommit]:
+        """The commit and its first-parent ancestors, newest first, without ``until``."""
+        excluded = [f"^{_checked(until)}"] if until else []
+        return self._log(["--first-parent", f"-n{limit}", _checked(commit), *excluded])
+
+    def between(self, old: str, new: str, *, limit: int) -> Sequence[GitCommit]:
+        """Commits in ``new`` and not in ``old``, newest first."""
+        return self._log([f"-n{limit}", _checked(new), f"^{_checked(old)}"])
+
+    def changes(self, old: str, new: str) -> Mapping[str, PathChange]:
+        """Every path that differs between two commits or trees; an empty ``old`` is no files."""
+        before = _checked(old) if old else _EMPTY_TREE
+        fields = self._git(["diff-tree", "-r", "-z", "--no-renames", before, _checked(new)]).split(
+            "\0"
+        )
+        return {
+            path: _change(header)
+            for header, path in zip(fields[0:-1:2], fields[1::2], strict=False)
+        }
+
+    def build_tree(self, tree: str, contents: Mapping[str, bytes | None], without: str) -> str:
+        """The id of ``tree`` with these contents (None: removed), without one top folder."""
+        present = self.paths(tree)
+        entries = [f"0 {_NO_BLOB}\t{p}" for p in present if without and p.startswith(f"{without}/")]
+        for path, content in contents.items():
+            if content is None:
+                entries.append(f"0 {_NO_BLOB}\t{path}")
+            else:
+                mode = present[path].mode if path in present else "100644"
+                entries.append(f"{mode} {self._store(content)}\t{path}")
+        with tempfile.TemporaryDirectory() as folder:
+            index = {"GIT_INDEX_FILE": str(Path(folder, "index"))}
+            self._git(["read-tree", _checked(tree)], environment=index)
+            self._git(
+                ["update-index", "-z", "--index-info"],
+                environment=index,
+                stdin="".join(f"{entry}\0" for entry in entries).encode(),
+            )
+            return self._git(["write-tree"], environment=index)
+
+    def _commit(self, commit: str) -> GitCommit:
+        """One commit; NotFoundError if it is not there."""
+        return self._log(["-n1", _checked(commit)])[0]
+
+    def _paths(self, tree: str) -> Mapping[str, TreeEntry]:
+        """Every file of a commit or tree."""
+        listing = self._git(["ls-tree", "-r", "-z", "--full-tree", _checked(tree)])
+        entries = (line.split("\t", 1) for line in listing.split("\0") if line)
+        return {
+            path: TreeEntry(mode, blob)
+            for (mode, _, blob), path in ((meta.split(" "), path) for meta, path in entries)
+        }
+
+    def _read(self, blob: str) -> bytes:
+        """The content of a file."""
+        return self._run(["cat-file", "blob", _checked(blob)])
+
+    def _store(self, content: bytes) -> str:
+        return self._git(["hash-object", "-w", "--stdin"], stdin=content)
+
+    def _log(self, arguments: Sequence[str]) -> list[GitCommit]:
+        lines = self._git(["log", f"--format={_FORMAT}", *arguments, "--"])
+        return [_parsed(line) for line in lines.split("\n") if line]
+
+    def _fetch(self, refspec: str, *options: str) -> None:
+        with self._fetching:
+            secret = base64.b64encode(f"x-access-token:{self._token()}".encode()).decode()
+            environment = {
+                "GIT_CONFIG_COUNT": "1",
+                "GIT_CONFIG_KEY_0": "http.extraHeader",
+                "GIT_CONFIG_VALUE_0": f"Authorization: Basic {secret}",
+            }
+            try:
+                self._run(
+                    [*_FETCH, *options, "--end-of-options", self._url, refspec],
+                    environment=environment,
+                    seconds=_FETCH_SECONDS,
+                )
+            except NotFoundError as error:
+                raise UnavailableError(f"cannot fetch {self.repository}") from error
+
+    def _git(
+        self,
+        arguments: Sequence[str],
+        *,
+        environment: Mapping[str, str] | None = None,
+        stdin: bytes | None = None,
+    ) -> str:
+        output = self._run(arguments, environment=environment, stdin=stdin)
+        return output.decode("utf-8", "surrogateescape").rstrip("\n")
+
+    def _run(
+        self,
+        arguments: Sequence[str],
+        *,
+        environment: Mapping[str, str] | None = None,
+        stdin: bytes | None = None,
+        seconds: float = _READ_SECONDS,
+    ) -> bytes:
+        """Run git; its failure means "not there" for reads, and its texts never leave here."""
+        with tempfile.TemporaryFile() as file:
+            file.write(stdin or b"")
+            file.seek(0)
+            try:
+                output = Git(str(self._path)).execute(
+                    ["git", *arguments],
+                    istream=file,
+                    with_extended_output=False,
+                    as_process=False,
+                    stdout_as_string=False,
+                    strip_newline_in_stdout=False,
+                    kill_after_timeout=seconds,
+                    env={"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", **(environment or {})},
+                )
+            except CommandError as error:
+                raise NotFoundError(
+                    f"what git {arguments[0]} asks for", f"the mirror of {self.repository}"
+                ) from error
+            except (GitError, OSError) as error:
+                raise UnavailableError(f"git cannot run for {self.repository}") from error
+        return bytes(output)
+
+
+def _checked(commit: str) -> str:
+    """Only full ids ever reach git's command line: nothing from outside can become an option."""
+    if not _COMMIT.fullmatch(commit):
+        raise IntegrityError(f"not a full git object id: {commit[:80]!r}")
+    return commit
+
+
+def _parsed(line: str) -> GitCommit:
+    commit, tree, parents, seconds, author, subject = line.split("\x1f", 5)
+    return GitCommit(
+        id=commit,
+        tree=tree,
+        parents=tuple(parents.split()),
+        committed_at=datetime.fromtimestamp(int(seconds), UTC),
+        subject=subject,
+        author=author,
+    )
+
+
+def _change(header: str) -> PathChange:
+    """``:oldmode newmode oldblob newblob status`` (git-diff-tree, raw output format)."""
+    old_mode, new_mode, old, new, _ = header.removeprefix(":").split(" ")
+    return PathChange(
+        None if old == _NO_BLOB else TreeEntry(old_mode, old),
+        None if new == _NO_BLOB else TreeEntry(new_mode, new),
+    )

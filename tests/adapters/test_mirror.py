@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from bot.adapters.git.mirror import Mirror, Mirrors
+from bot.domain.environments import GitHubRepository
+from bot.domain.errors import IntegrityError, NotFoundError, UnavailableError
+
+REPOSITORY = GitHubRepository("acme", "deploy")
+
+
+class Origin:
+    """A real repository over there."""
+
+    def __init__(self, directory: Path) -> None:
+        self.work = directory / "work"
+        self.bare = directory / "web" / "acme" / "deploy.git"
+        self.bare.parent.mkdir(parents=True)
+        self.git("init", "-q", "--bare", "-b", "main", str(self.bare), cwd=directory)
+        self.git("init", "-q", "-b", "main", str(self.work), cwd=directory)
+
+    def git(self, *arguments: str, cwd: Path | None = None) -> str:
+        command = ["git", "-c", "user.name=Rita", "-c", "user.email=rita@example.com", *arguments]
+        return subprocess.run(
+            command, cwd=cwd or self.work, check=True, capture_output=True, text=True
+        ).stdout.strip()
+
+    def commit(self, files: dict[str, str | None], branch: str = "main") -> str:
+        for path, content in files.items():
+            target = self.work / path
+            if content is None:
+                target.unlink()
+            else:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_text(content)
+        self.git("add", "-A")
+        self.git("commit", "-q", "-m", f"change {min(files)}")
+        self.git("push", "-q", "-f", str(self.bare), f"HEAD:refs/heads/{branch}")
+        return self.git("rev-parse", "HEAD")
+
+
+@pytest.fixture
+def origin(tmp_path: Path) -> Origin:
+    return Origin(tmp_path)
+
+
+@pytest.fixture
+def mirror(origin: Origin, tmp_path: Path) -> Mirror:
+    origin.commit({"a.yaml": "one", ".github/x.yml": "x", "b/c.yaml": "c"})
+    mirrors = Mirrors(tmp_path / "mirrors", str(tmp_path / "web"), lambda _: "s3cret")
+    return mirrors.of(REPOSITORY)
+
+
+def test_heads_commits_and_files(origin: Origin, mirror: Mirror) -> None:
+    first = mirror.heads()["main"]
+    second = origin.commit({"a.yaml": "two", "b/c.yaml": None, "d ü.yaml": "d"})
+    mirror.refresh()
+
+    assert mirror.heads() == {"main": second}
+    assert mirror.commit(second).parents == (first,)
+    assert mirror.commit(second).subject == "change a.yaml"
+    assert set(mirror.paths(second)) == {"a.yaml", ".github/x.yml", "d ü.yaml"}
+    assert mirror.read(mirror.paths(second)["a.yaml"].blob) == b"two"
+    changes = mirror.changes(first, second)
+    assert {p: (c.before is None, c.after is None) for p, c in changes.items()} == {
+        "a.yaml": (False, False),
+        "b/c.yaml": (False, True),
+        "d ü.yaml": (True, False),
+    }
+    assert set(mirror.changes("", first)) == {"a.yaml", ".github/x.yml", "b/c.yaml"}
+    assert mirror.is_ancestor(first, second)
+    assert not mirror.is_ancestor(second, first)
+    assert [c.id for c in mirror.first_parents(second, limit=9)] == [second, first]
+    assert [c.id for c in mirror.first_parents(second, limit=9, until=first)] == [second]
+    assert [c.id for c in mirror.between(first, second, limit=9)] == [second]
+
+
+def test_a_branch_that_vanished_stays_readable(origin: Origin, mirror: Mirror) -> None:
+    gone = origin.commit({"x": "x"}, branch="old")
+    mirror.refresh()
+    origin.git("push", "-q", str(origin.bare), ":refs/heads/old")
+    mirror.refresh()
+
+    assert "old" not in mirror.heads()
+    assert mirror.has(gone)
+
+
+def test_build_tree_is_what_git_would_make(origin: Origin, mirror: Mirror) -> None:
+    head = mirror.heads()["main"]
+
+    tree = mirror.build_tree(
+        head, {"a.yaml": b"two", "n/w.yaml": b"new", "b/c.yaml": None}, ".github"
+    )
+
+    expected = origin.commit(
+        {"a.yaml": "two", "n/w.yaml": "new", "b/c.yaml": None, ".github/x.yml": None}
+    )
+    assert tree == origin.git("rev-parse", f"{expected}^{{tree}}")
+
+
+def test_what_is_not_there(mirror: Mirror) -> None:
+    with pytest.raises(NotFoundError):
+        mirror.commit("1" * 40)
+    assert not mirror.has("1" * 40)
+    assert not mirror.fetch_commit("1" * 40)
+
+
+@pytest.mark.parametrize("text", ["--output=/tmp/x", "main", "HEAD~1", "", "1" * 39])
+def test_nothing_from_outside_becomes_an_option(mirror: Mirror, text: str) -> None:
+    with pytest.raises(IntegrityError):
+        mirror.commit(text)
+
+
+def test_an_unreachable_origin_is_unavailable_and_keeps_its_secret(tmp_path: Path) -> None:
+    mirrors = Mirrors(tmp_path / "m", "http://127.0.0.1:9", lambda _: "s3cret")
+
+    with pytest.raises(UnavailableError) as caught:
+        mirrors.of(REPOSITORY)
+
+    chain = [caught.value, caught.value.__cause__, caught.value.__cause__.__cause__]  # type: ignore[union-attr]  # raised from two errors
+    assert not any("s3cret" in str(error) for error in chain)
