@@ -13,7 +13,7 @@ DBOS keeps what it is good at: lanes, order, concurrency, and exactly one runner
 
 from __future__ import annotations
 
-from bot.adapters.engine.engine import Engine
+from bot.adapters.engine.engine import Engine, Pace
 from bot.adapters.engine.rows import MIGRATIONS
 
-__all__ = ["MIGRATIONS", "Engine"]
+__all__ = ["MIGRATIONS", "Engine", "Pace"]

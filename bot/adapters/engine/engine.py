@@ -129,8 +129,19 @@ class Engine:
         self._dispatch(ticket)
         return ticket is not None
 
+    def tidy(self) -> None:
+        """Remove what is over and cannot be asked for again; done by itself every hour.
+
+        Raises:
+            UnavailableError: the database does not answer.
+        """
+        now = self._clock.now()
+        self._rows.forget_identities(now)
+        while not self._stopping.is_set() and self._dispatcher.forget(now - WORKFLOWS_KEPT):
+            pass
+
     def every(self, seconds: float, call: Callable[[], None]) -> None:
-        """Call at start and then every ``seconds`` of the clock; for calls that only put jobs."""
+        """Call soon and then every ``seconds`` of the clock; for calls that only put jobs."""
         self._periodic.append(_Periodic(call, timedelta(seconds=seconds), self._clock.now()))
 
     def reason_not_ready(self) -> str:
@@ -163,10 +174,11 @@ class Engine:
         )
         self._take_over()
         self._started = True
+        self._find_lost()
         self._loop("lockkeeper-lease", self._pace.beat, self._take_over)
         self._loop("lockkeeper-waker", _WAKE_SECONDS, self._wake)
         self._loop("lockkeeper-finder", self._pace.lost, self._find_lost)
-        self._loop("lockkeeper-upkeep", _UPKEEP_SECONDS, self._upkeep)
+        self._loop("lockkeeper-upkeep", _UPKEEP_SECONDS, self.tidy)
 
     def stop(self, grace_seconds: int = 20) -> None:
         """Take nothing new, let running jobs end for a while; what remains is run again later."""
@@ -230,12 +242,6 @@ class Engine:
                 if ticket.workflow not in carried:
                     self._dispatch(self._rows.revive(ticket))
             page = self._rows.in_flight(page[-1].key)
-
-    def _upkeep(self) -> None:
-        now = self._clock.now()
-        self._rows.forget_identities(now)
-        while not self._stopping.is_set() and self._dispatcher.forget(now - WORKFLOWS_KEPT):
-            pass
 
     # --- running jobs --------------------------------------------------------------------
 

@@ -115,6 +115,7 @@ class JobRows:
     """The rows of one database; methods raise UnavailableError when it does not answer."""
 
     database: sa.Engine
+    capacity: int = CAPACITY
 
     # --- asking --------------------------------------------------------------------------
 
@@ -130,8 +131,8 @@ class JobRows:
             if connection.scalar(sa.select(_ONCE.c.at).where(_ONCE.c.identity == identity)):
                 return False, None
             queued = sa.select(sa.func.count()).where(_JOB.c.state == "queued")
-            if (connection.scalar(queued) or 0) >= CAPACITY:
-                raise UnavailableError(f"the queue is full: {CAPACITY} jobs wait")
+            if (connection.scalar(queued) or 0) >= self.capacity:
+                raise UnavailableError(f"the queue is full: {self.capacity} jobs wait")
             connection.execute(_ONCE.insert().values(identity=identity, at=now.timestamp()))
             return True, _put(connection, job, sequence)
 

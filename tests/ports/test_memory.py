@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from bot.adapters.store import MIGRATIONS, MemoryStore, migrate, open_database
+from bot.domain.memory import (
+    Adoption,
+    Hold,
+    PublicationRecord,
+    Resolution,
+    Scope,
+    Seal,
+    SeenHead,
+    WrittenHead,
+)
+from bot.domain.oci import Digest
+from bot.ports import Memory
+
+pytest_plugins = ["tests.world.postgres"]
+
+AT = datetime(2026, 11, 20, 12, 0, 0, 123456, tzinfo=UTC)
+PROD = Scope(7, "prod")
+PAYMENTS = Scope(7, "prod", "payments")
+ONE = Digest("sha256:" + "1" * 64)
+TWO = Digest("sha256:" + "2" * 64)
+RESOLUTION = Resolution(
+    7, "payments", "c" * 40, (("api", ONE), ("worker", TWO)), known_by="label", at=AT
+)
+SEAL = Seal(PAYMENTS, "api", "registry.example.com/acme/api", ONE, "m" * 40, 12, AT)
+PUBLICATION = PublicationRecord(PROD, "env/prod", "b" * 40, "a" * 40, "d" * 40, AT)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def memory(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Memory]:
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgres_url")
+    database = open_database(url)
+    migrate(database, "store", MIGRATIONS)
+    yield MemoryStore(database)
+    database.dispose()
+
+
+def test_a_repository_that_was_never_looked_at_has_no_heads(memory: Memory) -> None:
+    assert memory.seen_heads("acme/payments") == {}
+
+
+def test_a_seen_head_is_replaced(memory: Memory) -> None:
+    old = SeenHead("acme/payments", "main", "a" * 40, followed=False)
+    other = SeenHead("acme/payments", "develop", "b" * 40, followed=True)
+    new = SeenHead("acme/payments", "main", "c" * 40, followed=True)
+
+    memory.record_seen([old, other])
+    memory.record_seen([new])
+
+    assert memory.seen_heads("acme/payments") == {"main": new, "develop": other}
+    assert memory.seen_heads("acme/other") == {}
+
+
+def test_the_first_resolution_wins(memory: Memory) -> None:
+    moved = replace(RESOLUTION, digests=(("api", TWO),), known_by="tag only")
+
+    first = memory.record_resolution(RESOLUTION)
+    second = memory.record_resolution(moved)
+
+    assert first == second == RESOLUTION
+    assert memory.resolution(7, "payments", "c" * 40) == RESOLUTION
+    assert memory.resolution(8, "payments", "c" * 40) is None
+
+
+def test_a_digest_leads_to_its_newest_resolution(memory: Memory) -> None:
+    newer = replace(RESOLUTION, commit="e" * 40)
+    memory.record_resolution(RESOLUTION)
+    memory.record_resolution(newer)
+
+    assert memory.resolution_of(7, "payments", "api", ONE) == newer
+    assert memory.resolution_of(7, "payments", "api", TWO) is None
+    assert memory.resolution_of(8, "payments", "api", ONE) is None
+
+
+def test_publications_come_in_the_order_of_their_records(memory: Memory) -> None:
+    second = replace(PUBLICATION, commit="e" * 40, parent="b" * 40, at=AT - timedelta(days=1))
+
+    for publication in (PUBLICATION, second, PUBLICATION):
+        memory.record_publication(publication)
+
+    assert memory.publications(PROD) == [PUBLICATION, second]
+    assert memory.publications(Scope(7, "stage")) == []
+    assert memory.publications(Scope(8, "prod")) == []
+
+
+def test_an_adoption_is_remembered_once(memory: Memory) -> None:
+    adoption = Adoption(PAYMENTS, ONE, "ada", AT)
+
+    memory.record_adoption(adoption)
+    memory.record_adoption(replace(adoption, actor="bob"))
+
+    assert memory.adoptions(PROD) == [adoption]
+
+
+def test_holds_of_an_environment_and_its_applications_stop_it(memory: Memory) -> None:
+    own = Hold(PROD, "freeze", "ada", AT)
+    of_application = Hold(PAYMENTS, "incident", "bob", AT)
+    everywhere = Hold(Scope(7), "restored from a backup", "lockkeeper", AT)
+    for hold in (own, of_application, everywhere, Hold(Scope(7, "stage"), "x", "ada", AT)):
+        memory.record_hold(hold)
+
+    assert set(memory.holds(PROD)) == {own, of_application, everywhere}
+
+
+def test_a_second_hold_replaces_the_reason_and_is_released_once(memory: Memory) -> None:
+    memory.record_hold(Hold(PROD, "freeze", "ada", AT))
+    memory.record_hold(Hold(PROD, "incident", "bob", AT))
+
+    assert memory.holds(PROD) == [Hold(PROD, "incident", "bob", AT)]
+    assert memory.release_hold(PROD)
+    assert not memory.release_hold(PROD)
+    assert memory.holds(PROD) == []
+
+
+def test_the_first_seal_of_a_digest_stays(memory: Memory) -> None:
+    memory.record_seal(SEAL)
+    memory.record_seal(replace(SEAL, merge="n" * 40))
+    other = replace(SEAL, scope=Scope(7, "prod", "checkout"), digest=TWO)
+    memory.record_seal(other)
+
+    assert memory.seals(PAYMENTS) == [SEAL]
+    assert memory.seals(PROD) == [SEAL, other]
+    assert memory.seals(Scope(7, "stage")) == []
+
+
+def test_written_heads_come_oldest_first(memory: Memory) -> None:
+    first = WrittenHead(
+        PAYMENTS, "lockkeeper/prod/payments", "a" * 40, "b" * 40, "t" * 40, "main", "s" * 40, AT
+    )
+    second = replace(first, commit="c" * 40)
+
+    for head in (first, second, first):
+        memory.record_written_head(head)
+
+    assert memory.written_heads(PAYMENTS) == [first, second]
+    assert memory.written_heads(Scope(8, "prod", "payments")) == []

@@ -1,0 +1,125 @@
+"""Engines to test against: in this process, and in one that may be killed.
+
+``python -m tests.world.engines URL FOLDER`` runs an engine whose jobs write their subject into
+``FOLDER/began`` and ``FOLDER/ended``; a job with the hint ``wait`` waits for ``FOLDER/go``.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from bot.adapters.clock import SystemClock
+from bot.adapters.engine import MIGRATIONS, Engine, Pace
+from bot.adapters.store import migrate, open_database
+from bot.domain.jobs import Done, Job, Outcome
+from bot.ports import Clock
+
+PACE: Final = Pace(polling=0.05, beat=0.3, lease=2.0, lost=1.0)
+_PATIENCE_SECONDS: Final = 30.0
+
+
+def eventually(condition: Callable[[], object], what: str) -> None:
+    """Wait until the condition holds; fail with ``what`` if it never does."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"it never happened: {what}")
+        time.sleep(0.02)
+
+
+@contextmanager
+def engine(
+    url: str,
+    run: Callable[[Job], Outcome],
+    clock: Clock | None = None,
+    *,
+    pace: Pace = PACE,
+    start: bool = True,
+) -> Iterator[Engine]:
+    """An engine in this process; one at a time."""
+    database = open_database(url)
+    migrate(database, "engine", MIGRATIONS)
+    running = Engine(database, clock or SystemClock(), run, pace=pace)
+    if start:
+        running.start()
+    try:
+        yield running
+    finally:
+        if start:
+            running.stop(grace_seconds=5)
+        database.dispose()
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """An engine in a process of its own."""
+
+    popen: subprocess.Popen[str]
+    folder: Path
+
+    def began(self) -> list[str]:
+        return _lines(self.folder / "began")
+
+    def ended(self) -> list[str]:
+        return _lines(self.folder / "ended")
+
+    def kill(self) -> None:
+        self.popen.send_signal(signal.SIGKILL)
+        self.popen.wait(timeout=10)
+
+
+@contextmanager
+def engine_process(url: str, folder: Path) -> Iterator[Process]:
+    """Start a process, wait until its engine runs; kill it at the end."""
+    folder.mkdir(exist_ok=True)
+    popen = subprocess.Popen(
+        [sys.executable, "-m", "tests.world.engines", url, str(folder)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert popen.stdout is not None
+    try:
+        assert popen.stdout.readline() == "running\n"
+        yield Process(popen, folder)
+    finally:
+        popen.kill()
+        popen.wait(timeout=10)
+        popen.stdout.close()
+
+
+def _lines(file: Path) -> list[str]:
+    return file.read_text(encoding="utf-8").split() if file.exists() else []
+
+
+def _main(url: str, folder: Path) -> None:
+    def run(job: Job) -> Outcome:
+        _write(folder / "began", job.subject)
+        if job.hint == "wait":
+            eventually((folder / "go").exists, "go")
+        _write(folder / "ended", job.subject)
+        return Done("ran")
+
+    logging.basicConfig(level=logging.WARNING)
+    with engine(url, run):
+        sys.stdout.write("running\n")
+        sys.stdout.flush()
+        threading.Event().wait()
+
+
+def _write(file: Path, subject: str) -> None:
+    with file.open("a", encoding="utf-8") as output:
+        output.write(subject + "\n")
+
+
+if __name__ == "__main__":
+    _main(sys.argv[1], Path(sys.argv[2]))
