@@ -16,6 +16,7 @@ from flask import Flask, Request, Response, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
+from tests.contract.validator import Exchange
 from tests.world.github import githttp
 from tests.world.github.errors import ApiError
 from tests.world.github.faults import Fault, Faults
@@ -48,21 +49,6 @@ ENDPOINTS: list[Endpoint] = [
 
 API_VERSIONS = {"2022-11-28", "2026-03-10"}
 ROOT = "/api/v3"
-
-
-@dataclass(frozen=True, slots=True)
-class Exchange:
-    """One request and its answer, as the contract sees them."""
-
-    method: str
-    path: str
-    template: str | None
-    """The OpenAPI path template; None for an address that the world does not have."""
-    query: dict[str, str]
-    sent: Any
-    status: int
-    received: Any
-    media_type: str = "application/json"
 
 
 Watch = Callable[[Exchange], None]

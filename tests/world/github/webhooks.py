@@ -116,9 +116,11 @@ class _Rule:
 class Webhooks:
     """The delivery thread, its log, and the accidents that a test asked for."""
 
-    def __init__(self, clock: Clock, new_id: Callable[[], int]) -> None:
-        """Prepare; nothing is sent before ``start``."""
-        self._clock, self._new_id = clock, new_id
+    def __init__(
+        self, clock: Clock, new_id: Callable[[], int], watch: Callable[[str, Json], None]
+    ) -> None:
+        """Prepare; nothing is sent before ``start``; ``watch`` sees every event and payload."""
+        self._clock, self._new_id, self._watch = clock, new_id, watch
         self._changed = threading.Condition()
         self._queue: deque[Delivery] = deque()
         self._held: list[Delivery] | None = None
@@ -195,6 +197,7 @@ class Webhooks:
             repository_id=repository_id,
             body=json.dumps(payload).encode(),
         )
+        self._watch(event, payload)
         self.sent.append(delivery)
         self._add(delivery)
 

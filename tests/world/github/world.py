@@ -27,6 +27,7 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from tests.contract.validator import Contract, Exchange
 from tests.world.github.behaviour import checks, events, merging, pulls
 from tests.world.github.clock import Clock, MovableClock
 from tests.world.github.faults import Fault, Faults, When
@@ -44,7 +45,7 @@ from tests.world.github.records import (
     Team,
     node_id,
 )
-from tests.world.github.server import Exchange, Server
+from tests.world.github.server import Server
 from tests.world.github.state import State
 from tests.world.github.webhooks import Webhooks
 
@@ -67,11 +68,25 @@ class NewApp:
 class GitHubWorld:
     """The local GitHub; its address is known from the start and stays over stop and start."""
 
-    def __init__(self, directory: Path, *, clock: Clock | None = None, port: int = 0) -> None:
-        """Lay out an empty GitHub whose repositories are below ``directory``."""
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        clock: Clock | None = None,
+        port: int = 0,
+        contract: Contract | None = None,
+    ) -> None:
+        """Lay out an empty GitHub whose repositories are below ``directory``.
+
+        With a ``contract`` everything that goes in or out is checked against GitHub's schemas.
+        """
         numbers = itertools.count(1001)
+        self._contract = contract
+        self.violations: list[str] = []
+        """What differed from GitHub's schemas so far: a request is the client's fault, an answer
+        or a webhook the world's."""
         self.clock: Clock = clock or MovableClock()
-        self.webhooks = Webhooks(self.clock, lambda: next(numbers))
+        self.webhooks = Webhooks(self.clock, lambda: next(numbers), self._watch_webhook)
         self.state = State(
             web=f"http://127.0.0.1:{port or _free_port()}",
             directory=directory,
@@ -87,10 +102,16 @@ class GitHubWorld:
         self._ci = self._ci_app()
 
     def _watch(self, exchange: Exchange) -> None:
-        """See one exchange."""
+        if self._contract is not None:
+            self.violations += self._contract.check_exchange(exchange)
 
     def _watch_graphql(self, document: str, variables: dict[str, Any]) -> None:
-        """See one document."""
+        if self._contract is not None:
+            self.violations += self._contract.check_graphql(document, variables)
+
+    def _watch_webhook(self, event: str, payload: dict[str, Any]) -> None:
+        if self._contract is not None:
+            self.violations += self._contract.check_webhook(event, payload)
 
     # --- life -------------------------------------------------------------------------------
 

@@ -141,7 +141,7 @@ def create_label(call: Call) -> Answer:
         raise ApiError(422, "Validation Failed", [exists])
     label = conversation.label_named(call.state, call.repository, name)
     label.color = call.body.get("color", label.color)
-    label.description = call.body.get("description")
+    label.description = call.body.get("description") or ""
     return Answer(201, views.label(call.state, call.repository, label))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 from tests.world.github.clock import stamp
 from tests.world.github.records import Account, Team, node_id
@@ -13,7 +14,9 @@ Json = dict[str, Any]
 
 def simple_user(state: State, account: Account) -> Json:
     """Return an account as it stands inside other objects."""
-    url = f"{state.api}/users/{account.login}"
+    name = quote(account.login)
+    url = f"{state.api}/users/{name}"
+    page = f"apps/{account.login.removesuffix('[bot]')}" if account.type == "Bot" else name
     return {
         "login": account.login,
         "id": account.id,
@@ -21,7 +24,7 @@ def simple_user(state: State, account: Account) -> Json:
         "avatar_url": f"{state.web}/avatars/{account.id}",
         "gravatar_id": "",
         "url": url,
-        "html_url": f"{state.web}/{account.login}",
+        "html_url": f"{state.web}/{page}",
         "followers_url": f"{url}/followers",
         "following_url": f"{url}/following{{/other_user}}",
         "gists_url": f"{url}/gists{{/gist_id}}",
