@@ -67,7 +67,7 @@ def build_image(
     layer_size: int = 4096,
     seed: int = 1,
 ) -> BuiltImage:
-    """An image whose layers are small real archives, or so many random bytes if larger.
+    """An image whose layers are archives of one file of so many random bytes.
 
     The same arguments give the same bytes.
     """
@@ -75,8 +75,9 @@ def build_image(
     blobs: dict[str, bytes] = {}
     children: dict[str, bytes] = {}
     for platform in platforms:
-        contents = [_layer(dice, layer_size, platform, number) for number in range(layers)]
-        config = _config(platform, contents, labels or {})
+        archives = [_archive(dice, layer_size, platform, number) for number in range(layers)]
+        contents = [_layer(archive) for archive in archives]
+        config = _config(platform, archives, labels or {})
         blobs |= {digest_of(content): content for content in (config, *contents)}
         children[platform] = encoded(
             {
@@ -143,7 +144,7 @@ def _index(children: Mapping[str, bytes]) -> bytes:
     return encoded({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries})
 
 
-def _config(platform: str, layers: Sequence[bytes], labels: Mapping[str, str]) -> bytes:
+def _config(platform: str, archives: Sequence[bytes], labels: Mapping[str, str]) -> bytes:
     system, _, architecture = platform.partition("/")
     return encoded(
         {
@@ -151,18 +152,21 @@ def _config(platform: str, layers: Sequence[bytes], labels: Mapping[str, str]) -
             "os": system,
             "created": "2026-01-02T03:04:05Z",
             "config": {"Labels": dict(labels)},
-            "rootfs": {"type": "layers", "diff_ids": [digest_of(layer) for layer in layers]},
+            "rootfs": {"type": "layers", "diff_ids": [digest_of(one) for one in archives]},
         }
     )
 
 
-def _layer(dice: random.Random, size: int, platform: str, number: int) -> bytes:
-    if size > 2**20:
-        return dice.randbytes(size)
+def _archive(dice: random.Random, size: int, platform: str, number: int) -> bytes:
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as archive:
         content = f"{platform} {number} {dice.random()}\n".encode() + dice.randbytes(size)
         entry = tarfile.TarInfo(f"app/{number}")
         entry.size = len(content)
         archive.addfile(entry, io.BytesIO(content))
-    return gzip.compress(packed.getvalue(), mtime=0)
+    return packed.getvalue()
+
+
+def _layer(archive: bytes) -> bytes:
+    """Random bytes do not shrink, so large ones are only wrapped."""
+    return gzip.compress(archive, 0 if len(archive) > 2**20 else 6, mtime=0)
