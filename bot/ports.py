@@ -16,6 +16,7 @@ from bot.domain.history import (
     Check,
     ContributedCommit,
     DeploymentReport,
+    FileWrite,
     GitCommit,
     GitHubFacts,
     PathChange,
@@ -414,8 +415,11 @@ class GitHub(Protocol):
         """Logins of a commit's author and committer, where GitHub knows them."""
         ...
 
-    def in_team(self, team: str, login: str) -> bool:
-        """Whether the account is an active member of ``organization/team`` now."""
+    def in_team(self, repository: GitHubRepository, team: str, login: str) -> bool:
+        """Whether the account is an active member of ``organization/team`` now.
+
+        The repository says which installation is asked.
+        """
         ...
 
     def can_write(self, repository: GitHubRepository, login: str) -> bool:
@@ -506,14 +510,14 @@ class GitHub(Protocol):
         self,
         repository: GitHubRepository,
         *,
-        source: str,
-        contents: Mapping[str, bytes | None],
+        base_tree: str,
+        files: Sequence[FileWrite],
         without: str,
         tree: str,
         parent: str,
         message: str,
     ) -> str:
-        """A verified commit of ``source``'s tree with these contents and without one top folder.
+        """A verified commit of ``base_tree`` with these files and without one top folder.
 
         IntegrityError if GitHub arrives at another tree than ``tree``.
         """

@@ -32,6 +32,16 @@ class TreeEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class FileWrite:
+    """A file to write into a tree."""
+
+    path: str
+    mode: str
+    content: bytes | None
+    """None: the file is taken away."""
+
+
+@dataclass(frozen=True, slots=True)
 class PathChange:
     """A path that differs between two trees; None: not there."""
 

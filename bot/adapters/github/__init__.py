@@ -1,0 +1,1 @@
+"""GitHub's API: App tokens, REST, GraphQL and what their answers mean."""

@@ -1,0 +1,547 @@
+"""The port `bot.ports.GitHub` on GitHub's REST and GraphQL APIs.
+
+Contract. Every method may be repeated: writers look first and change only what is different.
+Methods may run concurrently for different subjects; for one subject the engine's lanes keep them
+serial. A write that fails in the middle leaves at most an unused commit or staging branch.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import github
+
+from bot.adapters.github import permissions, records
+from bot.adapters.github.calls import GRAPHQL, Answer, Calls, GitHubRefusedError, quoted
+from bot.adapters.github.tokens import Tokens
+from bot.domain.environments import GitHubRepository
+from bot.domain.errors import IntegrityError, NotFoundError, RejectedError, UnavailableError
+from bot.domain.history import (
+    Check,
+    CheckState,
+    ContributedCommit,
+    DeploymentReport,
+    FileWrite,
+    GitHubFacts,
+    PullRequest,
+    Review,
+)
+
+_CREATE_COMMIT: Final = """\
+mutation ($input: CreateCommitOnBranchInput!) {
+  createCommitOnBranch(input: $input) { commit { oid } }
+}"""
+# A merge needs one of the ways that the repository allows; GitHub says 405 to the others.
+_MERGE_METHODS: Final = ("squash", "merge", "rebase")
+
+
+@dataclass(frozen=True)
+class GitHubApi:
+    """GitHub, as far as Lockkeeper needs it."""
+
+    calls: Calls
+    tokens: Tokens
+    _cache: dict[str, str] = field(default_factory=dict)
+
+    def login(self) -> str:
+        """The account that our commits, comments and checks come from."""
+        if "login" not in self._cache:
+            app = self.calls.send(self.tokens.app(), "GET", "/app").data
+            self._cache["login"] = f"{app['slug']}[bot]"
+        return self._cache["login"]
+
+    def facts(self, repository: GitHubRepository) -> GitHubFacts:
+        """Id and default branch."""
+        data = self._get(repository, permissions.READ_REPOSITORY, "")
+        return GitHubFacts(int(data["id"]), data["default_branch"], data["full_name"])
+
+    def pull_request(self, repository: GitHubRepository, number: int) -> PullRequest:
+        """One pull request as it is now."""
+        return records.pull_request(
+            self._get(repository, permissions.READ_PULL_REQUESTS, f"/pulls/{number}")
+        )
+
+    def pull_requests(
+        self, repository: GitHubRepository, *, state: str, head: str = ""
+    ) -> Sequence[PullRequest]:
+        """Pull requests, newest first."""
+        query = {"state": state, "sort": "created", "direction": "desc"}
+        if head:
+            query["head"] = f"{repository.owner}:{head}"
+        found = self._pages(repository, permissions.READ_PULL_REQUESTS, "/pulls", query)
+        return [records.pull_request(item) for item in found]
+
+    def pull_requests_of(self, repository: GitHubRepository, commit: str) -> Sequence[PullRequest]:
+        """Pull requests that GitHub connects with a commit."""
+        path = f"/commits/{quoted(commit)}/pulls"
+        try:
+            found = self._pages(repository, permissions.READ_COMMIT_PULL_REQUESTS, path)
+        except GitHubRefusedError as error:
+            # 422 "No commit found": the API may lag behind the webhook.
+            raise UnavailableError(f"GitHub does not know {commit[:7]} yet") from error
+        return [records.pull_request(item) for item in found]
+
+    def reviews(self, repository: GitHubRepository, number: int) -> Sequence[Review]:
+        """Submitted reviews, oldest first."""
+        path = f"/pulls/{number}/reviews"
+        found = self._pages(repository, permissions.READ_PULL_REQUESTS, path)
+        return [records.review(item) for item in found]
+
+    def contributed(self, repository: GitHubRepository, number: int) -> Sequence[ContributedCommit]:
+        """The commits of a pull request."""
+        path = f"/pulls/{number}/commits"
+        found = self._pages(repository, permissions.READ_PULL_REQUESTS, path)
+        return [records.contributed(item) for item in found]
+
+    def author_of(self, repository: GitHubRepository, commit: str) -> frozenset[str]:
+        """Logins of a commit's author and committer."""
+        data = self._get(repository, permissions.READ_CONTENTS, f"/commits/{quoted(commit)}")
+        found = records.contributed(data)
+        return frozenset(login for login in (found.author, found.committer) if login)
+
+    def in_team(self, repository: GitHubRepository, team: str, login: str) -> bool:
+        """Whether the account is an active member of the team."""
+        organization, _, slug = team.partition("/")
+        answer = self.calls.send(
+            self.tokens.of(repository, permissions.READ_MEMBERS),
+            "GET",
+            f"/orgs/{quoted(organization)}/teams/{quoted(slug)}/memberships/{quoted(login)}",
+            allow=(404,),
+        )
+        return answer.status == 200 and answer.data.get("state") == "active"  # noqa: PLR2004 - OK
+
+    def can_write(self, repository: GitHubRepository, login: str) -> bool:
+        """Whether the account may write to the repository."""
+        answer = self._call(
+            repository,
+            permissions.READ_REPOSITORY,
+            "GET",
+            f"/collaborators/{quoted(login)}/permission",
+            allow=(404,),
+        )
+        return answer.status == 200 and answer.data.get("permission") in {"admin", "write"}  # noqa: PLR2004 - OK
+
+    # --- commits and branches ---
+
+    def write_commit(
+        self,
+        repository: GitHubRepository,
+        base: str,
+        contents: Mapping[str, bytes],
+        message: str,
+        staging: str,
+    ) -> str:
+        """A verified commit: through GraphQL, else through REST git data (both by the App)."""
+        try:
+            return self._commit_on_branch(repository, base, contents, message, staging)
+        except (NotFoundError, GitHubRefusedError):
+            files = [FileWrite(path, "100644", content) for path, content in contents.items()]
+            tree = self._tree(repository, base, files)
+            return self._commit(repository, tree, [base], message)
+
+    def _commit_on_branch(
+        self,
+        repository: GitHubRepository,
+        base: str,
+        contents: Mapping[str, bytes],
+        message: str,
+        staging: str,
+    ) -> str:
+        self.set_branch(repository, staging, base, force=True)
+        headline, _, text = message.partition("\n\n")
+        additions = [
+            {"path": path, "contents": base64.b64encode(content).decode()}
+            for path, content in contents.items()
+        ]
+        data = self._graphql(
+            repository,
+            _CREATE_COMMIT,
+            {
+                "branch": {"repositoryNameWithOwner": str(repository), "branchName": staging},
+                "expectedHeadOid": base,
+                "message": {"headline": headline, "body": text},
+                "fileChanges": {"additions": additions},
+            },
+        )
+        self.delete_branch(repository, staging)
+        return str(data["createCommitOnBranch"]["commit"]["oid"])
+
+    def _graphql(
+        self, repository: GitHubRepository, document: str, given: Mapping[str, Any]
+    ) -> Any:  # noqa: ANN401 - shaped by the document
+        answer = self.calls.send(
+            self.tokens.of(repository, permissions.WRITE_CONTENTS),
+            "POST",
+            GRAPHQL,
+            body={"query": document, "variables": {"input": given}},
+        )
+        errors = answer.data.get("errors")
+        if errors:
+            if any(error.get("type") == "RATE_LIMITED" for error in errors):
+                raise UnavailableError("GitHub's rate limit stops GraphQL", retry_after=60)
+            text = str(errors[0].get("message", ""))[:200]
+            raise GitHubRefusedError("GraphQL createCommitOnBranch", answer.status, text)
+        return answer.data["data"]
+
+    def _tree(self, repository: GitHubRepository, base: str, files: Sequence[FileWrite]) -> str:
+        body = {"base_tree": base, "tree": [self._entry(repository, file) for file in files]}
+        answer = self._call(repository, permissions.WRITE_CONTENTS, "POST", "/git/trees", body=body)
+        return str(answer.data["sha"])
+
+    def _entry(self, repository: GitHubRepository, file: FileWrite) -> dict[str, object]:
+        entry: dict[str, object] = {"path": file.path, "mode": file.mode, "type": "blob"}
+        if file.content is None:
+            return entry | {"sha": None}
+        try:
+            return entry | {"content": file.content.decode()}
+        except UnicodeDecodeError:
+            blob = {"content": base64.b64encode(file.content).decode(), "encoding": "base64"}
+            answer = self._call(
+                repository, permissions.WRITE_CONTENTS, "POST", "/git/blobs", body=blob
+            )
+            return entry | {"sha": answer.data["sha"]}
+
+    def _commit(
+        self, repository: GitHubRepository, tree: str, parents: Sequence[str], message: str
+    ) -> str:
+        # No author and no committer: GitHub signs only what it may attribute to the App itself
+        # (documentation, "Signature verification for bots").
+        body = {"message": message, "tree": tree, "parents": list(parents)}
+        answer = self._call(
+            repository, permissions.WRITE_CONTENTS, "POST", "/git/commits", body=body
+        )
+        return str(answer.data["sha"])
+
+    def _branch_head(self, repository: GitHubRepository, branch: str) -> str | None:
+        answer = self._call(
+            repository,
+            permissions.READ_CONTENTS,
+            "GET",
+            f"/git/ref/heads/{quoted(branch)}",
+            allow=(404,),
+        )
+        return str(answer.data["object"]["sha"]) if answer.status == 200 else None  # noqa: PLR2004 - OK
+
+    def set_branch(
+        self, repository: GitHubRepository, branch: str, commit: str, *, force: bool
+    ) -> None:
+        """Make the branch name the commit."""
+        head = self._branch_head(repository, branch)
+        if head is None:
+            self._create_ref(repository, branch, commit)
+        elif head != commit:
+            self._update_ref(repository, branch, commit, force=force)
+
+    def _create_ref(self, repository: GitHubRepository, branch: str, commit: str) -> None:
+        body = {"ref": f"refs/heads/{branch}", "sha": commit}
+        self._call(repository, permissions.WRITE_CONTENTS, "POST", "/git/refs", body=body)
+
+    def _update_ref(
+        self, repository: GitHubRepository, branch: str, commit: str, *, force: bool
+    ) -> None:
+        self._call(
+            repository,
+            permissions.WRITE_CONTENTS,
+            "PATCH",
+            f"/git/refs/heads/{quoted(branch)}",
+            body={"sha": commit, "force": force},
+        )
+
+    def delete_branch(self, repository: GitHubRepository, branch: str) -> None:
+        """Make sure that the branch is gone."""
+        self._call(
+            repository,
+            permissions.WRITE_CONTENTS,
+            "DELETE",
+            f"/git/refs/heads/{quoted(branch)}",
+            allow=(404, 422),
+        )
+
+    # --- pull requests ---
+
+    def open_pull_request(
+        self, repository: GitHubRepository, *, head: str, base: str, title: str, body: str
+    ) -> PullRequest:
+        """Open it, or find the open one of this head."""
+        for found in self.pull_requests(repository, state="open", head=head):
+            return found
+        answer = self._call(
+            repository,
+            permissions.WRITE_PULL_REQUESTS,
+            "POST",
+            "/pulls",
+            body={"head": head, "base": base, "title": title, "body": body},
+        )
+        return records.pull_request(answer.data)
+
+    def edit_pull_request(
+        self, repository: GitHubRepository, number: int, *, title: str, body: str
+    ) -> None:
+        """Bring title and body to what they should say."""
+        self._patch_pull_request(repository, number, {"title": title, "body": body})
+
+    def close_pull_request(self, repository: GitHubRepository, number: int) -> None:
+        """Close without merging."""
+        self._patch_pull_request(repository, number, {"state": "closed"})
+
+    def _patch_pull_request(
+        self, repository: GitHubRepository, number: int, body: Mapping[str, str]
+    ) -> None:
+        self._call(
+            repository,
+            permissions.WRITE_PULL_REQUESTS,
+            "PATCH",
+            f"/pulls/{number}",
+            body=dict(body),
+        )
+
+    def merge_pull_request(
+        self, repository: GitHubRepository, number: int, *, head: str, title: str
+    ) -> str | None:
+        """Merge exactly this head; None if GitHub does not allow it (yet)."""
+        current = self.pull_request(repository, number)
+        if current.merged:
+            return current.merge_commit
+        for method in _MERGE_METHODS:
+            answer = self._call(
+                repository,
+                permissions.MERGE,
+                "PUT",
+                f"/pulls/{number}/merge",
+                body={"sha": head, "merge_method": method, "commit_title": title},
+                allow=(405, 409),
+            )
+            if answer.status == 200:  # noqa: PLR2004 - OK
+                return str(answer.data["sha"])
+            if answer.status == 409:  # noqa: PLR2004 - conflict: the head moved
+                return None
+        return None
+
+    def add_labels(self, repository: GitHubRepository, number: int, labels: Sequence[str]) -> None:
+        """Add labels; those that are there stay."""
+        self._call(
+            repository,
+            permissions.WRITE_PULL_REQUESTS,
+            "POST",
+            f"/issues/{number}/labels",
+            body={"labels": list(labels)},
+        )
+
+    def request_reviewers(
+        self, repository: GitHubRepository, number: int, teams: Sequence[str]
+    ) -> None:
+        """Ask teams for a review; that a team cannot be asked never fails a promotion."""
+        self._call(
+            repository,
+            permissions.WRITE_PULL_REQUESTS,
+            "POST",
+            f"/pulls/{number}/requested_reviewers",
+            body={"team_reviewers": [team.partition("/")[2] for team in teams]},
+            allow=(403, 404, 422),
+        )
+
+    def set_comment(
+        self, repository: GitHubRepository, number: int, marker: str, body: str
+    ) -> None:
+        """One comment of ours per marker; a marker in somebody else's comment is nothing."""
+        path = f"/issues/{number}/comments"
+        for item in self._pages(repository, permissions.WRITE_PULL_REQUESTS, path):
+            comment = records.read(item, records.CommentRecord)
+            if records.actor(comment.user).login == self.login() and marker in comment.body:
+                if comment.body != body:
+                    self._call(
+                        repository,
+                        permissions.WRITE_PULL_REQUESTS,
+                        "PATCH",
+                        f"/issues/comments/{comment.id}",
+                        body={"body": body},
+                    )
+                return
+        self._call(repository, permissions.WRITE_PULL_REQUESTS, "POST", path, body={"body": body})
+
+    # --- checks and deployments ---
+
+    def set_check(self, repository: GitHubRepository, check: Check) -> None:
+        """One check run of ours per name and commit."""
+        wanted = _check_body(check)
+        for item in self._call(
+            repository,
+            permissions.WRITE_CHECKS,
+            "GET",
+            f"/commits/{quoted(check.commit)}/check-runs",
+            query={"check_name": check.name, "filter": "latest"},
+        ).data["check_runs"]:
+            run = records.read(item, records.CheckRunRecord)
+            if run.app is not None and str(run.app.id) == self.tokens.app_id:
+                if not _says(run, check):
+                    path = f"/check-runs/{run.id}"
+                    self._call(repository, permissions.WRITE_CHECKS, "PATCH", path, body=wanted)
+                return
+        body = {**wanted, "head_sha": check.commit}
+        self._call(repository, permissions.WRITE_CHECKS, "POST", "/check-runs", body=body)
+
+    def report_deployment(self, repository: GitHubRepository, report: DeploymentReport) -> None:
+        """One deployment of ours per (environment, commit) and its newest state."""
+        query = {"sha": report.commit, "environment": report.environment}
+        found = self._pages(repository, permissions.WRITE_DEPLOYMENTS, "/deployments", query)
+        deployments = [records.read(item, records.DeploymentRecord) for item in found]
+        ours = [d.id for d in deployments if records.actor(d.creator).login == self.login()]
+        number = ours[0] if ours else self._create_deployment(repository, report)
+        path = f"/deployments/{number}/statuses"
+        statuses = self._pages(repository, permissions.WRITE_DEPLOYMENTS, path)
+        newest = [records.read(item, records.DeploymentStatusRecord) for item in statuses[:1]]
+        if not newest or (newest[0].state, newest[0].description) != _status(report):
+            state, description = _status(report)
+            body = {"state": state, "description": description, "auto_inactive": False}
+            self._call(repository, permissions.WRITE_DEPLOYMENTS, "POST", path, body=body)
+
+    def _create_deployment(self, repository: GitHubRepository, report: DeploymentReport) -> int:
+        # The defaults would merge branches and wait for checks (documentation, "Create a
+        # deployment"): this is a line in a timeline and nothing else.
+        answer = self._call(
+            repository,
+            permissions.WRITE_DEPLOYMENTS,
+            "POST",
+            "/deployments",
+            body={
+                "ref": report.commit,
+                "environment": report.environment,
+                "task": "lockkeeper",
+                "auto_merge": False,
+                "required_contexts": [],
+                "description": report.description[:140],
+                "payload": dict(report.payload),
+            },
+        )
+        return int(answer.data["id"])
+
+    # --- publications ---
+
+    def write_publication(
+        self,
+        repository: GitHubRepository,
+        *,
+        base_tree: str,
+        files: Sequence[FileWrite],
+        without: str,
+        tree: str,
+        parent: str,
+        message: str,
+    ) -> str:
+        """A verified commit of exactly ``tree``; what GitHub computes must be that id."""
+        written = self._tree(repository, base_tree, files) if files else base_tree
+        if without and written != tree:
+            written = self._tree_without(repository, written, without)
+        if written != tree:
+            raise IntegrityError(f"GitHub made tree {written}, expected {tree}")
+        return self._commit(repository, tree, [parent] if parent else [], message)
+
+    def _tree_without(self, repository: GitHubRepository, tree: str, folder: str) -> str:
+        listed = self._get(repository, permissions.READ_CONTENTS, f"/git/trees/{tree}")["tree"]
+        entries = [
+            {name: entry[name] for name in ("path", "mode", "type", "sha")}
+            for entry in listed
+            if entry["path"] != folder
+        ]
+        answer = self._call(
+            repository,
+            permissions.WRITE_CONTENTS,
+            "POST",
+            "/git/trees",
+            body={"tree": entries},
+        )
+        return str(answer.data["sha"])
+
+    def set_environment_ref(
+        self, repository: GitHubRepository, ref: str, commit: str, *, create: bool
+    ) -> None:
+        """Fast-forward (or create) an environment ref; never by force."""
+        head = self._branch_head(repository, ref)
+        if head == commit:
+            return
+        if create != (head is None):
+            raise UnavailableError(f"{ref} changed while its publication was made; looking again")
+        try:
+            if create:
+                self._create_ref(repository, ref, commit)
+            else:
+                self._update_ref(repository, ref, commit, force=False)
+        except GitHubRefusedError as error:
+            raise RefNotMovedError(ref, error.message) from error
+
+    # --- plumbing ---
+
+    def _call(
+        self,
+        repository: GitHubRepository,
+        needed: Mapping[str, str],
+        verb: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: object = None,
+        allow: tuple[int, ...] = (),
+    ) -> Answer:
+        token = self.tokens.of(repository, needed)
+        answer = self.calls.send(
+            token,
+            verb,
+            f"/repos/{quoted(str(repository))}{path}",
+            query=query,
+            body=body,
+            allow=(401, *allow),
+        )
+        if answer.status == 401:  # noqa: PLR2004 - unauthorised: revoked, or permissions changed
+            self.tokens.forget(repository)
+            raise UnavailableError(f"GitHub no longer takes the token for {repository}")
+        return answer
+
+    def _get(self, repository: GitHubRepository, needed: Mapping[str, str], path: str) -> Any:  # noqa: ANN401 - JSON
+        return self._call(repository, needed, "GET", path).data
+
+    def _pages(
+        self,
+        repository: GitHubRepository,
+        needed: Mapping[str, str],
+        path: str,
+        query: Mapping[str, str] | None = None,
+    ) -> list[Any]:
+        token: github.Auth.Auth = self.tokens.of(repository, needed)
+        return list(self.calls.pages(token, f"/repos/{quoted(str(repository))}{path}", query))
+
+
+class RefNotMovedError(RejectedError):
+    """GitHub does not let the environment ref move."""
+
+    def __init__(self, ref: str, message: str) -> None:
+        """Name the ref and the rule."""
+        super().__init__(
+            f"{ref} cannot be moved: {message}; let the App bypass the rule that protects it"
+        )
+        self.ref, self.message = ref, message
+
+
+def _check_body(check: Check) -> dict[str, object]:
+    body: dict[str, object] = {
+        "name": check.name,
+        "output": {"title": check.title[:255], "summary": check.summary[:65535]},
+    }
+    if check.state is CheckState.IN_PROGRESS:
+        return body | {"status": "in_progress"}
+    return body | {"status": "completed", "conclusion": str(check.state)}
+
+
+def _says(run: records.CheckRunRecord, check: Check) -> bool:
+    state = run.conclusion if run.status == "completed" else run.status
+    return (state, run.output.title, run.output.summary) == (
+        str(check.state),
+        check.title[:255],
+        check.summary[:65535],
+    )
+
+
+def _status(report: DeploymentReport) -> tuple[str, str]:
+    return report.state, report.description[:140]

@@ -1,0 +1,183 @@
+"""One request to GitHub: sent once, its answer classified, nothing of it in error texts.
+
+Contract. Nothing is retried here: a request that may be repeated is repeated by the engine, which
+looks first. PyGithub carries the request with its own retries and pacing switched off (its
+defaults repeat a POST that was answered 502 after it was stored, and follow no 307). A PyGithub
+client is used for one request by one thread: clients shared by threads swap requests.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import parse_qsl, quote, urlsplit
+
+import github
+import requests
+
+from bot.domain.errors import LockkeeperError, NotFoundError, RejectedError, UnavailableError
+from bot.ports import Clock
+
+GRAPHQL: Final = "/graphql"
+"""Stands for the GraphQL endpoint, which GHES serves beside the REST API's root."""
+_TIMEOUT: Final = 15  # seconds
+_API_VERSION: Final = "2022-11-28"
+_SECONDARY_LIMIT_SECONDS: Final = 60.0  # GitHub, "Rate limits for the REST API"
+_PAGES: Final = 20
+
+
+class GitHubRefusedError(RejectedError):
+    """GitHub understood the request and will not do it."""
+
+    def __init__(self, request: str, status: int, message: str) -> None:
+        """Name the request, the HTTP status and GitHub's own words (shortened)."""
+        super().__init__(f"GitHub refused {request}: {status} {message}")
+        self.request, self.status, self.message = request, status, message
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back."""
+
+    status: int
+    headers: Mapping[str, str]
+    data: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """Requests to one API."""
+
+    api_url: str
+    clock: Clock
+
+    def send(
+        self,
+        authentication: github.Auth.Auth,
+        verb: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: object = None,
+        allow: tuple[int, ...] = (),
+    ) -> Answer:
+        """Send one request.
+
+        Args:
+            authentication: A token or JWT.
+            verb: The HTTP method.
+            path: Below the API's root; variable parts already quoted with `quoted`.
+            query: Query parameters.
+            body: JSON.
+            allow: Statuses from 400 on that are answers here, not errors.
+        """
+        client = github.Github(
+            auth=authentication,
+            base_url=self.api_url,
+            timeout=_TIMEOUT,
+            per_page=100,
+            retry=0,
+            seconds_between_requests=None,
+            seconds_between_writes=None,
+            lazy=True,
+            user_agent="lockkeeper",
+        )
+        request = f"{verb} {path}"
+        try:
+            status, headers, text = client.requester.requestJson(
+                verb,
+                client.requester.graphql_url if path == GRAPHQL else path,
+                parameters=dict(query) if query else None,
+                headers={"X-GitHub-Api-Version": _API_VERSION},
+                input=body,
+            )
+        except (requests.RequestException, OSError) as error:
+            raise UnavailableError(f"GitHub does not answer {request}") from error
+        finally:
+            client.close()
+        answer = Answer(status, headers, _parsed(text, request))
+        if status >= 300 and status not in allow:  # noqa: PLR2004 - RFC 9110, 15.4: redirects
+            raise self._error(answer, request)
+        return answer
+
+    def pages(
+        self, authentication: github.Auth.Auth, path: str, query: Mapping[str, str] | None = None
+    ) -> Iterator[Any]:
+        """Every item of a list, page by page, following ``Link`` by its page number only."""
+        parameters = {"per_page": "100", **(query or {})}
+        for _ in range(_PAGES):
+            answer = self.send(authentication, "GET", path, query=parameters)
+            yield from answer.data
+            following = _next(answer.headers.get("link", ""))
+            if not following:
+                return
+            parameters |= following
+
+    def _error(self, answer: Answer, request: str) -> LockkeeperError:
+        """What a refusal means, by GitHub's documentation of its rate limits and errors."""
+        message = _message(answer.data)
+        wait = self._rate_limited(answer, message)
+        if wait is not None:
+            return UnavailableError(f"GitHub's rate limit stops {request}", retry_after=wait)
+        if answer.status >= 500 or answer.status in {401, 408, 409, 425}:  # noqa: PLR2004 - 5xx
+            return UnavailableError(f"GitHub cannot answer {request} now: {answer.status}")
+        if 300 <= answer.status < 400:  # noqa: PLR2004 - 3xx: renamed or transferred
+            return GitHubRefusedError(request, answer.status, "the repository has moved")
+        if answer.status in {404, 410}:
+            return NotFoundError(request, "GitHub (or the App may not see it)")
+        missing = answer.headers.get("x-accepted-github-permissions", "")
+        if answer.status == 403 and missing:  # noqa: PLR2004 - forbidden
+            message += f" (needs {missing[:100]})"
+        return GitHubRefusedError(request, answer.status, message)
+
+    def _rate_limited(self, answer: Answer, message: str) -> float | None:
+        if answer.status not in {403, 429}:
+            return None
+        after = answer.headers.get("retry-after", "")
+        if after.isdigit():
+            return float(after)
+        if answer.headers.get("x-ratelimit-remaining") == "0":
+            reset = answer.headers.get("x-ratelimit-reset", "")
+            seconds = float(reset) - self.clock.now().timestamp() if reset.isdigit() else 0.0
+            return max(1.0, seconds + 1)
+        limited = answer.status == 429 or "rate limit" in message.lower()  # noqa: PLR2004 - RFC 6585
+        return _SECONDARY_LIMIT_SECONDS if limited else None
+
+
+def quoted(text: str) -> str:
+    """A path parameter; slashes stay (git refs and file paths)."""
+    return quote(text, safe="/")
+
+
+def _parsed(text: str, request: str) -> Any:  # noqa: ANN401 - JSON of any shape
+    if not text:
+        return None
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise UnavailableError(f"GitHub answered {request} with something else") from error
+
+
+def _message(data: object) -> str:
+    """GitHub's own words: they name fields and rules, never secrets; shortened all the same."""
+    if not isinstance(data, dict):
+        return ""
+    errors = data.get("errors")
+    texts = [data.get("message", "")]
+    texts += [
+        error.get("message", "") if isinstance(error, dict) else error
+        for error in (errors if isinstance(errors, list) else [])
+    ]
+    return "; ".join(str(text)[:200] for text in texts if text)
+
+
+def _next(link: str) -> dict[str, str]:
+    """Page parameters of ``rel="next"``; the link's host and path are never followed."""
+    for part in link.split(","):
+        target, _, relation = part.partition(";")
+        if 'rel="next"' in relation:
+            pairs = parse_qsl(urlsplit(target.strip(" <>")).query)
+            return {name: value for name, value in pairs if name in {"page", "after", "cursor"}}
+    return {}

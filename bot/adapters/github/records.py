@@ -1,0 +1,167 @@
+"""GitHub's answers as values: only the fields that are used, by GitHub's published schema."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgspec
+
+from bot.domain.errors import UnavailableError
+from bot.domain.history import Actor, ContributedCommit, PullRequest, Review
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+
+class _User(msgspec.Struct):
+    login: str
+    type: str = "User"
+
+
+class _Label(msgspec.Struct):
+    name: str
+
+
+class _Repository(msgspec.Struct):
+    id: int
+
+
+class _Branch(msgspec.Struct):
+    ref: str
+    sha: str
+    repo: _Repository | None = None
+
+
+class PullRequestRecord(msgspec.Struct):
+    """Schema ``pull-request`` and ``pull-request-simple``."""
+
+    number: int
+    state: str
+    title: str
+    head: _Branch
+    base: _Branch
+    html_url: str = ""
+    body: str | None = None
+    user: _User | None = None
+    merged_at: str | None = None
+    merged_by: _User | None = None
+    merge_commit_sha: str | None = None
+    labels: list[_Label] = []
+    mergeable: bool | None = None
+
+
+class ReviewRecord(msgspec.Struct):
+    """Schema ``pull-request-review``."""
+
+    state: str
+    commit_id: str | None = None
+    user: _User | None = None
+
+
+class CommitRecord(msgspec.Struct):
+    """Schema ``commit``: accounts are null (or empty) where GitHub knows none."""
+
+    sha: str
+    author: dict[str, Any] | None = None
+    committer: dict[str, Any] | None = None
+
+
+class CheckOutput(msgspec.Struct):
+    """The output of schema ``check-run``."""
+
+    title: str | None = None
+    summary: str | None = None
+
+
+class _App(msgspec.Struct):
+    id: int
+
+
+class CheckRunRecord(msgspec.Struct):
+    """Schema ``check-run``."""
+
+    id: int
+    name: str
+    status: str
+    output: CheckOutput
+    conclusion: str | None = None
+    app: _App | None = None
+
+
+class CommentRecord(msgspec.Struct):
+    """Schema ``issue-comment``."""
+
+    id: int
+    body: str = ""
+    user: _User | None = None
+
+
+class DeploymentRecord(msgspec.Struct):
+    """Schema ``deployment``."""
+
+    id: int
+    creator: _User | None = None
+
+
+class DeploymentStatusRecord(msgspec.Struct):
+    """Schema ``deployment-status``."""
+
+    state: str
+    description: str = ""
+
+
+def read(data: object, kind: type[S]) -> S:
+    """Convert an answer; UnavailableError if it is not what GitHub documents."""
+    try:
+        return msgspec.convert(data, kind)
+    except msgspec.ValidationError as error:
+        raise UnavailableError(f"GitHub answered something else than a {kind.__name__}") from error
+
+
+def actor(user: _User | None) -> Actor:
+    """An account; a deleted one is nobody, and no person."""
+    if user is None:
+        return Actor("", is_person=False)
+    return Actor(user.login, is_person=user.type == "User")
+
+
+def pull_request(data: object) -> PullRequest:
+    """A pull request from either of its schemas."""
+    record = read(data, PullRequestRecord)
+    return PullRequest(
+        number=record.number,
+        is_open=record.state == "open",
+        merged=record.merged_at is not None,
+        title=record.title,
+        body=record.body or "",
+        author=actor(record.user),
+        head_branch=record.head.ref,
+        head=record.head.sha,
+        head_is_local=bool(
+            record.head.repo and record.base.repo and record.head.repo.id == record.base.repo.id
+        ),
+        base_branch=record.base.ref,
+        base=record.base.sha,
+        merge_commit=record.merge_commit_sha if record.merged_at else None,
+        merged_by=actor(record.merged_by) if record.merged_by else None,
+        labels=frozenset(label.name for label in record.labels),
+        mergeable=record.mergeable,
+        url=record.html_url,
+    )
+
+
+def review(data: object) -> Review:
+    """A review; one on a commit that is gone counts for no head."""
+    record = read(data, ReviewRecord)
+    return Review(actor(record.user), record.state.upper(), record.commit_id or "")
+
+
+def contributed(data: object) -> ContributedCommit:
+    """A commit of a pull request."""
+    record = read(data, CommitRecord)
+    return ContributedCommit(record.sha, _login(record.author), _login(record.committer))
+
+
+def _login(account: dict[str, Any] | None) -> str | None:
+    login = account.get("login") if account else None
+    # GitHub's own committer of commits made on its pages is nobody's account.
+    return login if isinstance(login, str) and login != "web-flow" else None

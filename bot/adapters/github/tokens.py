@@ -1,0 +1,102 @@
+"""Installation tokens: each for one repository and the permissions of one request.
+
+Contract. Safe from any thread; for one (repository, permissions) one token is asked for at a
+time and kept until five minutes before it ends. Tokens live in memory only.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+import github
+import jwt
+
+from bot.adapters.github.calls import Calls, quoted
+from bot.domain.environments import GitHubRepository
+from bot.domain.errors import RejectedError
+
+_MARGIN: Final = timedelta(minutes=5)
+# GitHub, "Generating a JSON Web Token for a GitHub App": at most 10 minutes, 60 s in the past
+# against clock drift.
+_JWT_SECONDS: Final = 540
+_DRIFT_SECONDS: Final = 60
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    text: str = field(repr=False)
+    ends: datetime = field()
+
+
+class BadPrivateKeyError(RejectedError):
+    """The App's private key cannot sign."""
+
+    def __init__(self) -> None:
+        """Say what is expected; nothing of the key."""
+        super().__init__(
+            "LOCKKEEPER_PRIVATE_KEY is not an RSA private key in PEM; "
+            "download it on the App's settings page"
+        )
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """The App's identity and the tokens that it asked for."""
+
+    calls: Calls
+    app_id: str
+    private_key: str = field(repr=False)
+    _tokens: dict[tuple[object, ...], _Token] = field(default_factory=dict, repr=False)
+    _installations: dict[GitHubRepository, int] = field(default_factory=dict)
+    _locks: dict[tuple[object, ...], threading.Lock] = field(
+        default_factory=lambda: defaultdict(threading.Lock), repr=False
+    )
+
+    def app(self) -> github.Auth.Auth:
+        """Who speaks for the App itself."""
+        now = int(self.calls.clock.now().timestamp())
+        claims = {"iat": now - _DRIFT_SECONDS, "exp": now + _JWT_SECONDS, "iss": self.app_id}
+        try:
+            token = jwt.encode(claims, self.private_key, algorithm="RS256")
+        except (ValueError, TypeError, jwt.PyJWTError) as error:
+            raise BadPrivateKeyError from error
+        return github.Auth.AppAuthToken(token)
+
+    def of(self, repository: GitHubRepository, permissions: Mapping[str, str]) -> github.Auth.Auth:
+        """Who may do this, in this repository, and nothing else."""
+        return github.Auth.Token(self.text(repository, permissions))
+
+    def text(self, repository: GitHubRepository, permissions: Mapping[str, str]) -> str:
+        """The same as text, for git."""
+        key = (repository, *sorted(permissions.items()))
+        with self._locks[key]:
+            token = self._tokens.get(key)
+            if token is None or token.ends - _MARGIN <= self.calls.clock.now():
+                token = self._ask(repository, permissions)
+                self._tokens[key] = token
+        return token.text
+
+    def forget(self, repository: GitHubRepository) -> None:
+        """Ask anew next time: GitHub said 401, or the installation changed."""
+        self._installations.pop(repository, None)
+        for key in [key for key in self._tokens if key[0] == repository]:
+            self._tokens.pop(key, None)
+
+    def _ask(self, repository: GitHubRepository, permissions: Mapping[str, str]) -> _Token:
+        installation = self._installations.get(repository)
+        if installation is None:
+            path = f"/repos/{quoted(str(repository))}/installation"
+            installation = int(self.calls.send(self.app(), "GET", path).data["id"])
+            self._installations[repository] = installation
+        answer = self.calls.send(
+            self.app(),
+            "POST",
+            f"/app/installations/{installation}/access_tokens",
+            body={"repositories": [repository.name], "permissions": dict(permissions)},
+        )
+        return _Token(answer.data["token"], datetime.fromisoformat(answer.data["expires_at"]))
