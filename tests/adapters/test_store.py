@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from bot.adapters.clock import SystemClock
+from bot.adapters.store import (
+    MIGRATIONS,
+    AuditStore,
+    CommandStore,
+    migrate,
+    open_database,
+)
+from bot.domain.audit_chain import verify
+from bot.domain.errors import RejectedError, UnavailableError
+
+pytest_plugins = ["tests.world.postgres"]
+
+WRITER = textwrap.dedent("""
+    import sys
+    from bot.adapters.clock import SystemClock
+    from bot.adapters.engine import MIGRATIONS as ENGINE
+    from bot.adapters.store import MIGRATIONS, AuditStore, migrate, open_database
+    from bot.domain.memory import Scope
+
+    sys.stdin.readline()
+    database = open_database(sys.argv[1])
+    migrate(database, "store", MIGRATIONS)
+    migrate(database, "engine", ENGINE)
+    audit = AuditStore(database, SystemClock())
+    for number in range(20):
+        audit.append("copied", Scope(1), {"n": str(number)})
+    database.dispose()
+""")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "postgresql":
+        return str(request.getfixturevalue("postgres_url"))
+    return f"sqlite:///{tmp_path / 'new' / 'store.db'}"
+
+
+def test_processes_that_start_at_once_make_the_tables_once_and_one_chain(url: str) -> None:
+    writers = [
+        subprocess.Popen([sys.executable, "-c", WRITER, url], stdin=subprocess.PIPE)
+        for _ in range(3)
+    ]
+    for writer in writers:
+        assert writer.stdin is not None
+        writer.stdin.write(b"go\n")
+        writer.stdin.close()
+
+    assert [writer.wait(timeout=60) for writer in writers] == [0, 0, 0]
+    database = open_database(url)
+    audit = AuditStore(database, SystemClock())
+    assert verify(audit.entries()) == audit.head()
+    assert audit.head()[0] == 60
+    database.dispose()
+
+
+def test_a_database_of_a_newer_lockkeeper_is_refused(url: str) -> None:
+    database = open_database(url)
+    migrate(database, "store", [*MIGRATIONS, ["CREATE TABLE lk_future (id INTEGER)"]])
+
+    with pytest.raises(RejectedError, match="start a newer one"):
+        migrate(database, "store", MIGRATIONS)
+    database.dispose()
+
+
+def test_a_migration_that_fails_leaves_nothing(url: str) -> None:
+    database = open_database(url)
+    broken = ["CREATE TABLE lk_half (id INTEGER)", "CREATE TABLE lk_half (id INTEGER)"]
+
+    with pytest.raises(UnavailableError):
+        migrate(database, "store", [broken])
+
+    assert not sa.inspect(database).has_table("lk_half")
+    migrate(database, "store", MIGRATIONS)
+    database.dispose()
+
+
+def test_the_command_line_writes_while_the_bot_holds_the_file_open(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    bot, command_line = open_database(url), open_database(url)
+    migrate(bot, "store", MIGRATIONS)
+    running = CommandStore(bot, SystemClock())
+
+    with bot.connect() as reading:
+        reading.execute(sa.text("SELECT * FROM lk_command")).all()
+        row = CommandStore(command_line, SystemClock()).submit("retry", ["x"], "ada")
+
+    assert [command.id for command in running.open()] == [row]
+    bot.dispose()
+    command_line.dispose()
+
+
+def test_sqlite_survives_a_power_cut(tmp_path: Path) -> None:
+    database = open_database(f"sqlite:///{tmp_path / 'store.db'}")
+    with database.connect() as connection:
+        journal = connection.scalar(sa.text("PRAGMA journal_mode"))
+        synchronous = connection.scalar(sa.text("PRAGMA synchronous"))
+    database.dispose()
+
+    assert (journal, synchronous) == ("wal", 2)
+
+
+@pytest.mark.parametrize("url", ["mysql://db/x", "lockkeeper.db", "sqlite://", ""])
+def test_a_url_of_another_kind_is_refused_without_showing_it(url: str) -> None:
+    with pytest.raises(RejectedError, match="LOCKKEEPER_DATABASE_URL"):
+        open_database(url)
+
+
+def test_a_database_that_does_not_answer_is_unavailable() -> None:
+    database = open_database("postgresql://lockkeeper:hunter2@127.0.0.1:1/none")
+
+    with pytest.raises(UnavailableError) as unavailable:
+        CommandStore(database, SystemClock()).open()
+
+    assert "hunter2" not in str(unavailable.value)
