@@ -1,0 +1,276 @@
+"""The body of a promotion pull request: what a reviewer needs to decide in one minute.
+
+The skeleton is final: verdict, identity, policy, vulnerabilities, contents, source changes,
+supply chain, what happens on merge. A part without data says so, and never "clean".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from bot.domain.environments import SHORT_COMMIT, Approvals
+from bot.domain.history import GitCommit
+from bot.domain.oci import Digest
+from bot.formats.markdown import code, details, plain, table, text
+
+LIMIT: Final = 65_536  # characters; GitHub's limit for bodies and comments
+_SHOWN_COMMITS: Final = 50
+_MARKER: Final = re.compile(r"<!-- lockkeeper:promotion v1 id=([0-9a-f]{26})( superseded)? -->")
+_NOT_EVALUATED: Final = "**Not evaluated.**"
+_UNSAFE: Final = re.compile(r"[^A-Za-z0-9 ._/@:+-]")
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFacts:
+    """One image, now and new."""
+
+    name: str
+    new: Digest
+    now: Digest | None
+    new_platforms: tuple[str, ...] = ()
+    now_platforms: tuple[str, ...] = ()
+    new_size: int | None = None
+    """Bytes, compressed, of the largest platform; None: not known."""
+    now_size: int | None = None
+    new_created: datetime | None = None
+    now_created: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BodyFacts:
+    """Everything that the body says."""
+
+    promotion: str
+    """Its id."""
+    application: str
+    environment: str
+    ref: str
+    """The environment ref, as Argo CD tracks it."""
+    source_repository: str
+    web_url: str
+    """Where people read GitHub, for links."""
+    branch: str
+    commit: str
+    now_commit: str | None
+    known_by: str
+    images: Sequence[ImageFacts]
+    source_repositories: Sequence[str]
+    """Where the images come from; empty: they stand where they are pushed."""
+    target_repositories: Sequence[str]
+    commits: Sequence[GitCommit] | None
+    """New source commits; None: they cannot be listed."""
+    leaving: Sequence[GitCommit]
+    """Commits that would leave the environment."""
+    signs: bool
+    approvals: Approvals
+    merges_itself: bool
+    newer: str = ""
+    """A newer build that this approved pull request does not take by itself."""
+
+
+def title(application: str, environment: str, branch: str, commit: str) -> str:
+    """The title: authored text keeps to a fixed character set, interpreters read it."""
+    return authored(f"Promote {application} to {environment}: {branch} at {commit[:SHORT_COMMIT]}")
+
+
+def authored(value: str) -> str:
+    """Text for titles, branches, labels and commit messages: ``[A-Za-z0-9 ._/@:+-]`` alone."""
+    return _UNSAFE.sub("-", plain(value, 240))
+
+
+def marked_promotion(body: str) -> tuple[str, bool] | None:
+    """The id in a body's marker and whether we closed it; a hint, never a fact."""
+    found = _MARKER.search(body)
+    return (found[1], bool(found[2])) if found else None
+
+
+def superseded(body: str) -> str:
+    """The same body, marked as closed by Lockkeeper itself."""
+    return _MARKER.sub(lambda m: f"<!-- lockkeeper:promotion v1 id={m[1]} superseded -->", body)
+
+
+def render(facts: BodyFacts) -> str:
+    """The body, within GitHub's limit."""
+    sections = [
+        f"<!-- lockkeeper:promotion v1 id={facts.promotion} -->",
+        _verdict(facts),
+        _identity(facts),
+        _policy(),
+        _vulnerabilities(),
+        _contents(),
+        _source_changes(facts, _SHOWN_COMMITS),
+        _supply_chain(facts),
+        _on_merge(facts),
+    ]
+    body = "\n\n".join(section for section in sections if section) + "\n"
+    if len(body) > LIMIT:
+        sections[6] = _source_changes(facts, 0)
+        body = "\n\n".join(section for section in sections if section) + "\n"
+    return body[:LIMIT]
+
+
+def _verdict(facts: BodyFacts) -> str:
+    lines = [
+        "> [!NOTE]",
+        (
+            f"> **Policy: not evaluated for {code(facts.environment)}.** No policy is configured, "
+            "so nothing gates this promotion; nothing was scanned either."
+        ),
+    ]
+    if facts.leaving:
+        lines = [
+            "> [!WARNING]",
+            f"> **Diverging: {_count(facts.leaving, 'commit')} of {code(facts.environment)} would "
+            + "leave with this build.** Lockkeeper does not merge it by itself.",
+            *lines[1:],
+        ]
+    if facts.newer:
+        lines.append(f"> A newer build is available: {text(facts.newer)}.")
+    return "\n".join(lines)
+
+
+def _identity(facts: BodyFacts) -> str:
+    rows = [
+        ["**Version**", _now_version(facts), _version(facts, facts.commit, facts.branch)],
+        ["**Known by**", "", text(facts.known_by)],
+    ]
+    for image in facts.images:
+        name = f" {code(image.name)}" if len(facts.images) > 1 else ""
+        rows += [
+            [f"**Image digest**{name}", _digest(image.now), _digest(image.new)],
+            [f"**Platforms**{name}", *_pair(image.now_platforms, image.new_platforms)],
+            [f"**Size**{name} (compressed)", _size(image.now_size), _grown(image)],
+            [f"**Built**{name}", _time(image.now_created), _time(image.new_created)],
+        ]
+    heading = f"### {code(facts.application)} → {code(facts.environment)}"
+    header = ["", f"In {code(facts.environment)} now", "This promotion"]
+    return f"{heading}\n\n{table(header, rows)}"
+
+
+def _now_version(facts: BodyFacts) -> str:
+    if facts.now_commit is None:
+        is_something = any(image.now for image in facts.images)
+        return "not known" if is_something else "nothing yet"
+    return _version(facts, facts.now_commit, "")
+
+
+def _version(facts: BodyFacts, commit: str, branch: str) -> str:
+    shown = f"{code(commit[:SHORT_COMMIT])}"
+    link = f"[{shown}]({facts.web_url}/{facts.source_repository}/commit/{commit})"
+    return f"{code(branch)} · {link}" if branch else link
+
+
+def _digest(digest: Digest | None) -> str:
+    return code(f"{digest[:15]}…{digest[-4:]}") if digest else "none"
+
+
+def _pair(now: Sequence[str], new: Sequence[str]) -> list[str]:
+    return [text(", ".join(side)) or "not known" for side in (now, new)]
+
+
+def _size(size: int | None) -> str:
+    return f"{size / 2**20:.1f} MiB" if size is not None else "not known"
+
+
+def _grown(image: ImageFacts) -> str:
+    if not image.now_size or image.new_size is None:
+        return _size(image.new_size)
+    growth = image.new_size - image.now_size
+    share = 100 * growth / image.now_size
+    return f"{_size(image.new_size)} ({growth / 2**20:+.1f} MiB, {share:+.1f} %)"
+
+
+def _time(at: datetime | None) -> str:
+    return f"{at:%Y-%m-%d %H:%M} UTC" if at else "not known"
+
+
+def _policy() -> str:
+    return f"### Policy\n\n{_NOT_EVALUATED} No policy file is configured."
+
+
+def _vulnerabilities() -> str:
+    words = "No scanner is configured; this says nothing about the image."
+    return f"### Vulnerabilities\n\n{_NOT_EVALUATED} {words}"
+
+
+def _contents() -> str:
+    words = "No SBOM was read; this says nothing about the image."
+    return f"### Contents (SBOM)\n\n{_NOT_EVALUATED} {words}"
+
+
+def _source_changes(facts: BodyFacts, shown: int) -> str:
+    heading = "### Source changes\n\n"
+    if facts.commits is None:
+        return heading + "The commits cannot be listed: nobody knows which commit runs there now."
+    listed = _commits(facts, facts.commits, shown)
+    count = (
+        f"**{_count(facts.commits, 'commit')}** since the version now in {code(facts.environment)}"
+    )
+    parts = [heading + count]
+    if listed:
+        parts.append(details("Commits", listed))
+    if facts.leaving:
+        parts.append(f"**{_count(facts.leaving, 'commit')} would leave:**")
+        parts.append(_commits(facts, facts.leaving, shown))
+    return "\n\n".join(parts)
+
+
+def _count(things: Sequence[object], name: str) -> str:
+    return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"
+
+
+def _commits(facts: BodyFacts, commits: Sequence[GitCommit], shown: int) -> str:
+    rows = [
+        [_version(facts, commit.id, ""), text(commit.subject, 100), text(commit.author, 40)]
+        for commit in commits[:shown]
+    ]
+    if not rows:
+        return ""
+    more = len(commits) - len(rows)
+    rest = f"\n\n…and {more} more." if more else ""
+    return table(["Commit", "Subject", "Author"], rows) + rest
+
+
+def _supply_chain(facts: BodyFacts) -> str:
+    known = {
+        "label": "the image's label names this commit; labels are claims of whoever built it",
+        "tag only": "⚠️ only the tag ties the image to this commit",
+    }
+    rows = [
+        ["Source commit", text(known.get(facts.known_by, facts.known_by))],
+        ["Signature", "not evaluated"],
+        ["Provenance", "not evaluated"],
+        ["SBOM", "not evaluated"],
+        ["Scan", "not evaluated"],
+    ]
+    return "### Supply chain\n\n" + table(["Evidence", "Status"], rows)
+
+
+def _on_merge(facts: BodyFacts) -> str:
+    targets = ", ".join(code(name) for name in facts.target_repositories)
+    if not facts.source_repositories:
+        action = f"Lockkeeper checks that the image stands in {targets}"
+    else:
+        sources = ", ".join(code(name) for name in facts.source_repositories)
+        action = (
+            f"Lockkeeper copies every platform by digest from {sources} to {targets}, reads it back"
+        )
+    signs = ", signs it" if facts.signs else ""
+    approvals = _approvals(facts.approvals)
+    merged = "Lockkeeper merges it by itself." if facts.merges_itself and not facts.leaving else ""
+    return (
+        f"**When this merges**, {action}{signs}, and only then publishes it on "
+        f"{code(facts.ref)}. {approvals} {merged}".rstrip()
+    )
+
+
+def _approvals(approvals: Approvals) -> str:
+    if not approvals.count:
+        return "No approval is needed."
+    teams = " or ".join(code(team) for team in approvals.teams) or "people with write access"
+    plural = "s" if approvals.count > 1 else ""
+    return f"It needs {approvals.count} approval{plural} of {teams}."

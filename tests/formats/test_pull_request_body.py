@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from hypothesis import given, strategies as st
+
+from bot.domain.environments import Approvals
+from bot.domain.history import GitCommit
+from bot.domain.oci import Digest
+from bot.formats.pull_request_body import (
+    LIMIT,
+    BodyFacts,
+    ImageFacts,
+    authored,
+    marked_promotion,
+    render,
+    superseded,
+    title,
+)
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+AT = datetime(2026, 11, 20, 10, 4, tzinfo=UTC)
+
+
+def commit(number: int, subject: str = "Fix rounding of VAT") -> GitCommit:
+    return GitCommit(f"{number:040x}", "t" * 40, (), AT, subject, "Rita")
+
+
+FACTS = BodyFacts(
+    promotion="0123456789abcdef0123456789",
+    application="payments",
+    environment="prod",
+    ref="env/prod",
+    source_repository="acme/payments",
+    web_url="https://github.example.com",
+    branch="main",
+    commit="c" * 40,
+    now_commit="b" * 40,
+    known_by="label",
+    images=[
+        ImageFacts(
+            "payments",
+            Digest("sha256:" + "2" * 64),
+            Digest("sha256:" + "1" * 64),
+            ("linux/amd64", "linux/arm64"),
+            ("linux/amd64",),
+            90_000_000,
+            88_000_000,
+            AT,
+            AT,
+        )
+    ],
+    source_repositories=["registry.stage.example.com/acme/payments"],
+    target_repositories=["registry.prod.example.com/acme/payments"],
+    commits=[commit(1), commit(2, "Merge | `evil` <b> @acme #1")],
+    leaving=[],
+    signs=True,
+    approvals=Approvals(1, ("acme/release-managers",)),
+    merges_itself=False,
+)
+
+
+def test_golden_body() -> None:
+    assert render(FACTS) == (GOLDEN / "promotion-body.md").read_text()
+
+
+def test_a_diverging_first_promotion_without_facts() -> None:
+    facts = replace(
+        FACTS,
+        now_commit=None,
+        images=[ImageFacts("payments", Digest("sha256:" + "2" * 64), None)],
+        commits=None,
+        leaving=[commit(3)],
+        source_repositories=[],
+        signs=False,
+        approvals=Approvals(),
+        merges_itself=True,
+        known_by="tag only",
+    )
+
+    assert render(facts) == (GOLDEN / "promotion-body-diverging.md").read_text()
+
+
+def test_missing_data_is_never_clean() -> None:
+    body = render(FACTS)
+
+    assert body.count("Not evaluated") == 3
+    assert body.count("not evaluated") >= 4
+    assert "clean" not in body.lower()
+
+
+def test_the_body_stays_within_the_limit() -> None:
+    facts = replace(FACTS, commits=[commit(n, "x&<" * 60) for n in range(3000)])
+
+    assert len(render(facts)) <= LIMIT
+
+
+def test_the_marker_survives_being_closed() -> None:
+    body = render(FACTS)
+
+    assert marked_promotion(body) == (FACTS.promotion, False)
+    assert marked_promotion(superseded(body)) == (FACTS.promotion, True)
+    assert marked_promotion("anything") is None
+
+
+@given(st.text(max_size=100), st.text(max_size=40))
+def test_authored_text_keeps_to_its_characters(branch: str, application: str) -> None:
+    for line in (title(application, "prod", branch, "c" * 40), authored(branch)):
+        assert all(c.isascii() and (c.isalnum() or c in " ._/@:+-") for c in line)
+        assert len(line) <= 255
