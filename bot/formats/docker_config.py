@@ -12,7 +12,6 @@ no permission for plain HTTP and private addresses.
 from __future__ import annotations
 
 import base64
-import binascii
 import difflib
 import json
 from collections.abc import Collection
@@ -111,7 +110,7 @@ class _Reader:
             username, colon, password = (
                 base64.b64decode(encoded, validate=True).decode().partition(":")
             )
-        except (binascii.Error, UnicodeDecodeError) as error:
+        except (ValueError, UnicodeDecodeError) as error:
             raise self._wrong("auth", "is not the base64 of user:password") from error
         if not colon or not username:
             raise self._wrong("auth", "is not the base64 of user:password")

@@ -7,7 +7,6 @@ in-toto/attestation (spec/v1), cosign pkg/cosign and internal/key.
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
@@ -196,7 +195,7 @@ def _envelope(found: _Envelope) -> Envelope | None:
     try:
         payload = base64.b64decode(found.payload, validate=True)
         signatures = tuple(base64.b64decode(s.sig, validate=True) for s in found.signatures)
-    except binascii.Error:
+    except ValueError:  # binascii.Error, or not ASCII
         return None
     return Envelope(found.payload_type, payload, signatures)
 

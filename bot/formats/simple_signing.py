@@ -10,7 +10,6 @@ Sources: cosign, specs/SIGNATURE_SPEC.md and pkg/cosign; where they differ the c
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -96,7 +95,7 @@ def signature_of(layer: Descriptor) -> bytes | None:
         return (
             base64.b64decode(layer.annotations.get(SIGNATURE_ANNOTATION, ""), validate=True) or None
         )
-    except binascii.Error:
+    except ValueError:  # binascii.Error, or not ASCII
         return None
 
 

@@ -106,9 +106,9 @@ class HashingBody:
             raise DigestMismatchError("blob as served by the source", self._blob.digest, got)
         self._hash.update(content)
         self._left -= len(content)
+        self._advance(len(content))
         if not self._left:
             self._check()
-        self._advance(len(content))
         return content
 
     def _check(self) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from bot.adapters.registry.accessories import AccessoryCopy, CopiedAccessories
-from bot.adapters.registry.blobs import Blobs
+from bot.adapters.registry.blobs import Blobs, StoppedError
 from bot.adapters.registry.manifests import Manifests, MissingContentError
 from bot.adapters.registry.referrers import Referrers
 from bot.domain.images import (
@@ -150,9 +150,10 @@ class Copy:
             except BaseException:
                 self._cancel(futures)
                 raise
-        for future in futures:
-            if not future.cancelled() and (error := future.exception()):
-                raise error
+        errors = [future.exception() for future in futures if not future.cancelled()]
+        # Those that were stopped only say so; the one that failed by itself comes first.
+        for error in sorted(filter(None, errors), key=lambda one: isinstance(one, StoppedError)):
+            raise error
 
     def _cancel(self, futures: list[Future[None]]) -> None:
         for future in futures:

@@ -46,7 +46,7 @@ from bot.domain.oci import (
 from bot.formats.image_manifest import check_children, parse_manifest
 
 # One header line: without it distribution 2.8 answers 404 for a tag that holds an OCI index.
-_ACCEPT: Final = ", ".join((OCI_INDEX, OCI_MANIFEST, DOCKER_INDEX, DOCKER_MANIFEST))
+_ACCEPT: Final = f"{OCI_INDEX}, {OCI_MANIFEST}, {DOCKER_INDEX}, {DOCKER_MANIFEST}"
 _WRITTEN: Final = frozenset({200, 201, 202})
 
 AnyReference = TagReference | DigestReference

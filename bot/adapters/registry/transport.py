@@ -110,19 +110,14 @@ class Transport:
             UnavailableError: still no answer, or still a temporary failure.
             RejectedError: the host is not granted, not trusted, or not there.
         """
-        attempt = 1
-        while True:
-            try:
-                return self._answer(call)
-            except UnavailableError as error:
-                if attempt >= call.attempts or (error.retry_after or 0) > _PATIENCE:
-                    raise
-                self.pause(attempt, error.retry_after)
-            attempt += 1
+        answer = self._patiently(call, stream=False)
+        if isinstance(answer, Download):
+            raise NotARegistryError(call.thing, call.host, "a stream")
+        return answer
 
     def download(self, call: Call) -> Download | Reply:
         """The answer to a GET: to be streamed if it is 200 or 206, else read whole."""
-        return self._authorised_send(call, stream=True)
+        return self._patiently(call, stream=True)
 
     def pause(self, attempt: int, seconds: float | None = None) -> None:
         """Wait before the next attempt: what was asked for, else a little longer each time."""
@@ -138,13 +133,19 @@ class Transport:
         self._check(target)
         return target
 
-    def _answer(self, call: Call) -> Reply:
-        answer = self._authorised_send(call, stream=False)
-        if isinstance(answer, Download):
-            raise NotARegistryError(call.thing, call.host, "a stream")
-        if is_temporary(answer):
-            raise failure(answer, call.thing, self.grant.name)
-        return answer
+    def _patiently(self, call: Call, *, stream: bool) -> Download | Reply:
+        attempt = 1
+        while True:
+            try:
+                answer = self._authorised_send(call, stream=stream)
+                if isinstance(answer, Download) or not is_temporary(answer):
+                    return answer
+                raise failure(answer, call.thing, self.grant.name)
+            except UnavailableError as error:
+                if attempt >= call.attempts or (error.retry_after or 0) > _PATIENCE:
+                    raise
+                self.pause(attempt, error.retry_after)
+            attempt += 1
 
     def _authorised_send(self, call: Call, *, stream: bool) -> Download | Reply:
         header = self._authenticator.header(call.host, call.entry, call.scopes)

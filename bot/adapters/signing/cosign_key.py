@@ -6,7 +6,6 @@ Sources: cosign pkg/cosign/keys.go; go-securesystemslib encrypted/encrypted.go.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import re
 from typing import Final
@@ -69,7 +68,7 @@ def decrypted(content: bytes, file: str, password: bytes) -> bytes:
         salt = base64.b64decode(document.kdf.salt, validate=True)
         nonce = base64.b64decode(document.cipher.nonce, validate=True)
         ciphertext = base64.b64decode(document.ciphertext, validate=True)
-    except (binascii.Error, msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (ValueError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(file, None, "damaged cosign key file") from error
     key = _derived(document.kdf, salt, file, password)
     if document.cipher.name != "nacl/secretbox" or len(nonce) != SecretBox.NONCE_SIZE:
