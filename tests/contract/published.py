@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests.contract.validator import Contract
+
 BUILD = Path(__file__).parents[2] / ".ci" / "contracts" / "build.sh"
 
 
@@ -37,6 +39,13 @@ def required() -> Path:
             pytest.fail(message)
         pytest.skip(message)
     return found
+
+
+@functools.cache
+def contract() -> Contract | None:
+    """Return the contract, read once; None where the schemas cannot be had."""
+    found = directory()
+    return None if found is None else Contract(found)
 
 
 def examples() -> list[tuple[str, dict[str, Any]]]:

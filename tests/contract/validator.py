@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import jsonschema_rs
 from graphql import (
@@ -27,7 +28,7 @@ from graphql.execution.values import get_variable_values
 
 Json = dict[str, Any]
 
-UNDOCUMENTED = {400, 401, 403, 404, 429}
+UNDOCUMENTED = {301, 307, 400, 401, 403, 404, 429}
 """Statuses that any operation may answer, listed or not (docs: Troubleshooting the REST API)."""
 
 EXCUSED = {"POST /repos/{owner}/{repo}/issues/{issue_number}/labels"}
@@ -62,7 +63,7 @@ class Schemas:
                 self._absolute(schema),
                 registry=self._registry,
                 validate_formats=True,
-                formats={"email": _is_address},
+                formats={"email": _is_address, "uri": _is_uri},
             )
         for error in self._compiled[key].iter_errors(instance):
             place = "/".join(str(part) for part in error.instance_path)
@@ -156,7 +157,7 @@ class Contract:
             for defect in self._rest.defects(f"{name} {status}", schema, exchange.received):
                 if impossible not in defect:
                     yield defect
-        elif exchange.received is not None:
+        elif exchange.received is not None and exchange.status < 400:
             yield "no body is documented"
 
     # --- webhooks ---------------------------------------------------------------------------
@@ -201,6 +202,11 @@ class Contract:
 def _is_address(text: str) -> bool:
     """Tell whether it is an address; GitHub's own ``1+app[bot]@...`` breaks the stricter rule."""
     return "@" in text
+
+
+def _is_uri(text: str) -> bool:
+    """Tell whether it is an absolute address, or empty: GitHub's default for those of a status."""
+    return text == "" or bool(urlsplit(text).scheme and text.isascii() and " " not in text)
 
 
 def _typed(text: str, schema: Json) -> object:

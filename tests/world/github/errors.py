@@ -8,14 +8,20 @@ DOCUMENTATION = "https://docs.github.com/rest"
 
 
 class ApiError(Exception):
-    """One error answer: status, message, and the ``errors`` list of a 422."""
+    """One answer that ends a request early: status, message, ``errors`` of a 422, ``location``."""
 
     def __init__(
-        self, status: int, message: str, errors: list[dict[str, str]] | None = None
+        self,
+        status: int,
+        message: str,
+        errors: list[dict[str, str]] | list[str] | None = None,
+        *,
+        location: str | None = None,
     ) -> None:
         """Keep what the server renders."""
         super().__init__(message)
         self.status, self.message, self.errors = status, message, errors
+        self.location = location
 
     def body(self) -> dict[str, Any]:
         """Return the JSON body (octokit schemas ``basic-error`` and ``validation-error``)."""
@@ -32,6 +38,11 @@ class ApiError(Exception):
 def not_found() -> ApiError:
     """Answer 404, also for what exists but may not be seen (docs: Troubleshooting the REST API)."""
     return ApiError(404, "Not Found")
+
+
+def moved(full_name: str) -> ApiError:
+    """Say where a renamed repository is; the server makes the status and the address of it."""
+    return ApiError(301, "Moved Permanently", location=full_name)
 
 
 def unauthorized(message: str = "Bad credentials") -> ApiError:
@@ -57,6 +68,11 @@ def conflict(message: str) -> ApiError:
 def unprocessable(message: str) -> ApiError:
     """Answer 422 with a message alone."""
     return ApiError(422, message)
+
+
+def refused(*errors: str) -> ApiError:
+    """Answer 422 with plain texts (octokit schema ``validation-error-simple``)."""
+    return ApiError(422, "Unprocessable Entity", list(errors))
 
 
 def invalid(resource: str, field: str, code: str, message: str = "") -> ApiError:

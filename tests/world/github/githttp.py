@@ -71,8 +71,8 @@ def _refusal(
     for name in changed & after.keys():
         try:
             refuse_workflows(principal, repository, after[name])
-        except ApiError:
-            return "refusing to allow a GitHub App to create or update workflow files"
+        except ApiError as error:
+            return error.message
     return None
 
 

@@ -118,6 +118,7 @@ def _app(state: State, value: str) -> App:
 
 
 def _check_times(claims: dict[str, Any], now: int) -> None:
+    """Texts: sigmavirus24/github3.py#1050 (expired), octokit/auth-app.js#698 (too long)."""
     issued, expires = claims.get("iat"), claims.get("exp")
     if not isinstance(issued, int) or issued > now:
         raise unauthorized(
@@ -186,17 +187,21 @@ def _permit_person(
 def refuse_workflows(principal: Principal, repository: Repository, commit: str) -> None:
     """Refuse a ref whose workflow files no branch has yet, without the ``workflows`` permission.
 
-    docs: Permissions required for GitHub Apps, "Workflows"; ad-m/github-push-action#57.
+    Text: peter-evans/create-pull-request#1713 (git push) and, through the API,
+    KeisukeYamashita/auto-pull-request-merge#481. That files which some branch has already pass is
+    believed, not documented; so is the status.
     """
     if principal.token is None or grants(principal.token.permissions, "workflows:write"):
         return
     new = _workflows(repository.git, commit)
     for tip in repository.git.refs("refs/heads/").values():
-        if not new:
-            return
-        new -= _workflows(repository.git, tip)
+        new -= _workflows(repository.git, tip) if new else set()
     if new:
-        raise forbidden(INTEGRATION)
+        name = min(path for path, _ in new)
+        raise forbidden(
+            "refusing to allow a GitHub App to create or update workflow "
+            f"`.github/workflows/{name}` without `workflows` permission"
+        )
 
 
 def _workflows(git: BareRepository, commit: str) -> set[tuple[str, str]]:

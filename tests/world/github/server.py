@@ -18,7 +18,7 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from tests.contract.validator import Exchange
 from tests.world.github import githttp
-from tests.world.github.errors import ApiError
+from tests.world.github.errors import DOCUMENTATION, ApiError
 from tests.world.github.faults import Fault, Faults
 from tests.world.github.graphql import execution
 from tests.world.github.permissions import Principal, authenticate
@@ -50,6 +50,9 @@ ENDPOINTS: list[Endpoint] = [
 API_VERSIONS = {"2022-11-28", "2026-03-10"}
 ROOT = "/api/v3"
 
+POLL = 0.02
+"""Seconds until the server notices that it shall stop."""
+
 
 Watch = Callable[[Exchange], None]
 
@@ -78,7 +81,9 @@ class Server:
             threaded=True,
             request_handler=_QuietHandler,
         )
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(POLL,), name="github", daemon=True
+        )
         self._thread.start()
 
     def stop(self) -> None:
@@ -109,20 +114,21 @@ class Server:
 
     def _view(self, endpoint: Endpoint) -> Callable[..., Response]:
         def view(**path: str) -> Response:
-            return self._with_faults(lambda: self._rest(endpoint, path), endpoint.path)
+            return self._with_faults(lambda: self._rest(endpoint, path))
 
         return view
 
     # --- one request ------------------------------------------------------------------------
 
-    def _with_faults(self, work: Callable[[], Response], template: str | None) -> Response:
+    def _with_faults(self, work: Callable[[], Response]) -> Response:
         path = request.path.removeprefix(ROOT).removeprefix("/api")
         fault = self.faults.take(request.method, path)
-        response = work() if fault is None or fault.when == "after" else None
-        if fault is not None:
+        if fault is None:
+            response = work()
+        else:
+            if fault.when == "after":
+                work()
             response = _broken(fault, request)
-        if response is None:  # pragma: no cover - a fault always answers
-            raise AssertionError(template)
         self.requests.append((request.method, path, response.status_code))
         return response
 
@@ -135,7 +141,7 @@ class Server:
                 principal = authenticate(self.state, request.headers.get("Authorization"))
                 answer = endpoint.answer(self._call(principal, path, sent))
         except ApiError as error:
-            answer = Answer(error.status, error.body())
+            answer = _refusal(error, path)
         exchange = Exchange(
             request.method,
             request.path.removeprefix(ROOT),
@@ -168,7 +174,7 @@ class Server:
         return response
 
     def _graphql(self) -> Response:
-        return self._with_faults(self._graphql_answer, "/graphql")
+        return self._with_faults(self._graphql_answer)
 
     def _graphql_answer(self) -> Response:
         try:
@@ -205,6 +211,20 @@ class _QuietHandler(WSGIRequestHandler):
 
     def log(self, type: str, message: str, *args: object) -> None:  # noqa: A002 - werkzeug's name
         """Log nothing."""
+
+
+def _refusal(error: ApiError, path: dict[str, str]) -> Answer:
+    """Render an error, or the redirection to a renamed repository.
+
+    docs: Troubleshooting the REST API, "Redirects". GitHub names the new place by number.
+    """
+    if error.location is None:
+        return Answer(error.status, error.body())
+    status = 301 if request.method == "GET" else 307
+    old = f"{path['owner']}/{path['repo']}"
+    url = request.url.replace(f"/repos/{old}", f"/repos/{error.location}", 1)
+    body = {"message": error.message, "url": url, "documentation_url": DOCUMENTATION}
+    return Answer(status, body, {"Location": url})
 
 
 def _refuse_malformed(incoming: Request) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.world.github.clock import Clock
-from tests.world.github.errors import not_found
+from tests.world.github.errors import moved, not_found
 from tests.world.github.records import (
     Account,
     Actor,
@@ -47,6 +47,8 @@ class State:
     """What follows when a branch has moved; gets its name and its new tip (None: deleted)."""
     after_gate: list[AfterGate] = field(default_factory=list)
     """What follows when a check or a review on a commit has changed."""
+    old_names: dict[str, Repository] = field(default_factory=dict)
+    """By full name in lower case, as it was before a renaming."""
     mergeability_lag: int = 0
     """How many looks at a changed pull request answer ``mergeable: null``."""
 
@@ -63,11 +65,14 @@ class State:
         return found
 
     def repository(self, full_name: str) -> Repository:
-        """Return a repository or answer 404."""
+        """Return a repository; answer 404, or where one of this old name is now."""
         found = self.repositories.get(full_name.lower())
-        if found is None:
+        if found is not None:
+            return found
+        renamed = self.old_names.get(full_name.lower())
+        if renamed is None:
             raise not_found()
-        return found
+        raise moved(renamed.full_name)
 
     def installation_on(self, repository: Repository, app: App) -> Installation | None:
         """Return the installation of ``app`` that covers ``repository``."""

@@ -131,7 +131,7 @@ class Webhooks:
         self.log: list[Delivery] = []
         """Every attempt that GitHub knows of, oldest first."""
         self.sent: list[Delivery] = []
-        """Every event as it was emitted, delivered or not, oldest first."""
+        """Every event as it was emitted, also of an App without webhooks, oldest first."""
 
     def start(self) -> None:
         """Begin to deliver."""
@@ -199,7 +199,8 @@ class Webhooks:
         )
         self._watch(event, payload)
         self.sent.append(delivery)
-        self._add(delivery)
+        if app.webhook_active:
+            self._add(delivery)
 
     def redeliver(self, delivery: Delivery) -> None:
         """Queue a logged delivery again: new id, same GUID, same body."""

@@ -16,6 +16,7 @@ against GitHub's published schemas where they are at hand; what differs is in ``
 
 from __future__ import annotations
 
+import functools
 import itertools
 import secrets
 import socket
@@ -226,11 +227,17 @@ class GitHubWorld:
         )
 
     def rename(self, repository: str | Repository, new_name: str) -> None:
-        """Rename a repository; the old name answers 404 here (GitHub redirects)."""
+        """Rename a repository; the old name redirects: 301 for GET, 307 for the rest."""
         found = self._found(repository)
-        del self.state.repositories[found.full_name.lower()]
-        found.name = new_name
-        self.state.repositories[found.full_name.lower()] = found
+        with self.state.lock:
+            old_name = found.name
+            del self.state.repositories[found.full_name.lower()]
+            self.state.old_names[found.full_name.lower()] = found
+            found.name = new_name
+            self.state.repositories[found.full_name.lower()] = found
+            changes = {"repository": {"name": {"from": old_name}}}
+            fields = {"action": "renamed", "changes": changes}
+            events.publish(self.state, found, self._ghost, "repository", fields)
 
     def _found(self, repository: str | Repository) -> Repository:
         return repository if isinstance(repository, Repository) else self.repository(repository)
@@ -248,7 +255,7 @@ class GitHubWorld:
         owner: str | None = None,
     ) -> NewApp:
         """Register an App; without a webhook address nothing is sent."""
-        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        key = _key(slug)
         app = self._app(self.state.new_id(), slug, owner, _public_pem(key))
         app.webhook_url, app.webhook_secret = webhook_url, secret
         app.webhook_active = bool(webhook_url)
@@ -363,6 +370,12 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+@functools.cache
+def _key(_slug: str) -> rsa.RSAPrivateKey:
+    """Make the key of an App, once in a process: it takes longer than all the rest of a world."""
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
 def _private_pem(key: rsa.RSAPrivateKey) -> str:

@@ -29,7 +29,7 @@ def publish(
     for installation in state.covering(repository):
         app = installation.app
         wanted = app is only if only else event in app.events
-        if not wanted or not app.webhook_active or installation.suspended_at:
+        if not wanted or installation.suspended_at:
             continue
         payload = {"repository": repositories.full(state, repository)} | fields
         organization = repositories.organization(state, repository)
@@ -52,8 +52,6 @@ def publish_installation(
     fields: Json,
 ) -> None:
     """Send an event about an installation to its App."""
-    if not installation.app.webhook_active:
-        return
     payload = {
         "action": action,
         "installation": apps.installation(state, installation),

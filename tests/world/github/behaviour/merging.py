@@ -35,8 +35,8 @@ def merge_checked(
 ) -> str:
     """Merge if everything allows it, and return the new commit (docs: Merge a pull request).
 
-    405 for what cannot be merged (texts: renovatebot/renovate#1577, bors-ng/bors-ng#806), 409 when
-    the head is not ``expected_head`` (text in the description of the operation's 409).
+    405 for what cannot be merged (quipper/monorepo-deploy-actions#499, Reviewable/Reviewable#561),
+    409 when the head is not ``expected_head`` (text: dlang/dlang-bot#77).
     """
     if pull.state != "open":
         raise not_allowed(NOT_MERGEABLE)

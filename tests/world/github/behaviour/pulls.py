@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.world.github.behaviour import mergeability
 from tests.world.github.behaviour.events import publish
-from tests.world.github.errors import invalid, unprocessable
+from tests.world.github.errors import invalid, refused, unprocessable
 from tests.world.github.records import (
     Account,
     Actor,
@@ -62,8 +62,8 @@ def open_pull(
 ) -> PullRequest:
     """Open a pull request between two branches (docs: Create a pull request).
 
-    Texts of the refusals: peter-evans/create-pull-request#2790 (no commits between), cli/cli#5009
-    (already exists).
+    Texts: google/go-github#1441 (exists already), cyberark/dev-flow#42 (no commits between),
+    shepherd-tools/shepherd#51 (no such head).
     """
     owner, _, branch = head.rpartition(":")
     if owner and owner.lower() != repository.owner.login.lower():
@@ -179,15 +179,15 @@ def set_draft(state: State, actor: Actor, pull: PullRequest, *, draft: bool) -> 
 def submit_review(
     state: State, actor: Actor, pull: PullRequest, event: str, body: str, commit: str | None
 ) -> Review:
-    """Review the head (docs: Create a review for a pull request; text: cli/cli#3512)."""
+    """Review the head (docs: Create a review for a pull request; text: hubtty/hubtty#33)."""
     if event == "APPROVE" and actor.account is pull.author:
-        raise unprocessable("Review Can not approve your own pull request")
+        raise refused("Can not approve your own pull request")
     if event == "REQUEST_CHANGES" and actor.account is pull.author:
-        raise unprocessable("Review Can not request changes on your own pull request")
+        raise refused("Can not request changes on your own pull request")
     if event not in REVIEW_STATES:
         raise invalid("PullRequestReview", "event", "invalid")
     if event != "APPROVE" and not body:
-        raise unprocessable("Review body is required")
+        raise refused("Body can't be blank")
     now = state.clock()
     review = Review(
         state.new_id(), actor.account, REVIEW_STATES[event], body, commit or pull.head, now
@@ -221,7 +221,10 @@ def dismiss(state: State, actor: Actor, pull: PullRequest, review: Review) -> No
 def request_reviewers(
     state: State, actor: Actor, pull: PullRequest, users: list[Account], teams: list[Team]
 ) -> None:
-    """Ask people and teams for a review (docs: Request reviewers for a pull request)."""
+    """Ask people and teams for a review (docs: Request reviewers for a pull request).
+
+    Text for the author: kerthcet/github-workflow-as-kube#16.
+    """
     repository = pull.repository
     if pull.author in users:
         raise unprocessable("Review cannot be requested from pull request author.")

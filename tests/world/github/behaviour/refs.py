@@ -18,7 +18,11 @@ PUSHED_COMMITS = 2048
 
 
 def create(state: State, actor: Actor, repository: Repository, name: str, commit: str) -> None:
-    """Create the full ref ``name`` (docs: Create a reference; octokit/rest.js#1105 for texts)."""
+    """Create the full ref ``name`` (docs: Create a reference).
+
+    Texts: renovatebot/renovate#20281 (exists), octokit/octokit.js#562 (no such object),
+    microsoft/vscode-remote-repositories-github#122 (a branch ``a`` stands in the way of ``a/b``).
+    """
     if name.count("/") < 2 or not name.startswith("refs/") or not repository.git.is_ref_name(name):
         raise unprocessable("Reference name must start with 'refs/' and contain two slashes")
     if not repository.git.refs():
@@ -27,7 +31,17 @@ def create(state: State, actor: Actor, repository: Repository, name: str, commit
         raise unprocessable("Reference already exists")
     if repository.git.type_of(commit) != "commit":
         raise unprocessable("Object does not exist")
+    if collides(repository, name):
+        raise unprocessable("Reference update failed")
     _write(state, actor, repository, name, None, commit)
+
+
+def collides(repository: Repository, name: str) -> bool:
+    """Tell whether a ref stands where ``name`` needs a directory, or the other way round."""
+    return any(
+        other.startswith(f"{name}/") or name.startswith(f"{other}/")
+        for other in repository.git.refs()
+    )
 
 
 def write_new(state: State, actor: Actor, repository: Repository, name: str, commit: str) -> None:
@@ -38,7 +52,10 @@ def write_new(state: State, actor: Actor, repository: Repository, name: str, com
 def update(
     state: State, actor: Actor, repository: Repository, name: str, commit: str, *, force: bool
 ) -> None:
-    """Move the full ref ``name``; without ``force`` only forward (docs: Update a reference)."""
+    """Move the full ref ``name``; without ``force`` only forward (docs: Update a reference).
+
+    Texts: prose/prose#148 (not forward), github/rest-api-description#2746 (no such ref).
+    """
     before = repository.git.ref(name)
     if before is None:
         raise unprocessable("Reference does not exist")

@@ -19,21 +19,26 @@ Json = dict[str, Any]
 
 
 def create_ref(viewer: Viewer, wish: Json) -> Json:
-    """Create a ref (docs: Mutations, createRef)."""
-    repository = viewer.repository_by_id(wish["repositoryId"], "contents:write")
-    if repository.git.ref(wish["name"]):
-        message = f'A ref named "{wish["name"]}" already exists in the repository.'
+    """Create a ref (docs: Mutations, createRef).
+
+    Text for a name below an existing branch: microsoft/vscode-remote-repositories-github#122.
+    """
+    repository, name = viewer.repository_by_id(wish["repositoryId"], "contents:write"), wish["name"]
+    if repository.git.ref(name):
+        message = f'A ref named "{name}" already exists in the repository.'
         raise GraphqlError("UNPROCESSABLE", message)
+    if refs.collides(repository, name):
+        raise GraphqlError("UNPROCESSABLE", "Ref cannot be created.")
     refuse_workflows(viewer.principal, repository, wish["oid"])
-    refs.create(viewer.state, viewer.principal.actor, repository, wish["name"], wish["oid"])
+    refs.create(viewer.state, viewer.principal.actor, repository, name, wish["oid"])
     return _payload(wish, ref=objects.ref(viewer, repository, wish["name"]))
 
 
 def create_commit(viewer: Viewer, wish: Json) -> Json:
     """Append a commit to a branch, if its head is still the expected one.
 
-    docs: Mutations, createCommitOnBranch. The author is the caller, GitHub signs. Text and type of
-    the stale error: planetscale/ghcommit-action#26, grafana/github-api-commit-action#66.
+    docs: Mutations, createCommitOnBranch. The author is the caller, GitHub signs. Type and text of
+    the stale error, both blanks included: ministryofjustice/modernisation-platform#11985.
     """
     repository, branch = _branch(viewer, wish["branch"])
     before = repository.head(branch)
@@ -43,7 +48,7 @@ def create_commit(viewer: Viewer, wish: Json) -> Json:
     if before != expected:
         raise GraphqlError(
             "STALE_DATA",
-            f'Expected branch to point to "{expected}" but it did not. Pull and try again.',
+            f'Expected branch to point to "{expected}" but it did not.  Pull and try again.',
         )
     refs.refuse_protected(repository, f"refs/heads/{branch}")
     tree = _edited(repository, before, wish.get("fileChanges") or {})
@@ -131,9 +136,9 @@ def update_pull(viewer: Viewer, wish: Json) -> Json:
 
 
 def enable_auto_merge(viewer: Viewer, wish: Json) -> Json:
-    """Merge when the rules allow it; refused where they do already (docs: Automatically merging).
+    """Merge when the rules allow it; refused where they do already.
 
-    Text: peter-evans/enable-pull-request-automerge README, "Pull request is in clean status".
+    Text, the doubled word included: peter-evans/enable-pull-request-automerge#343.
     """
     pull = _pull(viewer, wish)
     _refuse_stale(pull, wish)

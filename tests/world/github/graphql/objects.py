@@ -118,6 +118,8 @@ def actor(viewer: Viewer, account: Account) -> Json:
         "id": account.node_id,
         "databaseId": account.id,
         "login": account.login,
+        "avatarUrl": f"{viewer.state.web}/avatars/{account.id}",
+        "resourcePath": f"/{account.login}",
         "url": f"{viewer.state.web}/{account.login}",
     }
 

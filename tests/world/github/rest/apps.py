@@ -83,7 +83,10 @@ def get_organization_installation(call: Call) -> Answer:
 
 @ENDPOINTS.add("POST", "/app/installations/{installation_id}/access_tokens", APP)
 def create_token(call: Call) -> Answer:
-    """Mint a token, narrowed to repositories and permissions if the body says so."""
+    """Mint a token, narrowed to repositories and permissions if the body says so.
+
+    More than the installation has is a 422 (description of this operation); its texts are believed.
+    """
     installation = _installation(call)
     if installation.suspended_at is not None:
         raise forbidden("This installation has been suspended")

@@ -129,7 +129,10 @@ def get_tree(call: Call) -> Answer:
 
 @ENDPOINTS.add("POST", "/repos/{owner}/{repo}/git/trees", "contents:write")
 def create_tree(call: Call) -> Answer:
-    """Create a tree: ``base_tree`` plus entries; ``sha`` null deletes (docs: Create a tree)."""
+    """Create a tree: ``base_tree`` plus entries; ``sha`` null deletes (docs: Create a tree).
+
+    409 in an empty repository: github/rest-api-description#637.
+    """
     git = call.repository.git
     if not git.refs():
         raise conflict("Git Repository is empty.")
@@ -143,7 +146,7 @@ def create_tree(call: Call) -> Answer:
     try:
         tree = git.edit_tree(base, edits)
     except KeyError as error:
-        # Deleting what is not there: cloudposse/github-action-auto-format#61, octokit users.
+        # Deleting what is not there is an error (docs: ibid.); text: osunyorg/admin#3732.
         raise unprocessable("GitRPC::BadObjectState") from error
     return Answer(201, views.tree(call.state, call.repository, tree, git.entries(tree)))
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from tests.world.github.behaviour import conversation, mergeability, merging, pulls
 from tests.world.github.errors import invalid, not_found, unprocessable
+from tests.world.github.permissions import refuse_workflows
 from tests.world.github.records import PullRequest, Review, Team
 from tests.world.github.rest.endpoint import Answer, Call, Endpoints
 from tests.world.github.views import commits, pulls as views
@@ -101,6 +102,8 @@ def is_merged(call: Call) -> Answer:
 def merge(call: Call) -> Answer:
     """Merge."""
     body = call.body or {}
+    if call.pull.state == "open":
+        refuse_workflows(call.principal, call.repository, call.pull.head)
     commit = merging.merge_checked(
         call.state,
         call.actor,

@@ -1,0 +1,144 @@
+"""A whole promotion against the local GitHub, with PyGithub and with git."""
+
+from __future__ import annotations
+
+import base64
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from tests.world.conftest import Scene
+
+PROMOTE = """
+mutation(
+  $ref: CreateRefInput!
+  $commit: CreateCommitOnBranchInput!
+  $pull: CreatePullRequestInput!
+) {
+  createRef(input: $ref) { ref { name } }
+  createCommitOnBranch(input: $commit) { commit { oid signature { isValid } } }
+  createPullRequest(input: $pull) { pullRequest { number headRefOid author { login } } }
+}
+"""
+KUSTOMIZATION = "envs/dev/kustomization.yaml"
+
+
+def promotion(scene: Scene, head: str) -> dict[str, Any]:
+    text = base64.b64encode(b"images: [new]\n").decode()
+    return {
+        "ref": {
+            "repositoryId": scene.manifests.node_id,
+            "name": "refs/heads/promote/dev",
+            "oid": head,
+        },
+        "commit": {
+            "branch": {
+                "repositoryNameWithOwner": "acme/manifests",
+                "branchName": "promote/dev",
+            },
+            "message": {"headline": "Promote payments to dev"},
+            "expectedHeadOid": head,
+            "fileChanges": {"additions": [{"path": KUSTOMIZATION, "contents": text}]},
+        },
+        "pull": {
+            "repositoryId": scene.manifests.node_id,
+            "baseRefName": "main",
+            "headRefName": "promote/dev",
+            "title": "Promote payments to dev",
+            "body": "what changes",
+        },
+    }
+
+
+def test_pygithub_promotes_approves_and_merges(scene: Scene) -> None:
+    repository = scene.client().get_repo("acme/manifests")
+    head = repository.get_branch("main").commit.sha
+
+    _, answer = repository.requester.graphql_query(PROMOTE, promotion(scene, head))
+    created = answer["data"]["createPullRequest"]["pullRequest"]
+    pull = repository.get_pull(created["number"])
+    scene.rita.approve(scene.manifests.pulls[pull.number])
+    pull.create_issue_comment("delivered").edit("delivered and sealed")
+    run = repository.create_check_run("lockkeeper", pull.head.sha, status="in_progress")
+    run.edit(conclusion="success", output={"title": "done", "summary": "all", "text": "text"})
+    merged = pull.merge(sha=pull.head.sha)
+
+    assert answer["data"]["createCommitOnBranch"]["commit"]["signature"] == {"isValid": True}
+    assert created["author"]["login"] == "lockkeeper[bot]"
+    assert [file.filename for file in pull.get_files()] == [KUSTOMIZATION]
+    assert [review.state for review in pull.get_reviews()] == ["APPROVED"]
+    assert [comment.body for comment in pull.get_issue_comments()] == ["delivered and sealed"]
+    assert repository.get_branch("main").commit.sha == merged.sha
+    assert repository.get_pull(pull.number).merge_commit_sha == merged.sha
+    assert [one.number for one in repository.get_commit(merged.sha).get_pulls()] == [pull.number]
+    assert [one.conclusion for one in repository.get_commit(pull.head.sha).get_check_runs()] == [
+        "success"
+    ]
+
+
+def test_a_publication_is_made_from_git_data_without_a_folder(scene: Scene) -> None:
+    tip = scene.manifests.head("main")
+    assert tip is not None
+    root = scene.manifests.git.commit(tip).tree
+    edit = {"path": ".github", "mode": "040000", "type": "tree", "sha": None}
+
+    tree = scene.send(
+        "POST", "/repos/acme/manifests/git/trees", json={"base_tree": root, "tree": [edit]}
+    ).json()
+    commit = scene.send(
+        "POST",
+        "/repos/acme/manifests/git/commits",
+        json={"message": "Publish", "tree": tree["sha"], "parents": []},
+    ).json()
+    ref = scene.send(
+        "POST",
+        "/repos/acme/manifests/git/refs",
+        json={"ref": "refs/heads/env/dev", "sha": commit["sha"]},
+    )
+
+    assert ref.status_code == 201
+    assert commit["verification"]["verified"] is True
+    assert commit["author"]["name"] == "lockkeeper[bot]"
+    paths = [e.path for e in scene.manifests.git.entries(commit["sha"], recursive=True)]
+    assert paths == ["README.md", "envs", "envs/dev", KUSTOMIZATION]
+
+
+def test_git_clones_and_pushes_over_http(scene: Scene, tmp_path: Path) -> None:
+    address = scene.world.url.replace("http://", f"http://x-access-token:{scene.token()}@")
+    clone = tmp_path / "clone"
+
+    git("clone", "--quiet", f"{address}/acme/manifests.git", str(clone))
+    (clone / "README.md").write_text("changed\n")
+    identity = ("-c", "user.name=Someone", "-c", "user.email=someone@example.com")
+    git("-C", str(clone), *identity, "commit", "--quiet", "-am", "Change")
+    git("-C", str(clone), "push", "--quiet", "origin", "HEAD:refs/heads/feature")
+
+    tip = scene.manifests.head("feature")
+    pushed = scene.world.webhooks.sent[-2]
+    assert tip == git("-C", str(clone), "rev-parse", "HEAD").strip()
+    assert (pushed.event, pushed.payload["ref"], pushed.payload["after"]) == (
+        "push",
+        "refs/heads/feature",
+        tip,
+    )
+    assert pushed.payload["created"] is True
+    assert [c["message"] for c in pushed.payload["commits"]] == ["Change"]
+
+
+def test_git_needs_a_token_for_a_private_repository(scene: Scene, tmp_path: Path) -> None:
+    address = f"{scene.world.url}/acme/manifests.git"
+
+    done = subprocess.run(
+        ["git", "ls-remote", address],
+        env={"GIT_TERMINAL_PROMPT": "0", "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode != 0
+    assert "could not read Username" in done.stderr
+
+
+def git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout
