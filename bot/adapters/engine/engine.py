@@ -41,7 +41,7 @@ WORKFLOWS_KEPT: Final = timedelta(days=8)
 class Pace:
     """How fast the engine looks, in seconds of real time."""
 
-    polling: float = 0.1
+    polling: float = 0.15
     """DBOS's look at each queue: half of this, on average, is what a hop costs."""
     beat: float = BEAT_SECONDS
     lease: float = LIFE_SECONDS
