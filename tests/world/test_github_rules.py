@@ -367,6 +367,26 @@ def test_lists_come_in_pages(scene: Scene) -> None:
     assert names == ["branch-0", "branch-1", "branch-2", "main"]
 
 
+def test_names_with_slashes_work_everywhere(scene: Scene) -> None:
+    tip = scene.rita.push(scene.manifests, "release/v1.2", {"envs/prod/a b.yaml": "a: 1\n"})
+    repository = scene.client().get_repo("acme/manifests")
+    repository.create_check_run("lockkeeper", tip, conclusion="success")
+
+    assert repository.get_branch("release/v1.2").commit.sha == tip
+    assert repository.get_commit("release/v1.2").sha == tip
+    assert repository.get_commits(sha="release/v1.2")[0].sha == tip
+    assert repository.get_git_ref("heads/release/v1.2").object.sha == tip
+    assert [ref.ref for ref in repository.get_git_matching_refs("heads/release/")] == [
+        "refs/heads/release/v1.2"
+    ]
+    assert repository.compare("main", "release/v1.2").ahead_by == 1
+    runs = scene.send("GET", "/repos/acme/manifests/commits/release%2Fv1.2/check-runs")
+    assert runs.json()["total_count"] == 1
+    content = repository.get_contents("envs/prod/a b.yaml", ref="release/v1.2")
+    assert not isinstance(content, list)
+    assert content.decoded_content == b"a: 1\n"
+
+
 def test_an_unchanged_answer_is_304(scene: Scene) -> None:
     token = scene.token()
     first = scene.send("GET", "/repos/acme/manifests", token=token)

@@ -163,6 +163,9 @@ def test_every_event_of_a_busy_day_holds_against_the_schemas(
     scene: Scene, receiver: Receiver
 ) -> None:
     # The fixture fails where a payload differs from GitHub's schema.
+    other = scene.world.add_repository("acme/other")
+    scene.world.add_to_installation(scene.installation, other)
+    scene.world.remove_from_installation(scene.installation, other)
     scene.world.suspend(scene.installation)
     scene.world.unsuspend(scene.installation)
     scene.sam.push(scene.manifests, "feature", {"a.txt": "a"})

@@ -27,6 +27,8 @@ class Fault:
     when: When = "before"
     headers: Mapping[str, str] = field(default_factory=dict)
     message: str = "Server Error"
+    body: Mapping[str, object] | None = None
+    """Instead of GitHub's usual error body, e.g. a GraphQL answer with ``RATE_LIMITED``."""
     met: int = 0
     """How often it struck."""
 

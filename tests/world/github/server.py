@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import logging
 import socket
 import threading
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -65,6 +67,8 @@ class Server:
     faults: Faults
     watch: Watch
     watch_graphql: Callable[[str, dict[str, Any]], None]
+    alarm: Callable[[str], None]
+    """Gets the traceback of an error that the world itself made."""
     requests: list[tuple[str, str, int]] = field(default_factory=list)
     """(method, path below the API root, status) of every API request so far."""
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
@@ -96,6 +100,7 @@ class Server:
 
     def _application(self) -> Flask:
         application = Flask("github")
+        application.logger.addHandler(logging.NullHandler())  # The alarm tells; no second report.
         application.url_map.strict_slashes = False
         for endpoint in ENDPOINTS:
             application.add_url_rule(
@@ -109,7 +114,7 @@ class Server:
         application.add_url_rule(
             "/<owner>/<name>.git/<path:rest>", "git", self._git, methods=["GET", "POST"]
         )
-        application.register_error_handler(HTTPException, self._unknown)
+        application.register_error_handler(HTTPException, self._failed)
         return application
 
     def _view(self, endpoint: Endpoint) -> Callable[..., Response]:
@@ -191,17 +196,19 @@ class Server:
     def _git(self, owner: str, name: str, rest: str) -> Response:
         return githttp.answer(self.state, request, owner, name, rest)
 
-    def _unknown(self, error: HTTPException) -> Response:
-        status = error.code or 500
+    def _failed(self, error: HTTPException) -> Response:
+        """Answer for an address that the world does not have, or for a defect of the world."""
         path = request.path.removeprefix(ROOT)
+        cause = getattr(error, "original_exception", None)
+        if cause is not None:
+            self.alarm("".join(traceback.format_exception(cause)))
+        elif request.path.startswith(ROOT):
+            query = request.args.to_dict()
+            self.watch(Exchange(request.method, path, None, query, None, 404, None))
+        status = 404 if cause is None else 500
         self.requests.append((request.method, path, status))
-        if request.path.startswith(ROOT):
-            body = _body(request) if request.is_json else None
-            self.watch(
-                Exchange(request.method, path, None, request.args.to_dict(), body, status, None)
-            )
-        answer = ApiError(404, "Not Found") if status == 405 else ApiError(status, "Not Found")
-        return Response(json.dumps(answer.body()), answer.status, mimetype="application/json")
+        answer = ApiError(status, "Not Found" if cause is None else "Server Error")
+        return Response(json.dumps(answer.body()), status, mimetype="application/json")
 
 
 class _QuietHandler(WSGIRequestHandler):
@@ -255,5 +262,7 @@ def _broken(fault: Fault, incoming: Request) -> Response:
         connection: socket.socket = incoming.environ["werkzeug.socket"]
         connection.shutdown(socket.SHUT_RDWR)
         return Response(b"", 500)
-    body = json.dumps({"message": fault.message, "documentation_url": "https://docs.github.com"})
-    return Response(body, fault.status, dict(fault.headers), mimetype="application/json")
+    body = fault.body or ApiError(fault.status, fault.message).body()
+    return Response(
+        json.dumps(body), fault.status, dict(fault.headers), mimetype="application/json"
+    )

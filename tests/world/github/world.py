@@ -98,7 +98,9 @@ class GitHubWorld:
             after_gate=[merging.look_again],
         )
         self.faults = Faults()
-        self.server = Server(self.state, self.faults, self._watch, self._watch_graphql)
+        self.server = Server(
+            self.state, self.faults, self._watch, self._watch_graphql, self.violations.append
+        )
         self._ghost = self._account("ghost", "User")
         self._ci = self._ci_app()
 
@@ -301,6 +303,34 @@ class GitHubWorld:
             )
         return installation
 
+    def add_to_installation(self, installation: Installation, repository: str | Repository) -> None:
+        """Let an installation cover one more repository."""
+        found = self._found(repository)
+        installation.repositories = [*(installation.repositories or []), found]
+        self._tell_repositories(installation, "added", found)
+
+    def remove_from_installation(
+        self, installation: Installation, repository: str | Repository
+    ) -> None:
+        """Take a repository away from an installation."""
+        found = self._found(repository)
+        installation.repositories = [r for r in installation.repositories or [] if r is not found]
+        self._tell_repositories(installation, "removed", found)
+
+    def _tell_repositories(
+        self, installation: Installation, action: str, repository: Repository
+    ) -> None:
+        fields: dict[str, object] = {
+            "repository_selection": installation.selection,
+            "repositories_added": [],
+            "repositories_removed": [],
+            "requester": None,
+        }
+        fields[f"repositories_{action}"] = [_listed(repository)]
+        events.publish_installation(
+            self.state, installation, self._ghost, "installation_repositories", action, fields
+        )
+
     def suspend(self, installation: Installation) -> None:
         """Suspend an installation: its tokens stop working."""
         installation.suspended_at, installation.suspended_by = self.clock(), self._ghost
@@ -348,9 +378,10 @@ class GitHubWorld:
         times: int = 1,
         when: When = "before",
         message: str = "Server Error",
+        body: Mapping[str, object] | None = None,
     ) -> Fault:
         """Let the next ``times`` matching requests fail; see ``Fault``."""
-        fault = Fault(method, path, status, times, when, headers or {}, message)
+        fault = Fault(method, path, status, times, when, headers or {}, message, body)
         self.faults.add(fault)
         return fault
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from typing import Any
+from urllib.parse import quote
 
 from tests.world.github.clock import stamp
 from tests.world.github.gitstore import Commit, FileDifference, Signature, TreeEntry
@@ -91,6 +92,7 @@ def files(
     url, page = api_url(state, repository), html_url(state, repository)
     shown = []
     for change in changes:
+        path = quote(change.path)
         entry: Json = {
             "sha": change.blob,
             "filename": change.path,
@@ -98,9 +100,9 @@ def files(
             "additions": change.additions,
             "deletions": change.deletions,
             "changes": change.additions + change.deletions,
-            "blob_url": f"{page}/blob/{commit_id}/{change.path}",
-            "raw_url": f"{page}/raw/{commit_id}/{change.path}",
-            "contents_url": f"{url}/contents/{change.path}?ref={commit_id}",
+            "blob_url": f"{page}/blob/{commit_id}/{path}",
+            "raw_url": f"{page}/raw/{commit_id}/{path}",
+            "contents_url": f"{url}/contents/{path}?ref={commit_id}",
         }
         shown.append(entry if change.patch is None else entry | {"patch": change.patch})
     return shown
@@ -158,7 +160,7 @@ def ref(state: State, repository: Repository, name: str, target: str) -> Json:
     return {
         "ref": name,
         "node_id": "REF_" + base64.urlsafe_b64encode(name.encode()).decode(),
-        "url": f"{url}/git/{name}",
+        "url": f"{url}/git/{quote(name)}",
         "object": {"type": "commit", "sha": target, "url": f"{url}/git/commits/{target}"},
     }
 
@@ -175,11 +177,11 @@ def short_branch(state: State, repository: Repository, name: str, target: str) -
 
 def branch(state: State, repository: Repository, name: str, target: str) -> Json:
     """Return a branch alone (schema ``branch-with-protection``)."""
-    url = f"{api_url(state, repository)}/branches/{name}"
+    url = f"{api_url(state, repository)}/branches/{quote(name)}"
     return {
         "name": name,
         "commit": commit(state, repository, target),
-        "_links": {"self": url, "html": f"{html_url(state, repository)}/tree/{name}"},
+        "_links": {"self": url, "html": f"{html_url(state, repository)}/tree/{quote(name)}"},
         "protected": name in repository.rules,
         "protection": {"enabled": name in repository.rules},
         "protection_url": f"{url}/protection",
@@ -225,9 +227,10 @@ def content(state: State, repository: Repository, entry: TreeEntry, path: str, a
     url, page = api_url(state, repository), html_url(state, repository)
     kind = {"tree": "dir", "commit": "submodule"}.get(entry.type, "file")
     kind = "symlink" if entry.mode == "120000" else kind
-    own = f"{url}/contents/{path}?ref={at}"
+    place = f"{quote(at)}/{quote(path)}"
+    own = f"{url}/contents/{quote(path)}?ref={quote(at)}"
     git = f"{url}/git/{'trees' if entry.type == 'tree' else 'blobs'}/{entry.id}"
-    shown = f"{page}/{'tree' if entry.type == 'tree' else 'blob'}/{at}/{path}"
+    shown = f"{page}/{'tree' if entry.type == 'tree' else 'blob'}/{place}"
     return {
         "type": kind,
         "name": path.rpartition("/")[2],
@@ -237,7 +240,7 @@ def content(state: State, repository: Repository, entry: TreeEntry, path: str, a
         "url": own,
         "git_url": git,
         "html_url": shown,
-        "download_url": f"{page}/raw/{at}/{path}" if kind == "file" else None,
+        "download_url": f"{page}/raw/{place}" if kind == "file" else None,
         "_links": {"self": own, "git": git, "html": shown},
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from tests.world.github.clock import stamp, stamp_or_none
 from tests.world.github.gitstore import FileDifference
@@ -42,7 +43,7 @@ def label(state: State, repository: Repository, found: Label) -> Json:
     return {
         "id": found.id,
         "node_id": node_id("LA", found.id),
-        "url": f"{api_url(state, repository)}/labels/{found.name}",
+        "url": f"{api_url(state, repository)}/labels/{quote(found.name)}",
         "name": found.name,
         "description": found.description,
         "color": found.color,
