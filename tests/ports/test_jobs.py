@@ -119,6 +119,19 @@ def test_requests_are_absorbed_until_the_look_begins_and_kept_while_it_runs(benc
     assert [job.hint for job in bench.worker.ran] == ["first", "second", "fourth"]
 
 
+def test_a_job_may_put_jobs_and_itself(bench: Bench) -> None:
+    def again_and_another() -> Outcome:
+        bench.jobs.put(JOB)
+        bench.jobs.put(replace(JOB, subject="checkout"))
+        return Done("asked for more")
+
+    bench.worker.script = [again_and_another]
+    bench.jobs.put(JOB)
+
+    eventually(lambda: len(bench.worker.ran) == 3 and bench.is_idle(), "all ran")
+    assert sorted(job.subject for job in bench.worker.ran) == ["checkout", "payments", "payments"]
+
+
 def test_an_identity_is_handled_once(bench: Bench) -> None:
     assert bench.jobs.put_once(JOB, "delivery 1")
     eventually(lambda: bench.worker.ran and bench.is_idle(), "the job ran")

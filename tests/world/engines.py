@@ -1,12 +1,14 @@
 """Engines to test against: in this process, and in one that may be killed.
 
 ``python -m tests.world.engines URL FOLDER`` runs an engine whose jobs write their subject into
-``FOLDER/began`` and ``FOLDER/ended``; a job with the hint ``wait`` waits for ``FOLDER/go``.
+``FOLDER/began`` and ``FOLDER/ended``; a job with the hint ``wait`` first puts a job that is named
+after its process, then waits for ``FOLDER/go``.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -14,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -105,12 +107,13 @@ def _main(url: str, folder: Path) -> None:
     def run(job: Job) -> Outcome:
         _write(folder / "began", job.subject)
         if job.hint == "wait":
+            jobs.put(replace(job, subject=f"after-{os.getpid()}", hint="", lane="after"))
             eventually((folder / "go").exists, "go")
         _write(folder / "ended", job.subject)
         return Done("ran")
 
     logging.basicConfig(level=logging.WARNING)
-    with engine(url, run):
+    with engine(url, run) as jobs:
         sys.stdout.write("running\n")
         sys.stdout.flush()
         threading.Event().wait()

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import Context
 from datetime import datetime
 from typing import Final
 
@@ -84,7 +85,9 @@ class Dispatcher:
 
         @DBOS.workflow(name="empty-lane", max_recovery_attempts=_RECOVERIES)
         def empty(kind: str, lane: str) -> None:
-            empty_lane(kind, lane)
+            # Outside of DBOS's context: what a job puts would be recorded as a child of this
+            # workflow, and taken for it again when another run after a crash puts other jobs.
+            Context().run(empty_lane, kind, lane)
 
         self._workflow = empty
         DBOS.listen_queues(sorted({QUEUES[kind] for kind in kinds}))

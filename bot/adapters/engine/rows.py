@@ -277,7 +277,8 @@ def _put(connection: sa.Connection, job: Job, sequence: int) -> Ticket | None:
         _change(connection, job.key, {"hint": job.hint, "requested": sequence})
         return None
     else:
-        _change(connection, job.key, {"hint": job.hint, **_queued(sequence)})
+        lanes = {"lane": job.lane, "queue_lane": job.queue_lane}
+        _change(connection, job.key, {"hint": job.hint, **lanes, **_queued(sequence)})
     return Ticket(job.key, sequence, job.kind, job.queue_lane)
 
 
