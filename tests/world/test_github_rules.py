@@ -284,6 +284,23 @@ def test_a_push_that_brings_the_head_merges_the_pull_request(scene: Scene) -> No
     assert opened.merged_by is scene.rita.account
 
 
+def test_a_pull_request_from_a_fork_names_the_fork(scene: Scene) -> None:
+    public = scene.world.add_repository("acme/public", private=False)
+    mallory = scene.world.add_user("mallory", outsider=True)
+    fork = scene.world.fork(public, mallory)
+    mallory.push(fork, "promote/dev", {"a.txt": "a"})
+    opened = mallory.open_pull_request(public, "mallory:promote/dev")
+    tip = mallory.push(fork, "promote/dev", {"b.txt": "b"})
+
+    listed = scene.send("GET", "/repos/acme/public/pulls?head=mallory:promote/dev").json()
+
+    assert [(one["head"]["repo"]["full_name"], one["head"]["sha"]) for one in listed] == [
+        ("mallory/public", tip)
+    ]
+    assert listed[0]["base"]["repo"]["full_name"] == "acme/public"
+    assert scene.rita.merge(opened) == public.head("main")
+
+
 def test_auto_merge_waits_for_the_rules(scene: Scene) -> None:
     scene.world.protect(scene.manifests, "main", checks=("lockkeeper",))
     opened = pull(scene)

@@ -274,6 +274,10 @@ class BareRepository:
         )
         return written.decode().strip()
 
+    def fetch(self, other: BareRepository, ref: str) -> None:
+        """Copy the objects that ``ref`` of another repository needs; no ref is written."""
+        self.run("fetch", "--quiet", "--no-write-fetch-head", str(other.path.resolve()), ref)
+
     # --- history ----------------------------------------------------------------------------
 
     def is_ancestor(self, ancestor: str, descendant: str) -> bool:

@@ -131,9 +131,12 @@ class User:
         body: str | None = None,
         draft: bool = False,
     ) -> PullRequest:
-        """Open a pull request from ``head`` into ``base``, by default the default branch."""
+        """Open a pull request from ``head`` into ``base``, by default the default branch.
+
+        ``owner:branch`` names the branch of a fork.
+        """
         with self.state.lock:
-            found = self._writable(repository)
+            found = repository if isinstance(repository, Repository) else self._named(repository)
             return pulls.open_pull(
                 self.state,
                 self._actor,

@@ -188,11 +188,12 @@ class AutoMerge:
 
 @dataclass(slots=True, eq=False)
 class PullRequest:
-    """A pull request between two branches of one repository."""
+    """A pull request; ``head_repository`` is the repository itself or a fork of it."""
 
     id: int
     number: int
     repository: Repository
+    head_repository: Repository
     author: Account
     title: str
     body: str | None
@@ -342,6 +343,8 @@ class Repository:
     created_at: datetime
     pushed_at: datetime
     updated_at: datetime
+    parent: Repository | None = None
+    """What it is a fork of."""
     roles: dict[str, str] = field(default_factory=dict)
     """Login to role, where it differs from the organization's base role."""
     archived: bool = False

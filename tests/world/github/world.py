@@ -205,6 +205,21 @@ class GitHubWorld:
             git.write_ref(f"refs/heads/{default_branch}", commit, None)
         return repository
 
+    def fork(self, repository: str | Repository, user: User) -> Repository:
+        """Let a person fork a repository; ``user`` may push there and open pull requests."""
+        parent = self._found(repository)
+        fork = self.add_repository(
+            f"{user.login}/{parent.name}",
+            default_branch=parent.default_branch,
+            files={},
+            private=parent.private,
+        )
+        fork.parent = parent
+        for name, target in parent.git.refs("refs/heads/").items():
+            fork.git.fetch(parent.git, name)
+            fork.git.write_ref(name, target, None)
+        return fork
+
     def repository(self, full_name: str) -> Repository:
         """Return a repository."""
         return self.state.repository(full_name)

@@ -78,7 +78,8 @@ def merge(
     _record(state, actor, pull, commit, brought, base)
     refs.advance(state, actor, repository, pull.base_ref, before, commit)
     pulls.tell(state, actor, pull, "closed")
-    if repository.delete_branch_on_merge and repository.head(pull.head_ref):
+    own = pull.head_repository is repository
+    if repository.delete_branch_on_merge and own and repository.head(pull.head_ref):
         refs.delete(state, actor, repository, f"refs/heads/{pull.head_ref}")
     return commit
 
@@ -103,7 +104,7 @@ def _merge_commit(
     state: State, actor: Actor, pull: PullRequest, before: str, title: str | None, text: str | None
 ) -> str:
     repository = pull.repository
-    head = f"{repository.owner.login}/{pull.head_ref}"
+    head = f"{pull.head_repository.owner.login}/{pull.head_ref}"
     message = _message(
         title or f"Merge pull request #{pull.number} from {head}",
         pull.title if text is None else text,

@@ -66,14 +66,14 @@ def open_pull(
     shepherd-tools/shepherd#51 (no such head).
     """
     owner, _, branch = head.rpartition(":")
-    if owner and owner.lower() != repository.owner.login.lower():
-        raise invalid("PullRequest", "head", "invalid")
-    head_commit, base_commit = repository.head(branch), repository.head(base)
+    source = _head_repository(state, repository, owner)
+    head_commit, base_commit = source.head(branch), repository.head(base)
     if head_commit is None:
         raise invalid("PullRequest", "head", "invalid")
     if base_commit is None:
         raise invalid("PullRequest", "base", "invalid")
-    _refuse_second(repository, branch, base)
+    _refuse_second(repository, source, branch, base)
+    _fetch(repository, source, branch)
     if repository.git.is_ancestor(head_commit, base_commit):
         raise invalid("PullRequest", "", "custom", f"No commits between {base} and {branch}")
     now = state.clock()
@@ -81,6 +81,7 @@ def open_pull(
         id=state.new_id(),
         number=max(repository.pulls, default=0) + 1,
         repository=repository,
+        head_repository=source,
         author=actor.account,
         title=title,
         body=body,
@@ -99,14 +100,30 @@ def open_pull(
     return pull
 
 
-def _refuse_second(repository: Repository, branch: str, base: str) -> None:
+def _head_repository(state: State, repository: Repository, owner: str) -> Repository:
+    """Return the repository of a head ``owner:branch``: this one or a fork (docs: ibid.)."""
+    if owner.lower() in {"", repository.owner.login.lower()}:
+        return repository
+    for fork in state.repositories.values():
+        if fork.parent is repository and fork.owner.login.lower() == owner.lower():
+            return fork
+    raise invalid("PullRequest", "head", "invalid")
+
+
+def _fetch(repository: Repository, source: Repository, branch: str) -> None:
+    """Bring the objects of a fork's branch here, as GitHub's shared object store has them."""
+    if source is not repository:
+        repository.git.fetch(source.git, f"refs/heads/{branch}")
+
+
+def _refuse_second(repository: Repository, source: Repository, branch: str, base: str) -> None:
     for other in repository.open_pulls():
-        if (other.head_ref, other.base_ref) == (branch, base):
+        if (other.head_repository, other.head_ref, other.base_ref) == (source, branch, base):
             raise invalid(
                 "PullRequest",
                 "",
                 "custom",
-                f"A pull request already exists for {repository.owner.login}:{branch}.",
+                f"A pull request already exists for {source.owner.login}:{branch}.",
             )
 
 
@@ -158,10 +175,10 @@ def reopen(state: State, actor: Actor, pull: PullRequest) -> None:
         return
     if pull.merged:
         raise invalid("PullRequest", "state", "custom", "Cannot reopen a merged pull request")
-    tip = pull.repository.head(pull.head_ref)
+    tip = pull.head_repository.head(pull.head_ref)
     if tip is None or pull.repository.head(pull.base_ref) is None:
         raise invalid("PullRequest", "state", "invalid", "state cannot be changed.")
-    _refuse_second(pull.repository, pull.head_ref, pull.base_ref)
+    _refuse_second(pull.repository, pull.head_repository, pull.head_ref, pull.base_ref)
     pull.state, pull.closed_at, pull.closed_by = "open", None, None
     pull.updated_at = state.clock()
     _set_head(state, pull, tip)
@@ -250,10 +267,13 @@ def follow_push(
     state: State, actor: Actor, repository: Repository, branch: str, tip: str | None
 ) -> None:
     """Let the open pull requests of a branch follow it: new head, or closed with it."""
-    for pull in list(repository.open_pulls()):
-        if pull.head_ref == branch and tip is not None and tip != pull.head:
+    for pull in [p for home in state.repositories.values() for p in home.open_pulls()]:
+        is_head = pull.head_repository is repository and pull.head_ref == branch
+        is_base = pull.repository is repository and pull.base_ref == branch
+        if is_head and tip is not None and tip != pull.head:
+            _fetch(pull.repository, repository, branch)
             _synchronize(state, actor, pull, tip)
-        elif tip is None and branch in {pull.head_ref, pull.base_ref}:
+        elif tip is None and (is_head or is_base):
             close(state, actor, pull)
 
 

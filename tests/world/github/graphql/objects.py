@@ -314,7 +314,9 @@ def pull(viewer: Viewer, found: PullRequest) -> Json:
         "headRefOid": found.head,
         "baseRefName": found.base_ref,
         "baseRefOid": home.head(found.base_ref) or found.base,
-        "headRef": lambda: ref(viewer, home, f"refs/heads/{found.head_ref}"),
+        "headRepository": lambda: repository(viewer, found.head_repository),
+        "isCrossRepository": found.head_repository is not home,
+        "headRef": lambda: ref(viewer, found.head_repository, f"refs/heads/{found.head_ref}"),
         "baseRef": lambda: ref(viewer, home, f"refs/heads/{found.base_ref}"),
         "mergeCommit": lambda: (
             commit(viewer, home, found.merge_commit) if found.merge_commit else None

@@ -29,8 +29,8 @@ def list_pulls(call: Call) -> Answer:
     if "head" in query:
         # A head without "owner:" is ignored, as on GitHub (docs: List pull requests).
         owner, colon, branch = query["head"].partition(":")
-        same = owner.lower() == call.repository.owner.login.lower()
-        found = [p for p in found if not colon or (same and p.head_ref == branch)]
+        wanted = (owner.lower(), branch)
+        found = [p for p in found if not colon or _head(p) == wanted]
     if "base" in query:
         found = [p for p in found if p.base_ref == query["base"]]
     by_update = query.get("sort") == "updated"
@@ -38,6 +38,10 @@ def list_pulls(call: Call) -> Answer:
     found.sort(key=lambda p: p.updated_at if by_update else p.created_at)
     ordered = found[::-1] if down else found
     return call.page(ordered, lambda one: _simple(call, one))
+
+
+def _head(pull: PullRequest) -> tuple[str, str]:
+    return pull.head_repository.owner.login.lower(), pull.head_ref
 
 
 @ENDPOINTS.add("POST", "/repos/{owner}/{repo}/pulls", "pull_requests:write", people="read")

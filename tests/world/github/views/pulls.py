@@ -105,7 +105,7 @@ def simple(state: State, pull: PullRequest, merge_commit: str | None) -> Json:
         "assignees": [],
         "requested_reviewers": [simple_user(state, one) for one in pull.requested_users],
         "requested_teams": [team(state, one) for one in pull.requested_teams],
-        "head": _side(state, repository, pull.head_ref, pull.head),
+        "head": _side(state, pull.head_repository, pull.head_ref, pull.head),
         "base": _side(state, repository, pull.base_ref, pull.base),
         "_links": {name: {"href": href} for name, href in links.items()},
         "author_association": association(repository, pull.author),
@@ -140,19 +140,18 @@ def full(
 
 def minimal(state: State, pull: PullRequest) -> Json:
     """Return a pull request as check runs list it (schema ``pull-request-minimal``)."""
-    repository = pull.repository
-    here = {
-        "id": repository.id,
-        "url": api_url(state, repository),
-        "name": repository.name,
-    }
+    home, away = _place(state, pull.repository), _place(state, pull.head_repository)
     return {
         "id": pull.id,
         "number": pull.number,
-        "url": f"{api_url(state, repository)}/pulls/{pull.number}",
-        "head": {"ref": pull.head_ref, "sha": pull.head, "repo": here},
-        "base": {"ref": pull.base_ref, "sha": pull.base, "repo": here},
+        "url": f"{home['url']}/pulls/{pull.number}",
+        "head": {"ref": pull.head_ref, "sha": pull.head, "repo": away},
+        "base": {"ref": pull.base_ref, "sha": pull.base, "repo": home},
     }
+
+
+def _place(state: State, repository: Repository) -> Json:
+    return {"id": repository.id, "url": api_url(state, repository), "name": repository.name}
 
 
 def _side(state: State, repository: Repository, ref: str, commit: str) -> Json:

@@ -74,7 +74,7 @@ def identity(state: State, repository: Repository) -> Json:
         "private": repository.private,
         "html_url": page,
         "description": None,
-        "fork": False,
+        "fork": repository.parent is not None,
         "url": url,
         **{name: f"{url}/{path}" for name, path in _LINKS.items()},
         "git_url": page.replace("http://", "git://") + ".git",
