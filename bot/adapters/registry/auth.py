@@ -28,6 +28,7 @@ from bot.adapters.registry.errors import (
     error_codes,
     failure,
 )
+from bot.adapters.registry.peers import host_of
 from bot.domain.grants import HostGrant, RegistryGrant, canonical_host
 from bot.formats.www_authenticate import Challenge, parse_challenges
 from bot.ports import Clock
@@ -178,8 +179,7 @@ class Authenticator:
 
     def _check_realm(self, key: _Key) -> None:
         """Credentials go to the registry itself or to a granted host that has none of its own."""
-        parts = urlsplit(key.realm)
-        realm = canonical_host(parts.netloc.rpartition("@")[2])
+        realm = canonical_host(host_of(key.realm))
         permissions = self._grant.entry_for_host(realm)
         if realm != key.entry.host and permissions.has_credentials:
             raise TransportRefusedError(

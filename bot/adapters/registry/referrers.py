@@ -107,7 +107,8 @@ class Referrers:
 
     def amend(self, reference: TagReference, edit: Edit) -> bool:
         """Replace what the tag holds by ``edit`` of it until that has lasted."""
-        with _lock_of(reference).held:
+        lock = _lock_of(reference)  # named, because only who holds it keeps it alive
+        with lock.held:
             for written in range(_ROUNDS + 1):
                 new = edit(self._manifests.get(reference))
                 if new is None:
@@ -162,7 +163,11 @@ def _next_page(reply: Reply) -> str | None:
     link = _NEXT.search(reply.headers.get("Link", ""))
     if link is None:
         return None
-    url = urljoin(reply.url, str(link[1]))
+    try:
+        url = urljoin(reply.url, str(link[1]))
+    except ValueError as error:
+        fact = "its next page is nowhere"
+        raise NotARegistryError("a listing of referrers", reply.host, fact) from error
     if host_of(url) != reply.host or url.partition(":")[0] != reply.url.partition(":")[0]:
         raise NotARegistryError("a listing of referrers", reply.host, "its next page is elsewhere")
     return url

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from http.cookiejar import DefaultCookiePolicy
 from importlib.metadata import version
 from typing import Any, Final
 from urllib.parse import quote, urljoin, urlsplit
@@ -84,7 +83,7 @@ class Transport:
         """Open no connection yet; ``sleep`` waits for so many seconds."""
         self.grant = grant
         self._clock, self._sleep = clock, sleep
-        self._session = _session(grant, workers)
+        self._adapter = _GuardedAdapter(grant, workers * 2)
         self._authenticator = Authenticator(grant, self._fetch, clock)
 
     def url(self, repository: ImageRepository, *segments: str) -> str:
@@ -129,7 +128,10 @@ class Transport:
         found = reply.headers.get("Location", "")
         if not found:
             raise NotARegistryError(thing, reply.host, "an answer without Location")
-        target = urljoin(reply.url, found)
+        try:
+            target = urljoin(reply.url, found)
+        except ValueError as error:
+            raise NotARegistryError(thing, reply.host, "a Location that is none") from error
         self._check(target)
         return target
 
@@ -176,15 +178,11 @@ class Transport:
             headers["Authorization"] = authorization
         body = call.body() if callable(call.body) else call.body
         try:
-            return self._session.request(
-                call.method,
-                url,
-                headers=headers,
-                data=body,
-                timeout=_TIMEOUT,
-                allow_redirects=False,
-                stream=True,
-                verify=permissions.ca_file or True,
+            # The adapter without a Session around it: no cookies, no netrc, no proxies or
+            # authorities from the environment, and redirects stay ours to follow.
+            prepared = requests.Request(call.method, url, headers=headers, data=body).prepare()
+            return self._adapter.send(
+                prepared, stream=True, timeout=_TIMEOUT, verify=permissions.ca_file or True
             )
         except (requests.RequestException, HTTPError, OSError) as error:
             raise connection_failure(error, call.thing, host_of(url)) from error
@@ -260,13 +258,3 @@ class _GuardedAdapter(HTTPAdapter):
             num_pools=connections, maxsize=maxsize, block=block, blocksize=CHUNK, **kwargs
         )
         self.poolmanager.pool_classes_by_scheme = pool_classes(self._grant)
-
-
-def _session(grant: RegistryGrant, workers: int) -> requests.Session:
-    session = requests.Session()
-    session.trust_env = False  # no proxies, no netrc, no CA bundle from the environment
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    adapter = _GuardedAdapter(grant, workers * 2)
-    session.mount("https://", adapter)
-    session.mount("http://", adapter)
-    return session

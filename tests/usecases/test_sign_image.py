@@ -1,0 +1,318 @@
+"""Signing against a registry, judged by cosign 2 and 3."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+
+from bot.adapters.signing import SigningKey, load_signing_key
+from bot.domain.errors import NotFoundError, RejectedError
+from bot.domain.images import Descriptor, ImageManifest, attached_tag
+from bot.domain.oci import OCI_INDEX, Digest, DigestReference, ImageRepository
+from bot.formats import sigstore_bundle
+from bot.usecases.sign_image import ensure_signed, verify_image
+from tests.world.clients import client
+from tests.world.images import build_image
+from tests.world.keys import generate_key_pair
+from tests.world.registry import Registry
+from tests.world.tools import attempt, run
+
+IMAGE = build_image()
+DIGEST = Digest(IMAGE.digest)
+CHILDREN = [Digest(child) for child in IMAGE.child_digests]
+ANNOTATIONS = {"dev.lockkeeper/environment": "prod", "dev.lockkeeper/repository": "here"}
+PAIR, OTHER_PAIR = generate_key_pair(), generate_key_pair()
+KEY = load_signing_key(PAIR.private, "key")
+OTHER = load_signing_key(OTHER_PAIR.private, "other")
+
+
+@dataclass(frozen=True)
+class Place:
+    """An image in a registry, and files for cosign."""
+
+    world: Registry
+    directory: Path
+
+    @property
+    def reference(self) -> DigestReference:
+        return ImageRepository(self.world.host, "prod/api").at(DIGEST)
+
+    def sign(self, key: SigningKey = KEY, *, children: list[Digest] | None = None) -> int:
+        return ensure_signed(
+            client(self.world.host),
+            key,
+            self.reference,
+            "v1",
+            ANNOTATIONS,
+            CHILDREN if children is None else children,
+        ).written
+
+    def cosign(
+        self, version: int, *extra: str, reference: DigestReference | None = None
+    ) -> CompletedProcess[str]:
+        """``cosign verify`` as the documentation tells people to; cosign 2.6.3 asks for a trusted
+        root as soon as there is a bundle, even if the key needs none (offline: an empty one)."""
+        (self.directory / "cosign.pub").write_bytes(PAIR.public)
+        root = self.directory / "trusted_root.json"
+        if not root.exists():
+            run("cosign3", "trusted-root", "create", "--out", str(root))
+        return attempt(
+            f"cosign{version}",
+            "verify",
+            f"--key={self.directory}/cosign.pub",
+            "--insecure-ignore-tlog=true",
+            *([f"--trusted-root={root}"] if version == 2 else []),
+            *extra,
+            str(reference or self.reference),
+        )
+
+
+@pytest.fixture(params=[True, False], ids=["api", "tag"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    with Registry(referrers_api=request.param) as registry:
+        IMAGE.push(registry.host, "prod/api", "v1")
+        yield Place(registry, tmp_path)
+
+
+# --- what cosign says
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_cosign_accepts_the_image_and_each_platform(place: Place, version: int) -> None:
+    place.sign()
+
+    for digest in (DIGEST, *CHILDREN):
+        done = place.cosign(version, reference=place.reference.repository.at(digest))
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_cosign_refuses_an_unsigned_image(place: Place, version: int) -> None:
+    assert place.cosign(version).returncode != 0
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_cosign_refuses_a_signature_by_another_key(place: Place, version: int) -> None:
+    place.sign(OTHER)
+
+    assert place.cosign(version).returncode != 0
+
+
+def test_cosign_3_checks_the_annotations(place: Place) -> None:
+    # cosign 2.6.3 does not look at them once there is a bundle; our own verification does.
+    place.sign()
+
+    right = place.cosign(3, "-a", "dev.lockkeeper/environment=prod")
+    wrong = place.cosign(3, "-a", "dev.lockkeeper/environment=stage")
+
+    assert right.returncode == 0
+    assert wrong.returncode != 0
+
+
+def test_cosign_2_accepts_the_tag_layout_alone(place: Place) -> None:
+    place.sign()
+    repository = place.world.repository("prod/api")
+    repository.subjects.clear()
+    for tag in [tag for tag in repository.tags if "." not in tag and tag != "v1"]:
+        del repository.tags[tag]
+
+    done = place.cosign(2)
+
+    assert done.returncode == 0, done.stderr
+    (payload,) = json.loads(done.stdout)
+    identity = payload["critical"]["identity"]["docker-reference"]
+    assert identity == f"{place.world.host}/prod/api:v1"
+    assert payload["optional"] == ANNOTATIONS
+    assert place.cosign(2, "-a", "dev.lockkeeper/environment=stage").returncode != 0
+
+
+def test_cosign_and_we_sign_beside_each_other(place: Place) -> None:
+    place.sign()
+    (place.directory / "other.key").write_bytes(OTHER_PAIR.private)
+
+    run(
+        "cosign2",
+        "sign",
+        f"--key={place.directory}/other.key",
+        "--tlog-upload=false",
+        "--yes",
+        str(place.reference),
+        environment={"COSIGN_PASSWORD": ""},
+    )
+
+    assert place.sign() == 0
+    registry = client(place.world.host)
+    for key in (KEY, OTHER):
+        demands = ANNOTATIONS if key is KEY else {}
+        assert verify_image(registry, [key], place.reference, demands).tag_layout
+
+
+# --- idempotence
+
+
+def test_signing_again_writes_nothing(place: Place) -> None:
+    assert place.sign() == 6
+    before = len(place.world.requests("PUT"))
+
+    assert place.sign() == 0
+    assert len(place.world.requests("PUT")) == before
+
+
+def test_half_a_signature_is_completed(place: Place) -> None:
+    place.sign(children=[])
+    tag = attached_tag(DIGEST, "sig")
+    del place.world.repository("prod/api").tags[tag]
+
+    assert place.sign(children=[]) == 1
+
+
+def test_a_second_key_is_added_to_the_first(place: Place) -> None:
+    place.sign()
+
+    place.sign(OTHER)
+
+    registry = client(place.world.host)
+    for key in (KEY, OTHER):
+        assert verify_image(registry, [key], place.reference, ANNOTATIONS).complete
+
+
+def test_a_forged_copy_of_our_payload_does_not_count(place: Place) -> None:
+    place.sign(children=[])
+    repository = place.world.repository("prod/api")
+    tag = attached_tag(DIGEST, "sig")
+    media_type, content = repository.manifests[repository.tags[tag]]
+    document = json.loads(content)
+    document["layers"][0]["annotations"]["dev.cosignproject.cosign/signature"] = "QUJD"
+    forged = json.dumps(document).encode()
+    repository.manifests[Digest.of(forged)] = (media_type, forged)
+    repository.tags[tag] = Digest.of(forged)
+
+    assert place.sign(children=[]) == 1
+
+
+def test_the_time_is_noted_in_the_bundles_manifest(place: Place) -> None:
+    registry = client(place.world.host)
+    at = datetime(2026, 11, 20, 10, 14, 47, tzinfo=UTC)
+
+    ensure_signed(registry, KEY, place.reference, "v1", {}, [], at=at)
+
+    (bundle,) = registry.referrers(place.reference)
+    assert bundle.annotations["org.opencontainers.image.created"] == "2026-11-20T10:14:47Z"
+
+
+def test_nothing_is_signed_that_is_not_there(place: Place) -> None:
+    missing = place.reference.repository.at(Digest("sha256:" + "0" * 64))
+
+    with pytest.raises(NotFoundError):
+        ensure_signed(client(place.world.host), KEY, missing, "v1", {}, [])
+
+
+def test_a_signature_tag_that_holds_an_image_is_left_alone(place: Place) -> None:
+    repository = place.world.repository("prod/api")
+    tag = attached_tag(DIGEST, "sig")
+    repository.tags[tag] = DIGEST
+
+    with pytest.raises(RejectedError, match="remove that tag"):
+        place.sign(children=[])
+
+    assert repository.tags[tag] == DIGEST
+
+
+# --- verification
+
+
+def test_a_signed_image_verifies_completely(place: Place) -> None:
+    place.sign()
+
+    found = verify_image(client(place.world.host), [OTHER, KEY], place.reference, ANNOTATIONS)
+
+    assert found.complete
+    assert found.reasons == ()
+
+
+def test_an_unsigned_image_has_no_reasons_and_no_signature(place: Place) -> None:
+    found = verify_image(client(place.world.host), [KEY], place.reference, {})
+
+    assert (found.verified, found.reasons) == (False, ())
+
+
+def test_another_key_does_not_count(place: Place) -> None:
+    place.sign()
+
+    found = verify_image(client(place.world.host), [OTHER], place.reference, {})
+
+    assert not found.verified
+    assert found.reasons == ("a signature by another key", "a bundle by another key")
+
+
+def test_every_demanded_annotation_is_needed(place: Place) -> None:
+    place.sign()
+
+    found = verify_image(
+        client(place.world.host), [KEY], place.reference, {"dev.lockkeeper/environment": "stage"}
+    )
+
+    assert not found.verified
+    assert found.reasons == ("a signature without the annotation dev.lockkeeper/environment",)
+
+
+def test_a_signature_for_another_repository_does_not_count(place: Place) -> None:
+    place.sign(children=[])
+    here = place.world.repository("prod/api")
+    there = place.world.repository("copied/api")
+    there.blobs, there.manifests, there.tags = here.blobs, here.manifests, here.tags
+
+    elsewhere = ImageRepository(place.world.host, "copied/api").at(DIGEST)
+    found = verify_image(client(place.world.host), [KEY], elsewhere, {})
+
+    assert not found.tag_layout
+    assert f"a signature for {place.world.host}/prod/api:v1" in found.reasons
+
+
+def test_a_statement_that_means_something_else_is_no_signature(place: Place) -> None:
+    statement = sigstore_bundle.render_statement(DIGEST, "https://example.com/verdict/fail", {})
+    message = sigstore_bundle.pre_authentication_encoding(sigstore_bundle.STATEMENT_TYPE, statement)
+    bundle = sigstore_bundle.render_bundle(statement, KEY.sign(message), KEY.fingerprint)
+    subject = Descriptor(OCI_INDEX, DIGEST, len(IMAGE.index))
+    # It even claims to be a signature in its annotations.
+    manifest = sigstore_bundle.bundle_manifest(bundle, sigstore_bundle.SIGN_PREDICATE, subject, "")
+    registry = client(place.world.host)
+    registry.attach(place.reference.repository, manifest)
+
+    found = verify_image(registry, [KEY], place.reference, {})
+
+    assert not found.verified
+    assert found.reasons == ("a bundle that is no signature",)
+
+
+def test_a_damaged_bundle_of_somebody_else_hides_nothing(place: Place) -> None:
+    registry = client(place.world.host)
+    subject = Descriptor(OCI_INDEX, DIGEST, len(IMAGE.index))
+    rubbish = sigstore_bundle.bundle_manifest(b"rubbish", "p", subject, "")
+    registry.attach(place.reference.repository, rubbish)
+    also = sigstore_bundle.bundle_manifest(
+        b"more rubbish", sigstore_bundle.SIGN_PREDICATE, subject, ""
+    )
+    registry.attach(place.reference.repository, also)
+
+    place.sign()
+
+    assert verify_image(registry, [KEY], place.reference, ANNOTATIONS).complete
+
+
+def test_the_payload_is_signed_under_the_tag_it_was_given(place: Place) -> None:
+    place.sign(children=[])
+
+    registry = client(place.world.host)
+    tag = place.reference.repository.tagged(attached_tag(DIGEST, "sig"))
+    manifest = registry.manifest(tag)
+    assert isinstance(manifest, ImageManifest)
+    (layer,) = manifest.layers
+    payload = json.loads(registry.blob(place.reference.repository, layer, 65536))
+    assert payload["critical"]["identity"]["docker-reference"].endswith("/prod/api:v1")
