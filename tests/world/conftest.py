@@ -10,8 +10,8 @@ import requests
 
 from tests.world.github.fixture import running_github
 from tests.world.github.people import User
-from tests.world.github.records import Installation, Repository
-from tests.world.github.world import GitHubWorld, NewApp
+from tests.world.github.records import Installation, NewApp, Repository
+from tests.world.github.world import GitHubWorld
 
 PERMISSIONS = {
     "contents": "write",

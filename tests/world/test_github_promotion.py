@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import base64
+import json
 import subprocess
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import github
+import requests
 
 from tests.world.conftest import Scene
 
@@ -103,6 +108,20 @@ def test_a_publication_is_made_from_git_data_without_a_folder(scene: Scene) -> N
     assert paths == ["README.md", "envs", "envs/dev", KUSTOMIZATION]
 
 
+def test_a_person_can_look_at_it(scene: Scene) -> None:
+    commit = scene.sam.push(scene.manifests, "feature", {"a.txt": "a"})
+    scene.sam.open_pull_request(scene.manifests, "feature", title="<b>bold</b>", body="what & why")
+
+    def page(path: str) -> str:
+        return requests.request("GET", f"{scene.world.url}{path}", timeout=10).text
+
+    assert "acme/manifests" in page("/")
+    assert "#1" in page("/acme/manifests")
+    assert "&lt;b&gt;bold&lt;/b&gt;" in page("/acme/manifests/pull/1")
+    assert "+a" in page(f"/acme/manifests/commit/{commit}")
+    assert "Not Found" in page("/acme/manifests/pull/2")
+
+
 def test_git_clones_and_pushes_over_http(scene: Scene, tmp_path: Path) -> None:
     address = scene.world.url.replace("http://", f"http://x-access-token:{scene.token()}@")
     clone = tmp_path / "clone"
@@ -142,3 +161,28 @@ def test_git_needs_a_token_for_a_private_repository(scene: Scene, tmp_path: Path
 
 def git(*arguments: str) -> str:
     return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout
+
+
+def test_an_app_is_registered_from_a_manifest_once(scene: Scene) -> None:
+    manifest = {
+        "name": "Lockkeeper Two",
+        "url": "https://lockkeeper.example.com",
+        "hook_attributes": {"url": "https://lockkeeper.example.com/webhook"},
+        "redirect_url": "http://127.0.0.1:9/setup",
+        "default_permissions": {"contents": "write"},
+        "default_events": ["push"],
+    }
+    form = f"{scene.world.url}/organizations/acme/settings/apps/new?state=s"
+    data = {"manifest": json.dumps(manifest)}
+
+    redirect = requests.request("POST", form, data=data, timeout=10, allow_redirects=False)
+    query = parse_qs(urlsplit(redirect.headers["Location"]).query)
+    path = f"{scene.world.api_url}/app-manifests/{query['code'][0]}/conversions"
+    first, second = (requests.request("POST", path, timeout=10) for _ in range(2))
+
+    made = first.json()
+    auth = github.Auth.AppAuth(made["id"], made["pem"])
+    app = github.GithubIntegration(auth=auth, base_url=scene.world.api_url).get_app()
+    assert query["state"] == ["s"]
+    assert (first.status_code, second.status_code) == (201, 404)
+    assert (app.slug, app.events) == ("lockkeeper-two", ["push"])

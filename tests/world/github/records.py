@@ -86,6 +86,18 @@ class App:
     webhook_active: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class NewApp:
+    """A registered App and the key that GitHub shows once."""
+
+    id: int
+    slug: str
+    private_key: str = field(repr=False)
+    """PEM, PKCS#1, as GitHub hands it out."""
+    webhook_secret: str = field(repr=False)
+    app: App
+
+
 @dataclass(slots=True, eq=False)
 class Installation:
     """An App on an account."""

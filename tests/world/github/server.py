@@ -23,6 +23,7 @@ from tests.world.github import githttp
 from tests.world.github.errors import DOCUMENTATION, ApiError
 from tests.world.github.faults import Fault, Faults
 from tests.world.github.graphql import execution
+from tests.world.github.pages import add_pages
 from tests.world.github.permissions import Principal, authenticate
 from tests.world.github.rest import (
     apps,
@@ -114,6 +115,7 @@ class Server:
         application.add_url_rule(
             "/<owner>/<name>.git/<path:rest>", "git", self._git, methods=["GET", "POST"]
         )
+        add_pages(application, self.state)
         application.register_error_handler(HTTPException, self._failed)
         return application
 

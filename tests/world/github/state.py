@@ -15,6 +15,7 @@ from tests.world.github.records import (
     App,
     Installation,
     InstallationToken,
+    NewApp,
     Repository,
     Team,
 )
@@ -49,6 +50,8 @@ class State:
     """What follows when a check or a review on a commit has changed."""
     old_names: dict[str, Repository] = field(default_factory=dict)
     """By full name in lower case, as it was before a renaming."""
+    manifest_codes: dict[str, NewApp] = field(default_factory=dict)
+    """Apps that were registered from a manifest and not yet fetched."""
     mergeability_lag: int = 0
     """How many looks at a changed pull request answer ``mergeable: null``."""
 

@@ -16,20 +16,15 @@ against GitHub's published schemas where they are at hand; what differs is in ``
 
 from __future__ import annotations
 
-import functools
 import itertools
 import secrets
 import socket
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
-
 from tests.contract.validator import Contract, Exchange
-from tests.world.github.behaviour import checks, events, merging, pulls
+from tests.world.github.behaviour import checks, events, merging, pulls, registering
 from tests.world.github.clock import Clock, MovableClock
 from tests.world.github.faults import Fault, Faults, When
 from tests.world.github.gitstore import BareRepository, FileChanges
@@ -41,6 +36,7 @@ from tests.world.github.records import (
     BranchRules,
     CheckSuite,
     Installation,
+    NewApp,
     Permissions,
     Repository,
     Team,
@@ -52,18 +48,6 @@ from tests.world.github.webhooks import Webhooks
 
 CI_APP_ID = 15368
 """The id of GitHub Actions on github.com."""
-
-
-@dataclass(frozen=True, slots=True)
-class NewApp:
-    """A registered App and the key that GitHub shows once."""
-
-    id: int
-    slug: str
-    private_key: str
-    """PEM, PKCS#1, as GitHub hands it out."""
-    webhook_secret: str
-    app: App
 
 
 class GitHubWorld:
@@ -101,8 +85,15 @@ class GitHubWorld:
         self.server = Server(
             self.state, self.faults, self._watch, self._watch_graphql, self.violations.append
         )
-        self._ghost = self._account("ghost", "User")
-        self._ci = self._ci_app()
+        self._ghost = registering.add_account(self.state, "ghost", "User")
+        self._ci = registering.register(
+            self.state,
+            "github-actions",
+            self._ghost,
+            permissions={"checks": "write"},
+            events=(),
+            number=CI_APP_ID,
+        ).app
 
     def _watch(self, exchange: Exchange) -> None:
         if self._contract is not None:
@@ -150,20 +141,15 @@ class GitHubWorld:
 
     # --- who there is -----------------------------------------------------------------------
 
-    def _account(self, login: str, kind: str) -> Account:
-        account = Account(self.state.new_id(), login, kind, self.clock())
-        self.state.accounts[login.lower()] = account
-        return account
-
     def add_organization(self, login: str, *, base_role: str = "write") -> Account:
         """Add an organization; ``base_role`` is what its members may do in its repositories."""
-        organization = self._account(login, "Organization")
+        organization = registering.add_account(self.state, login, "Organization")
         organization.base_role = base_role
         return organization
 
     def add_user(self, login: str, *, outsider: bool = False) -> User:
         """Add a person, a member of every organization that there is unless an outsider."""
-        account = self._account(login, "User")
+        account = registering.add_account(self.state, login, "User")
         account.token = "ghp_" + secrets.token_hex(18)
         for other in self.state.accounts.values():
             if other.type == "Organization" and not outsider:
@@ -272,28 +258,16 @@ class GitHubWorld:
         owner: str | None = None,
     ) -> NewApp:
         """Register an App; without a webhook address nothing is sent."""
-        key = _key(slug)
-        app = self._app(self.state.new_id(), slug, owner, _public_pem(key))
-        app.webhook_url, app.webhook_secret = webhook_url, secret
-        app.webhook_active = bool(webhook_url)
-        app.permissions = {"metadata": "read", **permissions}
-        app.events = tuple(events)
-        return NewApp(app.id, slug, _private_pem(key), secret, app)
-
-    def _app(self, number: int, slug: str, owner: str | None, public_key: str) -> App:
         organizations = (a for a in self.state.accounts.values() if a.type == "Organization")
-        holder = self.state.account(owner) if owner else next(organizations, self._ghost)
-        bot = self._account(f"{slug}[bot]", "Bot")
-        client_id = f"Iv23li{number:014d}"
-        app = App(number, slug, holder, bot, client_id, public_key, "", "", {}, (), self.clock())
-        self.state.apps[number] = app
-        return app
-
-    def _ci_app(self) -> App:
-        app = self._app(CI_APP_ID, "github-actions", None, "")
-        app.permissions = {"metadata": "read", "checks": "write"}
-        app.webhook_active = False
-        return app
+        return registering.register(
+            self.state,
+            slug,
+            self.state.account(owner) if owner else next(organizations, self._ghost),
+            permissions=permissions,
+            events=tuple(events),
+            webhook_url=webhook_url,
+            webhook_secret=secret,
+        )
 
     def install(
         self,
@@ -416,25 +390,3 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-@functools.cache
-def _key(_slug: str) -> rsa.RSAPrivateKey:
-    """Make the key of an App, once in a process: it takes longer than all the rest of a world."""
-    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
-
-
-def _private_pem(key: rsa.RSAPrivateKey) -> str:
-    return key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.TraditionalOpenSSL,
-        serialization.NoEncryption(),
-    ).decode()
-
-
-def _public_pem(key: rsa.RSAPrivateKey) -> str:
-    return (
-        key.public_key()
-        .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-        .decode()
-    )

@@ -7,6 +7,7 @@ import secrets
 from datetime import timedelta
 from typing import Any
 
+from tests.world.github.behaviour import registering
 from tests.world.github.errors import ApiError, forbidden, not_found, unprocessable
 from tests.world.github.permissions import grants
 from tests.world.github.records import (
@@ -144,6 +145,18 @@ def list_installation_repositories(call: Call) -> Answer:
         raise forbidden("You must authenticate with an installation access token")
     mine = [r for r in call.state.repositories.values() if token.covers(r)]
     return call.page(mine, lambda one: repositories.identity(call.state, one), "repositories")
+
+
+@ENDPOINTS.add("POST", "/app-manifests/{code}/conversions")
+def convert_manifest(call: Call) -> Answer:
+    """Hand out an App that was registered from a manifest, with its secrets; needs no token."""
+    made = registering.take_registered(call.state, call.path["code"])
+    secret = {
+        "client_secret": secrets.token_hex(20),
+        "webhook_secret": made.webhook_secret,
+        "pem": made.private_key,
+    }
+    return Answer(201, views.app(call.state, made.app) | secret)
 
 
 def _delivery(call: Call) -> Delivery:
