@@ -70,6 +70,20 @@ class Dispatcher:
         polling_seconds: float,
     ) -> None:
         """Start; ``empty_lane(kind, lane)`` is called for tickets of ``kinds``, must not raise."""
+        with _translated():
+            self._configure()
+            self._workflow = _register(empty_lane)
+            DBOS.listen_queues(sorted({QUEUES[kind] for kind in kinds}))
+            DBOS.launch()
+            for queue in sorted(set(QUEUES.values())):
+                DBOS.register_queue(
+                    queue,
+                    partition_concurrency=1,
+                    worker_concurrency=workers,
+                    polling_interval_sec=polling_seconds,
+                )
+
+    def _configure(self) -> None:
         DBOS(
             config=DBOSConfig(
                 name=_NAME,
@@ -79,26 +93,8 @@ class Dispatcher:
                 application_version=_GENERATION,
                 serializer=DBOSPortableJSONSerializer(),
                 log_level="WARNING",
-                notification_listener_polling_interval_sec=1.0,
             )
         )
-
-        @DBOS.workflow(name="empty-lane", max_recovery_attempts=_RECOVERIES)
-        def empty(kind: str, lane: str) -> None:
-            # Outside of DBOS's context: what a job puts would be recorded as a child of this
-            # workflow, and taken for it again when another run after a crash puts other jobs.
-            Context().run(empty_lane, kind, lane)
-
-        self._workflow = empty
-        DBOS.listen_queues(sorted({QUEUES[kind] for kind in kinds}))
-        DBOS.launch()
-        for queue in sorted(set(QUEUES.values())):
-            DBOS.register_queue(
-                queue,
-                partition_concurrency=1,
-                worker_concurrency=workers,
-                polling_interval_sec=polling_seconds,
-            )
 
     def enqueue(self, ticket: Ticket) -> None:
         """Queue a ticket; a second time changes nothing."""
@@ -156,6 +152,16 @@ class Dispatcher:
     def stop(self, grace_seconds: int) -> None:
         """Take nothing new, wait for what runs, stop."""
         DBOS.destroy(destroy_registry=True, workflow_completion_timeout_sec=grace_seconds)
+
+
+def _register(empty_lane: Callable[[str, str], None]) -> Callable[[str, str], None]:
+    @DBOS.workflow(name="empty-lane", max_recovery_attempts=_RECOVERIES)
+    def empty(kind: str, lane: str) -> None:
+        # Outside of DBOS's context: what a job puts would be recorded as a child of this
+        # workflow, and taken for it again when another run after a crash puts other jobs.
+        Context().run(empty_lane, kind, lane)
+
+    return empty
 
 
 def _not_started(kind: str, lane: str) -> None:

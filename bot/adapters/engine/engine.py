@@ -172,9 +172,7 @@ class Engine:
             workers=self._workers,
             polling_seconds=self._pace.polling,
         )
-        self._take_over()
         self._started = True
-        self._find_lost()
         self._loop("lockkeeper-lease", self._pace.beat, self._take_over)
         self._loop("lockkeeper-waker", _WAKE_SECONDS, self._wake)
         self._loop("lockkeeper-finder", self._pace.lost, self._find_lost)
@@ -194,6 +192,7 @@ class Engine:
 
     def _loop(self, name: str, seconds: float, look: Callable[[], None]) -> None:
         def loop() -> None:
+            _look(look, name)
             while not self._stopping.wait(seconds):
                 _look(look, name)
 
