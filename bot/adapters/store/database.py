@@ -38,11 +38,6 @@ _SCHEMA = sa.Table(
 )
 
 
-def is_sqlite(url: str) -> bool:
-    """Whether this URL names an SQLite file."""
-    return url.startswith("sqlite")
-
-
 def open_database(url: str) -> sa.Engine:
     """A pool on ``sqlite:///FILE`` or ``postgresql://...``; nothing is contacted yet.
 
