@@ -42,6 +42,7 @@ def _push(state: State, principal: Principal, repository: Repository, request: R
     git = repository.git
     before = git.refs()
     response = _backend(repository, request, "git-receive-pack")
+    git.forget_refs()
     after = git.refs()
     changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
     refusal = _refusal(principal, repository, changed, before, after)

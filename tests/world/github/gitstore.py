@@ -1,7 +1,8 @@
 """A bare git repository, worked on in its object database only: no index, no work tree.
 
 Everything is done by the ``git`` program on real objects, so whatever clones or fetches over HTTP
-sees what the API shows. Objects never change, so commits and differences are remembered.
+sees what the API shows. Objects never change, so commits, differences and merge bases are
+remembered; refs are remembered until one is written here or ``forget_refs`` says that a push came.
 """
 
 from __future__ import annotations
@@ -76,7 +77,9 @@ class BareRepository:
     def __init__(self, path: Path, default_branch: str) -> None:
         """Create the repository on disk."""
         self.path = path
+        self._refs: dict[str, str] | None = None
         self._commits: dict[str, Commit] = {}
+        self._merge_bases: dict[tuple[str, str], str | None] = {}
         self._differences: dict[tuple[str, str], list[FileDifference]] = {}
         path.mkdir(parents=True)
         self.run("init", "--quiet", "--bare", f"--initial-branch={default_branch}", ".")
@@ -129,15 +132,19 @@ class BareRepository:
     # --- refs -------------------------------------------------------------------------------
 
     def refs(self, prefix: str = "refs/") -> dict[str, str]:
-        """Return all refs below ``prefix`` (or equal to it), name to object id, sorted."""
-        lines = self.text("for-each-ref", "--format=%(refname) %(objectname)").splitlines()
-        pairs = (line.split(" ") for line in lines)
-        return {name: target for name, target in pairs if name.startswith(prefix)}
+        """Return all refs whose name starts with ``prefix``, name to object id, sorted."""
+        if self._refs is None:
+            lines = self.text("for-each-ref", "--format=%(refname) %(objectname)").splitlines()
+            self._refs = dict(line.split(" ", 1) for line in lines)
+        return {name: target for name, target in self._refs.items() if name.startswith(prefix)}
+
+    def forget_refs(self) -> None:
+        """Read the refs anew: something else than this object has written them."""
+        self._refs = None
 
     def ref(self, name: str) -> str | None:
         """Return the object that the full ref ``name`` points to."""
-        found = self.run("rev-parse", "--verify", "--quiet", "--end-of-options", name, ok=(0, 1))
-        return found.decode().strip() or None
+        return self.refs(name).get(name)
 
     def write_ref(self, name: str, new: str | None, old: str | None) -> None:
         """Move, create (``old`` None) or delete (``new`` None) one ref, compare-and-swap."""
@@ -145,6 +152,7 @@ class BareRepository:
             self.run("update-ref", "-d", name, old or ZERO)
         else:
             self.run("update-ref", name, new, old or ZERO)
+        self.forget_refs()
 
     def is_ref_name(self, name: str) -> bool:
         """Tell whether git accepts ``name`` as a full ref name."""
@@ -156,20 +164,23 @@ class BareRepository:
 
     def resolve(self, name: str) -> str | None:
         """Return the commit for a branch, tag, full ref or (abbreviated) commit id."""
-        for candidate in (f"refs/heads/{name}", f"refs/tags/{name}", f"refs/{name}", name):
-            if candidate == name and not _looks_like_a_name(name):
-                return None
-            found = self.run(
-                "rev-parse",
-                "--verify",
-                "--quiet",
-                "--end-of-options",
-                candidate + "^{commit}",
-                ok=(0, 1, 128),
-            )
-            if found:
-                return found.decode().strip()
-        return None
+        for ref in (f"refs/heads/{name}", f"refs/tags/{name}", f"refs/{name}", name):
+            target = self.ref(ref)
+            if target is not None:
+                return self._peeled(target)
+        return self._peeled(name) if name == "HEAD" or _is_hex(name) else None
+
+    def _peeled(self, object_name: str) -> str | None:
+        if object_name in self._commits:
+            return object_name
+        query = (
+            "rev-parse",
+            "--verify",
+            "--quiet",
+            "--end-of-options",
+            f"{object_name}^{{commit}}",
+        )
+        return self.run(*query, ok=(0, 1, 128)).decode().strip() or None
 
     # --- objects ----------------------------------------------------------------------------
 
@@ -177,6 +188,8 @@ class BareRepository:
         """Return ``commit``, ``tree``, ``blob`` or ``tag``; None for an unknown object."""
         if not _is_hex(object_id):
             return None
+        if object_id in self._commits:
+            return "commit"
         try:
             return self.text("cat-file", "-t", object_id)
         except GitError:
@@ -286,7 +299,10 @@ class BareRepository:
 
     def merge_base(self, one: str, other: str) -> str | None:
         """Return the best common ancestor; None for unrelated histories."""
-        return self.run("merge-base", one, other, ok=(0, 1)).decode().strip() or None
+        if (one, other) not in self._merge_bases:
+            found = self.run("merge-base", one, other, ok=(0, 1)).decode().strip()
+            self._merge_bases[one, other] = found or None
+        return self._merge_bases[one, other]
 
     def history(self, *revisions: str, paths: tuple[str, ...] = ()) -> list[str]:
         """Return commit ids as ``git rev-list`` lists them, newest first."""
@@ -352,10 +368,6 @@ class BareRepository:
 
 def _is_hex(text: str) -> bool:
     return 4 <= len(text) <= 40 and all(c in "0123456789abcdef" for c in text.lower())
-
-
-def _looks_like_a_name(text: str) -> bool:
-    return text == "HEAD" or _is_hex(text)
 
 
 def _type_of_mode(mode: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import logging
 import socket
 import threading
 import traceback
@@ -101,7 +100,7 @@ class Server:
 
     def _application(self) -> Flask:
         application = Flask("github")
-        application.logger.addHandler(logging.NullHandler())  # The alarm tells; no second report.
+        application.logger.disabled = True  # The alarm tells; no second report.
         application.url_map.strict_slashes = False
         for endpoint in ENDPOINTS:
             application.add_url_rule(
