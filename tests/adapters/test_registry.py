@@ -184,6 +184,19 @@ def test_a_refused_mount_is_an_upload(source: Registry) -> None:
     )
 
     assert report.moved == IMAGE.size
+    assert len(source.requests("POST", "mount=")) <= 6  # one per worker, then no more
+
+
+def test_connections_are_kept(source: Registry, target: Registry) -> None:
+    source.connections = target.connections = 0
+    registry = client(source.host, target.host)
+
+    for _ in range(3):
+        registry.copy(dev(source).at(DIGEST), prod(target))
+        registry.read_back(prod(target).at(DIGEST))
+
+    assert source.connections <= 6
+    assert target.connections <= 6
 
 
 def test_no_mount_is_asked_for_between_hosts(source: Registry, target: Registry) -> None:

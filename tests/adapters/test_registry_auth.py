@@ -88,6 +88,16 @@ def test_a_mount_asks_for_both_push_first(bearer: Registry) -> None:
     assert ["repository:prod/api:pull,push", "repository:dev/api:pull"] in scopes(bearer)
 
 
+def test_a_token_service_that_refuses_two_scopes_means_an_upload(bearer: Registry) -> None:
+    both = "scope=.*scope="
+    bearer.on("GET", f"^/token.*{both}", world.error(403, "DENIED"), times=99)
+    registry = client(auths={bearer.host: LOGIN})
+
+    report = registry.copy(dev(bearer).at(DIGEST), ImageRepository(bearer.host, "prod/api"))
+
+    assert (report.mounted, report.moved) == (0, IMAGE.size)
+
+
 def test_a_token_that_the_registry_forgot_is_replaced_once(bearer: Registry) -> None:
     registry = client(auths={bearer.host: LOGIN})
     registry.resolve(dev(bearer).tagged("v1"))

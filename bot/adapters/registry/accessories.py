@@ -11,8 +11,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from bot.adapters.registry.moving import Mover
 from bot.domain.errors import IntegrityError, RejectedError
 from bot.domain.images import (
     DEPTH_LIMIT,
@@ -28,9 +29,6 @@ from bot.domain.images import (
 from bot.domain.oci import Digest
 from bot.formats import sigstore_bundle, simple_signing
 from bot.formats.sigstore_bundle import Envelope
-
-if TYPE_CHECKING:
-    from bot.adapters.registry.copying import Copy, Side
 
 _BUNDLE_LAYERS: Final = 1  # cosign: "expected exactly one layer"
 # cosign's experimental OCI 1.1 signatures: the layers of `.sig` in a referrer.
@@ -52,8 +50,9 @@ class CopiedAccessories:
 class AccessoryCopy:
     """One image's accessories on their way from one repository to another."""
 
-    def __init__(self, source: Side, target: Side, copy: Copy, policy: AccessoryPolicy) -> None:
-        self._source, self._target, self._copy, self._policy = source, target, copy, policy
+    def __init__(self, mover: Mover, policy: AccessoryPolicy) -> None:
+        self._source, self._target = mover.source, mover.target
+        self._mover, self._policy = mover, policy
         self._copied: list[Digest] = []
         self._left: list[LeftBehind] = []
         self._seen: set[Digest] = set()
@@ -93,8 +92,8 @@ class AccessoryCopy:
         return copied
 
     def _put_referrer(self, manifest: ImageManifest, subject: Digest) -> None:
-        self._copy.move_blobs(manifest.blobs)
-        if not self._copy.put(manifest):
+        self._mover.move_blobs(manifest.blobs)
+        if not self._mover.put(manifest):
             self._target.referrers.list_by_tag(self._target.repository, manifest, subject)
 
     def _fit_referrer(self, descriptor: Descriptor, subject: Digest) -> ImageManifest:
@@ -217,7 +216,7 @@ class AccessoryCopy:
             if there is not None and there.digest != manifest.digest:
                 raise _Unfit("the target has another one")
             if there is None and budget.take():
-                self._copy.move_blobs(manifest.blobs)
+                self._mover.move_blobs(manifest.blobs)
                 self._target.manifests.put(reference, manifest.content, manifest.media_type)
                 self._copied.append(manifest.digest)
 

@@ -21,7 +21,7 @@ from bot.adapters.registry.errors import (
     is_missing,
     is_temporary,
 )
-from bot.adapters.registry.manifests import pull_scope, push_scope
+from bot.adapters.registry.manifests import name_at, pull_scope, push_scope
 from bot.adapters.registry.transport import CHUNK, Download, Transport
 from bot.domain.errors import (
     DigestMismatchError,
@@ -29,6 +29,7 @@ from bot.domain.errors import (
     LimitExceededError,
     LockkeeperError,
     NotFoundError,
+    RejectedError,
     UnavailableError,
 )
 from bot.domain.grants import canonical_host
@@ -176,6 +177,7 @@ class Blobs:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
         self._way: dict[str, int] = {}
+        self._unmountable: set[tuple[ImageRepository, ImageRepository]] = set()
 
     def size(self, repository: ImageRepository, digest: Digest) -> int | None:
         """Bytes of a blob as the registry tells them, -1 if it does not; None: not there."""
@@ -242,21 +244,29 @@ class Blobs:
         Returns None when that is done, else the address of an upload session to use: a registry
         that does not mount opens one, and any refusal is answered by opening one.
         """
-        query = urlencode({"mount": digest, "from": source.path}, safe=":/")
+        query = urlencode({"mount": digest, "from": name_at(source)}, safe=":/")
         call = self._call(
             "POST", target, digest, "blobs", "uploads", "", query=query, source=source
         )
-        reply = self._transport.call(call)
+        try:
+            reply = self._transport.call(call)
+        except (RejectedError, UnavailableError):
+            # No token for both repositories at once, or a registry that fails on this alone
+            # (go-containerregistry#1404, #1679): never a reason to fail.
+            self._unmountable.add((target, source))
+            return self.start(target, digest)
         if reply.status == 201:  # noqa: PLR2004 - HTTP
             return None
         if reply.status == 202:  # noqa: PLR2004 - HTTP
             return self._transport.location(reply, call.thing)
+        self._unmountable.add((target, source))
         return self.start(target, digest)
 
     def can_mount(self, target: ImageRepository, source: ImageRepository) -> bool:
-        """Both repositories are on one host and are not the same."""
+        """Both repositories are on one host, are not the same, and it was not refused before."""
         same_host = canonical_host(target.host) == canonical_host(source.host)
-        return same_host and target.path != source.path
+        refused = (target, source) in self._unmountable
+        return same_host and target.path != source.path and not refused
 
     def start(self, repository: ImageRepository, digest: Digest) -> str:
         """Open an upload session; the answer is its address."""

@@ -14,7 +14,7 @@ from bot.adapters.registry.errors import (
     is_immutable_tag,
     is_missing,
 )
-from bot.adapters.registry.transport import Transport
+from bot.adapters.registry.transport import Transport, name_at
 from bot.domain.errors import (
     DigestMismatchError,
     LimitExceededError,
@@ -63,17 +63,12 @@ class MissingContentError(RejectedError):
 
 def pull_scope(repository: ImageRepository) -> str:
     """What a token needs for reading."""
-    return f"repository:{_scope_name(repository)}:pull"
+    return f"repository:{name_at(repository)}:pull"
 
 
 def push_scope(repository: ImageRepository) -> str:
     """What a token needs for writing."""
-    return f"repository:{_scope_name(repository)}:pull,push"
-
-
-def _scope_name(repository: ImageRepository) -> str:
-    hub = repository.host == "docker.io" and "/" not in repository.path
-    return f"library/{repository.path}" if hub else repository.path
+    return f"repository:{name_at(repository)}:pull,push"
 
 
 class Manifests:

@@ -13,8 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from bot.adapters.registry.blobs import Blobs
-from bot.adapters.registry.copying import Copy, Side
+from bot.adapters.registry.copying import copy_image
 from bot.adapters.registry.manifests import AnyReference, Manifests
+from bot.adapters.registry.moving import Side
 from bot.adapters.registry.referrers import Edit, Referrers
 from bot.adapters.registry.transport import Transport
 from bot.domain.errors import IntegrityError, NotFoundError
@@ -95,9 +96,14 @@ class Registry:
         progress: Progress | None = None,
     ) -> CopyReport:
         """Make ``target`` hold the image with every platform; it gets no tag."""
-        reading = self._source.side(source.repository)
-        copy = Copy(reading, self.side(target), workers=self._workers, progress=progress)
-        return copy.run(source, accessories)
+        return copy_image(
+            self._source.side(source.repository),
+            self.side(target),
+            source,
+            accessories,
+            workers=self._workers,
+            progress=progress,
+        )
 
     def read_back(self, reference: DigestReference) -> ReadBack:
         """Read and hash every manifest, and look for every blob with its length."""

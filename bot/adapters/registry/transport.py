@@ -93,10 +93,9 @@ class Transport:
             NotGrantedError: the repository is outside the grant.
         """
         entry = self.grant.entry_for(repository)
-        host, path = repository.host, repository.path
-        if canonical_host(host) == _HUB:
-            host = _HUB_API
-            path = path if "/" in path else f"library/{path}"
+        is_hub = canonical_host(repository.host) == _HUB
+        host = _HUB_API if is_hub else repository.host
+        path = name_at(repository)
         scheme = "http" if entry.plain_http else "https"
         return f"{scheme}://{host}/v2/{path}/" + "/".join(
             quote(part, safe=":/") for part in segments
@@ -219,6 +218,14 @@ class Transport:
     def _fetch(self, call: Call, authorization: str | None) -> Reply:
         """One request of the authenticator: no redirects, no further log-in."""
         return self._read(self._send(call, call.url, authorization), call)
+
+
+def name_at(repository: ImageRepository) -> str:
+    """The repository's name at its registry: Docker Hub's own images are in ``library``."""
+    is_hub = canonical_host(repository.host) == _HUB
+    return (
+        f"library/{repository.path}" if is_hub and "/" not in repository.path else repository.path
+    )
 
 
 def _origin(url: str) -> tuple[str, str]:
