@@ -21,8 +21,8 @@ from bot.adapters.registry.errors import (
     is_missing,
     is_temporary,
 )
-from bot.adapters.registry.manifests import name_at, pull_scope, push_scope
-from bot.adapters.registry.transport import CHUNK, Download, Transport
+from bot.adapters.registry.manifests import pull_scope, push_scope
+from bot.adapters.registry.transport import CHUNK, Download, Transport, name_at
 from bot.domain.errors import (
     DigestMismatchError,
     IntegrityError,

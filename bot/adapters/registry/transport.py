@@ -222,10 +222,9 @@ class Transport:
 
 def name_at(repository: ImageRepository) -> str:
     """The repository's name at its registry: Docker Hub's own images are in ``library``."""
-    is_hub = canonical_host(repository.host) == _HUB
-    return (
-        f"library/{repository.path}" if is_hub and "/" not in repository.path else repository.path
-    )
+    if canonical_host(repository.host) == _HUB and "/" not in repository.path:
+        return f"library/{repository.path}"
+    return repository.path
 
 
 def _origin(url: str) -> tuple[str, str]:
