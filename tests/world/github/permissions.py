@@ -1,7 +1,8 @@
 """Who is calling, and whether GitHub would let them.
 
 Each endpoint names the permission that GitHub's page "Permissions required for GitHub Apps" lists
-for it; this module holds a caller against that name.
+for it (github/docs, ``src/github-apps/data/*/server-to-server-permissions.json``); this module
+holds a caller against that name.
 """
 
 from __future__ import annotations

@@ -94,7 +94,7 @@ def update_pull(call: Call) -> Answer:
     return Answer(body=pulls.shown(call.state, pull))
 
 
-@ENDPOINTS.add("GET", "/repos/{owner}/{repo}/pulls/{pull_number}/merge", "contents:read")
+@ENDPOINTS.add("GET", "/repos/{owner}/{repo}/pulls/{pull_number}/merge", "pull_requests:read")
 def is_merged(call: Call) -> Answer:
     """Answer 204 for a merged pull request, 404 for another."""
     if not call.pull.merged:
