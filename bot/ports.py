@@ -212,7 +212,7 @@ class Progress(Protocol):
         ...
 
     def advance(self, size: int) -> None:
-        """So many more bytes were moved, mounted or found present."""
+        """So many more bytes were moved, mounted or found present; negative: sent again."""
         ...
 
 
@@ -341,6 +341,10 @@ class GitHistory(Protocol):
         """One commit; NotFoundError if it is not there."""
         ...
 
+    def message(self, commit: str) -> str:
+        """A commit's whole message."""
+        ...
+
     def is_ancestor(self, ancestor: str, descendant: str) -> bool:
         """Whether ``descendant`` contains ``ancestor`` (or is it)."""
         ...
@@ -365,8 +369,8 @@ class GitHistory(Protocol):
         """The content of a file."""
         ...
 
-    def build_tree(self, tree: str, contents: Mapping[str, bytes | None], without: str) -> str:
-        """The id of ``tree`` with these contents (None: removed), without one top folder."""
+    def build_tree(self, tree: str, files: Sequence[FileWrite], without: str) -> str:
+        """The id of ``tree`` with these files, without one top folder."""
         ...
 
 
@@ -528,4 +532,26 @@ class GitHub(Protocol):
         self, repository: GitHubRepository, ref: str, commit: str, *, create: bool
     ) -> None:
         """Fast-forward (or create) an environment ref; never by force."""
+        ...
+
+
+class Grants(Protocol):
+    """What the operator allows an environment of a manifests repository."""
+
+    def allows_source(self, manifests: GitHubRepository, source: GitHubRepository) -> bool:
+        """Whether applications may come from this source repository."""
+        ...
+
+    def check(
+        self, manifests: GitHubRepository, environment: str, repository: ImageRepository
+    ) -> None:
+        """NotGrantedError if the environment may not contact the repository's registry."""
+        ...
+
+    def registry(self, manifests: GitHubRepository, environment: str) -> ImageRegistry:
+        """The environment's registries, with its own credentials; NotGrantedError without any."""
+        ...
+
+    def signers(self, manifests: GitHubRepository, environment: str) -> Sequence[Signer]:
+        """The environment's signing keys, the first signs; NotGrantedError without any."""
         ...

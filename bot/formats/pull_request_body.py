@@ -124,8 +124,10 @@ def _verdict(facts: BodyFacts) -> str:
     if facts.leaving:
         lines = [
             "> [!WARNING]",
-            f"> **Diverging: {_count(facts.leaving, 'commit')} of {code(facts.environment)} would "
-            + "leave with this build.** Lockkeeper does not merge it by itself.",
+            (
+                f"> **Diverging: {_count(facts.leaving, 'commit')} of {code(facts.environment)} "
+                "would leave with this build.** Lockkeeper does not merge it by itself."
+            ),
             *lines[1:],
         ]
     if facts.newer:

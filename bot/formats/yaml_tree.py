@@ -183,7 +183,7 @@ _FLOAT: Final = re.compile(
 def scalar(node: Node) -> str | int | float | bool | None:
     """A scalar by the YAML 1.2 core schema; quoted ones and longer numbers stay text."""
     text = str(node.value)
-    if not isinstance(node, ScalarNode) or node.style or not _untagged(node):
+    if not isinstance(node, ScalarNode) or node.style:
         return text
     if text in {"", "~", "null", "Null", "NULL"}:
         return None
@@ -192,7 +192,3 @@ def scalar(node: Node) -> str | int | float | bool | None:
     if _INTEGER.fullmatch(text):
         return int(text)
     return float(text) if _FLOAT.fullmatch(text) else text
-
-
-def _untagged(node: ScalarNode) -> bool:
-    return not str(node.ctag or "").startswith("!")

@@ -112,6 +112,11 @@ def create_intake(
     return app
 
 
+def create_closed_intake() -> Flask:
+    """The same listener of a process that only works: it knows no route."""
+    return Flask("lockkeeper-closed", static_folder=None)
+
+
 @dataclass(frozen=True, slots=True)
 class _Accept:
     """Records an authentic webhook delivery; one line of log each."""

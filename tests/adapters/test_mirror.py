@@ -8,6 +8,7 @@ import pytest
 from bot.adapters.git.mirror import Mirror, Mirrors
 from bot.domain.environments import GitHubRepository
 from bot.domain.errors import IntegrityError, NotFoundError, UnavailableError
+from bot.domain.history import FileWrite
 
 REPOSITORY = GitHubRepository("acme", "deploy")
 
@@ -91,9 +92,12 @@ def test_a_branch_that_vanished_stays_readable(origin: Origin, mirror: Mirror) -
 def test_build_tree_is_what_git_would_make(origin: Origin, mirror: Mirror) -> None:
     head = mirror.heads()["main"]
 
-    tree = mirror.build_tree(
-        head, {"a.yaml": b"two", "n/w.yaml": b"new", "b/c.yaml": None}, ".github"
-    )
+    files = [
+        FileWrite("a.yaml", "100644", b"two"),
+        FileWrite("n/w.yaml", "100644", b"new"),
+        FileWrite("b/c.yaml", "100644", None),
+    ]
+    tree = mirror.build_tree(head, files, ".github")
 
     expected = origin.commit(
         {"a.yaml": "two", "n/w.yaml": "new", "b/c.yaml": None, ".github/x.yml": None}

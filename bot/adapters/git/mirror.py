@@ -27,7 +27,7 @@ from git.exc import CommandError, GitError
 
 from bot.domain.environments import GitHubRepository
 from bot.domain.errors import IntegrityError, NotFoundError, UnavailableError
-from bot.domain.history import GitCommit, PathChange, TreeEntry
+from bot.domain.history import FileWrite, GitCommit, PathChange, TreeEntry
 
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _EMPTY_TREE: Final = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"  # git hash-object -t tree /dev/null
@@ -81,6 +81,7 @@ class Mirror:
         self.read = lru_cache(maxsize=4096)(self._read)
         self.paths = lru_cache(maxsize=64)(self._paths)
         self.commit = lru_cache(maxsize=4096)(self._commit)
+        self.changes = lru_cache(maxsize=4096)(self._changes)
         path.mkdir(parents=True, exist_ok=True)
         if not (path / "HEAD").exists():
             self._git(["init", "--quiet", "--bare", "."])
@@ -112,6 +113,10 @@ class Mirror:
         except NotFoundError:
             return False
 
+    def message(self, commit: str) -> str:
+        """A commit's whole message."""
+        return self._git(["log", "-n1", "--format=%B", _checked(commit), "--"])
+
     def is_ancestor(self, ancestor: str, descendant: str) -> bool:
         """Whether ``descendant`` contains ``ancestor`` (or is it)."""
         if not (self.has(ancestor) and self.has(descendant)):
@@ -127,7 +132,7 @@ class Mirror:
         """Commits in ``new`` and not in ``old``, newest first."""
         return self._log([f"-n{limit}", _checked(new), f"^{_checked(old)}"])
 
-    def changes(self, old: str, new: str) -> Mapping[str, PathChange]:
+    def _changes(self, old: str, new: str) -> Mapping[str, PathChange]:
         """Every path that differs between two commits or trees; an empty ``old`` is no files."""
         before = _checked(old) if old else _EMPTY_TREE
         fields = self._git(["diff-tree", "-r", "-z", "--no-renames", before, _checked(new)]).split(
@@ -138,16 +143,16 @@ class Mirror:
             for header, path in zip(fields[0:-1:2], fields[1::2], strict=False)
         }
 
-    def build_tree(self, tree: str, contents: Mapping[str, bytes | None], without: str) -> str:
-        """The id of ``tree`` with these contents (None: removed), without one top folder."""
+    def build_tree(self, tree: str, files: Sequence[FileWrite], without: str) -> str:
+        """The id of ``tree`` with these files, without one top folder."""
         present = self.paths(tree)
         entries = [f"0 {_NO_BLOB}\t{p}" for p in present if without and p.startswith(f"{without}/")]
-        for path, content in contents.items():
-            if content is None:
-                entries.append(f"0 {_NO_BLOB}\t{path}")
-            else:
-                mode = present[path].mode if path in present else "100644"
-                entries.append(f"{mode} {self._store(content)}\t{path}")
+        entries += [
+            f"0 {_NO_BLOB}\t{file.path}"
+            if file.content is None
+            else f"{file.mode} {self._store(file.content)}\t{file.path}"
+            for file in files
+        ]
         with tempfile.TemporaryDirectory() as folder:
             index = {"GIT_INDEX_FILE": str(Path(folder, "index"))}
             self._git(["read-tree", _checked(tree)], environment=index)

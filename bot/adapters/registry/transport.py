@@ -8,6 +8,7 @@ may carry secrets (``_state``, signed storage URLs).
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
@@ -81,9 +82,11 @@ class Transport:
         self, grant: RegistryGrant, *, clock: Clock, sleep: Callable[[float], None], workers: int
     ) -> None:
         """Open no connection yet; ``sleep`` waits for so many seconds."""
+        # Its DEBUG lines are addresses with their queries: upload states, signed storage URLs.
+        logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
         self.grant = grant
         self._clock, self._sleep = clock, sleep
-        self._adapter = _GuardedAdapter(grant, workers * 2)
+        self._adapter = _GuardedAdapter(grant, workers * 4)
         self._authenticator = Authenticator(grant, self._fetch, clock)
 
     def url(self, repository: ImageRepository, *segments: str) -> str:
@@ -250,7 +253,9 @@ class _GuardedAdapter(HTTPAdapter):
 
     def __init__(self, grant: RegistryGrant, size: int) -> None:
         self._grant = grant
-        super().__init__(pool_connections=16, pool_maxsize=size, max_retries=0, pool_block=True)
+        # Not blocking: a worker holds a download while it opens an upload, so that a full pool
+        # that made it wait could wait for ever. What is too much is closed after use.
+        super().__init__(pool_connections=16, pool_maxsize=size, max_retries=0, pool_block=False)
 
     def init_poolmanager(
         self,

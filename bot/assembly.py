@@ -1,0 +1,203 @@
+"""The composition root: the only module that names use cases and adapters together."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import sqlalchemy as sa
+
+from bot.adapters import engine as engine_adapter, store
+from bot.adapters.clock import SystemClock, pause
+from bot.adapters.engine import Engine
+from bot.adapters.git.mirror import Mirrors
+from bot.adapters.github import permissions
+from bot.adapters.github.api import GitHubApi
+from bot.adapters.github.calls import Calls
+from bot.adapters.github.tokens import Tokens
+from bot.adapters.grants import Grants, KeyFile
+from bot.adapters.journal import Journal
+from bot.adapters.registry import Registry
+from bot.adapters.signing import load_signing_key
+from bot.domain.environments import GitHubRepository
+from bot.domain.errors import NotGrantedError, RejectedError
+from bot.domain.grants import RegistryGrant
+from bot.domain.jobs import Job, JobKind, Outcome
+from bot.domain.oci import ImageRepository
+from bot.formats.docker_config import parse_registry_grant
+from bot.formats.webhook import WebhookHint
+from bot.ports import Audit, Clock, GitHub, ImageRegistry, Jobs, Memory, Signer
+from bot.settings import Settings
+from bot.usecases.desk import Limits, Ports
+from bot.web.health import create_board
+from bot.web.intake import Authenticity, create_closed_intake, create_intake
+from bot.web.serving import serve
+from bot.workflows import Workflows
+
+_COMMANDS_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Granted:
+    """`bot.ports.Grants`: the grants folder, turned into registries and keys.
+
+    Files are read at each use (they are small, and an operator may rotate them); what was made of
+    equal content is kept, so that connections and tokens live on.
+    """
+
+    grants: Grants
+    clock: Clock
+    journal: Journal
+    _registries: dict[tuple[str, str, str], ImageRegistry] = field(default_factory=dict)
+    _keys: dict[str, Signer] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def allows_source(self, manifests: GitHubRepository, source: GitHubRepository) -> bool:
+        """Whether applications may come from this source repository."""
+        return self.grants.of(str(manifests)).allows_source(str(source))
+
+    def check(
+        self, manifests: GitHubRepository, environment: str, repository: ImageRepository
+    ) -> None:
+        """NotGrantedError if the environment may not contact the repository's registry."""
+        grant, _ = self._grant(manifests, environment)
+        grant.entry_for(repository)
+
+    def registry(self, manifests: GitHubRepository, environment: str) -> ImageRegistry:
+        """The environment's registries, with its own credentials."""
+        grant, content = self._grant(manifests, environment)
+        key = (str(manifests), environment, content)
+        with self._lock:
+            if key not in self._registries:
+                made = Registry(grant, clock=self.clock, sleep=pause)
+                self._registries[key] = self.journal.acting(ImageRegistry, made)  # type: ignore[type-abstract]  # a Protocol names the port
+            return self._registries[key]
+
+    def signers(self, manifests: GitHubRepository, environment: str) -> Sequence[Signer]:
+        """The environment's signing keys, the first signs."""
+        files = self.grants.of(str(manifests)).signing_keys(environment)
+        keys = [self._key(file) for file in files if not file.only_verifies]
+        if not keys:
+            raise NotGrantedError("a signing key", f"the grant of environment {environment}")
+        return keys
+
+    def _grant(self, manifests: GitHubRepository, environment: str) -> tuple[RegistryGrant, str]:
+        found = self.grants.of(str(manifests)).registry_json(environment)
+        if found is None:
+            raise NotGrantedError("registry.json", f"the grant of environment {environment}")
+        path, content = found
+        grant = parse_registry_grant(content.decode("utf-8", "replace"), path)
+        return grant, hashlib.sha256(content).hexdigest()
+
+    def _key(self, file: KeyFile) -> Signer:
+        identity = hashlib.sha256(file.content + b"\0" + file.password).hexdigest()
+        with self._lock:
+            if identity not in self._keys:
+                self._keys[identity] = load_signing_key(file.content, file.path, file.password)
+            return self._keys[identity]
+
+
+@dataclass(frozen=True)
+class Lockkeeper:
+    """One process, put together and not started."""
+
+    settings: Settings
+    database: sa.Engine
+    engine: Engine
+    workflows: Workflows
+
+    def serve(self, *, listens: bool = True) -> None:
+        """Serve webhooks and do the work until a signal says stop.
+
+        Args:
+            listens: Whether webhooks are accepted; without, their listener knows no route.
+        """
+        settings = self.settings
+        authenticity = Authenticity(settings.required_app_id(), settings.required_webhook_secrets())
+        intake = (
+            create_intake(authenticity, self.engine, is_ours=self._is_known)
+            if listens
+            else create_closed_intake()
+        )
+        board = create_board(self.engine.reason_not_ready)
+        self.engine.every(settings.reconcile_seconds, self.workflows.put_reconcile)
+        self.engine.every(_COMMANDS_SECONDS, self.workflows.put_commands)
+        try:
+            serve(
+                intake,
+                board,
+                settings.listen,
+                settings.board_listen,
+                on_started=self.engine.start,
+                on_stop=self.engine.stop,
+            )
+        finally:
+            self.database.dispose()
+
+    def _is_known(self, hint: WebhookHint) -> bool:
+        """Whether the repository is a manifests repository or a granted source of one."""
+        if hint.event in {"installation", "installation_repositories"}:
+            return True
+        try:
+            repository = GitHubRepository.parse(hint.repository)
+        except RejectedError:
+            return False
+        ports = self.workflows.ports
+        return any(
+            repository == manifests or ports.grants.allows_source(manifests, repository)
+            for manifests in ports.manifests
+        )
+
+
+def open_store(settings: Settings) -> tuple[sa.Engine, store.CommandStore, store.AuditStore]:
+    """The database of a running (or stopped) bot, for the command line."""
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    database = store.open_database(settings.database_url)
+    store.migrate(database, "store", store.MIGRATIONS)
+    clock = SystemClock(settings.test_clock)
+    return database, store.CommandStore(database, clock), store.AuditStore(database, clock)
+
+
+def assemble(settings: Settings, kinds: Sequence[JobKind] = tuple(JobKind)) -> Lockkeeper:
+    """Put one process together; nothing is contacted but the database.
+
+    Args:
+        settings: What the operator set.
+        kinds: The kinds of job that this process runs; it records all of them.
+    """
+    manifests = settings.required_manifests()
+    clock = SystemClock(settings.test_clock)
+    journal = Journal(settings.test_kill)
+    database, commands, audit = open_store(settings)
+    store.migrate(database, "engine", engine_adapter.MIGRATIONS)
+
+    def run(job: Job) -> Outcome:  # the engine and the workflows need each other
+        return workflows(job)
+
+    engine = Engine(database, clock, run, kinds=kinds)
+    calls = Calls(settings.github_api_url, clock)
+    tokens = Tokens(calls, str(settings.required_app_id()), settings.required_private_key())
+    ports = Ports(
+        github=journal.acting(GitHub, GitHubApi(calls, tokens)),  # type: ignore[type-abstract]  # a Protocol names the port
+        mirrors=Mirrors(
+            settings.data_dir / "mirrors",
+            settings.github_url,
+            lambda repository: tokens.text(repository, permissions.READ_CONTENTS),
+        ),
+        memory=journal.recording(Memory, store.MemoryStore(database)),  # type: ignore[type-abstract]  # a Protocol names the port
+        audit=journal.recording(Audit, audit),  # type: ignore[type-abstract]  # a Protocol names the port
+        jobs=journal.recording(Jobs, engine),  # type: ignore[type-abstract]  # a Protocol names the port
+        clock=clock,
+        grants=Granted(Grants(settings.grants_dir, manifests), clock, journal),
+        web_url=settings.github_url,
+        manifests=tuple(GitHubRepository.parse(name) for name in manifests),
+        limits=Limits(
+            timedelta(seconds=settings.wait_limit_seconds),
+            timedelta(seconds=settings.publish_interval_seconds),
+        ),
+    )
+    workflows = Workflows(ports, commands, engine.retry, journal.job)
+    return Lockkeeper(settings, database, engine, workflows)

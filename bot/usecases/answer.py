@@ -1,0 +1,237 @@
+"""The check on every pull request, merge group and push of the manifests repository.
+
+It answers always, so that it can be required: a change without our digests succeeds at once, one
+with them is judged like a promotion, and digests together with rules have to come apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from bot.domain.environments import Environment
+from bot.domain.errors import ConfigurationError, RejectedError
+from bot.domain.history import CheckState, PullRequest
+from bot.domain.jobs import Done, Outcome
+from bot.domain.oci import Digest
+from bot.domain.publication import Place
+from bot.formats.manifest_file import Written
+from bot.formats.markdown import code, text
+from bot.formats.pipeline_file import PIPELINE_FILE
+from bot.usecases.desk import Ports, View, as_configuration_error, look, pipeline_at
+from bot.usecases.resolve import is_in_source
+from bot.usecases.told import tell_commit
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What the check says."""
+
+    state: CheckState
+    title: str
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A place that a change moves."""
+
+    environment: Environment
+    place: Place
+    written: Written
+    """What it says afterwards."""
+
+
+def answer(ports: Ports, manifests: int, subject: str) -> Outcome:
+    """Set the check on a pull request (its number) or on a commit (its full id)."""
+    view = look(ports, manifests)
+    if subject.isdigit() and len(subject) < 20:  # noqa: PLR2004 - a commit id has 40 digits
+        return answer_pull_request(view, int(subject))
+    return answer_commit(view, subject)
+
+
+def answer_pull_request(view: View, number: int) -> Outcome:
+    """Judge the head of a pull request against the default branch."""
+    pull_request = view.ports.github.pull_request(view.repository, number)
+    if not pull_request.is_open or pull_request.base_branch != view.default_branch:
+        return Done(f"pull request {number} asks for nothing")
+    if not view.history.fetch_commit(pull_request.head):
+        view.history.refresh()
+        if not view.history.fetch_commit(pull_request.head):
+            return Done(f"the head of pull request {number} cannot be read")
+    judgement = _judge_pull_request(view, pull_request)
+    tell_commit(view, pull_request.head, judgement.state, judgement.title, judgement.summary)
+    return Done(f"pull request {number}: {judgement.title}")
+
+
+def answer_commit(view: View, commit: str) -> Outcome:
+    """Judge a merge group's head, or a commit of the default branch, by the files it brings."""
+    if not view.history.fetch_commit(commit):
+        return Done(f"commit {commit[:7]} is gone")
+    parents = view.history.commit(commit).parents
+    if view.history.is_ancestor(commit, view.head):
+        # Digests of a merge are judged when they are delivered; here only the rules are.
+        if not parents or PIPELINE_FILE not in view.history.changes(parents[0], commit):
+            return Done("nothing to say")
+        judgement = _judge_rules(view, commit)
+    else:
+        judgement = _judge(view, _fork_point(view, commit), commit, is_ours=False)
+    tell_commit(view, commit, judgement.state, judgement.title, judgement.summary)
+    return Done(f"commit {commit[:7]}: {judgement.title}")
+
+
+def _judge_pull_request(view: View, pull_request: PullRequest) -> Judgement:
+    base = _fork_point(view, pull_request.head)
+    login = view.ports.github.login()
+    is_promotion = pull_request.author.login == login and pull_request.head_is_local
+    if is_promotion and pull_request.head_branch.startswith("lockkeeper/"):
+        foreign = _foreign_commit(view, pull_request)
+        if foreign:
+            return Judgement(CheckState.FAILURE, "Edited by somebody else", foreign)
+        return _judge(view, base, pull_request.head, is_ours=True)
+    return _judge(view, base, pull_request.head, is_ours=False)
+
+
+def _foreign_commit(view: View, pull_request: PullRequest) -> str:
+    """Why a promotion's head is not the bot's own; empty: it is."""
+    written = {
+        head.commit: head
+        for environment in view.pipeline.environments
+        for head in view.ports.memory.written_heads(view.scope(environment))
+    }
+    if pull_request.head in written:
+        return ""
+    commits = view.history.first_parents(pull_request.head, limit=10)
+    author = next((c.author for c in commits if c.id not in written), "somebody")
+    return (
+        f"{code(pull_request.head[:7])} on this branch is not Lockkeeper's (author: "
+        f"{text(author)}), so Lockkeeper neither merges nor updates it. "
+        "Close this pull request and delete its branch: the promotion is proposed afresh."
+    )
+
+
+def _fork_point(view: View, commit: str) -> str:
+    """The newest commit of the default branch that the change builds on."""
+    for ancestor in view.history.first_parents(commit, limit=500):
+        if view.history.is_ancestor(ancestor.id, view.head):
+            return ancestor.id
+    return ""
+
+
+def _judge(view: View, base: str, commit: str, *, is_ours: bool) -> Judgement:
+    changed = view.history.changes(base, commit)
+    try:
+        moved = _moved(view, base, commit)
+    except RejectedError as error:
+        return Judgement(
+            CheckState.FAILURE, "A manifest file cannot be read", text(str(error), 600)
+        )
+    if PIPELINE_FILE in changed:
+        if moved:
+            return Judgement(
+                CheckState.FAILURE,
+                "Two pull requests, please",
+                f"This changes {code(PIPELINE_FILE)} together with digests. Rules are not "
+                "loosened by the merge that they judge: merge the rules first.",
+            )
+        return _judge_rules(view, commit)
+    if not moved:
+        return Judgement(CheckState.SUCCESS, "No promoted digest changes", "Nothing to judge.")
+    return _judge_digests(view, moved, is_ours=is_ours)
+
+
+def _judge_rules(view: View, commit: str) -> Judgement:
+    try:
+        pipeline = pipeline_at(view.ports, view.repository, view.history, commit)
+    except ConfigurationError as error:
+        return _broken(error)
+    except RejectedError as error:
+        return _broken(as_configuration_error(error))
+    names = ", ".join(code(name) for name in pipeline.environments)
+    return Judgement(CheckState.SUCCESS, "The pipeline file is valid", f"Environments: {names}.")
+
+
+def _broken(error: ConfigurationError) -> Judgement:
+    place = error.file if error.line is None else f"{error.file}:{error.line}"
+    remedy = f"\n\n**What to do:** {text(error.remedy, 400)}" if error.remedy else ""
+    kept = "\n\nThe newest valid version on the default branch stays in force."
+    return Judgement(
+        CheckState.FAILURE,
+        f"{place}: {error.fact}",
+        f"{code(place)}: {text(error.fact, 600)}{remedy}{kept}",
+    )
+
+
+def _moved(view: View, base: str, commit: str) -> list[Moved]:
+    """Places whose repository, tag or digest is new in ``commit``."""
+    moved: list[Moved] = []
+    for environment in view.pipeline.environments.values():
+        before = {s.place: s.written for s in view.spots(base, environment)} if base else {}
+        moved += [
+            Moved(environment, spot.place, spot.written)
+            for spot in view.spots(commit, environment)
+            if before.get(spot.place) != spot.written
+        ]
+    return moved
+
+
+def _judge_digests(view: View, moved: Sequence[Moved], *, is_ours: bool) -> Judgement:
+    wrong = [reason for one in moved if (reason := _what_is_wrong(view, one))]
+    listed = "\n".join(f"- {line}" for line in _lines(moved))
+    environments = sorted({one.environment.name for one in moved})
+    if wrong:
+        reasons = "\n".join(f"- {reason}" for reason in wrong)
+        return Judgement(
+            CheckState.FAILURE, "These digests cannot be delivered", f"{reasons}\n\n{listed}"
+        )
+    author = "Lockkeeper's own edit" if is_ours else "Digests changed by hand"
+    return Judgement(
+        CheckState.SUCCESS,
+        f"Promotion to {', '.join(environments)}; policy not evaluated",
+        f"{author}. No policy is configured, so nothing was evaluated.\n\n{listed}",
+    )
+
+
+def _lines(moved: Sequence[Moved]) -> Iterator[str]:
+    for one in moved:
+        yield f"{code(one.place.path)}: {code(one.place.image)} {code(str(one.written))}"
+
+
+def _what_is_wrong(view: View, one: Moved) -> str:
+    """Why a digest that somebody wants could not be delivered as things are; empty: it could."""
+    environment, place, written = one.environment, one.place, one.written
+    application = view.application_of(place.image)
+    if application is None:
+        return ""
+    expected = str(environment.repository_of(application, place.image))
+    if written.repository != expected:
+        return f"{code(written.repository)} is not {environment.name}'s: write {code(expected)}"
+    if not written.digest:
+        now = _tag_now(view, environment, written)
+        return f"{code(place.image)} in {code(place.path)} names no digest{now}"
+    reference = written.reference()
+    if reference is None or reference.digest is None:
+        return f"{code(str(written))} is not an image reference"
+    if is_deliverable(view, environment, place.image, reference.digest):
+        return ""
+    source = environment.source_environment or "the registry that CI pushes to"
+    return f"{code(reference.digest)} is not in {source}, where {environment.name} takes it from"
+
+
+def is_deliverable(view: View, environment: Environment, image: str, digest: Digest) -> bool:
+    """Whether the digest is in ``from``, or stands sealed here already."""
+    application = view.application_of(image)
+    if application is None:
+        return False
+    scope = view.scope(environment.name, application.name)
+    sealed = {(seal.image, seal.digest) for seal in view.ports.memory.seals(scope)}
+    return (image, digest) in sealed or is_in_source(view, environment, application, image, digest)
+
+
+def _tag_now(view: View, environment: Environment, written: Written) -> str:
+    """Which digest the tag has now: what the person probably wants to write."""
+    reference = written.reference()
+    if reference is None or reference.tag is None:
+        return ""
+    digest = view.registry(environment).resolve(reference.repository.tagged(reference.tag))
+    return f"; its tag has {code(digest)} now" if digest else ""

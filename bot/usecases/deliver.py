@@ -1,0 +1,482 @@
+"""Merged to sealed: authority, admission, copy, read back, sign, tags that move.
+
+Level-triggered: whatever the default branch wishes for an application in an environment and is
+not sealed there yet is delivered now. Every step is an "ensure", so that a repeated one is
+harmless, and a queue row cannot ask for anything that the default branch does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from bot.domain.authority import Attribution, Authorised, Unauthorised, authority, stricter
+from bot.domain.environments import Application, Approvals, Environment, Image, tag_values
+from bot.domain.errors import IntegrityError, NotFoundError, RejectedError, UnavailableError
+from bot.domain.history import CheckState, PullRequest
+from bot.domain.images import AccessoryPolicy
+from bot.domain.jobs import Done, Failed, Job, JobKind, Outcome
+from bot.domain.memory import Resolution, Seal
+from bot.domain.oci import Digest, DigestReference
+from bot.formats.manifest_file import Spot
+from bot.formats.markdown import code, text
+from bot.ports import GitHistory, ImageRegistry, Verifier
+from bot.usecases.desk import Ports, View, is_held, look, pipeline_at, source_repository
+from bot.usecases.resolve import Contradicted, Missing, is_in_source, resolve
+from bot.usecases.seals import ENVIRONMENT_ANNOTATION, REPOSITORY_ANNOTATION, is_sealed
+from bot.usecases.sign_image import ensure_signed
+from bot.usecases.told import tell_commit, tell_deployment, tell_pull_request, tell_source
+
+_HISTORY = 1000
+"""First-parent commits that are searched for the merge that brought a digest."""
+_TRIGGERS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the default branch wants of one image, and what brought it."""
+
+    view: View
+    environment: Environment
+    application: Application
+    image: Image
+    digest: Digest
+    merge: str
+    """The first-parent commit that brought the digest."""
+    resolution: Resolution | None
+    """Which commit's image it is, if the record knows."""
+
+    @property
+    def reference(self) -> DigestReference:
+        """Where it should stand."""
+        return self.environment.repository_of(self.application, self.image.name).at(self.digest)
+
+    @property
+    def commit(self) -> str:
+        """Its source commit; empty if nobody knows."""
+        return self.resolution.commit if self.resolution else ""
+
+
+class NotAdmittedError(RejectedError):
+    """A wish that may not be delivered as things are."""
+
+    def __init__(self, reason: str, remedy: str) -> None:
+        """Say why, and who must do what."""
+        super().__init__(f"{reason}; {remedy}")
+        self.reason, self.remedy = reason, remedy
+
+
+def deliver(ports: Ports, manifests: int, environment: str, application: str) -> Outcome:
+    """Seal everything that the default branch wishes for one application in one environment."""
+    view = look(ports, manifests)
+    try:
+        target, delivered = view.environment(environment), view.application(application)
+    except NotFoundError as error:
+        return Done(str(error))
+    held = is_held(view, environment, application)
+    if held:
+        return Done(held)
+    wishes = _wishes(view, target, delivered)
+    failures = [failure for wish in wishes if (failure := _deliver_one(wish))]
+    if wishes:
+        ports.jobs.put(Job(JobKind.PUBLISH, view.id, environment))
+    if failures:
+        return Failed("; ".join(dict.fromkeys(failures)))
+    return Done(f"{len(wishes)} wishes of {application} in {environment} are sealed")
+
+
+def _wishes(view: View, environment: Environment, application: Application) -> list[Wish]:
+    """Digests at the application's places that are not sealed yet, each once."""
+    images = {image.name: image for image in application.images}
+    wishes: dict[tuple[str, Digest], Wish] = {}
+    for spot in view.spots(view.head, environment):
+        if spot.place.image not in images:
+            continue
+        reference = spot.written.reference()
+        if reference is None or reference.digest is None:
+            continue  # cannot be sealed; its publication says so
+        expected = environment.repository_of(application, spot.place.image)
+        if reference.repository != expected:
+            continue
+        key = (spot.place.image, reference.digest)
+        if key not in wishes and not is_sealed(view, environment, *key):
+            wishes[key] = _wish(view, environment, application, images[key[0]], key[1], spot)
+    return list(wishes.values())
+
+
+def _wish(
+    view: View,
+    environment: Environment,
+    application: Application,
+    image: Image,
+    digest: Digest,
+    spot: Spot,
+) -> Wish:
+    memory = view.ports.memory
+    record = memory.resolution_of(view.id, application.name, image.name, digest)
+    merge = _merge_that_brought(view, environment, spot)
+    return Wish(view, environment, application, image, digest, merge, record)
+
+
+def _merge_that_brought(view: View, environment: Environment, spot: Spot) -> str:
+    """The oldest first-parent commit since when the place has said what it says now."""
+    commits = view.history.first_parents(view.head, limit=_HISTORY)
+    for commit, parent in zip(commits, [*commits[1:], None], strict=True):
+        path = spot.place.path
+        if parent is None:
+            return commit.id
+        entry = view.history.paths(parent.id).get(path)
+        same = entry is not None and entry == view.history.paths(commit.id).get(path)
+        if not same and _says(view, environment, parent.id, spot) != spot.written.digest:
+            return commit.id
+    return view.head
+
+
+def _says(view: View, environment: Environment, commit: str, spot: Spot) -> str:
+    found = (s for s in view.spots(commit, environment) if s.place == spot.place)
+    return next((one.written.digest for one in found), "")
+
+
+def _deliver_one(wish: Wish) -> str:
+    """Seal one wish; the reason why it cannot be, told where people look."""
+    try:
+        authorised = _authorise(wish)
+        _admit(wish)
+        _seal(wish, authorised)
+    except (RejectedError, IntegrityError) as error:
+        return _refuse(wish, error)
+    except UnavailableError as error:
+        _tell_retry(wish, error)
+        raise
+    return ""
+
+
+# --- 0. authority ---
+
+
+def _authorise(wish: Wish) -> Authorised:
+    """Who caused it, under the rules before the merge and today's."""
+    today, before = wish.environment, _rules_before(wish)
+    needed = today.needs_authority or before.needs_authority
+    required = stricter(before.approvals, today.approvals)
+    verdict = authority(_attribution(wish, required, needed=needed), required, needed=needed)
+    if isinstance(verdict, Unauthorised):
+        raise NotAdmittedError(verdict.reason, verdict.remedy)
+    return verdict
+
+
+def _rules_before(wish: Wish) -> Environment:
+    """The environment as the pipeline file described it at the merge's first parent."""
+    view, environment = wish.view, wish.environment
+    parents = view.history.commit(wish.merge).parents
+    lacking = NotAdmittedError(
+        f"merge {wish.merge[:7]} brought digests of {environment.name} before or together with "
+        "the rules that judge them",
+        f"an operator runs `lockkeeper adopt {environment.name}`, or the digest is promoted anew",
+    )
+    if not parents:
+        if environment.needs_authority:
+            raise lacking
+        return environment
+    try:
+        pipeline = pipeline_at(view.ports, view.repository, view.history, parents[0])
+    except RejectedError:
+        if environment.needs_authority:
+            raise lacking from None
+        return environment
+    before = pipeline.environments.get(environment.name)
+    if before is None:
+        if environment.needs_authority:
+            raise lacking
+        return environment
+    return before
+
+
+def _attribution(wish: Wish, required: Approvals, *, needed: bool) -> Attribution:
+    view, github = wish.view, wish.view.ports.github
+    found = _merged_as(wish)
+    if found is None:
+        return Attribution(wish.merge, None)
+    pull_request = github.pull_request(view.repository, found.number)
+    if not needed:
+        return Attribution(wish.merge, pull_request)
+    reviews = github.reviews(view.repository, pull_request.number)
+    approving = {r.author.login for r in reviews if r.state == "APPROVED" and r.author.is_person}
+    return Attribution(
+        merge=wish.merge,
+        pull_request=pull_request,
+        reviews=reviews,
+        commits=github.contributed(view.repository, pull_request.number),
+        asked_by=_asked_by(wish),
+        teams={
+            team: frozenset(
+                login for login in approving if github.in_team(view.repository, team, login)
+            )
+            for team in required.teams
+        },
+        writers=frozenset(login for login in approving if github.can_write(view.repository, login)),
+    )
+
+
+def _merged_as(wish: Wish) -> PullRequest | None:
+    """The pull request that GitHub merged as this commit; a rebase may end in a later one."""
+    view = wish.view
+    for pull_request in view.ports.github.pull_requests_of(view.repository, wish.merge):
+        merge = pull_request.merge_commit
+        if not pull_request.merged or merge is None:
+            continue
+        if (
+            pull_request.base_branch == view.default_branch
+            and view.history.is_ancestor(wish.merge, merge)
+            and view.history.is_ancestor(merge, view.head)
+        ):
+            return pull_request
+    return None
+
+
+def _asked_by(wish: Wish) -> frozenset[str]:
+    """Who merged or pushed the source branch: read from git and GitHub, not from memory alone."""
+    github, source = wish.view.ports.github, wish.application.source
+    history = wish.view.ports.mirrors.of(source)
+    asked: set[str] = set()
+    for trigger in _triggers(wish, history):
+        merged = [
+            pull_request
+            for pull_request in github.pull_requests_of(source, trigger)
+            if pull_request.merged and pull_request.merge_commit == trigger
+        ]
+        for pull_request in merged:
+            details = github.pull_request(source, pull_request.number)
+            if details.merged_by is not None:
+                asked.add(details.merged_by.login)
+        if not merged:
+            asked |= github.author_of(source, trigger)
+    return frozenset(asked)
+
+
+def _triggers(wish: Wish, history: GitHistory) -> list[str]:
+    """The branch heads that asked: our own record, and the commits with the image's tree."""
+    scope = wish.view.scope(wish.environment.name, wish.application.name)
+    recorded = {
+        head.trigger
+        for head in wish.view.ports.memory.written_heads(scope)
+        if head.source == wish.commit
+    }
+    if wish.commit and history.fetch_commit(wish.commit):
+        tree = history.commit(wish.commit).tree
+        for branch, head in history.heads().items():
+            if wish.environment.fed_by(branch):
+                commits = history.first_parents(head, limit=_TRIGGERS)
+                recorded |= {next((c.id for c in commits if c.tree == tree), "")}
+    return sorted(trigger for trigger in recorded if trigger and history.fetch_commit(trigger))
+
+
+# --- 1. admission ---
+
+
+def _admit(wish: Wish) -> None:
+    """The digest is its commit's, and where the environment takes it from."""
+    view, environment, image = wish.view, wish.environment, wish.image.name
+    if not is_in_source(view, environment, wish.application, image, wish.digest):
+        source = environment.source_environment or "the registry that CI pushes to"
+        raise NotAdmittedError(
+            f"{image} {wish.digest.short} is not in {source}",
+            f"promote it to {source} first, or revert the merge",
+        )
+    if wish.resolution is None and environment.is_entry:
+        _check_stands_under_its_tag(wish)
+    held = is_held(view, environment.name, wish.application.name)
+    if held:
+        raise NotAdmittedError(held, "whoever holds it releases it")
+
+
+def _check_stands_under_its_tag(wish: Wish) -> None:
+    """A digest that nobody resolved must be what a commit's tag names: the label says which."""
+    labels = wish.view.registry(wish.environment).describe(wish.reference).labels
+    commit = labels.get("org.opencontainers.image.revision", "").strip().lower()
+    found = (
+        resolve(wish.view, wish.environment, wish.application, commit)
+        if len(commit) == 40 and commit.isalnum()  # noqa: PLR2004 - a full git commit id
+        else None
+    )
+    resolved = None if found is None or isinstance(found, Missing | Contradicted) else found
+    if resolved is None or dict(resolved.digests).get(wish.image.name) != wish.digest:
+        raise NotAdmittedError(
+            f"{wish.image.name} {wish.digest.short} does not stand under the tag of a commit",
+            "promote an image that CI tagged, or revert the merge",
+        )
+
+
+# --- 2. to 5. copy, read back, sign, tag ---
+
+
+def _seal(wish: Wish, authorised: Authorised) -> None:
+    view, environment = wish.view, wish.environment
+    registry = view.registry(environment)
+    _tell(wish, CheckState.IN_PROGRESS, "Delivering", f"Copying {code(str(wish.reference))}.")
+    immutable, moving = _tags(wish)
+    source = source_repository(view.pipeline, environment, wish.application, wish.image.name)
+    if source is not None:
+        policy = AccessoryPolicy(is_ours=_is_ours(_all_keys(view)))
+        registry.copy(source.at(wish.digest), wish.reference.repository, accessories=policy)
+    back = registry.read_back(wish.reference)
+    for tag in immutable:
+        registry.tag(wish.reference, tag, move=False)
+    signed_by = _sign(wish, registry, immutable)
+    for tag in moving:
+        registry.tag(wish.reference, tag, move=True)
+    _record(wish, authorised, len(back.manifests), signed_by)
+
+
+def _all_keys(view: View) -> Sequence[Verifier]:
+    """The signing keys of every environment: none of their signatures is ever copied."""
+    environments = view.pipeline.environments.values()
+    return [key for one in environments if one.signs for key in view.signers(one)]
+
+
+def _is_ours(keys: Sequence[Verifier]) -> Callable[[bytes, bytes], bool]:
+    return lambda message, signature: any(key.verifies(message, signature) for key in keys)
+
+
+def _tags(wish: Wish) -> tuple[list[str], list[str]]:
+    """Tags to write with the copy, and tags to move once all is signed."""
+    environment = wish.environment
+    source = source_repository(wish.view.pipeline, environment, wish.application, wish.image.name)
+    if source is None or not wish.commit:
+        return [], []
+    values = tag_values(
+        wish.application,
+        wish.image,
+        environment,
+        wish.commit,
+        _branch(wish),
+        wish.view.history.commit(wish.merge).committed_at,
+    )
+    immutable: list[str] = []
+    moving: list[str] = []
+    for tag in environment.image_tags:
+        rendered = tag.template.render(values)
+        if rendered is not None:
+            (moving if tag.moves else immutable).append(rendered)
+    return immutable, moving
+
+
+def _branch(wish: Wish) -> str:
+    scope = wish.view.scope(wish.environment.name, wish.application.name)
+    heads = reversed(wish.view.ports.memory.written_heads(scope))
+    return next((head.trigger_branch for head in heads if head.source == wish.commit), "")
+
+
+def _sign(wish: Wish, registry: ImageRegistry, tags: Sequence[str]) -> str:
+    """Sign the index and exactly its platforms; the fingerprint of the key, if any."""
+    environment = wish.environment
+    if not environment.signs:
+        return ""
+    description = registry.describe(wish.reference)
+    if description.ambiguities:
+        raise NotAdmittedError(
+            f"the image cannot be evaluated whole: {description.ambiguities[0]}",
+            "build an index with one image per platform",
+        )
+    signer = wish.view.signers(environment)[0]
+    platforms = [platform.digest for platform in description.platforms]
+    ensure_signed(
+        registry,
+        signer,
+        wish.reference,
+        tags[0] if tags else None,
+        {
+            ENVIRONMENT_ANNOTATION: environment.name,
+            REPOSITORY_ANNOTATION: str(wish.reference.repository),
+        },
+        [digest for digest in platforms if digest != wish.digest],
+        at=wish.view.ports.clock.now(),
+    )
+    return signer.fingerprint
+
+
+def _record(wish: Wish, authorised: Authorised, manifests: int, signed_by: str) -> None:
+    view, ports = wish.view, wish.view.ports
+    scope = view.scope(wish.environment.name, wish.application.name)
+    repository = str(wish.reference.repository)
+    ports.audit.append(
+        "sealed",
+        scope,
+        {
+            "image": wish.image.name,
+            "reference": str(wish.reference),
+            "commit": wish.commit,
+            "merge": wish.merge,
+            "pull_request": str(authorised.pull_request),
+            "approved_by": ",".join(authorised.approved_by),
+            "manifests": str(manifests),
+            "signed_by": signed_by,
+        },
+        once=f"sealed:{scope.manifests}:{scope.environment}:{wish.reference}",
+    )
+    ports.memory.record_seal(
+        Seal(
+            scope=scope,
+            image=wish.image.name,
+            repository=repository,
+            digest=wish.digest,
+            merge=wish.merge,
+            pull_request=authorised.pull_request,
+            at=ports.clock.now(),
+        )
+    )
+
+
+# --- 7. report ---
+
+
+def _refuse(wish: Wish, error: RejectedError | IntegrityError) -> str:
+    reason = str(error)
+    summary = text(reason, 800)
+    heading = f"{wish.application.name} is not delivered to {wish.environment.name}"
+    tell_commit(wish.view, wish.merge, CheckState.FAILURE, heading, summary)
+    _tell(wish, CheckState.FAILURE, "Not delivered", summary)
+    _comment(wish, f"**Not delivered to {code(wish.environment.name)}.** {summary}")
+    wish.view.ports.audit.append(
+        "refused",
+        wish.view.scope(wish.environment.name, wish.application.name),
+        {"reference": str(wish.reference), "merge": wish.merge, "reason": reason[:500]},
+        once=f"refused:{wish.environment.name}:{wish.merge}:{wish.digest}:{reason[:200]}",
+    )
+    return reason
+
+
+def _tell_retry(wish: Wish, error: UnavailableError) -> None:
+    """Say that it is tried again; that GitHub is away must not hide the first cause."""
+    try:
+        _tell(wish, CheckState.IN_PROGRESS, "Delivery is tried again", text(str(error), 400))
+    except UnavailableError:
+        return
+
+
+def _comment(wish: Wish, body: str) -> None:
+    found = _merged_as(wish)
+    if found is not None:
+        tell_pull_request(wish.view, found.number, body)
+
+
+def _tell(wish: Wish, state: CheckState, heading: str, summary: str) -> None:
+    if not wish.commit:
+        return
+    scope = wish.view.scope(wish.environment.name, wish.application.name)
+    triggers = [
+        head.trigger
+        for head in wish.view.ports.memory.written_heads(scope)
+        if head.source == wish.commit
+    ]
+    commits = [*triggers[-1:], wish.commit]
+    tell_source(wish.view, wish.application, wish.environment, commits, state, heading, summary)
+    progress = {CheckState.IN_PROGRESS: "in_progress", CheckState.FAILURE: "failure"}
+    tell_deployment(
+        wish.view,
+        wish.application,
+        wish.environment,
+        wish.commit,
+        progress.get(state, "queued"),
+        heading,
+    )

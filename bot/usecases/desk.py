@@ -1,0 +1,284 @@
+"""What every story has at hand: the ports, and one look at a manifests repository.
+
+A look is taken anew for each job. The pipeline file that is in force is the newest valid one on
+the default branch, so a broken file stops nothing but itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from bot.domain.environments import (
+    Application,
+    Environment,
+    GitHubRepository,
+    ManifestsRepository,
+    Pipeline,
+)
+from bot.domain.errors import ConfigurationError, NotFoundError, NotGrantedError, RejectedError
+from bot.domain.memory import Scope
+from bot.domain.oci import ImageRepository
+from bot.formats.manifest_file import Names, Spot, is_manifest_file, spots
+from bot.formats.pipeline_file import PIPELINE_FILE, read_pipeline
+from bot.ports import (
+    Audit,
+    Clock,
+    GitHistory,
+    GitHub,
+    Grants,
+    ImageRegistry,
+    Jobs,
+    Memory,
+    Mirrors,
+    Signer,
+)
+
+_HISTORY: int = 1000
+"""First-parent commits that are searched for a valid pipeline file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long things may take before somebody is told."""
+
+    wait: timedelta = timedelta(hours=1)
+    """An image that has not come by then is reported with what was looked for."""
+    between_publications: timedelta = timedelta(seconds=20)
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Everything outside, as the use cases know it."""
+
+    github: GitHub
+    mirrors: Mirrors
+    memory: Memory
+    audit: Audit
+    jobs: Jobs
+    clock: Clock
+    grants: Grants
+    web_url: str
+    """Where people read GitHub."""
+    manifests: tuple[GitHubRepository, ...]
+    """The manifests repositories that the operator named."""
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One look at one manifests repository."""
+
+    ports: Ports
+    repository: ManifestsRepository
+    id: int
+    default_branch: str
+    head: str
+    """The default branch's commit."""
+    history: GitHistory
+    pipeline: Pipeline
+    broken: ConfigurationError | None = None
+    """What is wrong with the newest pipeline file, if it is not the one in force."""
+
+    @property
+    def web_url(self) -> str:
+        """Where people read the manifests repository."""
+        return f"{self.ports.web_url}/{self.repository}"
+
+    def scope(self, environment: str = "", application: str = "") -> Scope:
+        """Whose memory and audit."""
+        return Scope(self.id, environment, application)
+
+    def environment(self, name: str) -> Environment:
+        """An environment of the pipeline in force."""
+        try:
+            return self.pipeline.environments[name]
+        except KeyError as error:
+            raise NotFoundError(f"environment {name}", PIPELINE_FILE) from error
+
+    def application(self, name: str) -> Application:
+        """An application of the pipeline in force."""
+        try:
+            return self.pipeline.applications[name]
+        except KeyError as error:
+            raise NotFoundError(f"application {name}", PIPELINE_FILE) from error
+
+    def registry(self, environment: Environment) -> ImageRegistry:
+        """The registries that this environment may reach, with its own credentials."""
+        return self.ports.grants.registry(self.repository, environment.name)
+
+    def signers(self, environment: Environment) -> Sequence[Signer]:
+        """The environment's signing keys; the first signs, all verify."""
+        return self.ports.grants.signers(self.repository, environment.name)
+
+    def names(self) -> Names:
+        """How images are called in the files, for any environment."""
+        repositories: dict[str, str] = {}
+        for environment in self.pipeline.environments.values():
+            for application in self.pipeline.applications.values():
+                for image in application.images:
+                    target = str(environment.repository_of(application, image.name))
+                    repositories[target] = image.name
+        return Names(repositories, frozenset(repositories.values()))
+
+    def text(self, blob: str) -> str:
+        """A file's characters; undecodable bytes come back as they were."""
+        return self.history.read(blob).decode("utf-8", "surrogateescape")
+
+    def spots(self, commit: str, environment: Environment) -> list[Spot]:
+        """Every place of the environment's files at a commit."""
+        names = self.names()
+        found: list[Spot] = []
+        for path, entry in sorted(self.history.paths(commit).items()):
+            if environment.owns(path) and is_manifest_file(path) and entry.mode != "120000":
+                found += spots(path, self.text(entry.blob), names)
+        return found
+
+    def application_of(self, image: str) -> Application | None:
+        """The application that an image belongs to."""
+        return next(
+            (
+                application
+                for application in self.pipeline.applications.values()
+                if image in {one.name for one in application.images}
+            ),
+            None,
+        )
+
+
+def look(ports: Ports, manifests: int) -> View:
+    """Look at the manifests repository of that id.
+
+    Raises:
+        NotFoundError: The operator named no repository of that id.
+        RejectedError: There is no valid pipeline file, and never was.
+    """
+    for repository in ports.manifests:
+        facts = ports.github.facts(repository)
+        if facts.id == manifests:
+            return _view(ports, ManifestsRepository(repository), facts.id, facts.default_branch)
+    raise NotFoundError(f"manifests repository {manifests}", "LOCKKEEPER_MANIFESTS")
+
+
+def _view(ports: Ports, repository: ManifestsRepository, number: int, branch: str) -> View:
+    history = ports.mirrors.of(repository)
+    head = history.heads().get(branch)
+    if head is None:
+        raise NotFoundError(f"branch {branch}", str(repository))
+    pipeline, broken = pipeline_in_force(ports, repository, history, head)
+    return View(ports, repository, number, branch, head, history, pipeline, broken)
+
+
+def pipeline_in_force(
+    ports: Ports, repository: ManifestsRepository, history: GitHistory, head: str
+) -> tuple[Pipeline, ConfigurationError | None]:
+    """The newest valid pipeline file at or before a commit, and what is wrong with a newer one."""
+    broken: ConfigurationError | None = None
+    tried: set[str] = set()
+    for commit in history.first_parents(head, limit=_HISTORY):
+        entry = history.paths(commit.id).get(PIPELINE_FILE)
+        if entry is None or entry.blob in tried:
+            continue
+        tried.add(entry.blob)
+        try:
+            return pipeline_at(ports, repository, history, commit.id), broken
+        except RejectedError as error:
+            broken = broken or as_configuration_error(error)
+    if broken is not None:
+        raise broken
+    raise NotFoundError(PIPELINE_FILE, f"the default branch of {repository}")
+
+
+def pipeline_at(
+    ports: Ports, repository: ManifestsRepository, history: GitHistory, commit: str
+) -> Pipeline:
+    """The pipeline file of exactly this commit, checked against the operator's grant."""
+    entry = history.paths(commit).get(PIPELINE_FILE)
+    if entry is None:
+        raise NotFoundError(PIPELINE_FILE, f"{repository} at {commit[:7]}")
+    try:
+        text = history.read(entry.blob).decode()
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(PIPELINE_FILE, None, "not UTF-8") from error
+    pipeline = read_pipeline(text, commit=commit)
+    _check_grants(ports.grants, repository, pipeline)
+    return pipeline
+
+
+def as_configuration_error(error: RejectedError) -> ConfigurationError:
+    """Any refusal of the file, placed in it."""
+    if isinstance(error, ConfigurationError):
+        return error
+    return ConfigurationError(PIPELINE_FILE, None, str(error))
+
+
+def _check_grants(grants: Grants, repository: ManifestsRepository, pipeline: Pipeline) -> None:
+    """The file chooses, the operator grants."""
+    for application in pipeline.applications.values():
+        if not grants.allows_source(repository, application.source):
+            raise ConfigurationError(
+                PIPELINE_FILE,
+                None,
+                f"source repository {application.source} of application {application.name!r} "
+                "is not granted",
+                "the operator adds it to `sources` of the grant",
+            )
+    for environment in pipeline.environments.values():
+        try:
+            for target in _reached(environment, pipeline):
+                grants.check(repository, environment.name, target)
+            if environment.signs:
+                grants.signers(repository, environment.name)
+        except (NotGrantedError, NotFoundError) as error:
+            raise ConfigurationError(
+                PIPELINE_FILE, environment.line, f"environment {environment.name!r}: {error}"
+            ) from error
+
+
+def _reached(environment: Environment, pipeline: Pipeline) -> Mapping[ImageRepository, None]:
+    """Every image repository that the environment reads or writes."""
+    found: dict[ImageRepository, None] = {}
+    for application in pipeline.applications.values():
+        for image in application.images:
+            found[environment.repository_of(application, image.name)] = None
+            source = source_repository(pipeline, environment, application, image.name)
+            if source is not None:
+                found[source] = None
+    return found
+
+
+def source_repository(
+    pipeline: Pipeline, environment: Environment, application: Application, image: str
+) -> ImageRepository | None:
+    """Where the environment takes this image from; None: it stands where CI pushes it."""
+    if environment.source_environment is not None:
+        return pipeline.environments[environment.source_environment].repository_of(
+            application, image
+        )
+    return environment.built_in(application, image) if environment.source_pattern else None
+
+
+def build_repository(
+    pipeline: Pipeline, environment: Environment, application: Application, image: str
+) -> ImageRepository:
+    """Where CI pushed the image that reaches this environment, however far down."""
+    while environment.source_environment is not None:
+        environment = pipeline.environments[environment.source_environment]
+    built = environment.built_in(application, image)
+    return built or environment.repository_of(application, image)
+
+
+def entry_environment(pipeline: Pipeline, environment: Environment) -> Environment:
+    """The environment at the bottom, whose grant reads what CI pushes."""
+    while environment.source_environment is not None:
+        environment = pipeline.environments[environment.source_environment]
+    return environment
+
+
+def is_held(view: View, environment: str, application: str) -> str:
+    """Why nothing may move here now; empty: it may."""
+    for hold in view.ports.memory.holds(view.scope(environment)):
+        if hold.scope.application in {"", application}:
+            return f"held by {hold.actor}: {hold.reason}"
+    return ""

@@ -1,0 +1,395 @@
+"""Branch event to promotion pull request: which commit's image, in which order, as which edit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from bot.domain.environments import (
+    Application,
+    Environment,
+    commit_in_name,
+    version_of,
+    version_order,
+)
+from bot.domain.errors import NotFoundError
+from bot.domain.history import CheckState, GitCommit
+from bot.domain.jobs import Again, Done, Failed, Outcome
+from bot.domain.memory import Resolution, SeenHead
+from bot.domain.oci import Digest
+from bot.domain.promotion import (
+    Candidate,
+    KnownBy,
+    Order,
+    OrderFacts,
+    Refused,
+    Source,
+    Waiting,
+    choose_source,
+    order,
+)
+from bot.formats.manifest_file import Spot
+from bot.formats.markdown import text
+from bot.ports import GitHistory
+from bot.usecases.desk import Ports, View, is_held, look
+from bot.usecases.resolve import Contradicted, Missing, is_in_source, resolve
+from bot.usecases.review_request import Proposal, close_pointless, ensure_pull_request
+from bot.usecases.told import tell_source
+
+_ANCESTORS: Final = 500
+"""First-parent commits of a source branch that are looked through."""
+_LISTED: Final = 200
+_SOON: Final = timedelta(seconds=5)
+_SLOW: Final = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """A branch head that asks for a promotion."""
+
+    branch: str
+    commit: GitCommit
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """What a trigger comes to."""
+
+    trigger: Trigger
+    decision: Source | Waiting | Refused
+    resolution: Resolution | None = None
+    order: Order = Order.FIRST
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One application in one environment, looked at once."""
+
+    view: View
+    environment: Environment
+    application: Application
+    history: GitHistory
+    """The source repository."""
+    places: Sequence[Spot]
+    """Where the application's images stand on the default branch."""
+
+    def wished(self) -> dict[str, str]:
+        """Image -> digest that the default branch asks for; empty where it names none."""
+        return {spot.place.image: spot.written.digest for spot in self.places}
+
+    def running(self) -> str | None:
+        """The source commit of what the default branch asks for, if the record knows one."""
+        commits = {
+            record.commit if record else None
+            for image, digest in self.wished().items()
+            for record in [self._record(image, digest)]
+        }
+        return commits.pop() if len(commits) == 1 else None
+
+    def _record(self, image: str, digest: str) -> Resolution | None:
+        if not digest:
+            return None
+        memory = self.view.ports.memory
+        return memory.resolution_of(self.view.id, self.application.name, image, Digest(digest))
+
+
+def propose(ports: Ports, manifests: int, environment: str, application: str, hint: str) -> Outcome:
+    """Bring the promotion pull request of one application in one environment up to date."""
+    view = look(ports, manifests)
+    try:
+        target, promoted = view.environment(environment), view.application(application)
+    except NotFoundError as error:
+        return Done(str(error))
+    images = {image.name for image in promoted.images}
+    places = [s for s in view.spots(view.head, target) if s.place.image in images]
+    if not places:
+        return Done(f"{application} has no place in {environment}")
+    history = ports.mirrors.of(promoted.source)
+    subject = Subject(view, target, promoted, history, places)
+    triggers = _triggers(subject, hint)
+    if not triggers:
+        return Done(f"no branch that feeds {environment} has moved yet")
+    evaluated = [_ordered(subject, _evaluate(subject, trigger)) for trigger in triggers]
+    chosen = _newest(evaluated)
+    for other in evaluated:
+        if other is not chosen:
+            _tell_unchosen(subject, other)
+    if chosen is None:
+        return _waiting(view, evaluated)
+    return _carry_out(subject, chosen)
+
+
+# --- which branch heads ask ---
+
+
+def _triggers(subject: Subject, hint: str) -> list[Trigger]:
+    """Heads that moved since they were first seen; those that stood before ask for nothing."""
+    memory = subject.view.ports.memory
+    source = str(subject.application.source)
+    heads = subject.history.heads()
+    seen = memory.seen_heads(source)
+    updates: list[SeenHead] = []
+    for branch, commit in heads.items():
+        before = seen.get(branch)
+        if before is None:
+            followed = bool(seen) or hint == f"{branch}@{commit}"
+            updates.append(SeenHead(source, branch, commit, followed))
+        elif before.commit != commit:
+            updates.append(SeenHead(source, branch, commit, followed=True))
+    if updates:
+        memory.record_seen(updates)
+    followed_now = {head.branch: head.followed for head in (*seen.values(), *updates)}
+    return [
+        Trigger(branch, subject.history.commit(commit))
+        for branch, commit in sorted(heads.items())
+        if subject.environment.fed_by(branch) and followed_now.get(branch)
+    ]
+
+
+# --- which commit's image ---
+
+
+def _evaluate(subject: Subject, trigger: Trigger) -> Evaluated:
+    named = commit_in_name(trigger.branch)
+    if named and not _is_in_history(subject, trigger, named):
+        reason = f"branch {trigger.branch} names commit {named}, which is not in its history"
+        return Evaluated(trigger, Refused(reason))
+    candidates: list[Candidate] = []
+    resolutions: dict[str, Resolution] = {}
+    for commit, why in _candidates(subject, trigger):
+        candidate = _candidate(subject, trigger, commit, why, resolutions)
+        candidates.append(candidate)
+        if candidate.same_tree and (candidate.in_source or candidate.contradiction):
+            break
+    decision = choose_source(candidates, subject.environment.source_environment or "its registry")
+    resolution = resolutions.get(decision.commit) if isinstance(decision, Source) else None
+    if resolution is not None and _is_too_weak(subject.environment, resolution):
+        decision = Refused(
+            f"only the tag ties the image to commit {resolution.commit[:7]}, and "
+            f"{subject.environment.name} signs: let CI set the label "
+            "org.opencontainers.image.revision, or write `source: unverified`"
+        )
+    return Evaluated(trigger, decision, resolution)
+
+
+def _is_too_weak(environment: Environment, resolution: Resolution) -> bool:
+    weak = resolution.known_by == KnownBy.TAG_ONLY
+    return weak and environment.signs and not environment.accepts_unverified
+
+
+def _is_in_history(subject: Subject, trigger: Trigger, abbreviated: str) -> bool:
+    ancestors = subject.history.first_parents(trigger.commit.id, limit=_ANCESTORS)
+    return any(commit.id.startswith(abbreviated) for commit in ancestors)
+
+
+def _candidates(subject: Subject, trigger: Trigger) -> Iterator[tuple[str, str]]:
+    """Commits whose image might be the trigger's, in the order of preference."""
+    seen: set[str] = set()
+    for commit, why in _all_candidates(subject, trigger):
+        if commit not in seen and subject.history.fetch_commit(commit):
+            seen.add(commit)
+            yield commit, why
+
+
+def _all_candidates(subject: Subject, trigger: Trigger) -> Iterator[tuple[str, str]]:
+    head = trigger.commit
+    yield head.id, "the commit itself"
+    source = subject.application.source
+    for pull_request in subject.view.ports.github.pull_requests_of(source, head.id):
+        merged_here = pull_request.merged and pull_request.merge_commit == head.id
+        if merged_here and pull_request.base_branch == trigger.branch:
+            yield pull_request.head, f"head of pull request {pull_request.number}"
+    for parent in head.parents:
+        yield parent, "a parent"
+    for ancestor in subject.history.first_parents(head.id, limit=_ANCESTORS)[1:]:
+        if not _differences(subject, ancestor.id, head.id):
+            yield ancestor.id, "an ancestor"
+        else:
+            return
+
+
+def _candidate(
+    subject: Subject,
+    trigger: Trigger,
+    commit: str,
+    why: str,
+    resolutions: dict[str, Resolution],
+) -> Candidate:
+    differences = _differences(subject, commit, trigger.commit.id)
+    if differences:
+        return Candidate(commit, why, same_tree=False, differs_in=differences)
+    found = resolve(subject.view, subject.environment, subject.application, commit)
+    if isinstance(found, Missing):
+        looked = tuple(str(reference) for reference in found.references)
+        return Candidate(commit, why, same_tree=True, missing=looked)
+    if isinstance(found, Contradicted):
+        return Candidate(commit, why, same_tree=True, contradiction=found.reason)
+    resolutions[commit] = found
+    return Candidate(
+        commit,
+        why,
+        same_tree=True,
+        images=dict(found.digests),
+        in_source=all(
+            is_in_source(subject.view, subject.environment, subject.application, image, digest)
+            for image, digest in found.digests
+        ),
+    )
+
+
+def _differences(subject: Subject, commit: str, other: str) -> tuple[str, ...]:
+    """Paths in which two commits differ; files that belong to an environment never count."""
+    history = subject.history
+    if history.commit(commit).tree == history.commit(other).tree:
+        return ()
+    pipeline = subject.view.pipeline
+    is_manifests = str(subject.application.source) == str(subject.view.repository)
+    changed = history.changes(commit, other)
+    return tuple(p for p in sorted(changed) if not (is_manifests and pipeline.owner_of(p)))
+
+
+# --- in which order ---
+
+
+def _ordered(subject: Subject, evaluated: Evaluated) -> Evaluated:
+    if not isinstance(evaluated.decision, Source):
+        return evaluated
+    wished = subject.wished()
+    running = subject.running()
+    facts = OrderFacts(
+        candidate=evaluated.decision.commit,
+        running=running,
+        candidate_contains_running=running is not None
+        and _contains(subject, evaluated.trigger, evaluated.decision.commit, running),
+        running_contains_candidate=running is not None
+        and subject.history.is_ancestor(evaluated.decision.commit, running),
+        candidate_branch=evaluated.trigger.branch,
+        running_branch=_branch_of(subject, running),
+        something_runs=any(wished.values()),
+    )
+    same = all(wished.get(name) == d for name, d in evaluated.decision.images.items())
+    found = Order.SAME if same else order(facts)
+    return Evaluated(evaluated.trigger, evaluated.decision, evaluated.resolution, found)
+
+
+def _contains(subject: Subject, trigger: Trigger, candidate: str, running: str) -> bool:
+    """An ancestor of the candidate or the trigger, or a tree equal to one of the branch."""
+    history = subject.history
+    if not history.fetch_commit(running):
+        return False
+    if history.is_ancestor(running, candidate) or history.is_ancestor(running, trigger.commit.id):
+        return True
+    tree = history.commit(running).tree
+    return any(c.tree == tree for c in history.first_parents(trigger.commit.id, limit=_ANCESTORS))
+
+
+def _branch_of(subject: Subject, running: str | None) -> str:
+    """The branch that brought what runs, as far as our own commits tell."""
+    scope = subject.view.scope(subject.environment.name, subject.application.name)
+    heads = reversed(subject.view.ports.memory.written_heads(scope))
+    return next((head.trigger_branch for head in heads if head.source == running), "")
+
+
+def _newest(evaluated: Sequence[Evaluated]) -> Evaluated | None:
+    """The one to propose: what goes forward before what diverges, higher versions first."""
+    for wanted in ({Order.FIRST, Order.FORWARD}, {Order.DIVERGING}, {Order.SAME}):
+        found = [e for e in evaluated if isinstance(e.decision, Source) and e.order in wanted]
+        if found:
+            return max(found, key=_rank)
+    return None
+
+
+def _rank(evaluated: Evaluated) -> tuple[bool, tuple[tuple[int, ...], bool, str], str]:
+    version = version_of(evaluated.trigger.branch)
+    key = version_order(version) if version else ((), False, "")
+    return version is not None, key, evaluated.trigger.commit.committed_at.isoformat()
+
+
+# --- what comes of it ---
+
+
+def _carry_out(subject: Subject, chosen: Evaluated) -> Outcome:
+    source, resolution = chosen.decision, chosen.resolution
+    if not isinstance(source, Source) or resolution is None:
+        return Failed("nothing was chosen")
+    view, environment, application = subject.view, subject.environment, subject.application
+    commits = [chosen.trigger.commit.id, source.commit]
+    held = is_held(view, environment.name, application.name)
+    if held:
+        tell_source(view, application, environment, commits, CheckState.NEUTRAL, "Held", text(held))
+        return Done(held)
+    if chosen.order is Order.SAME:
+        close_pointless(view, environment, application)
+        return Done(f"{environment.name} already asks for {source.commit[:7]}")
+    return ensure_pull_request(
+        view,
+        Proposal(
+            environment=environment,
+            application=application,
+            images=source.images,
+            source=source.commit,
+            trigger=chosen.trigger.commit.id,
+            branch=chosen.trigger.branch,
+            known_by=resolution.known_by,
+            running=subject.running(),
+            diverging=chosen.order is Order.DIVERGING,
+            places=subject.places,
+            history=subject.history,
+        ),
+    )
+
+
+def _tell_unchosen(subject: Subject, evaluated: Evaluated) -> None:
+    decision = evaluated.decision
+    commits = [evaluated.trigger.commit.id]
+    if isinstance(decision, Waiting):
+        late = _is_late(subject.view, evaluated)
+        waits_for = subject.environment.source_environment if decision.for_environment else "image"
+        title = f"Waiting for {waits_for}"
+        advice = (
+            "\n\nThis takes longer than usual: check that CI built this commit and pushed the tag, "
+            "then re-run or push again."
+            if late
+            else ""
+        )
+        summary = text(decision.reason, 600) + advice
+    elif isinstance(decision, Refused):
+        title, summary = "Not promoted", text(decision.reason, 600)
+    elif evaluated.order is Order.LATE:
+        title, summary = "Superseded", "What runs there is newer; going back is a rollback."
+    else:
+        return
+    tell_source(
+        subject.view,
+        subject.application,
+        subject.environment,
+        commits,
+        CheckState.NEUTRAL,
+        title,
+        summary,
+    )
+
+
+def _is_late(view: View, evaluated: Evaluated) -> bool:
+    age = view.ports.clock.now() - evaluated.trigger.commit.committed_at
+    return age > view.ports.limits.wait
+
+
+def _waiting(view: View, evaluated: Sequence[Evaluated]) -> Outcome:
+    """Look again by itself: soon for young commits, slowly for old ones, and at last not at all."""
+    waiting = [e for e in evaluated if isinstance(e.decision, Waiting)]
+    reasons: Mapping[str, str] = {
+        e.trigger.branch: e.decision.reason
+        for e in evaluated
+        if isinstance(e.decision, Waiting | Refused)
+    }
+    summary = "; ".join(f"{branch}: {reason}" for branch, reason in reasons.items())
+    if not waiting:
+        return Done(summary or "nothing newer to promote")
+    now = view.ports.clock.now()
+    age = now - max(e.trigger.commit.committed_at for e in waiting)
+    if age > view.ports.limits.wait * 24:
+        return Done(summary)
+    return Again(summary, now + min(max(age / 10, _SOON), _SLOW))

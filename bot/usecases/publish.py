@@ -1,0 +1,533 @@
+"""What is sealed, onto the environment ref: one publication, fast-forward, recorded first.
+
+The decision is `bot.domain.publication.publication`, pure; here the facts are gathered for it and
+its answer is carried out. Before the ref moves the new tree is read again: every digest in it is
+sealed or was published before, or nothing is written.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from bot.domain.environments import Application, Environment
+from bot.domain.errors import IntegrityError, NotFoundError, RejectedError
+from bot.domain.history import CheckState, FileWrite, GitCommit
+from bot.domain.jobs import Again, Done, Failed, Job, JobKind, Outcome
+from bot.domain.memory import Hold, PublicationRecord
+from bot.domain.oci import Digest
+from bot.domain.publication import (
+    FileState,
+    Merge,
+    Place,
+    Publication,
+    Shown,
+    publication,
+)
+from bot.formats.manifest_file import Names, Written, edited, file_state, references
+from bot.formats.markdown import code, text
+from bot.formats.pull_request_body import authored
+from bot.usecases.desk import Ports, View, is_held, look
+from bot.usecases.seals import is_sealed
+from bot.usecases.told import tell_commit, tell_deployment, tell_pull_request, tell_source
+
+GITHUB_FOLDER: Final = ".github"
+"""Never in a publication: no workflow runs on the ref, and the App needs no right to write one."""
+_WINDOW: Final = 1000
+_HELD: Final = re.compile(r"^Held: ([0-9a-f]{40})$", re.MULTILINE)
+BOT: Final = "lockkeeper"
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """One environment's ref and everything that decides what it should show."""
+
+    view: View
+    environment: Environment
+    names: Names
+    tip: str
+    """What the ref names now; empty: it does not exist."""
+    last: PublicationRecord | None
+    """Our newest record whose commit the ref has named."""
+
+    @property
+    def is_first(self) -> bool:
+        """No publication has been made, or the last one has no known source."""
+        return self.last is None or not self.last.source
+
+    def state(self, commit: str, path: str) -> FileState | None:
+        """One file at a commit."""
+        entry = self.view.history.paths(commit).get(path) if commit else None
+        if entry is None:
+            return None
+        if not self.environment.owns(path) or entry.mode == "120000":
+            needed = references(path, self.view.text(entry.blob))
+            return FileState(f"{entry.mode}:{entry.blob}", {}, needed)
+        found = file_state(path, self.view.text(entry.blob), self.names)
+        return FileState(f"{entry.mode}:{found.skeleton}", found.pins, found.references)
+
+    def pins(self, commit: str) -> dict[Place, str]:
+        """Everything that a commit shows at this environment's places."""
+        if not commit:
+            return {}
+        return {spot.place: str(spot.written) for spot in self.view.spots(commit, self.environment)}
+
+
+def publish(ports: Ports, manifests: int, environment: str) -> Outcome:
+    """Bring one environment ref to what its default branch and its seals say."""
+    view = look(ports, manifests)
+    try:
+        target = view.environment(environment)
+    except NotFoundError as error:
+        return Done(f"{error}; its ref is left alone")
+    held = is_held(view, environment, "")
+    if held:
+        return Done(held)
+    desk, stop = _at_desk(view, target)
+    if stop is not None or desk is None:
+        return stop or Done("nothing to do")
+    early = _too_early(desk)
+    if early is not None:
+        return early
+    try:
+        merges = _merges(desk)
+    except RejectedError as error:
+        tell_commit(view, view.head, CheckState.FAILURE, f"{target.ref} waits", text(str(error)))
+        return Failed(str(error))
+    return _carry_out(desk, merges, _decide(desk, merges))
+
+
+# --- the ref and our record of it ---
+
+
+def _at_desk(view: View, environment: Environment) -> tuple[Desk | None, Outcome | None]:
+    """The ref as it stands, or why nothing may be written now."""
+    records = view.ports.memory.publications(view.scope(environment.name))
+    tip = view.history.heads().get(environment.ref, "")
+    by_commit = {record.commit: record for record in records}
+    names = view.names()
+    if not records:
+        if tip:
+            return None, _unknown_branch(view, environment)
+        return Desk(view, environment, names, "", None), None
+    if tip in by_commit:
+        return _checked_source(Desk(view, environment, names, tip, by_commit[tip]))
+    if not tip:
+        return None, _put_back(view, environment, records)
+    return _foreign(Desk(view, environment, names, tip, records[-1]))
+
+
+def _unknown_branch(view: View, environment: Environment) -> Outcome:
+    reason = (
+        f"{environment.ref} exists and carries no publication of ours: it is never written. "
+        f"Name another `publish.ref`, or take it over with `lockkeeper adopt {environment.name}`"
+    )
+    tell_commit(
+        view, view.head, CheckState.FAILURE, f"{environment.ref} is not ours", text(reason, 600)
+    )
+    return Failed(reason)
+
+
+def _put_back(
+    view: View, environment: Environment, records: Sequence[PublicationRecord]
+) -> Outcome:
+    """A ref that vanished stands where the record says; a publication that never got there too."""
+    for record in reversed(records):
+        try:
+            view.ports.github.set_environment_ref(
+                view.repository, environment.ref, record.commit, create=True
+            )
+        except RejectedError:
+            continue  # GitHub no longer has that commit
+        facts = {"ref": environment.ref, "commit": record.commit}
+        view.ports.audit.append("put back", view.scope(environment.name), facts)
+        view.ports.jobs.put(Job(JobKind.PUBLISH, view.id, environment.name))
+        return Done(f"{environment.ref} was gone and is put back at {record.commit[:7]}")
+    return Failed(
+        f"{environment.ref} vanished and GitHub has none of its publications any more; "
+        f"run `lockkeeper adopt {environment.name}`"
+    )
+
+
+def _checked_source(desk: Desk) -> tuple[Desk | None, Outcome | None]:
+    """A rewritten default branch stops its environments until a person says go."""
+    last, view = desk.last, desk.view
+    if last is None or not last.source or view.history.is_ancestor(last.source, view.head):
+        return desk, None
+    reason = f"the default branch no longer contains {last.source[:7]}, which is published"
+    _hold(desk, reason)
+    return None, Failed(f"{desk.environment.name} is held: {reason}")
+
+
+def _foreign(desk: Desk) -> tuple[Desk | None, Outcome | None]:
+    """A tip that is not in our record: replaced at once if it brings unsealed digests, else held.
+
+    A publication that was recorded and whose ref never moved leaves the tip at an older one of
+    ours, which is in the record; so whatever comes here is somebody else's.
+    """
+    view, environment = desk.view, desk.environment
+    before = set(desk.pins(desk.last.commit if desk.last else "").items())
+    unsealed = [
+        place
+        for place, pin in desk.pins(desk.tip).items()
+        if (place, pin) not in before and not _may_show(desk, pin, place)
+    ]
+    facts = {"ref": environment.ref, "commit": desk.tip, "unsealed": str(len(unsealed))}
+    once = f"foreign:{view.id}:{desk.tip}"
+    view.ports.audit.append("foreign commit", view.scope(environment.name), facts, once=once)
+    summary = f"{code(desk.tip[:7])} on {code(environment.ref)} is not a publication of Lockkeeper."
+    if unsealed:
+        places = ", ".join(code(place.path) for place in unsealed[:5])
+        summary += f" It shows digests that are not sealed ({places}) and is replaced."
+        tell_commit(view, desk.tip, CheckState.FAILURE, "Not ours: replaced", summary)
+        return desk, None
+    summary += f" The environment is held: `lockkeeper unhold {environment.name}` accepts it."
+    tell_commit(view, desk.tip, CheckState.FAILURE, "Not ours: held", summary)
+    _hold(desk, f"a foreign commit {desk.tip[:7]} on {environment.ref}")
+    return None, Failed(f"{environment.name} is held: a foreign commit on {environment.ref}")
+
+
+def _hold(desk: Desk, reason: str) -> None:
+    scope = desk.view.scope(desk.environment.name)
+    desk.view.ports.memory.record_hold(Hold(scope, reason, BOT, desk.view.ports.clock.now()))
+    desk.view.ports.audit.append(
+        "held",
+        scope,
+        {"reason": reason},
+        once=f"held:{scope.manifests}:{scope.environment}:{reason}",
+    )
+    title = f"{desk.environment.name} is held"
+    advice = f"{text(reason, 400)}. `lockkeeper unhold {desk.environment.name}` lets it go on."
+    tell_commit(desk.view, desk.view.head, CheckState.FAILURE, title, advice)
+
+
+def _too_early(desk: Desk) -> Outcome | None:
+    """The first publication goes at once, then at most one in the interval."""
+    if desk.last is None or desk.tip != desk.last.commit:
+        return None
+    at = desk.last.at + desk.view.ports.limits.between_publications
+    return (
+        Again(f"{desk.environment.ref} was published just now", at)
+        if (desk.view.ports.clock.now() < at)
+        else None
+    )
+
+
+# --- look ---
+
+
+def _merges(desk: Desk) -> list[Merge]:
+    """First-parent commits from the oldest held in the last publication, else after its source."""
+    view = desk.view
+    if desk.is_first or desk.last is None:
+        return [_as_merge(desk, view.history.commit(view.head), "")]
+    until = _window_start(desk, desk.last)
+    commits = view.history.first_parents(view.head, limit=_WINDOW, until=until)
+    if len(commits) == _WINDOW:
+        raise TooFarBehindError(desk.environment.name, _WINDOW)
+    return [
+        _as_merge(desk, commit, commit.parents[0] if commit.parents else "")
+        for commit in reversed(commits)
+    ]
+
+
+class TooFarBehindError(RejectedError):
+    """More merges wait than one publication looks through."""
+
+    def __init__(self, environment: str, limit: int) -> None:
+        """Name the environment and the limit."""
+        super().__init__(
+            f"{environment} is more than {limit} merges behind; "
+            f"run `lockkeeper adopt {environment}` to begin anew from what is published"
+        )
+        self.environment, self.limit = environment, limit
+
+
+def _window_start(desk: Desk, last: PublicationRecord) -> str:
+    """The newest commit of which everything is visible already."""
+    history = desk.view.history
+    held = _HELD.findall(history.message(last.commit))
+    oldest = next((commit for commit in held if history.has(commit)), None)
+    if oldest is None:
+        return last.source
+    parents = history.commit(oldest).parents
+    return parents[0] if parents else last.source
+
+
+def _as_merge(desk: Desk, commit: GitCommit, parent: str) -> Merge:
+    changed = [
+        path
+        for path in desk.view.history.changes(parent, commit.id)
+        if not path.startswith(f"{GITHUB_FOLDER}/")
+    ]
+    return Merge(
+        commit.id,
+        {path: desk.state(parent, path) for path in changed},
+        {path: desk.state(commit.id, path) for path in changed},
+    )
+
+
+# --- decide ---
+
+
+def _decide(desk: Desk, merges: Sequence[Merge]) -> Publication:
+    paths = desk.view.history.paths(desk.view.head)
+    visible = {p: None for p in paths if not p.startswith(f"{GITHUB_FOLDER}/")}
+    trusted = desk.last.commit if desk.last else ""
+    cache: dict[tuple[Place, str], bool] = {}
+
+    def may_show(place: Place, pin: str) -> bool:
+        if (place, pin) not in cache:
+            cache[place, pin] = _may_show(desk, pin, place)
+        return cache[place, pin]
+
+    return publication(desk.pins(trusted), merges, may_show, visible)
+
+
+def _may_show(desk: Desk, pin: str, place: Place) -> bool:
+    """A digest must be sealed; without one there is nothing to adopt at the first publication."""
+    reference = Written.parse(pin).reference()
+    if reference is None:
+        return False
+    if reference.digest is None:
+        return desk.is_first
+    application = desk.view.application_of(place.image)
+    if application is None:
+        return False
+    expected = desk.environment.repository_of(application, place.image)
+    return reference.repository == expected and is_sealed(
+        desk.view, desk.environment, place.image, reference.digest
+    )
+
+
+# --- act ---
+
+
+def _carry_out(desk: Desk, merges: Sequence[Merge], decided: Publication) -> Outcome:
+    view, environment = desk.view, desk.environment
+    if desk.is_first and decided.held:
+        return _needs_adoption(desk, decided)
+    files = _files(desk, merges, decided)
+    tree = view.history.build_tree(view.head, files, GITHUB_FOLDER)
+    _check_again(desk, tree)
+    if desk.tip and not _is_relevant(desk, tree):
+        return _held_outcome(desk, decided) or Done(f"{environment.ref} shows all there is to show")
+    commit = _write(desk, decided, files, tree)
+    view.ports.memory.record_publication(
+        PublicationRecord(
+            scope=view.scope(environment.name),
+            ref=environment.ref,
+            commit=commit,
+            parent=desk.tip,
+            source=view.head,
+            at=view.ports.clock.now(),
+        )
+    )
+    view.ports.github.set_environment_ref(
+        view.repository, environment.ref, commit, create=not desk.tip
+    )
+    view.ports.audit.append(
+        "published",
+        view.scope(environment.name),
+        {"ref": environment.ref, "commit": commit, "source": view.head, "tree": tree},
+        once=f"published:{view.id}:{commit}",
+    )
+    _report(desk, tree, commit)
+    return _held_outcome(desk, decided) or Done(f"published {commit[:7]} on {environment.ref}")
+
+
+def _needs_adoption(desk: Desk, decided: Publication) -> Outcome:
+    reasons = [reason for reasons in decided.held.values() for reason in reasons]
+    listed = "; ".join(sorted(set(reasons))[:5])
+    summary = (
+        f"{desk.environment.ref} has no publication yet, and {listed}. Digests that run already "
+        f"are taken over with `lockkeeper adopt {desk.environment.name}`."
+    )
+    title = f"{desk.environment.name} waits for its first publication"
+    tell_commit(desk.view, desk.view.head, CheckState.NEUTRAL, title, text(summary, 800))
+    return Done(summary)
+
+
+def _held_outcome(desk: Desk, decided: Publication) -> Outcome | None:
+    """Say on each held merge what it waits for."""
+    for commit, reasons in decided.held.items():
+        summary = "\n".join(f"- {text(reason, 300)}" for reason in reasons[:20])
+        title = f"Held: not yet on {desk.environment.ref}"
+        tell_commit(desk.view, commit, CheckState.NEUTRAL, title, summary)
+    if not decided.held:
+        return None
+    first, reasons = next(iter(decided.held.items()))
+    return Done(f"{len(decided.held)} merges are held, the oldest {first[:7]}: {reasons[0]}")
+
+
+def _files(desk: Desk, merges: Sequence[Merge], decided: Publication) -> list[FileWrite]:
+    """What differs from the default branch: the files of held merges, as they must look."""
+    files: list[FileWrite] = []
+    head = desk.view.history.paths(desk.view.head)
+    for path, shown in decided.files.items():
+        current = desk.state(desk.view.head, path)
+        if shown is None:
+            if path in head:
+                files.append(FileWrite(path, head[path].mode, None))
+        elif current is None or (current.skeleton, dict(current.pins)) != (
+            shown.skeleton_of.skeleton,
+            dict(shown.pins),
+        ):
+            files.append(_rendered(desk, merges, path, shown))
+    return files
+
+
+def _rendered(desk: Desk, merges: Sequence[Merge], path: str, shown: Shown) -> FileWrite:
+    """The bytes around the pins from the history, the pins by the editor."""
+    entry = desk.view.history.paths(_commit_with(desk, merges, path, shown))[path]
+    content = desk.view.history.read(entry.blob)
+    if shown.pins:
+        wanted = {place: Written.parse(pin) for place, pin in shown.pins.items()}
+        after, _ = edited(path, desk.view.text(entry.blob), desk.names, wanted)
+        content = after.encode("utf-8", "surrogateescape")
+    return FileWrite(path, entry.mode, content)
+
+
+def _commit_with(desk: Desk, merges: Sequence[Merge], path: str, shown: Shown) -> str:
+    """A commit in which the file has the wanted skeleton."""
+    for merge in merges:
+        after, before = merge.after.get(path), merge.before.get(path)
+        if after is not None and after.skeleton == shown.skeleton_of.skeleton:
+            return merge.commit
+        if before is not None and before.skeleton == shown.skeleton_of.skeleton:
+            return desk.view.history.commit(merge.commit).parents[0]
+    raise IntegrityError(f"{path}: no merge holds the bytes that should be shown")
+
+
+def _check_again(desk: Desk, tree: str) -> None:
+    """Read the new tree as Argo CD will, and prove every digest once more."""
+    trusted = desk.pins(desk.last.commit) if desk.last else {}
+    for place, pin in desk.pins(tree).items():
+        if trusted.get(place) != pin and not _may_show(desk, pin, place):
+            raise IntegrityError(
+                f"the publication of {desk.environment.name} would show {pin} in {place.path}, "
+                "which is not sealed; nothing was written"
+            )
+
+
+def _is_relevant(desk: Desk, tree: str) -> bool:
+    """Whether anything differs from the tip that is not another environment's own file."""
+    others = [e for e in desk.view.pipeline.environments.values() if e != desk.environment]
+    return any(
+        not any(other.owns(path) for other in others)
+        for path in desk.view.history.changes(desk.tip, tree)
+    )
+
+
+def _write(desk: Desk, decided: Publication, files: Sequence[FileWrite], tree: str) -> str:
+    view = desk.view
+    paths = view.history.paths(view.head)
+    has_folder = any(path.startswith(f"{GITHUB_FOLDER}/") for path in paths)
+    return view.ports.github.write_publication(
+        view.repository,
+        base_tree=view.history.commit(view.head).tree,
+        files=files,
+        without=GITHUB_FOLDER if has_folder else "",
+        tree=tree,
+        parent=desk.tip,
+        message=_message(desk, decided, tree),
+    )
+
+
+def _message(desk: Desk, decided: Publication, tree: str) -> str:
+    """The deployment history as people read it with ``git log``."""
+    sequence, head = desk.view.ports.audit.head()
+    lines = [f"Source: {desk.view.head}"]
+    lines += [f"Held: {commit}" for commit in decided.held]
+    lines.append(f"Lockkeeper-Audit: {sequence} {head or '-'}")
+    lines += [
+        authored(f"Promotion: {pin.application.name} {pin.image} {pin.digest} {pin.commit}")
+        + (f" PR {pin.pull_request}" if pin.pull_request else "")
+        for pin in _promoted(desk, tree)
+    ]
+    subject = authored(f"Publish {desk.environment.name} at {desk.view.head[:7]}")
+    return f"{subject}\n\n" + "\n".join(lines) + "\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Promoted:
+    """One image that a publication changes."""
+
+    application: Application
+    image: str
+    digest: Digest
+    commit: str
+    """Source commit; ``-`` where nobody knows."""
+    pull_request: int
+
+
+def _promoted(desk: Desk, tree: str) -> list[Promoted]:
+    before = desk.pins(desk.tip)
+    found: dict[tuple[str, str], Promoted] = {}
+    for place, pin in desk.pins(tree).items():
+        reference = Written.parse(pin).reference()
+        application = desk.view.application_of(place.image)
+        if before.get(place) == pin or reference is None or application is None:
+            continue
+        if reference.digest is not None:
+            key = (place.image, str(reference.digest))
+            found[key] = _as_promoted(desk, application, place.image, reference.digest)
+    return list(found.values())
+
+
+def _as_promoted(desk: Desk, application: Application, image: str, digest: Digest) -> Promoted:
+    memory = desk.view.ports.memory
+    record = memory.resolution_of(desk.view.id, application.name, image, digest)
+    scope = desk.view.scope(desk.environment.name, application.name)
+    seals = [s for s in memory.seals(scope) if (s.image, s.digest) == (image, digest)]
+    number = seals[-1].pull_request if seals else 0
+    return Promoted(application, image, digest, record.commit if record else "-", number)
+
+
+# --- report ---
+
+
+def _report(desk: Desk, tree: str, commit: str) -> None:
+    """Tell the developer, the reviewer and the environments that take their images from here."""
+    view, environment = desk.view, desk.environment
+    for promoted in _promoted(desk, tree):
+        link = f"[{commit[:7]}]({view.web_url}/commit/{commit})"
+        summary = f"{code(str(promoted.digest))} is published on {code(environment.ref)} as {link}."
+        if promoted.commit != "-":
+            scope = view.scope(environment.name, promoted.application.name)
+            heads = view.ports.memory.written_heads(scope)
+            triggers = [head.trigger for head in heads if head.source == promoted.commit]
+            tell_source(
+                view,
+                promoted.application,
+                environment,
+                [*triggers[-1:], promoted.commit],
+                CheckState.SUCCESS,
+                "Published",
+                summary,
+            )
+            tell_deployment(
+                view,
+                promoted.application,
+                environment,
+                promoted.commit,
+                "success",
+                f"Published on {environment.ref} as {commit[:7]}",
+            )
+        if promoted.pull_request:
+            tell_pull_request(view, promoted.pull_request, _sealed_words(desk, promoted, summary))
+    for name, follower in view.pipeline.environments.items():
+        if follower.source_environment == environment.name:
+            for application in view.pipeline.applications:
+                view.ports.jobs.put(Job(JobKind.PROPOSE, view.id, name, application))
+
+
+def _sealed_words(desk: Desk, promoted: Promoted, summary: str) -> str:
+    target = desk.environment.repository_of(promoted.application, promoted.image)
+    signed = ", signed" if desk.environment.signs else ""
+    return (
+        f"**Delivered to {code(desk.environment.name)}.** {code(str(target))} holds every "
+        f"platform, read back{signed}. {summary}"
+    )

@@ -1,0 +1,132 @@
+"""From a commit to its images, once; and whether they are where an environment takes them from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bot.domain.environments import Application, Environment, Image, image_tag
+from bot.domain.errors import NotFoundError
+from bot.domain.memory import PublicationRecord, Resolution
+from bot.domain.oci import Digest, TagReference
+from bot.domain.promotion import FoundImage, KnownBy, label_verdict
+from bot.usecases.desk import View, build_repository, entry_environment, source_repository
+
+_REVISION = "org.opencontainers.image.revision"  # image-spec 1.1, annotations.md
+_PUBLICATIONS = 50
+"""How far back a publication counts for `from`: a rollback reaches no further either."""
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Images that are not there (yet)."""
+
+    references: tuple[TagReference, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Contradicted:
+    """An image that stands under a commit's tag and is not that commit's."""
+
+    reason: str
+
+
+def resolve(
+    view: View, environment: Environment, application: Application, commit: str
+) -> Resolution | Missing | Contradicted:
+    """The recorded digests of (application, commit), or what CI's registry says now.
+
+    The first resolution is recorded, and no tag is asked again: a tag that moves later changes
+    nothing.
+    """
+    known = view.ports.memory.resolution(view.id, application.name, commit)
+    if known is not None and {name for name, _ in known.digests} == {
+        image.name for image in application.images
+    }:
+        return known
+    found = [_find(view, environment, application, image, commit) for image in application.images]
+    missing = tuple(item for item in found if isinstance(item, TagReference))
+    if missing:
+        return Missing(missing)
+    images = [item for item in found if isinstance(item, FoundImage)]
+    verdicts = [
+        label_verdict(commit, image, str(_tag(view, environment, application, one, commit)))
+        for image, one in zip(images, application.images, strict=True)
+    ]
+    for _, contradiction in verdicts:
+        if contradiction:
+            return Contradicted(contradiction)
+    weakest = KnownBy.LABEL if all(v is KnownBy.LABEL for v, _ in verdicts) else KnownBy.TAG_ONLY
+    return view.ports.memory.record_resolution(
+        Resolution(
+            manifests=view.id,
+            application=application.name,
+            commit=commit,
+            digests=tuple(sorted((image.name, image.digest) for image in images)),
+            known_by=str(weakest),
+            at=view.ports.clock.now(),
+        )
+    )
+
+
+def _tag(
+    view: View, environment: Environment, application: Application, image: Image, commit: str
+) -> TagReference:
+    repository = build_repository(view.pipeline, environment, application, image.name)
+    return repository.tagged(image_tag(application, image, commit))
+
+
+def _find(
+    view: View, environment: Environment, application: Application, image: Image, commit: str
+) -> FoundImage | TagReference:
+    registry = view.registry(entry_environment(view.pipeline, environment))
+    reference = _tag(view, environment, application, image, commit)
+    digest = registry.resolve(reference)
+    if digest is None:
+        return reference
+    try:
+        labels = registry.describe(reference.repository.at(digest)).labels
+    except NotFoundError:
+        return reference  # deleted between the two looks
+    return FoundImage(image.name, digest, labels.get(_REVISION))
+
+
+def is_in_source(
+    view: View,
+    environment: Environment,
+    application: Application,
+    image: str,
+    digest: Digest,
+) -> bool:
+    """Whether the image is where the environment takes it from.
+
+    Published in ``from``, where that is an environment; else present where CI pushes.
+    """
+    if environment.source_environment is not None:
+        source = view.environment(environment.source_environment)
+        return is_published(view, source, image, digest)
+    source_place = source_repository(view.pipeline, environment, application, image)
+    repository = source_place or environment.repository_of(application, image)
+    return view.registry(environment).exists(repository.at(digest))
+
+
+def is_published(view: View, environment: Environment, image: str, digest: Digest) -> bool:
+    """Whether the digest is, or was lately, on the environment's ref by our own record."""
+    records = view.ports.memory.publications(view.scope(environment.name))
+    tip = view.history.heads().get(environment.ref)
+    if tip is None or tip not in {record.commit for record in records}:
+        return False
+    return any(
+        _shows(view, environment, record, image, digest)
+        for record in reversed(records[-_PUBLICATIONS:])
+    )
+
+
+def _shows(
+    view: View, environment: Environment, record: PublicationRecord, image: str, digest: Digest
+) -> bool:
+    if not view.history.has(record.commit):
+        return False
+    return any(
+        spot.place.image == image and spot.written.digest == digest
+        for spot in view.spots(record.commit, environment)
+    )

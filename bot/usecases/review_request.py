@@ -1,0 +1,420 @@
+"""The one living pull request of an application in an environment.
+
+It is updated in place while nobody has approved and nobody else has pushed; approved, it stays
+frozen on its digests. The bot merges only a head that it wrote itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from bot.domain.environments import SHORT_COMMIT, Application, Environment, image_tag
+from bot.domain.errors import NotFoundError
+from bot.domain.history import CheckState, GitCommit, PullRequest
+from bot.domain.images import ImageDescription
+from bot.domain.jobs import Again, Done, Job, JobKind, Outcome
+from bot.domain.memory import WrittenHead
+from bot.domain.oci import Digest, DigestReference
+from bot.domain.promotion import promotion_id
+from bot.domain.publication import Place
+from bot.formats.manifest_file import Spot, Written, edited
+from bot.formats.markdown import text
+from bot.formats.pull_request_body import (
+    BodyFacts,
+    ImageFacts,
+    authored,
+    marked_promotion,
+    render,
+    superseded,
+    title,
+)
+from bot.ports import GitHistory
+from bot.usecases.answer import answer_pull_request
+from bot.usecases.desk import View, source_repository
+from bot.usecases.told import tell_source
+
+_COMMITS: Final = 250
+_MERGE_AGAIN: Final = timedelta(seconds=15)
+_MERGE_TRIES: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """One application, one environment, one source commit, one set of digests."""
+
+    environment: Environment
+    application: Application
+    images: Mapping[str, Digest]
+    source: str
+    trigger: str
+    branch: str
+    known_by: str
+    running: str | None
+    """Source commit of what the default branch asks for now."""
+    diverging: bool
+    places: Sequence[Spot]
+    history: GitHistory
+    """The source repository."""
+
+    @property
+    def head_branch(self) -> str:
+        """The stable branch of the pull request."""
+        return head_branch(self.environment, self.application)
+
+    @property
+    def commits(self) -> list[str]:
+        """Where the developer looks."""
+        return [self.trigger, self.source]
+
+
+def head_branch(environment: Environment, application: Application) -> str:
+    """The branch that promotions of an application to an environment live on."""
+    return f"lockkeeper/{environment.name}/{application.name}"
+
+
+def ensure_pull_request(view: View, proposal: Proposal) -> Outcome:
+    """Open, update, keep frozen, close or merge the pull request, as the facts ask for."""
+    number = _id(view, proposal)
+    rejected = _rejected(view, proposal, number)
+    if rejected:
+        _tell(view, proposal, CheckState.NEUTRAL, "Not proposed again", rejected)
+        return Done(rejected)
+    existing = _open(view, proposal)
+    if existing is not None:
+        stuck = _untouchable(view, proposal, existing)
+        if stuck:
+            _tell(view, proposal, CheckState.NEUTRAL, "Waits for the open pull request", stuck)
+            return Done(stuck)
+    contents = _contents(view, proposal)
+    pull_request = _ensure(view, proposal, existing, contents)
+    return _settle(view, proposal, pull_request)
+
+
+def _id(view: View, proposal: Proposal) -> str:
+    return promotion_id(
+        view.id, proposal.environment.name, proposal.application.name, proposal.images
+    )
+
+
+def _rejected(view: View, proposal: Proposal, promotion: str) -> str:
+    """Why the same digests are not asked for again: a person closed or reverted them."""
+    github = view.ports.github
+    closed = github.pull_requests(view.repository, state="closed", head=proposal.head_branch)
+    for pull_request in closed:
+        mark = marked_promotion(pull_request.body)
+        ours = pull_request.author.login == github.login()
+        if ours and not pull_request.merged and mark == (promotion, False):
+            return f"pull request {pull_request.number} for the same digests was closed by a person"
+    taken_back = [
+        pull_request.number
+        for pull_request in closed
+        if pull_request.merged and marked_promotion(pull_request.body) == (promotion, False)
+        if _was_merged_here(view, pull_request)
+    ]
+    if taken_back:
+        return f"pull request {taken_back[0]} brought the same digests and they were taken back"
+    return ""
+
+
+def _was_merged_here(view: View, pull_request: PullRequest) -> bool:
+    """Its merge is on the default branch: what it brought is not there now, so it was undone."""
+    merge = pull_request.merge_commit
+    return merge is not None and view.history.is_ancestor(merge, view.head)
+
+
+def _open(view: View, proposal: Proposal) -> PullRequest | None:
+    found = view.ports.github.pull_requests(
+        view.repository, state="open", head=proposal.head_branch
+    )
+    return found[0] if found else None
+
+
+def _written(view: View, proposal: Proposal) -> dict[str, WrittenHead]:
+    scope = view.scope(proposal.environment.name, proposal.application.name)
+    return {head.commit: head for head in view.ports.memory.written_heads(scope)}
+
+
+def _untouchable(view: View, proposal: Proposal, existing: PullRequest) -> str:
+    """Why an open pull request must not be changed; empty: it may."""
+    head = _written(view, proposal).get(existing.head)
+    if head is None:
+        return f"pull request {existing.number} was edited by somebody else; it is theirs now"
+    if head.source == proposal.source:
+        return ""
+    if proposal.diverging:
+        return f"pull request {existing.number} is open, and this build diverges from what runs"
+    if any(
+        review.state == "APPROVED" and review.author.is_person and review.commit == existing.head
+        for review in view.ports.github.reviews(view.repository, existing.number)
+    ):
+        newer = f"{proposal.branch} at {proposal.source[:SHORT_COMMIT]}"
+        _note_newer(view, existing, newer)
+        return f"pull request {existing.number} is approved and stays as it is; {newer} waits"
+    return ""
+
+
+def _note_newer(view: View, existing: PullRequest, newer: str) -> None:
+    note = f"> A newer build is available: {text(newer)}."
+    if note not in existing.body:
+        marker, _, rest = existing.body.partition("\n\n")
+        body = f"{marker}\n\n{note}\n\n{rest}"
+        view.ports.github.edit_pull_request(
+            view.repository, existing.number, title=existing.title, body=body
+        )
+
+
+def _contents(view: View, proposal: Proposal) -> dict[str, bytes]:
+    """The edited files: a pure function of the default branch and the wanted digests."""
+    wanted: dict[str, dict[Place, Written]] = {}
+    for spot in proposal.places:
+        image = spot.place.image
+        wanted.setdefault(spot.place.path, {})[spot.place] = written_for(
+            proposal.environment,
+            proposal.application,
+            image,
+            proposal.images[image],
+            proposal.source,
+        )
+    names = view.names()
+    paths = view.history.paths(view.head)
+    contents: dict[str, bytes] = {}
+    for path, places in wanted.items():
+        before = view.text(paths[path].blob)
+        after, planned = edited(path, before, names, places)
+        if planned:
+            contents[path] = after.encode("utf-8", "surrogateescape")
+    return contents
+
+
+def written_for(
+    environment: Environment, application: Application, image: str, digest: Digest, source: str
+) -> Written:
+    """What a place should say for an image of a commit."""
+    one = next(found for found in application.images if found.name == image)
+    repository = environment.repository_of(application, image)
+    return Written(str(repository), image_tag(application, one, source), digest)
+
+
+def _ensure(
+    view: View,
+    proposal: Proposal,
+    existing: PullRequest | None,
+    contents: Mapping[str, bytes],
+) -> PullRequest:
+    github, body = view.ports.github, render(_facts(view, proposal))
+    name = title(
+        proposal.application.name, proposal.environment.name, proposal.branch, proposal.source
+    )
+    if existing is None or not _is_current(view, proposal, existing, contents):
+        commit = _write(view, proposal, contents, name)
+        github.set_branch(view.repository, proposal.head_branch, commit, force=True)
+    if existing is None:
+        opened = github.open_pull_request(
+            view.repository,
+            head=proposal.head_branch,
+            base=view.default_branch,
+            title=name,
+            body=body,
+        )
+        github.add_labels(view.repository, opened.number, _labels(proposal))
+        teams = proposal.environment.approvals.teams
+        if teams:
+            github.request_reviewers(view.repository, opened.number, teams)
+        return opened
+    if (existing.title, existing.body) != (name, body):
+        github.edit_pull_request(view.repository, existing.number, title=name, body=body)
+    return github.pull_request(view.repository, existing.number)
+
+
+def _labels(proposal: Proposal) -> list[str]:
+    labels = ["lockkeeper", f"lockkeeper/{proposal.environment.name}"]
+    return [*labels, "lockkeeper/diverging"] if proposal.diverging else labels
+
+
+def _is_current(
+    view: View, proposal: Proposal, existing: PullRequest, contents: Mapping[str, bytes]
+) -> bool:
+    """The head asks for these digests and changes nothing else of the files."""
+    written = _written(view, proposal)[existing.head]
+    if written.source != proposal.source or not view.history.has(existing.head):
+        return False
+    entries = view.history.paths(existing.head)
+    return all(
+        path in entries and view.history.read(entries[path].blob) == content
+        for path, content in contents.items()
+    )
+
+
+def _write(view: View, proposal: Proposal, contents: Mapping[str, bytes], name: str) -> str:
+    """One commit on the default branch's head; ours by record before any branch names it."""
+    message = f"{name}\n\n" + "\n".join(
+        f"{image}: {digest}" for image, digest in sorted(proposal.images.items())
+    )
+    commit = view.ports.github.write_commit(
+        view.repository,
+        view.head,
+        contents,
+        message,
+        authored(f"lockkeeper-staging/{proposal.environment.name}/{proposal.application.name}"),
+    )
+    view.ports.memory.record_written_head(
+        WrittenHead(
+            scope=view.scope(proposal.environment.name, proposal.application.name),
+            branch=proposal.head_branch,
+            commit=commit,
+            base=view.head,
+            trigger=proposal.trigger,
+            trigger_branch=proposal.branch,
+            source=proposal.source,
+            at=view.ports.clock.now(),
+        )
+    )
+    return commit
+
+
+def _settle(view: View, proposal: Proposal, pull_request: PullRequest) -> Outcome:
+    """Say where the promotion is, and merge what the file lets the bot merge."""
+    answer_pull_request(view, pull_request.number)
+    merge_itself = proposal.environment.merges_itself and not proposal.diverging
+    link = f"[Pull request {pull_request.number}]({view.web_url}/pull/{pull_request.number})"
+    if not merge_itself:
+        waits = "to be merged" if not proposal.environment.needs_authority else "to be approved"
+        _tell(view, proposal, CheckState.NEUTRAL, f"Proposed, waits {waits}", f"{link} {waits}.")
+        return Done(f"pull request {pull_request.number} waits {waits}")
+    merged = view.ports.github.merge_pull_request(
+        view.repository, pull_request.number, head=pull_request.head, title=pull_request.title
+    )
+    if merged is None:
+        _tell(view, proposal, CheckState.NEUTRAL, "Cannot be merged yet", f"{link} has to wait.")
+        again = view.ports.clock.now() + _MERGE_AGAIN
+        return Again(f"GitHub does not merge pull request {pull_request.number} yet", again)
+    _tell(view, proposal, CheckState.IN_PROGRESS, "Delivering", f"{link} is merged.")
+    deliver = Job(JobKind.DELIVER, view.id, proposal.environment.name, proposal.application.name)
+    view.ports.jobs.put(deliver)
+    return Done(f"pull request {pull_request.number} is merged")
+
+
+def _tell(view: View, proposal: Proposal, state: CheckState, heading: str, summary: str) -> None:
+    tell_source(
+        view,
+        proposal.application,
+        proposal.environment,
+        proposal.commits,
+        state,
+        heading,
+        summary,
+    )
+
+
+def close_pointless(view: View, environment: Environment, application: Application) -> None:
+    """Close an open pull request of ours that asks for what the default branch has anyway.
+
+    It is marked first, so that its closing is not taken for a person's rejection.
+    """
+    github = view.ports.github
+    branch = head_branch(environment, application)
+    for pull_request in github.pull_requests(view.repository, state="open", head=branch):
+        if pull_request.author.login == github.login():
+            github.edit_pull_request(
+                view.repository,
+                pull_request.number,
+                title=pull_request.title,
+                body=superseded(pull_request.body),
+            )
+            github.close_pull_request(view.repository, pull_request.number)
+
+
+# --- the body's facts ---
+
+
+def _facts(view: View, proposal: Proposal) -> BodyFacts:
+    environment, application = proposal.environment, proposal.application
+    sources = [
+        source_repository(view.pipeline, environment, application, image.name)
+        for image in application.images
+    ]
+    return BodyFacts(
+        promotion=_id(view, proposal),
+        application=application.name,
+        environment=environment.name,
+        ref=environment.ref,
+        source_repository=str(application.source),
+        web_url=view.ports.web_url,
+        branch=proposal.branch,
+        commit=proposal.source,
+        now_commit=proposal.running,
+        known_by=proposal.known_by,
+        images=[_image_facts(view, proposal, name) for name in sorted(proposal.images)],
+        source_repositories=sorted({str(source) for source in sources if source}),
+        target_repositories=sorted(
+            str(environment.repository_of(application, image.name)) for image in application.images
+        ),
+        commits=_between(proposal, proposal.running, proposal.source),
+        leaving=_leaving(proposal),
+        signs=environment.signs,
+        approvals=environment.approvals,
+        merges_itself=environment.merges_itself,
+    )
+
+
+def _between(proposal: Proposal, old: str | None, new: str) -> Sequence[GitCommit] | None:
+    history = proposal.history
+    if old is None or not (history.has(old) and history.has(new)):
+        return None
+    return history.between(old, new, limit=_COMMITS)
+
+
+def _leaving(proposal: Proposal) -> Sequence[GitCommit]:
+    if not proposal.diverging or proposal.running is None:
+        return ()
+    return _between(proposal, proposal.source, proposal.running) or ()
+
+
+def _image_facts(view: View, proposal: Proposal, image: str) -> ImageFacts:
+    environment, application = proposal.environment, proposal.application
+    target = environment.repository_of(application, image)
+    source = source_repository(view.pipeline, environment, application, image) or target
+    digest = proposal.images[image]
+    now = next(
+        (
+            Digest(s.written.digest)
+            for s in proposal.places
+            if s.place.image == image and s.written.digest
+        ),
+        None,
+    )
+    new_image = _described(view, environment, source.at(digest))
+    now_image = _described(view, environment, target.at(now)) if now else None
+    return ImageFacts(
+        name=image,
+        new=digest,
+        now=now,
+        new_platforms=_platforms(new_image),
+        now_platforms=_platforms(now_image),
+        new_size=_size(new_image),
+        now_size=_size(now_image),
+        new_created=new_image.created if new_image else None,
+        now_created=now_image.created if now_image else None,
+    )
+
+
+def _described(
+    view: View, environment: Environment, reference: DigestReference
+) -> ImageDescription | None:
+    """What the registry says; an image that is gone is shown as not known, never as clean."""
+    try:
+        return view.registry(environment).describe(reference)
+    except NotFoundError:
+        return None
+
+
+def _platforms(image: ImageDescription | None) -> tuple[str, ...]:
+    return tuple(str(one.platform) for one in image.platforms) if image else ()
+
+
+def _size(image: ImageDescription | None) -> int | None:
+    sizes = [one.compressed_size for one in image.platforms] if image else []
+    return max(sizes, default=None)

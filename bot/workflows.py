@@ -1,0 +1,88 @@
+"""Which story each kind of job tells; the engine runs them, one at a time per lane."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from bot.domain.jobs import Job, JobKind, Outcome
+from bot.formats.webhook import read_hint
+from bot.ports import Commands
+from bot.usecases.answer import answer
+from bot.usecases.commands import command
+from bot.usecases.deliver import deliver
+from bot.usecases.desk import Ports
+from bot.usecases.propose import propose
+from bot.usecases.publish import publish
+from bot.usecases.reconcile import intake, manifests_ids, reconcile
+
+_LOG: Final = logging.getLogger("lockkeeper.jobs")
+
+
+@dataclass(frozen=True, slots=True)
+class Workflows:
+    """The engine's ``run``: from a job to its outcome."""
+
+    ports: Ports
+    commands: Commands
+    retry: Callable[[str], bool]
+    journal: Callable[[str], AbstractContextManager[None]]
+    """Watches everything that one job does."""
+
+    def __call__(self, job: Job) -> Outcome:
+        """Take the look that the job asks for; its errors are the engine's to judge."""
+        started = time.monotonic()
+        with self.journal(job.key):
+            outcome = self._tell(job)
+        _LOG.info(
+            "job",
+            extra={
+                "job": job.key,
+                "environment": job.environment,
+                "application": job.subject,
+                "decision": type(outcome).__name__,
+                "reason": outcome.summary,
+                "seconds": round(time.monotonic() - started, 3),
+            },
+        )
+        return outcome
+
+    def _tell(self, job: Job) -> Outcome:
+        ports = self.ports
+        match job.kind:
+            case JobKind.INTAKE:
+                return intake(ports, read_hint(job.hint))
+            case JobKind.PROPOSE:
+                return propose(ports, job.manifests, job.environment, job.subject, job.hint)
+            case JobKind.DELIVER:
+                return deliver(ports, job.manifests, job.environment, job.subject)
+            case JobKind.PUBLISH:
+                return publish(ports, job.manifests, job.environment)
+            case JobKind.ANSWER:
+                return answer(ports, job.manifests, job.subject)
+            case JobKind.RECONCILE:
+                return reconcile(ports, job.manifests)
+            case JobKind.COMMAND:
+                return command(ports, self.commands, int(job.subject), self.retry, _as_json)
+
+    def put_reconcile(self) -> None:
+        """Ask for a look at everything of every manifests repository."""
+        for manifests in manifests_ids(self.ports):
+            self.ports.jobs.put(Job(JobKind.RECONCILE, manifests))
+
+    def put_commands(self) -> None:
+        """Pick up the operator's command rows."""
+        for found in self.commands.open():
+            job = Job(JobKind.COMMAND, subject=str(found.id))
+            if not any(state.key == job.key for state in self.ports.jobs.states()):
+                self.ports.jobs.put(job)
+
+
+def _as_json(said: object) -> str:
+    return msgspec.json.encode(said).decode()
