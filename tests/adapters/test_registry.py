@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -197,6 +198,18 @@ def test_connections_are_kept(source: Registry, target: Registry) -> None:
 
     assert source.connections <= 6
     assert target.connections <= 6
+
+
+def test_copies_at_the_same_moment_do_not_wait_for_each_other(source: Registry) -> None:
+    source.mounts = False
+    registry = client(source.host)
+
+    with ThreadPoolExecutor(4) as pool:
+        names = [f"prod/api-{number}" for number in range(4)]
+        places = [ImageRepository(source.host, name) for name in names]
+        reports = list(pool.map(lambda place: registry.copy(dev(source).at(DIGEST), place), places))
+
+    assert [report.moved for report in reports] == [IMAGE.size] * 4
 
 
 def test_no_mount_is_asked_for_between_hosts(source: Registry, target: Registry) -> None:

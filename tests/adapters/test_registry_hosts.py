@@ -322,3 +322,16 @@ def test_no_error_shows_a_secret(granted: Registry) -> None:
                     if "pl4nted.example" not in str(shown):
                         assert "pl4nted" not in str(shown)
                     shown = shown.__cause__
+
+
+def test_no_log_line_shows_a_secret_address(
+    granted: Registry, caplog: pytest.LogCaptureFixture
+) -> None:
+    place = {"Location": f"{granted.url}/v2/dev/api/manifests/v1?X-Amz-Signature=pl4nted"}
+    granted.on("GET", "/manifests/v1$", world.answer(307, b"", place))
+
+    with caplog.at_level("DEBUG"):
+        client(granted.host).resolve(dev(granted).tagged("v1"))
+
+    assert len(granted.requests("GET", "pl4nted")) == 1
+    assert "pl4nted" not in caplog.text
