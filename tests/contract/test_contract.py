@@ -72,6 +72,17 @@ def test_graphql_documents_and_variables_are_checked(
     assert len(contract.check_graphql(document, variables)) == defects
 
 
+def test_graphql_data_is_checked(contract: Contract) -> None:
+    document = "{ viewer { login isHireable } }"
+    right = {"viewer": {"login": "rita", "isHireable": False}}
+    wrong = {"viewer": {"login": None, "isHireable": False}}
+
+    assert contract.check_graphql(document, {}, right) == []
+    assert contract.check_graphql(document, {}, wrong) == [
+        "GraphQL: Cannot return null for non-nullable field User.login."
+    ]
+
+
 def test_there_are_all_published_example_payloads() -> None:
     examples = published.examples()
 

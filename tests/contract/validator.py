@@ -17,10 +17,12 @@ from urllib.parse import urlsplit
 import jsonschema_rs
 from graphql import (
     DocumentNode,
+    ExecutionResult,
     GraphQLError,
     GraphQLSchema,
     OperationDefinitionNode,
     build_schema,
+    execute,
     parse,
     validate,
 )
@@ -178,8 +180,8 @@ class Contract:
         """The public schema; its own rules are not checked, graphql-core is stricter than it."""
         return build_schema((self._directory / "schema.graphql").read_text(), assume_valid=True)
 
-    def check_graphql(self, text: str, variables: Json) -> list[str]:
-        """Return the defects of a document and of its variables."""
+    def check_graphql(self, text: str, variables: Json, data: Json | None = None) -> list[str]:
+        """Return the defects of a document, of its variables, and of the data of its answer."""
         try:
             document = parse(text)
         except GraphQLError as error:
@@ -187,7 +189,22 @@ class Contract:
         errors = validate(self.graphql_schema, document)
         if not errors:
             errors = self._variables(document, variables)
+        if not errors and data is not None:
+            errors = self._data(document, variables, data)
         return [f"GraphQL: {error.message}" for error in errors[:SHOWN]]
+
+    def _data(self, document: DocumentNode, variables: Json, data: Json) -> list[GraphQLError]:
+        """Run the document over its own answer: types, enums and nulls have to fit the schema."""
+        found = execute(
+            self.graphql_schema,
+            document,
+            root_value=data,
+            variable_values=variables,
+            field_resolver=lambda source, info, **_: source[info.path.key],
+            type_resolver=lambda value, *_: str(value.typename),
+        )
+        assert isinstance(found, ExecutionResult)
+        return list(found.errors or [])
 
     def _variables(self, document: DocumentNode, variables: Json) -> list[GraphQLError]:
         for definition in document.definitions:

@@ -81,6 +81,50 @@ def test_pygithub_promotes_approves_and_merges(scene: Scene) -> None:
     ]
 
 
+READ = """
+query($name: String!, $number: Int!) {
+  viewer { login }
+  repository(owner: "acme", name: $name) {
+    id nameWithOwner isPrivate defaultBranchRef { name target { oid } }
+    file: object(expression: "main:envs/dev/kustomization.yaml") { ... on Blob { text byteSize } }
+    folder: object(expression: "main:envs") { ... on Tree { entries { name type mode oid } } }
+    ref(qualifiedName: "refs/heads/feature") {
+      target { __typename oid ... on Commit { messageHeadline committedDate parents(first: 1) {
+        totalCount nodes { oid } } } }
+    }
+    none: ref(qualifiedName: "refs/heads/none") { name }
+    pullRequest(number: $number) { ...pull }
+    pullRequests(states: OPEN, headRefName: "feature", first: 5) { totalCount nodes { ...pull } }
+  }
+}
+fragment pull on PullRequest {
+  id number title body url state isDraft merged mergeable mergeStateStatus createdAt
+  headRefOid baseRefName isCrossRepository author { login } mergeCommit { oid }
+  labels(first: 10) { nodes { name } }
+  reviews(first: 10) { nodes { state author { login } submittedAt commit { oid } } }
+}
+"""
+
+
+def test_a_graphql_query_reads_what_a_bot_needs(scene: Scene) -> None:
+    tip = scene.sam.push(scene.manifests, "feature", {"a.txt": "a"})
+    pull = scene.sam.open_pull_request(scene.manifests, "feature")
+    scene.sam.label(pull, "promotion")
+    scene.rita.approve(pull)
+
+    variables = {"name": "manifests", "number": pull.number}
+    _, answer = scene.client().requester.graphql_query(READ, variables)
+
+    found = answer["data"]["repository"]
+    assert found["file"] == {"text": "images: []\n", "byteSize": 11}
+    assert [entry["name"] for entry in found["folder"]["entries"]] == ["dev"]
+    assert found["ref"]["target"]["oid"] == tip
+    assert found["none"] is None
+    assert found["pullRequests"]["nodes"] == [found["pullRequest"]]
+    assert found["pullRequest"]["mergeStateStatus"] == "CLEAN"
+    assert found["pullRequest"]["reviews"]["nodes"][0]["commit"] == {"oid": tip}
+
+
 def test_a_publication_is_made_from_git_data_without_a_folder(scene: Scene) -> None:
     tip = scene.manifests.head("main")
     assert tip is not None

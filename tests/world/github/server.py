@@ -66,7 +66,7 @@ class Server:
     state: State
     faults: Faults
     watch: Watch
-    watch_graphql: Callable[[str, dict[str, Any]], None]
+    watch_graphql: Callable[[str, dict[str, Any], dict[str, Any] | None], None]
     alarm: Callable[[str], None]
     """Gets the traceback of an error that the world itself made."""
     requests: list[tuple[str, str, int]] = field(default_factory=list)
@@ -188,8 +188,8 @@ class Server:
                 principal = authenticate(self.state, request.headers.get("Authorization"))
                 sent = _body(request)
                 document, variables = sent.get("query", ""), sent.get("variables") or {}
-                self.watch_graphql(document, variables)
                 body = execution.execute(self.state, principal, document, variables)
+            self.watch_graphql(document, variables, body.get("data"))
         except ApiError as error:
             return Response(json.dumps(error.body()), error.status, mimetype="application/json")
         return Response(json.dumps(body), 200, mimetype="application/json")

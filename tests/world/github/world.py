@@ -99,9 +99,11 @@ class GitHubWorld:
         if self._contract is not None:
             self.violations += self._contract.check_exchange(exchange)
 
-    def _watch_graphql(self, document: str, variables: dict[str, Any]) -> None:
+    def _watch_graphql(
+        self, document: str, variables: dict[str, Any], data: dict[str, Any] | None
+    ) -> None:
         if self._contract is not None:
-            self.violations += self._contract.check_graphql(document, variables)
+            self.violations += self._contract.check_graphql(document, variables, data)
 
     def _watch_webhook(self, event: str, payload: dict[str, Any]) -> None:
         if self._contract is not None:

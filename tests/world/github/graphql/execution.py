@@ -76,6 +76,15 @@ def _with_defaults(operation: OperationDefinitionNode, variables: Json) -> Json:
     return defaults | variables
 
 
+class Selected(dict[str, Any]):
+    """What was selected of an object, and of which type that is."""
+
+    def __init__(self, typename: str) -> None:
+        """Begin with no field."""
+        super().__init__()
+        self.typename = typename
+
+
 @dataclass(slots=True)
 class _Run:
     document: DocumentNode
@@ -115,10 +124,11 @@ class _Run:
             return [self._selected(field, one) for one in value]
         if value is None or field.selection_set is None:
             return value
-        return {
-            (one.alias.value if one.alias else one.name.value): self._value(one, value)
-            for one in self._fields(field.selection_set, value)
-        }
+        selected = Selected(value.get("__typename", ""))
+        for one in self._fields(field.selection_set, value):
+            key = one.alias.value if one.alias else one.name.value
+            selected[key] = self._value(one, value)
+        return selected
 
     def _fields(self, selections: SelectionSetNode, of: Mapping[str, Any]) -> Iterator[FieldNode]:
         for one in selections.selections:

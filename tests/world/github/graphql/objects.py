@@ -255,6 +255,14 @@ def _tree(found: Repository, oid: str) -> Json:
     }
 
 
+_SIGNATURE = {
+    "__typename": "GpgSignature",
+    "isValid": True,
+    "state": "VALID",
+    "wasSignedByGitHub": True,
+}
+
+
 def commit(viewer: Viewer, found: Repository, oid: str) -> Json:
     """Return a commit."""
     read = found.git.commit(oid)
@@ -273,7 +281,7 @@ def commit(viewer: Viewer, found: Repository, oid: str) -> Json:
         "committedDate": stamp(read.committer.date),
         "tree": lambda: _tree(found, read.tree),
         "parents": lambda **_: connection([commit(viewer, found, p) for p in read.parents]),
-        "signature": {"isValid": True, "state": "VALID"} if verified else None,
+        "signature": _SIGNATURE if verified else None,
         "author": {"name": read.author.name, "email": read.author.email},
         "repository": lambda: repository(viewer, found),
     }
