@@ -18,6 +18,9 @@ ZERO = "0" * 40
 EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 GIT = shutil.which("git") or "git"
 
+WEB_FLOW = ("GitHub", "noreply@github.com")
+"""Committer of what GitHub commits and signs itself (docs: About commit signature verification)."""
+
 FileChanges = dict[str, str | bytes | None]
 """Path to new content; None deletes."""
 

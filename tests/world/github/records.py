@@ -36,6 +36,8 @@ class Account:
     type: str
     """``User``, ``Organization`` or ``Bot``."""
     created_at: datetime
+    address: str = ""
+    """An e-mail address of its own."""
     token: str = field(default="", repr=False)
     members: set[str] = field(default_factory=set)
     """Logins of an organization's members."""
@@ -50,7 +52,7 @@ class Account:
     @property
     def email(self) -> str:
         """The address under which GitHub knows the account's commits."""
-        return f"{self.id}+{self.login}@users.noreply.github.com"
+        return self.address or f"{self.id}+{self.login}@users.noreply.github.com"
 
     def signature(self, at: datetime) -> Signature:
         """Sign a commit as this account."""

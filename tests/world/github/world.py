@@ -27,7 +27,7 @@ from tests.contract.validator import Contract, Exchange
 from tests.world.github.behaviour import checks, events, merging, pulls, registering
 from tests.world.github.clock import Clock, MovableClock
 from tests.world.github.faults import Fault, Faults, When
-from tests.world.github.gitstore import BareRepository, FileChanges
+from tests.world.github.gitstore import WEB_FLOW, BareRepository, FileChanges
 from tests.world.github.people import User
 from tests.world.github.records import (
     Account,
@@ -86,6 +86,7 @@ class GitHubWorld:
             self.state, self.faults, self._watch, self._watch_graphql, self.violations.append
         )
         self._ghost = registering.add_account(self.state, "ghost", "User")
+        registering.add_account(self.state, "web-flow", "User").address = WEB_FLOW[1]
         self._ci = registering.register(
             self.state,
             "github-actions",

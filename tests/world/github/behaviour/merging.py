@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.world.github.behaviour import mergeability, pulls, refs
 from tests.world.github.behaviour.events import publish
 from tests.world.github.errors import conflict, not_allowed
-from tests.world.github.gitstore import Signature
+from tests.world.github.gitstore import WEB_FLOW, Signature
 from tests.world.github.records import (
     Actor,
     AutoMerge,
@@ -16,9 +16,6 @@ from tests.world.github.records import (
 from tests.world.github.state import State
 from tests.world.github.views import repositories
 from tests.world.github.views.commits import simple_commit
-
-WEB_FLOW = ("GitHub", "noreply@github.com")
-"""Committer of what is merged on the web (docs: About commit signature verification)."""
 
 NOT_MERGEABLE = "Pull Request is not mergeable"
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.world.github.behaviour import mergeability, merging, pulls, refs
 from tests.world.github.clock import stamp
-from tests.world.github.gitstore import FileChanges, Signature
+from tests.world.github.gitstore import WEB_FLOW, FileChanges, Signature
 from tests.world.github.graphql import objects
 from tests.world.github.graphql.objects import GraphqlError, Viewer
 from tests.world.github.permissions import refuse_workflows
@@ -57,7 +57,7 @@ def create_commit(viewer: Viewer, wish: Json) -> Json:
     text = message["headline"] + (f"\n\n{message['body']}" if message.get("body") else "")
     actor = viewer.principal.actor
     commit = repository.git.write_commit(
-        tree, (before,), text, actor.account.signature(now), Signature(*merging.WEB_FLOW, now)
+        tree, (before,), text, actor.account.signature(now), Signature(*WEB_FLOW, now)
     )
     refuse_workflows(viewer.principal, repository, commit)
     repository.verified.add(commit)

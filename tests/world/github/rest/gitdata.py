@@ -10,7 +10,7 @@ from urllib.parse import unquote
 from tests.world.github.behaviour import refs
 from tests.world.github.clock import stamp
 from tests.world.github.errors import ApiError, conflict, not_found, unprocessable
-from tests.world.github.gitstore import GitError, Signature
+from tests.world.github.gitstore import WEB_FLOW, GitError, Signature
 from tests.world.github.permissions import refuse_workflows
 from tests.world.github.records import Repository
 from tests.world.github.rest.endpoint import Answer, Call, Endpoints
@@ -19,6 +19,9 @@ from tests.world.github.views import commits as views
 
 Json = dict[str, Any]
 ENDPOINTS = Endpoints()
+
+SIGNED = {"author", "committer", "signature"}
+"""Keys of a commit with which its author answers for it, instead of GitHub."""
 
 MODES = {"100644", "100755", "040000", "160000", "120000"}
 
@@ -89,7 +92,8 @@ def create_commit(call: Call) -> Answer:
     """Create a commit object on no branch.
 
     Made by a bot without author, committer and signature it is verified (docs: About commit
-    signature verification, "Signature verification for bots").
+    signature verification, "Signature verification for bots"); that GitHub is then its committer,
+    as with all that it signs, is believed.
     """
     repository, git, body = call.repository, call.repository.git, call.body or {}
     if git.type_of(call.field("tree")) != "tree":
@@ -97,11 +101,13 @@ def create_commit(call: Call) -> Answer:
     parents = tuple(body.get("parents", []))
     if any(git.type_of(parent) != "commit" for parent in parents):
         raise unprocessable("Parent SHA does not exist or is not a commit object")
+    signs = call.principal.token is not None and not SIGNED & set(body)
     author = _signature(call, body.get("author"))
     committer = _signature(call, body["committer"]) if "committer" in body else author
+    if signs:
+        committer = Signature(*WEB_FLOW, author.date)
     commit = git.write_commit(body["tree"], parents, call.field("message"), author, committer)
-    given = {"author", "committer", "signature"} & set(body)
-    if call.principal.token is not None and not given:
+    if signs:
         repository.verified.add(commit)
     return Answer(201, views.git_commit(call.state, repository, commit))
 
