@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Final
 
 import msgspec
 
@@ -22,8 +19,6 @@ from bot.usecases.propose import propose
 from bot.usecases.publish import publish
 from bot.usecases.reconcile import intake, manifests_ids, reconcile
 
-_LOG: Final = logging.getLogger("lockkeeper.jobs")
-
 
 @dataclass(frozen=True, slots=True)
 class Workflows:
@@ -37,21 +32,8 @@ class Workflows:
 
     def __call__(self, job: Job) -> Outcome:
         """Take the look that the job asks for; its errors are the engine's to judge."""
-        started = time.monotonic()
         with self.journal(job.key):
-            outcome = self._tell(job)
-        _LOG.info(
-            "job",
-            extra={
-                "job": job.key,
-                "environment": job.environment,
-                "application": job.subject,
-                "decision": type(outcome).__name__,
-                "reason": outcome.summary,
-                "seconds": round(time.monotonic() - started, 3),
-            },
-        )
-        return outcome
+            return self._tell(job)
 
     def _tell(self, job: Job) -> Outcome:
         ports = self.ports
@@ -59,7 +41,7 @@ class Workflows:
             case JobKind.INTAKE:
                 return intake(ports, read_hint(job.hint))
             case JobKind.PROPOSE:
-                return propose(ports, job.manifests, job.environment, job.subject, job.hint)
+                return propose(ports, job.manifests, job.environment, job.subject)
             case JobKind.DELIVER:
                 return deliver(ports, job.manifests, job.environment, job.subject)
             case JobKind.PUBLISH:

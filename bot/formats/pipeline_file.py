@@ -95,9 +95,7 @@ class _File(_Strict):
     defaults: _Application | None = None
 
 
-_DEFAULTS: Final = _Application(
-    source="{application}", images=["{application}"], image_tag="sha-{short_sha}"
-)
+_DEFAULTS: Final = _Application(images=["{application}"], image_tag="sha-{short_sha}")
 
 
 def schema() -> dict[str, Any]:
@@ -232,7 +230,10 @@ class _Reader:
         at = ("applications", name)
         self._name(name, "application", at)
         layers = [layer for layer in (entry, defaults, _DEFAULTS) if layer is not None]
-        source = next(layer.source for layer in layers if layer.source)
+        source = next((layer.source for layer in layers if layer.source), None)
+        if source is None:
+            remedy = "write `source: owner/name`, or `source: owner/{application}` in `defaults`"
+            raise self.error(at, f"application {name!r} names no source repository", remedy)
         images = next(layer.images for layer in layers if layer.images)
         tag = next(layer.image_tag for layer in layers if layer.image_tag)
         named = images if isinstance(images, dict) else {image: _Image() for image in images}

@@ -41,6 +41,8 @@ from bot.usecases.told import tell_source
 _ANCESTORS: Final = 500
 """First-parent commits of a source branch that are looked through."""
 _LISTED: Final = 200
+BASELINE: Final = ""
+"""No branch's name: stands for "every head of this repository was seen once"."""
 _SOON: Final = timedelta(seconds=5)
 _SLOW: Final = timedelta(minutes=10)
 
@@ -95,7 +97,7 @@ class Subject:
         return memory.resolution_of(self.view.id, self.application.name, image, Digest(digest))
 
 
-def propose(ports: Ports, manifests: int, environment: str, application: str, hint: str) -> Outcome:
+def propose(ports: Ports, manifests: int, environment: str, application: str) -> Outcome:
     """Bring the promotion pull request of one application in one environment up to date."""
     view = look(ports, manifests)
     try:
@@ -108,7 +110,7 @@ def propose(ports: Ports, manifests: int, environment: str, application: str, hi
         return Done(f"{application} has no place in {environment}")
     history = ports.mirrors.of(promoted.source)
     subject = Subject(view, target, promoted, history, places)
-    triggers = _triggers(subject, hint)
+    triggers = _triggers(subject)
     if not triggers:
         return Done(f"no branch that feeds {environment} has moved yet")
     evaluated = [_ordered(subject, _evaluate(subject, trigger)) for trigger in triggers]
@@ -124,27 +126,27 @@ def propose(ports: Ports, manifests: int, environment: str, application: str, hi
 # --- which branch heads ask ---
 
 
-def _triggers(subject: Subject, hint: str) -> list[Trigger]:
+def _triggers(subject: Subject) -> list[Trigger]:
     """Heads that moved since they were first seen; those that stood before ask for nothing."""
     memory = subject.view.ports.memory
     source = str(subject.application.source)
     heads = subject.history.heads()
     seen = memory.seen_heads(source)
-    updates: list[SeenHead] = []
+    is_known = BASELINE in seen
+    updates = [] if is_known else [SeenHead(source, BASELINE, "", followed=False)]
     for branch, commit in heads.items():
         before = seen.get(branch)
         if before is None:
-            followed = bool(seen) or hint == f"{branch}@{commit}"
-            updates.append(SeenHead(source, branch, commit, followed))
+            updates.append(SeenHead(source, branch, commit, followed=is_known))
         elif before.commit != commit:
             updates.append(SeenHead(source, branch, commit, followed=True))
     if updates:
         memory.record_seen(updates)
-    followed_now = {head.branch: head.followed for head in (*seen.values(), *updates)}
+    followed = {head.branch: head.followed for head in (*seen.values(), *updates)}
     return [
         Trigger(branch, subject.history.commit(commit))
         for branch, commit in sorted(heads.items())
-        if subject.environment.fed_by(branch) and followed_now.get(branch)
+        if subject.environment.fed_by(branch) and followed.get(branch)
     ]
 
 

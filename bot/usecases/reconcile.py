@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from bot.domain.environments import GitHubRepository, ManifestsRepository
 from bot.domain.errors import NotFoundError, RejectedError
 from bot.domain.jobs import Done, Failed, Job, JobKind, Outcome
+from bot.domain.memory import SeenHead
 from bot.formats.webhook import WebhookHint
 from bot.usecases.desk import Ports, View, look
 
@@ -43,12 +44,26 @@ def intake(ports: Ports, hint: WebhookHint) -> Outcome:
         except RejectedError as error:
             problems.append(str(error))
             continue
+        _follow(view, hint)
         found += _looks(view, hint)
     for job in dict.fromkeys(found):
         ports.jobs.put(job)
     if problems and not found:
         return Failed("; ".join(problems))
     return Done(f"{hint.event}: {len(found)} looks")
+
+
+def _follow(view: View, hint: WebhookHint) -> None:
+    """A branch is followed from its first event on, however the first look at it comes about."""
+    branch = hint.ref.removeprefix("refs/heads/")
+    if hint.event != "push" or branch == hint.ref or not hint.after.strip("0"):
+        return
+    for application in view.pipeline.applications.values():
+        if _is(hint, application.source):
+            source, memory = str(application.source), view.ports.memory
+            known = memory.seen_heads(source).get(branch)
+            if known is None or not known.followed:
+                memory.record_seen([SeenHead(source, branch, hint.after, followed=True)])
 
 
 def _looks(view: View, hint: WebhookHint) -> Iterator[Job]:
@@ -100,10 +115,9 @@ def _source_looks(view: View, application: str, hint: WebhookHint) -> Iterator[J
     is_push = hint.event == "push" and hint.ref.startswith("refs/heads/")
     if not is_push and hint.event not in _IMAGE_EVENTS:
         return
-    where = f"{branch}@{hint.after}" if is_push else ""
     for environment in view.pipeline.environments.values():
         if not is_push or environment.fed_by(branch):
-            yield Job(JobKind.PROPOSE, view.id, environment.name, application, where)
+            yield Job(JobKind.PROPOSE, view.id, environment.name, application)
 
 
 def manifests_ids(ports: Ports) -> list[int]:

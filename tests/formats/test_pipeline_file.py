@@ -105,6 +105,7 @@ def test_signing_asks_for_one_approval_unless_told() -> None:
         ("sign: true", "publish: { ref: env/dev/x }", 21, "git cannot hold both"),
         ("version: 1", "version: 1\nversion: 1", 2, "stands twice"),
         ("  dev: &dev", "  dev: &dev\n  - x", 6, "not YAML"),
+        ("  source: acme/{application}\n", "  x-source: acme\n", 26, "names no source repository"),
     ],
 )
 def test_errors_name_file_line_and_remedy(old: str, new: str, line: int, words: str) -> None:
