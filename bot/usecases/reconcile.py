@@ -11,6 +11,8 @@ from bot.domain.memory import SeenHead
 from bot.formats.webhook import WebhookHint
 from bot.usecases.desk import Ports, View, look
 
+_HEAD_ACTIONS = frozenset({"opened", "reopened", "synchronize", "edited"})
+"""Actions of a pull request that bring a head (or base) which has no answer yet."""
 _IMAGE_EVENTS = frozenset({"check_suite", "workflow_run", "registry_package", "package", "status"})
 """Events after which an image may stand that was not there before."""
 
@@ -81,10 +83,10 @@ def _is(hint: WebhookHint, repository: GitHubRepository | ManifestsRepository) -
 def _manifests_looks(view: View, hint: WebhookHint) -> Iterator[Job]:
     if hint.event == "push":
         yield from _push_looks(view, hint)
-    elif hint.event in {"pull_request", "pull_request_review"} and hint.pull_request:
+    elif hint.event == "pull_request" and hint.action in _HEAD_ACTIONS:
         yield Job(JobKind.ANSWER, view.id, "", str(hint.pull_request))
-        if hint.event == "pull_request_review" or hint.action == "closed":
-            yield from _delivery_looks(view)
+    elif hint.event == "pull_request_review":
+        yield from _delivery_looks(view)
     elif hint.event == "merge_group" and hint.after:
         yield Job(JobKind.ANSWER, view.id, "", hint.after)
     elif (

@@ -25,7 +25,6 @@ from bot.formats.markdown import text
 from bot.formats.pull_request_body import (
     BodyFacts,
     ImageFacts,
-    authored,
     marked_promotion,
     render,
     superseded,
@@ -36,9 +35,10 @@ from bot.usecases.answer import answer_pull_request
 from bot.usecases.desk import View, source_repository
 from bot.usecases.told import tell_source
 
+STAGING: Final = "lockkeeper-staging"
+"""Branches below it live for the seconds in which a commit is made."""
 _COMMITS: Final = 250
 _MERGE_AGAIN: Final = timedelta(seconds=15)
-_MERGE_TRIES: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +258,7 @@ def _write(view: View, proposal: Proposal, contents: Mapping[str, bytes], name: 
         view.head,
         contents,
         message,
-        authored(f"lockkeeper-staging/{proposal.environment.name}/{proposal.application.name}"),
+        f"{STAGING}/{proposal.environment.name}/{proposal.application.name}",
     )
     view.ports.memory.record_written_head(
         WrittenHead(
