@@ -1,0 +1,195 @@
+"""The steps that people take on the main path, and the ways in which a journey looks."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.world.github.records import PullRequest
+from tests.world.images import BuiltImage
+from tests.world.stage import Stage
+from tests.world.tools import tool
+
+
+@dataclass(frozen=True)
+class Walked:
+    """The main path, walked to prod."""
+
+    stage: Stage
+    image: BuiltImage
+    commit: str
+    """The source commit."""
+    trigger: str
+    """What the release became on main."""
+    promotions: dict[str, PullRequest]
+    publications: dict[str, str]
+
+
+def to_dev(stage: Stage, *, files: dict[str, str] | None = None) -> tuple[str, BuiltImage]:
+    """A commit on develop, built by CI, until it is published in dev."""
+    commit = stage.commit("develop", files)
+    image = stage.build(commit)
+    stage.wait_published("dev", image.digest)
+    return commit, image
+
+
+def propose_stage(stage: Stage, commit: str, version: str = "v1.2.0") -> PullRequest:
+    """A release branch at the commit, until its promotion to stage is open."""
+    stage.dana.push(stage.source, f"release/{version}", parent=commit)
+    return promotion(stage, "stage")
+
+
+def to_stage(
+    stage: Stage, version: str = "v1.2.0", *, files: dict[str, str] | None = None
+) -> tuple[str, BuiltImage]:
+    """Through dev, until it is published in stage."""
+    commit, image = to_dev(stage, files=files)
+    stage.dana.merge(propose_stage(stage, commit, version))
+    stage.wait_published("stage", image.digest)
+    return commit, image
+
+
+def release(stage: Stage, version: str = "v1.2.0", method: str = "merge") -> str:
+    """Dana merges the release into main; the commit on main."""
+    pull = stage.dana.open_pull_request(stage.source, f"release/{version}", "main")
+    return stage.dana.merge(pull, method)
+
+
+def promotion(stage: Stage, environment: str, image: BuiltImage | None = None) -> PullRequest:
+    """Wait for an environment's open promotion, with the check on its head."""
+
+    def look() -> PullRequest | None:
+        found = stage.open_promotion(environment)
+        if found is None or "lockkeeper" not in stage.checks(stage.manifests, found.head):
+            return None
+        return found if image is None or image.digest in wished(stage, found.head) else None
+
+    return stage.eventually(look, f"a promotion to {environment}")
+
+
+def wished(stage: Stage, commit: str) -> str:
+    """All overlays of a commit of the manifests repository."""
+    return "".join(
+        stage.file(commit, f"envs/{environment}/kustomization.yaml") for environment in stage.hosts
+    )
+
+
+def to_prod(stage: Stage, version: str = "v1.2.0", method: str = "merge") -> Walked:
+    """The main path."""
+    commit, image = to_dev(stage)
+    promotions = {"stage": propose_stage(stage, commit, version)}
+    stage.dana.merge(promotions["stage"])
+    stage.wait_published("stage", image.digest)
+    trigger = release(stage, version, method)
+    promotions["prod"] = promotion(stage, "prod")
+    stage.rita.approve(promotions["prod"])
+    stage.dana.merge(promotions["prod"])
+    stage.wait_published("prod", image.digest)
+    promotions["dev"] = next(p for p in stage.manifests.pulls.values() if "dev" in p.head_ref)
+    publications = {environment: stage.ref(environment) or "" for environment in stage.hosts}
+    return Walked(stage, image, commit, trigger, promotions, publications)
+
+
+def head(stage: Stage) -> str:
+    """The default branch of the manifests repository."""
+    return stage.manifests.head("main") or ""
+
+
+def overlay(environment: str) -> str:
+    return f"envs/{environment}/kustomization.yaml"
+
+
+def pinned(stage: Stage, environment: str, digest: str, tag: str = "sha-by-hand") -> str:
+    """The environment's overlay as somebody would pin it by hand."""
+    text = stage.file(head(stage), overlay(environment))
+    lines = [
+        line for line in text.splitlines() if not line.strip().startswith(("digest:", "newTag:"))
+    ]
+    return "\n".join([*lines, f"    newTag: {tag}", f"    digest: {digest}", ""])
+
+
+def check(stage: Stage, commit: str, state: str) -> str:
+    """Wait for the check `lockkeeper` on a commit of the manifests repository; all it says."""
+
+    def look() -> str | None:
+        for run in stage.manifests.check_runs.values():
+            if (run.commit, run.name) == (commit, "lockkeeper") and run.conclusion == state:
+                return f"{run.output['title']}\n{run.output['summary']}"
+        return None
+
+    return stage.eventually(look, f"{state} on {commit[:7]}: {stage.checks(stage.manifests, commit)}")
+
+
+def source_check(stage: Stage, commit: str, environment: str, title: str) -> str:
+    """Wait until a source commit's check has this title; its summary."""
+
+    def look() -> str | None:
+        for run in stage.source.check_runs.values():
+            name = f"lockkeeper: payments -> {environment}"
+            if (run.commit, run.name) == (commit, name) and title in str(run.output["title"]):
+                return str(run.output["summary"]) or "-"
+        return None
+
+    return stage.eventually(look, f"{title} for {environment} on {commit[:7]}")
+
+
+def settled(stage: Stage) -> None:
+    """Wait until every webhook is handled and no look is queued or under way."""
+    stage.github.webhooks.wait_until_delivered(30)
+    quiet = 0
+
+    def look() -> bool:
+        nonlocal quiet
+        quiet = 0 if _busy(stage.directory / "data" / "lockkeeper.db") else quiet + 1
+        return quiet > 8
+
+    stage.eventually(look, "the bot comes to rest")
+
+
+def _busy(database: Path) -> bool:
+    connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=10)
+    try:
+        query = (
+            "SELECT count(*) FROM lk_job WHERE state IN ('queued', 'running') "
+            "OR (state = 'waiting' AND kind = 'publish')"
+        )
+        return bool(connection.execute(query).fetchone()[0])
+    finally:
+        connection.close()
+
+
+def is_signed(stage: Stage, environment: str, digest: str, version: str = "cosign3") -> bool:
+    """What cosign says, with the stage's public key."""
+    key = stage.directory / "prod.pub"
+    key.write_bytes(stage.public_key)
+    done = subprocess.run(
+        [
+            *(tool(version), "verify", "--key", str(key), "--insecure-ignore-tlog=true"),
+            *("--allow-insecure-registry", f"{stage.hosts[environment]}/acme/payments@{digest}"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    return done.returncode == 0
+
+
+def signature_tags(stage: Stage, environment: str) -> list[str]:
+    """Every tag that begins like a signature, whatever it signs."""
+    done = subprocess.run(
+        [tool("crane"), "ls", "--insecure", f"{stage.hosts[environment]}/acme/payments"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    return [tag for tag in done.stdout.splitlines() if tag.startswith("sha256-")]
+
+
+def wait(seconds: float) -> None:
+    """Let real time pass, for what must not happen in it."""
+    time.sleep(seconds)
