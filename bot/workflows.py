@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-
-import msgspec
 
 from bot.domain.jobs import Job, JobKind, Outcome
 from bot.formats.webhook import read_hint
@@ -67,4 +66,4 @@ class Workflows:
 
 
 def _as_json(said: object) -> str:
-    return msgspec.json.encode(said).decode()
+    return json.dumps(said)

@@ -207,7 +207,10 @@ def _contents() -> str:
 def _source_changes(facts: BodyFacts, shown: int) -> str:
     heading = "### Source changes\n\n"
     if facts.commits is None:
-        return heading + "The commits cannot be listed: nobody knows which commit runs there now."
+        runs = any(image.now for image in facts.images)
+        unknown = "The commits cannot be listed: nobody knows which commit runs there now."
+        first = f"Nothing is in {code(facts.environment)} yet, so there is nothing to compare."
+        return heading + (unknown if runs else first)
     listed = _commits(facts, facts.commits, shown)
     count = (
         f"**{_count(facts.commits, 'commit')}** since the version now in {code(facts.environment)}"

@@ -343,7 +343,7 @@ def _set(
         },
         **(manifests_files or {}),
     }
-    manifests = github.add_repository("acme/deploy", files=files)
+    manifests = github.add_repository("acme/deploy", files=files, private=False)
     source = github.add_repository("acme/payments", files={"app.py": "print(0)\n"})
     dana.push(source, "develop", parent=source.head("main"))
     port, board = free_port(), f"127.0.0.1:{free_port()}"
