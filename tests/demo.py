@@ -205,14 +205,15 @@ class Demo:
         """One line of the story, with the seconds since it began."""
         style = "dim" if dim else ""
         seconds = time.monotonic() - self.began
-        self.console.print(f"[dim]{seconds:5.1f} s[/dim]  {line}", style=style, highlight=False)
+        text = f"[dim]{seconds:5.1f} s[/dim]  {line}"
+        self.console.print(text, style=style, highlight=False, soft_wrap=True)
 
     # --- the end ---
 
     def table(self) -> Table:
         """What came of it."""
         table = Table(title="payments, build once, promote the same bytes")
-        for name in ("environment", "PR", "digest", "platforms", "signature", "publication"):
+        for name in ("to", "PR", "sha256", "platforms", "signature", "published"):
             table.add_column(name, no_wrap=True)
         table.add_column("seconds", justify="right")
         for one in self.environments:
@@ -260,7 +261,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--keep", action="store_true", help="leave all servers up")
     keep = parser.parse_args().keep
-    console = Console(soft_wrap=True)
+    console = Console()
     shutil.rmtree(BUILD, ignore_errors=True)
     BUILD.mkdir(parents=True)
     try:

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from bot.cli.main import lockkeeper
+from tests.world.stage import BASE, ENVIRONMENTS, OVERLAY, PIPELINE
+
+HOSTS = {name: f"registry.{name}.example.com" for name in ENVIRONMENTS}
+DIGEST = "sha256:" + "2" * 64
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    (tmp_path / "lockkeeper.yaml").write_text(PIPELINE.format(**HOSTS))
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "deployment.yaml").write_text(BASE)
+    for name in ENVIRONMENTS:
+        folder = tmp_path / "envs" / name
+        folder.mkdir(parents=True)
+        overlay = OVERLAY.format(environment=name, host=HOSTS[name])
+        (folder / "kustomization.yaml").write_text(overlay)
+    return tmp_path
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(lockkeeper, arguments)
+
+
+def plan(checkout: Path, *more: str, image: str = f"payments={DIGEST}") -> Result:
+    file = str(checkout / "lockkeeper.yaml")
+    given = ("--config", file, "--checkout", str(checkout), "--environment", "prod")
+    return run("plan", *given, "--image", image, *more)
+
+
+def test_a_diff_and_nothing_written(checkout: Path) -> None:
+    before = (checkout / "envs/prod/kustomization.yaml").read_bytes()
+
+    result = plan(checkout)
+
+    assert result.exit_code == 0, result.output
+    assert f"+    digest: {DIGEST}" in result.output
+    assert sum(line.startswith(("+", "-")) for line in result.output.splitlines()) == 3
+    assert (checkout / "envs/prod/kustomization.yaml").read_bytes() == before
+
+
+def test_json_names_every_scalar(checkout: Path) -> None:
+    result = plan(checkout, "--json")
+
+    assert json.loads(result.output) == [
+        {
+            "path": "envs/prod/kustomization.yaml",
+            "document": 1,
+            "line": 8,
+            "pointer": "/images/0/digest",
+            "old": None,
+            "new": DIGEST,
+        }
+    ]
+
+
+def test_written_once_there_is_nothing_more_to_change(checkout: Path) -> None:
+    assert plan(checkout, "--write").exit_code == 0
+
+    result = plan(checkout)
+
+    assert (result.exit_code, result.output) == (0, "nothing would change\n")
+
+
+def test_a_link_is_never_followed(checkout: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside.yaml"
+    target = checkout / "envs/prod/kustomization.yaml"
+    target.rename(outside)
+    target.symlink_to(outside)
+    before = outside.read_bytes()
+
+    assert plan(checkout, "--write").exit_code == 0
+    assert outside.read_bytes() == before
+
+
+def test_terminal_escapes_of_a_file_are_not_printed(checkout: Path) -> None:
+    path = checkout / "envs/prod/kustomization.yaml"
+    path.write_text(path.read_text().replace("# prod:", "# \x9b31m prod:"))
+
+    assert "\x9b" not in plan(checkout).output
+
+
+@pytest.mark.parametrize(
+    ("image", "code", "words"),
+    [
+        ("payments", 2, "NAME=sha256"),
+        ("payments=latest", 2, "not a digest"),
+        (f"paymentz={DIGEST}", 1, "image paymentz does not exist"),
+    ],
+)
+def test_wrong_images_are_named(checkout: Path, image: str, code: int, words: str) -> None:
+    result = plan(checkout, image=image)
+
+    assert result.exit_code == code
+    assert words in result.output
+
+
+def test_an_unreadable_manifest_file_is_named(checkout: Path) -> None:
+    path = checkout / "envs/prod/broken.yaml"
+    path.write_text(f"image: {HOSTS['prod']}/acme/payments:v1\n\tx: y\n")
+
+    result = plan(checkout)
+
+    assert result.exit_code == 2
+    assert "envs/prod/broken.yaml:2: not YAML" in result.output
+
+
+def test_config_check(checkout: Path) -> None:
+    file = checkout / "lockkeeper.yaml"
+
+    assert "3 environments, 1 applications" in run("config", "check", str(file)).output
+    file.write_text(file.read_text().replace("merge: auto", "merg: auto"))
+    broken = run("config", "check", str(file))
+    assert broken.exit_code == 2
+    assert f"{file}:7: unknown key 'merg'" in broken.output
+    assert "did you mean 'merge'?" in broken.output
+
+
+def test_config_schema_is_json() -> None:
+    schema = json.loads(run("config", "schema").output)
+
+    assert set(schema["$defs"]) >= {"Environment", "Application"}
+
+
+def test_verbs_need_no_environment_of_the_app() -> None:
+    result = CliRunner(env={k: "" for k in os.environ if k.startswith("LOCKKEEPER")}).invoke(
+        lockkeeper, ["--help"]
+    )
+
+    assert result.exit_code == 0
+    assert "serve" in result.output
