@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -363,16 +364,67 @@ def test_a_missing_child_is_found_before_anything_is_written(
     assert target.seen == []
 
 
-def test_a_child_that_is_served_as_another_type_is_refused(source: Registry) -> None:
-    child = IMAGE.child_digests[0]
+def index_of(source: Registry, child: bytes, served_as: str, **changed: object) -> Digest:
+    """An index in the source that lists this child, with a changed entry."""
     here = source.repository("dev/api")
-    here.manifests[child] = (
-        "application/vnd.docker.distribution.manifest.v2+json",
-        here.manifests[child][1],
-    )
+    entry = {**descriptor(MANIFEST, child), **changed}
+    content = encoded({"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry]})
+    here.manifests[Digest.of(child)] = (served_as, child)
+    here.manifests[Digest.of(content)] = (INDEX, content)
+    return Digest.of(content)
 
-    with pytest.raises(MalformedManifestError):
-        client(source.host).read_back(dev(source).at(DIGEST))
+
+def test_a_child_that_is_served_as_another_type_is_refused(source: Registry) -> None:
+    child = json.loads(IMAGE.children["linux/amd64"])
+    del child["mediaType"]
+    docker = "application/vnd.docker.distribution.manifest.v2+json"
+    digest = index_of(source, encoded(child), docker)
+
+    with pytest.raises(MalformedManifestError, match="served as"):
+        client(source.host).read_back(dev(source).at(digest))
+
+
+def test_a_child_of_another_length_than_promised_is_refused(source: Registry) -> None:
+    digest = index_of(source, IMAGE.children["linux/amd64"], MANIFEST, size=1)
+
+    with pytest.raises(MalformedManifestError, match="its index says 1"):
+        client(source.host).read_back(dev(source).at(digest))
+
+
+def test_a_source_that_cannot_resume_is_unavailable_not_corrupt(
+    source: Registry, target: Registry
+) -> None:
+    def start_anew(handler: world.Handler) -> bool:
+        del handler.headers["Range"]
+        handler.keep = 100_000
+        return False
+
+    source.on("GET", LARGEST, start_anew, times=999)
+
+    with pytest.raises(UnavailableError, match="cannot be resumed"):
+        client(source.host, target.host).copy(dev(source).at(DIGEST), prod(target))
+
+
+def test_the_first_failure_stops_the_others_and_is_the_one_that_is_told(
+    source: Registry, target: Registry
+) -> None:
+    smallest = min(IMAGE.blobs, key=lambda digest: len(IMAGE.blobs[digest]))
+    failed = threading.Event()
+
+    def until_it_failed(_handler: world.Handler) -> bool:
+        failed.wait(10)
+        threading.Event().wait(0.2)
+        return False
+
+    source.on("GET", smallest, world.flip_bit(), times=1)
+    source.on("GET", smallest, world.before(failed.set))
+    source.repository("dev/api").blobs[smallest] = b"?" * len(IMAGE.blobs[smallest])
+    source.on("GET", "/blobs/", until_it_failed, times=99)
+
+    with pytest.raises(DigestMismatchError, match=smallest):
+        client(source.host, target.host).copy(dev(source).at(DIGEST), prod(target))
+
+    assert LARGEST not in target.repository("prod/api").blobs
 
 
 # --- registries that push back

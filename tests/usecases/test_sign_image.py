@@ -159,6 +159,17 @@ def test_signing_again_writes_nothing(place: Place) -> None:
     assert len(place.world.requests("PUT")) == before
 
 
+def test_other_annotations_are_another_signature(place: Place) -> None:
+    registry = client(place.world.host)
+    place.sign(children=[])
+
+    again = ensure_signed(registry, KEY, place.reference, "v1", {"promotion": "2"}, [])
+
+    assert again.written == 2
+    assert verify_image(registry, [KEY], place.reference, {"promotion": "2"}).complete
+    assert verify_image(registry, [KEY], place.reference, ANNOTATIONS).complete
+
+
 def test_half_a_signature_is_completed(place: Place) -> None:
     place.sign(children=[])
     tag = attached_tag(DIGEST, "sig")
