@@ -6,15 +6,14 @@ else about registries comes from ``--registry-config``.
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from bot.domain.errors import ConfigurationError, LockkeeperError, NotFoundError
+from bot.cli.failing import FAILED, failing
+from bot.domain.errors import ConfigurationError, NotFoundError
 from bot.domain.grants import HostGrant, RegistryGrant, is_loopback
 from bot.domain.images import AccessoryPolicy, UnsupportedImageError
 from bot.domain.oci import DigestReference, ImageReference, InvalidNameError
@@ -22,7 +21,6 @@ from bot.domain.oci import DigestReference, ImageReference, InvalidNameError
 if TYPE_CHECKING:
     from bot.adapters.registry import Registry
 
-_FAILED, _USAGE = 1, 2
 _SECRET_LIMIT = 64 * 1024  # bytes of a key or password file
 
 
@@ -89,7 +87,7 @@ def image() -> None:
 @_json_option
 def resolve(reference: ImageReference, registry_config: Path | None, *, as_json: bool) -> None:
     """Print the digest that REF names now."""
-    with _reported(as_json=as_json):
+    with failing(as_json=as_json):
         found = _resolved(_registry(registry_config, reference), reference)
         _print({"reference": str(reference), "digest": found.digest}, found.digest, as_json=as_json)
 
@@ -117,7 +115,7 @@ def copy(
 
     if target.digest:
         raise click.UsageError("DST takes a tag or nothing; the digest is the source's")
-    with _reported(as_json=as_json):
+    with failing(as_json=as_json):
         registry = _registry(registry_config, source, target)
         reference = _resolved(registry, source)
         policy = None if no_referrers else AccessoryPolicy()
@@ -168,9 +166,8 @@ def sign(
     from bot.adapters.signing import load_signing_key  # noqa: PLC0415 - slow import
     from bot.usecases.sign_image import ensure_signed  # noqa: PLC0415 - slow import
 
-    with _reported(as_json=as_json):
-        password = _secret(password_file).rstrip(b"\r\n") if password_file else b""
-        signer = load_signing_key(_secret(key), str(key), password)
+    with failing(as_json=as_json):
+        signer = load_signing_key(_secret(key), str(key), _password(password_file))
         registry = _registry(registry_config, reference)
         found = _resolved(registry, reference)
         description = registry.describe(found)
@@ -207,7 +204,7 @@ def verify(
     from bot.adapters.signing import load_public_key  # noqa: PLC0415 - slow import
     from bot.usecases.sign_image import verify_image  # noqa: PLC0415 - slow import
 
-    with _reported(as_json=as_json):
+    with failing(as_json=as_json):
         public = load_public_key(_secret(key), str(key))
         registry = _registry(registry_config, reference)
         found = _resolved(registry, reference)
@@ -224,7 +221,7 @@ def verify(
         if not result.verified:
             for reason in result.reasons:
                 click.echo(reason, err=True)
-            raise click.exceptions.Exit(_FAILED)
+            raise click.exceptions.Exit(FAILED)
 
 
 def _registry(config: Path | None, *references: ImageReference) -> Registry:
@@ -268,27 +265,16 @@ def _resolved(registry: Registry, reference: ImageReference) -> DigestReference:
     return repository.at(digest)
 
 
+def _password(file: Path | None) -> bytes:
+    """The password of the key file; without a file the empty one."""
+    return _secret(file).rstrip(b"\r\n") if file else b""
+
+
 def _secret(file: Path) -> bytes:
     content = file.read_bytes()
     if len(content) > _SECRET_LIMIT:
         raise ConfigurationError(str(file), None, f"larger than {_SECRET_LIMIT} bytes")
     return content
-
-
-@contextlib.contextmanager
-def _reported(*, as_json: bool) -> Iterator[None]:
-    """Errors of ours as a line, or as JSON, and as an exit code."""
-    try:
-        yield
-    except LockkeeperError as error:
-        if as_json:
-            click.echo(json.dumps({"error": {"kind": type(error).__name__, "text": str(error)}}))
-        click.echo(f"error: {error}", err=True)
-        raise click.exceptions.Exit(_exit_code(error)) from error
-
-
-def _exit_code(error: LockkeeperError) -> int:
-    return _USAGE if isinstance(error, ConfigurationError) else _FAILED
 
 
 def _print(facts: dict[str, Any], text: str, *, as_json: bool) -> None:
