@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import github
@@ -34,6 +35,7 @@ _CREATE_COMMIT: Final = """\
 mutation ($input: CreateCommitOnBranchInput!) {
   createCommitOnBranch(input: $input) { commit { oid } }
 }"""
+_FACTS_LIFE: Final = timedelta(minutes=1)
 # A merge needs one of the ways that the repository allows; GitHub says 405 to the others.
 _MERGE_METHODS: Final = ("squash", "merge", "rebase")
 
@@ -45,6 +47,7 @@ class GitHubApi:
     calls: Calls
     tokens: Tokens
     _cache: dict[str, str] = field(default_factory=dict)
+    _facts: dict[GitHubRepository, tuple[datetime, GitHubFacts]] = field(default_factory=dict)
 
     def login(self) -> str:
         """The account that our commits, comments and checks come from."""
@@ -54,9 +57,14 @@ class GitHubApi:
         return self._cache["login"]
 
     def facts(self, repository: GitHubRepository) -> GitHubFacts:
-        """Id and default branch."""
-        data = self._get(repository, permissions.READ_REPOSITORY, "")
-        return GitHubFacts(int(data["id"]), data["default_branch"], data["full_name"])
+        """Id and default branch, at most a minute old: every look begins with them."""
+        now = self.calls.clock.now()
+        known = self._facts.get(repository)
+        if known is None or now - known[0] > _FACTS_LIFE:
+            data = self._get(repository, permissions.READ_REPOSITORY, "")
+            found = GitHubFacts(int(data["id"]), data["default_branch"], data["full_name"])
+            known = self._facts[repository] = (now, found)
+        return known[1]
 
     def pull_request(self, repository: GitHubRepository, number: int) -> PullRequest:
         """One pull request as it is now."""
