@@ -259,7 +259,7 @@ def test_every_pipeline_key_is_documented(key: str) -> None:
 
 def test_keys_that_come_later_are_unknown_today() -> None:
     sentence = re.search(
-        r"something honours it: (.+?) belong to later", page("pipeline-file.md"), re.S
+        r"something honours it: (.+?) belong to later", page("pipeline-file.md"), re.DOTALL
     )
     assert sentence is not None
     later = set(re.findall(r"`(\w+)`", sentence[1]))
