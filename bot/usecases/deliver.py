@@ -25,7 +25,7 @@ from bot.usecases.desk import Ports, View, is_held, look, pipeline_at, source_re
 from bot.usecases.resolve import Contradicted, Missing, is_in_source, resolve
 from bot.usecases.seals import ENVIRONMENT_ANNOTATION, REPOSITORY_ANNOTATION, is_sealed
 from bot.usecases.sign_image import ensure_signed
-from bot.usecases.told import tell_commit, tell_deployment, tell_pull_request, tell_source
+from bot.usecases.told import tell_deployment, tell_merge, tell_pull_request, tell_source
 
 _HISTORY = 1000
 """First-parent commits that are searched for the merge that brought a digest."""
@@ -326,6 +326,8 @@ def _seal(wish: Wish, authorised: Authorised) -> None:
     for tag in moving:
         registry.tag(wish.reference, tag, move=True)
     _record(wish, authorised, len(back.manifests), signed_by)
+    sealed = f"{code(str(wish.reference))} holds every platform, read back."
+    _tell_merge(wish, CheckState.SUCCESS, f"Sealed for {environment.name}", sealed)
 
 
 def _all_keys(view: View) -> Sequence[Verifier]:
@@ -434,7 +436,7 @@ def _refuse(wish: Wish, error: RejectedError | IntegrityError) -> str:
     reason = str(error)
     summary = text(reason, 800)
     heading = f"{wish.application.name} is not delivered to {wish.environment.name}"
-    tell_commit(wish.view, wish.merge, CheckState.FAILURE, heading, summary)
+    _tell_merge(wish, CheckState.FAILURE, heading, summary)
     _tell(wish, CheckState.FAILURE, "Not delivered", summary)
     _comment(wish, f"**Not delivered to {code(wish.environment.name)}.** {summary}")
     wish.view.ports.audit.append(
@@ -444,6 +446,12 @@ def _refuse(wish: Wish, error: RejectedError | IntegrityError) -> str:
         once=f"refused:{wish.environment.name}:{wish.merge}:{wish.digest}:{reason[:200]}",
     )
     return reason
+
+
+def _tell_merge(wish: Wish, state: CheckState, heading: str, summary: str) -> None:
+    """Say on the merge itself how its delivery ended."""
+    view, environment, application = wish.view, wish.environment, wish.application
+    tell_merge(view, environment, wish.merge, state, heading, summary, application=application)
 
 
 def _tell_retry(wish: Wish, error: UnavailableError) -> None:

@@ -31,7 +31,7 @@ from bot.formats.markdown import code, text
 from bot.formats.pull_request_body import authored
 from bot.usecases.desk import Ports, View, is_held, look
 from bot.usecases.seals import is_sealed
-from bot.usecases.told import tell_commit, tell_deployment, tell_pull_request, tell_source
+from bot.usecases.told import tell_deployment, tell_merge, tell_pull_request, tell_source
 
 GITHUB_FOLDER: Final = ".github"
 """Never in a publication: no workflow runs on the ref, and the App needs no right to write one."""
@@ -94,7 +94,9 @@ def publish(ports: Ports, manifests: int, environment: str) -> Outcome:
     try:
         merges = _merges(desk)
     except RejectedError as error:
-        tell_commit(view, view.head, CheckState.FAILURE, f"{target.ref} waits", text(str(error)))
+        tell_merge(
+            view, target, view.head, CheckState.FAILURE, f"{target.ref} waits", text(str(error))
+        )
         return Failed(str(error))
     return _carry_out(desk, merges, _decide(desk, merges))
 
@@ -124,9 +126,8 @@ def _unknown_branch(view: View, environment: Environment) -> Outcome:
         f"{environment.ref} exists and carries no publication of ours: it is never written. "
         f"Name another `publish.ref`, or take it over with `lockkeeper adopt {environment.name}`"
     )
-    tell_commit(
-        view, view.head, CheckState.FAILURE, f"{environment.ref} is not ours", text(reason, 600)
-    )
+    title = f"{environment.ref} is not ours"
+    tell_merge(view, environment, view.head, CheckState.FAILURE, title, text(reason, 600))
     return Failed(reason)
 
 
@@ -181,10 +182,10 @@ def _foreign(desk: Desk) -> tuple[Desk | None, Outcome | None]:
     if unsealed:
         places = ", ".join(code(place.path) for place in unsealed[:5])
         summary += f" It shows digests that are not sealed ({places}) and is replaced."
-        tell_commit(view, desk.tip, CheckState.FAILURE, "Not ours: replaced", summary)
+        tell_merge(view, environment, desk.tip, CheckState.FAILURE, "Not ours: replaced", summary)
         return desk, None
     summary += f" The environment is held: `lockkeeper unhold {environment.name}` accepts it."
-    tell_commit(view, desk.tip, CheckState.FAILURE, "Not ours: held", summary)
+    tell_merge(view, environment, desk.tip, CheckState.FAILURE, "Not ours: held", summary)
     _hold(desk, f"a foreign commit {desk.tip[:7]} on {environment.ref}")
     return None, Failed(f"{environment.name} is held: a foreign commit on {environment.ref}")
 
@@ -200,7 +201,7 @@ def _hold(desk: Desk, reason: str) -> None:
     )
     title = f"{desk.environment.name} is held"
     advice = f"{text(reason, 400)}. `lockkeeper unhold {desk.environment.name}` lets it go on."
-    tell_commit(desk.view, desk.view.head, CheckState.FAILURE, title, advice)
+    tell_merge(desk.view, desk.environment, desk.view.head, CheckState.FAILURE, title, advice)
 
 
 def _too_early(desk: Desk) -> Outcome | None:
@@ -335,6 +336,7 @@ def _carry_out(desk: Desk, merges: Sequence[Merge], decided: Publication) -> Out
         once=f"published:{view.id}:{commit}",
     )
     _report(desk, tree, commit)
+    _tell_visible(desk, merges, decided, tree, commit)
     return _held_outcome(desk, decided) or Done(f"published {commit[:7]} on {environment.ref}")
 
 
@@ -346,7 +348,9 @@ def _needs_adoption(desk: Desk, decided: Publication) -> Outcome:
         f"are taken over with `lockkeeper adopt {desk.environment.name}`."
     )
     title = f"{desk.environment.name} waits for its first publication"
-    tell_commit(desk.view, desk.view.head, CheckState.NEUTRAL, title, text(summary, 800))
+    tell_merge(
+        desk.view, desk.environment, desk.view.head, CheckState.NEUTRAL, title, text(summary, 800)
+    )
     return Done(summary)
 
 
@@ -355,7 +359,7 @@ def _held_outcome(desk: Desk, decided: Publication) -> Outcome | None:
     for commit, reasons in decided.held.items():
         summary = "\n".join(f"- {text(reason, 300)}" for reason in reasons[:20])
         title = f"Held: not yet on {desk.environment.ref}"
-        tell_commit(desk.view, commit, CheckState.NEUTRAL, title, summary)
+        tell_merge(desk.view, desk.environment, commit, CheckState.NEUTRAL, title, summary)
     if not decided.held:
         return None
     first, reasons = next(iter(decided.held.items()))
@@ -522,6 +526,25 @@ def _report(desk: Desk, tree: str, commit: str) -> None:
         if follower.source_environment == environment.name:
             for application in view.pipeline.applications:
                 view.ports.jobs.put(Job(JobKind.PROPOSE, view.id, name, application))
+
+
+def _tell_visible(
+    desk: Desk, merges: Sequence[Merge], decided: Publication, tree: str, commit: str
+) -> None:
+    """End what was said of merges that waited: each is out now, or something newer is."""
+    shown = desk.pins(tree)
+    link = f"[{commit[:7]}]({desk.view.web_url}/commit/{commit})"
+    for merge in merges:
+        brought = merge.brought()
+        is_head = merge.commit == desk.view.head
+        if merge.commit in decided.held or not (brought or is_head):
+            continue
+        if all(shown.get(place) == pin for place, pin in brought.items()):
+            title, state = f"Published on {desk.environment.ref}", CheckState.SUCCESS
+        else:
+            title, state = "Replaced by a newer merge", CheckState.NEUTRAL
+        summary = f"{code(desk.environment.ref)} is at {link}."
+        tell_merge(desk.view, desk.environment, merge.commit, state, title, summary)
 
 
 def _sealed_words(desk: Desk, promoted: Promoted, summary: str) -> str:

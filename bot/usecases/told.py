@@ -44,6 +44,27 @@ def tell_commit(view: View, commit: str, state: CheckState, title: str, summary:
     view.ports.github.set_check(view.repository, check)
 
 
+def tell_merge(
+    view: View,
+    environment: Environment,
+    commit: str,
+    state: CheckState,
+    title: str,
+    summary: str,
+    *,
+    application: Application | None = None,
+) -> None:
+    """Set the check of an environment on a commit of the default branch: how far it came.
+
+    ``lockkeeper: <application> -> <environment>`` is its delivery, ``lockkeeper: <environment>``
+    its publication. They stand beside the check that judges the commit's rules (`tell_commit`):
+    what waits never hides what was refused.
+    """
+    subject = f"{application.name} -> {environment.name}" if application else environment.name
+    check = Check(f"{MANIFESTS_CHECK}: {subject}", commit, state, plain(title), summary)
+    _unless_gone(view, view.repository, check)
+
+
 def tell_deployment(
     view: View,
     application: Application,

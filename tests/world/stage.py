@@ -6,6 +6,7 @@ real process, started as an operator starts it.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
@@ -113,7 +114,7 @@ class Stage:
     """A release manager, who approves."""
     public_key: bytes
     bot: Bot
-    patience: float = 60.0
+    patience: float = 40.0
     _builds: int = 0
 
     # --- people and CI ---
@@ -300,15 +301,36 @@ def raised(
     pipeline: str = PIPELINE,
     manifests_files: Mapping[str, str] | None = None,
     variables: Mapping[str, str] | None = None,
+    hosts: Mapping[str, str] | None = None,
+    login: str = "",
     start: bool = True,
 ) -> Iterator[Stage]:
-    """Raise the stage; the bot is stopped and everything taken down behind it."""
+    """Raise the stage; the bot is stopped and everything taken down behind it.
+
+    Args:
+        directory: Everything is kept below it.
+        contract: GitHub's schemas, against which every request is held.
+        pipeline: The pipeline file; ``{dev}`` and so on are the registries.
+        manifests_files: More files of the manifests repository.
+        variables: More of the bot's environment.
+        hosts: Registries that run already, instead of new ones.
+        login: ``user:password`` of all registries, for the bot.
+        start: Whether the bot is started.
+    """
     directory.mkdir(parents=True, exist_ok=True)
-    with registries(directory / "registries") as (kind, hosts):
+    running = ("given", dict(hosts)) if hosts else None
+    with (
+        contextlib.nullcontext(running) if running else registries(directory / "registries") as (
+            kind,
+            found,
+        )
+    ):
         github = GitHubWorld(directory / "github", contract=contract)
         github.start()
         try:
-            stage = _set(directory, github, kind, hosts, pipeline, manifests_files, variables)
+            stage = _set(directory, github, kind, found, pipeline, manifests_files, variables)
+            if login:
+                _log_in(directory / "grants", login)
             if start:
                 stage.bot.start()
             try:
@@ -390,3 +412,11 @@ def _grants(folder: Path, hosts: Mapping[str, str]) -> bytes:
     (folder / "prod" / "signing.password").write_bytes(PASSWORD)
     (folder / "prod" / "signing.key").chmod(0o600)
     return keys.public
+
+
+def _log_in(folder: Path, login: str) -> None:
+    """Give the bot credentials for every registry that it may reach."""
+    encoded = base64.b64encode(login.encode()).decode()
+    for path in folder.glob("*/registry.json"):
+        auths = {host: {"auth": encoded} for host in json.loads(path.read_text())["auths"]}
+        path.write_text(json.dumps({"auths": auths}))
