@@ -7,6 +7,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 
 import sqlalchemy as sa
 
@@ -21,15 +22,25 @@ from bot.adapters.github.tokens import Tokens
 from bot.adapters.grants import Grants, KeyFile
 from bot.adapters.journal import Journal
 from bot.adapters.registry import Registry
-from bot.adapters.signing import load_signing_key
+from bot.adapters.signing import is_key_uri, load_key, load_public_key
 from bot.domain.environments import GitHubRepository
-from bot.domain.errors import NotGrantedError, RejectedError
-from bot.domain.grants import RegistryGrant
+from bot.domain.errors import LockkeeperError, NotGrantedError, RejectedError
+from bot.domain.grants import KeyPlace, KeyRole, RegistryGrant
 from bot.domain.jobs import Job, JobKind, Outcome
 from bot.domain.oci import ImageRepository
 from bot.formats.docker_config import parse_registry_grant
 from bot.formats.webhook import WebhookHint
-from bot.ports import Audit, Clock, GitHub, ImageRegistry, Jobs, Memory, Signer
+from bot.ports import (
+    Audit,
+    Clock,
+    GitHub,
+    ImageRegistry,
+    Jobs,
+    KeyRing,
+    Memory,
+    Signer,
+    Verifier,
+)
 from bot.settings import Settings
 from bot.usecases.desk import Limits, Ports
 from bot.usecases.review_request import STAGING
@@ -77,13 +88,23 @@ class Granted:
                 self._registries[key] = self.journal.acting(ImageRegistry, made)  # type: ignore[type-abstract]  # a Protocol names the port
             return self._registries[key]
 
-    def signers(self, manifests: GitHubRepository, environment: str) -> Sequence[Signer]:
-        """The environment's signing keys, the first signs."""
-        files = self.grants.of(str(manifests)).signing_keys(environment)
-        keys = [self._key(file) for file in files if not file.only_verifies]
-        if not keys:
-            raise NotGrantedError("a signing key", f"the grant of environment {environment}")
-        return keys
+    def keys(self, manifests: GitHubRepository, environment: str, role: KeyRole) -> KeyRing:
+        """The environment's keys of one role."""
+        files = self.grants.of(str(manifests)).keys(environment, role)
+        signers = {file.path: self._signer(file) for file in files if not file.only_verifies}
+        verifiers = [signers.get(file.path) or self._verifier(file) for file in files]
+        return KeyRing(tuple(signers.values()), tuple(verifiers))
+
+    def key_places(self) -> Sequence[KeyPlace]:
+        """Every public key of this installation that is known without asking anybody."""
+        return [
+            KeyPlace(manifests, environment, role, Path(file.path).name, key.fingerprint)
+            for manifests in self.grants.manifests
+            for environment in self.grants.of(manifests).environments()
+            for role in KeyRole
+            for file in self.grants.of(manifests).keys(environment, role)
+            if (key := self._known(file)) is not None
+        ]
 
     def _grant(self, manifests: GitHubRepository, environment: str) -> tuple[RegistryGrant, str]:
         found = self.grants.of(str(manifests)).registry_json(environment)
@@ -93,12 +114,35 @@ class Granted:
         grant = parse_registry_grant(content.decode("utf-8", "replace"), path)
         return grant, hashlib.sha256(content).hexdigest()
 
-    def _key(self, file: KeyFile) -> Signer:
-        identity = hashlib.sha256(file.content + b"\0" + file.password).hexdigest()
+    def _signer(self, file: KeyFile) -> Signer:
+        identity = _identity(file)
         with self._lock:
-            if identity not in self._keys:
-                self._keys[identity] = load_signing_key(file.content, file.path, file.password)
-            return self._keys[identity]
+            found = self._keys.get(identity)
+        if found is None:  # may take long: no other environment waits for this one's service
+            found = load_key(file.content, file.path, file.password, file.public)
+        with self._lock:
+            return self._keys.setdefault(identity, found)
+
+    def _verifier(self, file: KeyFile) -> Verifier:
+        return load_public_key(file.content, file.path)
+
+    def _known(self, file: KeyFile) -> Verifier | None:
+        """The public key; None where only a service knows it, or nobody: others still count."""
+        try:
+            if file.only_verifies:
+                return self._verifier(file)
+            if not is_key_uri(file.content.decode("utf-8", "replace")):
+                return self._signer(file)
+            with self._lock:
+                found = self._keys.get(_identity(file))
+            return found or (load_public_key(file.public, file.path) if file.public else None)
+        except LockkeeperError:
+            return None
+
+
+def _identity(file: KeyFile) -> str:
+    parts = (file.path.encode(), file.content, file.password, file.public)
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,12 @@ process before, after and behind every one of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, ParamSpec, Protocol, TypeVar
 
 from bot.domain.environments import GitHubRepository
+from bot.domain.grants import KeyPlace, KeyRole
 from bot.domain.history import (
     Check,
     ContributedCommit,
@@ -315,6 +317,16 @@ class Signer(Verifier, Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class KeyRing:
+    """The keys of one role in one environment."""
+
+    signers: tuple[Signer, ...] = ()
+    """The first one signs."""
+    verifiers: tuple[Verifier, ...] = ()
+    """All verify: the signers, and those that are kept while what they signed is published."""
+
+
 # --- git and GitHub --------------------------------------------------------------------------
 
 
@@ -552,6 +564,10 @@ class Grants(Protocol):
         """The environment's registries, with its own credentials; NotGrantedError without any."""
         ...
 
-    def signers(self, manifests: GitHubRepository, environment: str) -> Sequence[Signer]:
-        """The environment's signing keys, the first signs; NotGrantedError without any."""
+    def keys(self, manifests: GitHubRepository, environment: str, role: KeyRole) -> KeyRing:
+        """The environment's keys of one role; an empty ring where there are none."""
+        ...
+
+    def key_places(self) -> Sequence[KeyPlace]:
+        """Every public key of this installation that is known without asking anybody."""
         ...

@@ -4,6 +4,8 @@
     <owner>/<repository>/<environment>/registry.json
                                        signing.key    .key, .pem or .uri; the first one signs
                                        signing.password
+                                       signing.pub    its public half: a service is then asked for
+                                                      signatures only
                                        signing.1.pub  older and verification-only keys: numbered
                                        attest.key     the same for attestations
 
@@ -23,6 +25,7 @@ from pathlib import Path
 from typing import Final
 
 from bot.domain.errors import ConfigurationError, LimitExceededError, NotGrantedError
+from bot.domain.grants import KeyRole
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _KEY_FILE: Final = re.compile(
@@ -40,7 +43,9 @@ class KeyFile:
     path: str
     content: bytes = field(repr=False)
     password: bytes = field(repr=False)
-    """Empty where there is no password file beside it."""
+    """Empty where there is no password file beside it: a password, a PIN or a token."""
+    public: bytes = b""
+    """The public half beside it, if there is one."""
 
     @property
     def only_verifies(self) -> bool:
@@ -113,18 +118,14 @@ class ManifestsGrant:
         path = folder / _REGISTRY if folder else None
         return (str(path), _content(path)) if path and path.exists() else None
 
-    def signing_keys(self, environment: str) -> list[KeyFile]:
-        """The keys that sign images here; the first one signs, all verify.
+    def keys(self, environment: str, role: KeyRole) -> list[KeyFile]:
+        """The keys of one role here; the first that has a private half signs, all verify.
 
         Raises:
             ConfigurationError: a file cannot be read, or two claim to be the first.
             LimitExceededError: a file is too large.
         """
-        return self._keys(environment, "signing")
-
-    def attestation_keys(self, environment: str) -> list[KeyFile]:
-        """The keys that sign attestations here, as `signing_keys`."""
-        return self._keys(environment, "attest")
+        return self._keys(environment, role.value)
 
     def allows_source(self, source: str) -> bool:
         """Whether applications may come from this source repository, ``owner/name``.
@@ -164,7 +165,7 @@ class ManifestsGrant:
                 raise ConfigurationError(str(path), None, "is no key file", remedy)
             if not match or match["role"] != role or match["kind"] == "password":
                 continue
-            # A public half beside its own private key says nothing new.
+            # A public half beside its own private key is no key of its own.
             place = (int(match["number"] or 0), match["kind"] == "pub")
             if place in found:
                 fact = f"claims the place of {found[place].name}"
@@ -173,7 +174,7 @@ class ManifestsGrant:
             found[place] = path
         private = {number for number, public in found if not public}
         return [
-            _key(found[number, public])
+            _key(found[number, public], None if public else found.get((number, True)))
             for number, public in sorted(found)
             if not public or number not in private
         ]
@@ -230,10 +231,10 @@ def _entries(folder: Path) -> list[Path]:
         raise _unreadable(folder, error) from error
 
 
-def _key(path: Path) -> KeyFile:
+def _key(path: Path, public: Path | None) -> KeyFile:
     password = path.with_suffix(".password")
     secret = _content(password).rstrip(b"\r\n") if password.exists() else b""
-    return KeyFile(str(path), _content(path), secret)
+    return KeyFile(str(path), _content(path), secret, _content(public) if public else b"")
 
 
 def _content(path: Path) -> bytes:

@@ -1,4 +1,4 @@
-"""Which registries may be contacted, and how: what the operator granted to one environment.
+"""What the operator granted to one environment: registries to contact, and keys.
 
 >>> grant = RegistryGrant("prod/registry.json", (HostGrant("registry.example.com"),))
 >>> grant.allows_host("registry.example.com"), grant.allows_host("evil.example")
@@ -9,11 +9,56 @@ The list of hosts is closed: token services, redirects and upload locations coun
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Final
 
 from bot.domain.errors import NotGrantedError
 from bot.domain.oci import ImageRepository
+
+
+class KeyRole(Enum):
+    """What a key signs; one key never has two of them."""
+
+    SIGNING = "signing"
+    """Image signatures of admitted digests, and nothing else."""
+    ATTESTATION = "attest"
+    """Statements about promotions, such as who approved."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPlace:
+    """A public key, and where it counts."""
+
+    manifests: str
+    """``owner/name`` of the manifests repository."""
+    environment: str
+    role: KeyRole
+    file: str
+    """The file's name in the environment's folder."""
+    fingerprint: str
+
+    def __str__(self) -> str:
+        return f"{self.file} of environment {self.environment!r}"
+
+
+def key_in_two_places(places: Iterable[KeyPlace]) -> tuple[KeyPlace, KeyPlace] | None:
+    """A public key that serves two environments, roles or manifests repositories.
+
+    Fingerprints are compared, not names: verifiers such as ``cosign verify`` accept whatever a
+    key has signed about a digest, whoever meant it how.
+    """
+    first: dict[str, KeyPlace] = {}
+    for place in places:
+        other = first.setdefault(place.fingerprint, place)
+        if (other.manifests, other.environment, other.role) != (
+            place.manifests,
+            place.environment,
+            place.role,
+        ):
+            return other, place
+    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -331,9 +331,13 @@ def _seal(wish: Wish, authorised: Authorised) -> None:
 
 
 def _all_keys(view: View) -> Sequence[Verifier]:
-    """The signing keys of every environment: none of their signatures is ever copied."""
-    environments = view.pipeline.environments.values()
-    return [key for one in environments if one.signs for key in view.signers(one)]
+    """Every environment's keys of both roles: nothing that they signed is ever copied."""
+    rings = [
+        ring
+        for one in view.pipeline.environments.values()
+        for ring in (view.signing_keys(one), view.attestation_keys(one))
+    ]
+    return [key for ring in rings for key in ring.verifiers]
 
 
 def _is_ours(keys: Sequence[Verifier]) -> Callable[[bytes, bytes], bool]:
@@ -380,7 +384,7 @@ def _sign(wish: Wish, registry: ImageRegistry, tags: Sequence[str]) -> str:
             f"the image cannot be evaluated whole: {description.ambiguities[0]}",
             "build an index with one image per platform",
         )
-    signer = wish.view.signers(environment)[0]
+    signer = wish.view.signing_keys(environment).signers[0]
     platforms = [platform.digest for platform in description.platforms]
     ensure_signed(
         registry,

@@ -6,7 +6,7 @@ the default branch, so a broken file stops nothing but itself.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -18,6 +18,7 @@ from bot.domain.environments import (
     Pipeline,
 )
 from bot.domain.errors import ConfigurationError, NotFoundError, NotGrantedError, RejectedError
+from bot.domain.grants import KeyRole, key_in_two_places
 from bot.domain.memory import Scope
 from bot.domain.oci import ImageRepository
 from bot.formats.manifest_file import Names, Spot, is_manifest_file, spots
@@ -30,9 +31,9 @@ from bot.ports import (
     Grants,
     ImageRegistry,
     Jobs,
+    KeyRing,
     Memory,
     Mirrors,
-    Signer,
 )
 
 _HISTORY: int = 1000
@@ -108,9 +109,13 @@ class View:
         """The registries that this environment may reach, with its own credentials."""
         return self.ports.grants.registry(self.repository, environment.name)
 
-    def signers(self, environment: Environment) -> Sequence[Signer]:
-        """The environment's signing keys; the first signs, all verify."""
-        return self.ports.grants.signers(self.repository, environment.name)
+    def signing_keys(self, environment: Environment) -> KeyRing:
+        """The keys whose signature means *admitted for this environment*."""
+        return self.ports.grants.keys(self.repository, environment.name, KeyRole.SIGNING)
+
+    def attestation_keys(self, environment: Environment) -> KeyRing:
+        """The keys whose statements tell how a digest came into this environment."""
+        return self.ports.grants.keys(self.repository, environment.name, KeyRole.ATTESTATION)
 
     def names(self) -> Names:
         """How images are called in the files, for any environment."""
@@ -202,7 +207,7 @@ def pipeline_at(
     except UnicodeDecodeError as error:
         raise ConfigurationError(PIPELINE_FILE, None, "not UTF-8") from error
     pipeline = read_pipeline(text, commit=commit)
-    _check_grants(ports.grants, repository, pipeline)
+    check_grants(ports.grants, repository, pipeline)
     return pipeline
 
 
@@ -213,7 +218,7 @@ def as_configuration_error(error: RejectedError) -> ConfigurationError:
     return ConfigurationError(PIPELINE_FILE, None, str(error))
 
 
-def _check_grants(grants: Grants, repository: ManifestsRepository, pipeline: Pipeline) -> None:
+def check_grants(grants: Grants, repository: ManifestsRepository, pipeline: Pipeline) -> None:
     """The file chooses, the operator grants."""
     for application in pipeline.applications.values():
         if not grants.allows_source(repository, application.source):
@@ -228,12 +233,29 @@ def _check_grants(grants: Grants, repository: ManifestsRepository, pipeline: Pip
         try:
             for target in _reached(environment, pipeline):
                 grants.check(repository, environment.name, target)
-            if environment.signs:
-                grants.signers(repository, environment.name)
+            _check_keys(grants, repository, environment)
         except (NotGrantedError, NotFoundError) as error:
             raise ConfigurationError(
                 PIPELINE_FILE, environment.line, f"environment {environment.name!r}: {error}"
             ) from error
+
+    shared = key_in_two_places(grants.key_places())
+    if shared is not None and str(repository) in {place.manifests for place in shared}:
+        raise ConfigurationError(
+            "the grants",
+            None,
+            f"{shared[0]} and {shared[1]} are one public key",
+            "a key has one role in one environment; make another with cosign generate-key-pair",
+        )
+
+
+def _check_keys(grants: Grants, repository: ManifestsRepository, environment: Environment) -> None:
+    """Where there is `sign`, there is a key for signatures and another for attestations."""
+    for role in KeyRole:
+        ring = grants.keys(repository, environment.name, role)
+        if environment.signs and not ring.signers:
+            thing = f"a key to sign with ({role.value}.key, .pem or .uri)"
+            raise NotGrantedError(thing, f"the grant of environment {environment.name}")
 
 
 def _reached(environment: Environment, pipeline: Pipeline) -> Mapping[ImageRepository, None]:

@@ -41,7 +41,9 @@ def is_sealed(view: View, environment: Environment, image: str, digest: Digest) 
         ENVIRONMENT_ANNOTATION: environment.name,
         REPOSITORY_ANNOTATION: str(repository),
     }
-    return verify_image(registry, view.signers(environment), reference, demanded).verified
+    return verify_image(
+        registry, view.signing_keys(environment).verifiers, reference, demanded
+    ).verified
 
 
 def is_adopted(view: View, environment: Environment, digest: Digest) -> bool:

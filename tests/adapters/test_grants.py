@@ -6,6 +6,7 @@ import pytest
 
 from bot.adapters.grants import Grants, ManifestsGrant
 from bot.domain.errors import ConfigurationError, LimitExceededError, NotGrantedError
+from bot.domain.grants import KeyRole
 
 SECRET = b"-----BEGIN ENCRYPTED SIGSTORE PRIVATE KEY-----"
 
@@ -73,7 +74,7 @@ def test_no_folder_grants_nothing(tmp_path: Path) -> None:
 
     assert nothing.environments() == ()
     assert nothing.registry_json("prod") is None
-    assert nothing.signing_keys("prod") == []
+    assert nothing.keys("prod", KeyRole.SIGNING) == []
     assert not nothing.allows_source("acme/payments")
 
 
@@ -82,7 +83,7 @@ def test_an_environment_is_a_name_and_never_a_path(tmp_path: Path, name: str) ->
     written(tmp_path, "acme/manifests/prod/signing.key", "acme/other/prod/x", content=SECRET)
 
     with pytest.raises(NotGrantedError):
-        grant(tmp_path).signing_keys(name)
+        grant(tmp_path).keys(name, KeyRole.SIGNING)
 
 
 def test_the_unnumbered_key_signs_and_the_others_verify(tmp_path: Path) -> None:
@@ -92,7 +93,7 @@ def test_the_unnumbered_key_signs_and_the_others_verify(tmp_path: Path) -> None:
     written(tmp_path, folder + "signing.2.key", content=b"older")
     written(tmp_path, folder + "signing.password", content=b" pass word \n")
 
-    keys = grant(tmp_path).signing_keys("prod")
+    keys = grant(tmp_path).keys("prod", KeyRole.SIGNING)
 
     assert [Path(key.path).name for key in keys] == [
         "signing.key",
@@ -101,7 +102,7 @@ def test_the_unnumbered_key_signs_and_the_others_verify(tmp_path: Path) -> None:
     ]
     assert [key.password for key in keys] == [b" pass word ", b"", b""]
     assert [key.only_verifies for key in keys] == [False, True, False]
-    assert [Path(key.path).name for key in grant(tmp_path).attestation_keys("prod")] == [
+    assert [Path(key.path).name for key in grant(tmp_path).keys("prod", KeyRole.ATTESTATION)] == [
         "attest.pem"
     ]
 
@@ -110,7 +111,7 @@ def test_a_key_does_not_show_itself(tmp_path: Path) -> None:
     written(tmp_path, "acme/manifests/prod/signing.key", content=SECRET)
     written(tmp_path, "acme/manifests/prod/signing.password", content=b"hunter2")
 
-    shown = repr(grant(tmp_path).signing_keys("prod"))
+    shown = repr(grant(tmp_path).keys("prod", KeyRole.SIGNING))
 
     assert "SIGSTORE" not in shown
     assert "hunter2" not in shown
@@ -122,7 +123,7 @@ def test_a_second_first_key_or_an_unknown_kind_is_refused(tmp_path: Path, name: 
     written(tmp_path, folder + "signing.key", folder + name, content=SECRET)
 
     with pytest.raises(ConfigurationError, match=r"signing") as refused:
-        grant(tmp_path).signing_keys("prod")
+        grant(tmp_path).keys("prod", KeyRole.SIGNING)
     assert "SIGSTORE" not in str(refused.value)
 
 
@@ -130,7 +131,7 @@ def test_an_empty_key_is_an_error(tmp_path: Path) -> None:
     written(tmp_path, "acme/manifests/prod/signing.key", content=b"\n")
 
     with pytest.raises(ConfigurationError, match="is empty"):
-        grant(tmp_path).signing_keys("prod")
+        grant(tmp_path).keys("prod", KeyRole.SIGNING)
 
 
 def test_a_file_has_a_limit(tmp_path: Path) -> None:

@@ -411,6 +411,8 @@ def _grants(folder: Path, hosts: Mapping[str, str]) -> bytes:
     (folder / "prod" / "signing.key").write_bytes(keys.private)
     (folder / "prod" / "signing.password").write_bytes(PASSWORD)
     (folder / "prod" / "signing.key").chmod(0o600)
+    (folder / "prod" / "attest.key").write_bytes(generate_key_pair(cost=32768).private)
+    (folder / "prod" / "attest.key").chmod(0o600)
     return keys.public
 
 
