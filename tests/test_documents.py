@@ -13,6 +13,7 @@ import click
 import pytest
 
 from bot.cli.main import lockkeeper
+from bot.formats import docker_config
 from bot.formats.pipeline_file import schema
 from bot.formats.webhook import HANDLED
 from bot.settings import VARIABLES, Variable
@@ -60,6 +61,18 @@ def test_no_page_names_a_setting_that_does_not_exist() -> None:
     named = {name for one in PAGES for name in re.findall(r"LOCKKEEPER_[A-Z_]+", one.read_text())}
 
     assert named <= known
+
+
+def grant_keys() -> list[str]:
+    names = ("_TOP_KEYS", "_AUTH_KEYS", "_HOST_KEYS")
+    return [key for name in names for key in vars(docker_config)[name]]
+
+
+@pytest.mark.parametrize("key", grant_keys())
+def test_every_key_of_a_registry_grant_is_documented(key: str) -> None:
+    section = page("operating.md").split("## Grants")[1].split("\n## ")[0]
+
+    assert f'"{key}":' in section or f"`{key}`" in section
 
 
 # --- commands ---
