@@ -8,7 +8,8 @@ serial. A write that fails in the middle leaves at most an unused commit or stag
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -16,7 +17,14 @@ from typing import Any, Final
 import github
 
 from bot.adapters.github import permissions, records
-from bot.adapters.github.calls import GRAPHQL, Answer, Calls, GitHubRefusedError, quoted
+from bot.adapters.github.calls import (
+    GRAPHQL,
+    Answer,
+    Calls,
+    GitHubRefusedError,
+    StaleTokenError,
+    quoted,
+)
 from bot.adapters.github.tokens import Tokens
 from bot.domain.environments import GitHubRepository
 from bot.domain.errors import IntegrityError, NotFoundError, RejectedError, UnavailableError
@@ -113,12 +121,9 @@ class GitHubApi:
     def in_team(self, repository: GitHubRepository, team: str, login: str) -> bool:
         """Whether the account is an active member of the team."""
         organization, _, slug = team.partition("/")
-        answer = self.calls.send(
-            self.tokens.of(repository, permissions.READ_MEMBERS),
-            "GET",
-            f"/orgs/{quoted(organization)}/teams/{quoted(slug)}/memberships/{quoted(login)}",
-            allow=(404,),
-        )
+        path = f"/orgs/{quoted(organization)}/teams/{quoted(slug)}/memberships/{quoted(login)}"
+        with self._token(repository, permissions.READ_MEMBERS) as token:
+            answer = self.calls.send(token, "GET", path, allow=(404,))
         return answer.status == 200 and answer.data.get("state") == "active"  # noqa: PLR2004 - OK
 
     def can_write(self, repository: GitHubRepository, login: str) -> bool:
@@ -180,12 +185,9 @@ class GitHubApi:
     def _graphql(
         self, repository: GitHubRepository, document: str, given: Mapping[str, Any]
     ) -> Any:  # noqa: ANN401 - shaped by the document
-        answer = self.calls.send(
-            self.tokens.of(repository, permissions.WRITE_CONTENTS),
-            "POST",
-            GRAPHQL,
-            body={"query": document, "variables": {"input": given}},
-        )
+        body = {"query": document, "variables": {"input": given}}
+        with self._token(repository, permissions.WRITE_CONTENTS) as token:
+            answer = self.calls.send(token, "POST", GRAPHQL, body=body)
         errors = answer.data.get("errors")
         if errors:
             if any(error.get("type") == "RATE_LIMITED" for error in errors):
@@ -493,19 +495,26 @@ class GitHubApi:
         body: object = None,
         allow: tuple[int, ...] = (),
     ) -> Answer:
-        token = self.tokens.of(repository, needed)
-        answer = self.calls.send(
-            token,
-            verb,
-            f"/repos/{quoted(str(repository))}{path}",
-            query=query,
-            body=body,
-            allow=(401, *allow),
-        )
-        if answer.status == 401:  # noqa: PLR2004 - unauthorised: revoked, or permissions changed
+        with self._token(repository, needed) as token:
+            return self.calls.send(
+                token,
+                verb,
+                f"/repos/{quoted(str(repository))}{path}",
+                query=query,
+                body=body,
+                allow=allow,
+            )
+
+    @contextmanager
+    def _token(
+        self, repository: GitHubRepository, needed: Mapping[str, str]
+    ) -> Iterator[github.Auth.Auth]:
+        """A token for requests, asked for anew next time if GitHub no longer takes it."""
+        try:
+            yield self.tokens.of(repository, needed)
+        except StaleTokenError:
             self.tokens.forget(repository)
-            raise UnavailableError(f"GitHub no longer takes the token for {repository}")
-        return answer
+            raise
 
     def _get(self, repository: GitHubRepository, needed: Mapping[str, str], path: str) -> Any:  # noqa: ANN401 - JSON
         return self._call(repository, needed, "GET", path).data
@@ -517,8 +526,8 @@ class GitHubApi:
         path: str,
         query: Mapping[str, str] | None = None,
     ) -> list[Any]:
-        token: github.Auth.Auth = self.tokens.of(repository, needed)
-        return list(self.calls.pages(token, f"/repos/{quoted(str(repository))}{path}", query))
+        with self._token(repository, needed) as token:
+            return list(self.calls.pages(token, f"/repos/{quoted(str(repository))}{path}", query))
 
 
 class RefNotMovedError(RejectedError):

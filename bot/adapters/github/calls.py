@@ -37,6 +37,15 @@ class GitHubRefusedError(RejectedError):
         self.request, self.status, self.message = request, status, message
 
 
+class StaleTokenError(UnavailableError):
+    """GitHub no longer takes the token: revoked, or the installation changed."""
+
+    def __init__(self, request: str) -> None:
+        """Name the request."""
+        super().__init__(f"GitHub no longer takes the token of {request}")
+        self.request = request
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What came back."""
@@ -121,7 +130,9 @@ class Calls:
         wait = self._rate_limited(answer, message)
         if wait is not None:
             return UnavailableError(f"GitHub's rate limit stops {request}", retry_after=wait)
-        if answer.status >= 500 or answer.status in {401, 408, 409, 425}:  # noqa: PLR2004 - 5xx
+        if answer.status == 401:  # noqa: PLR2004 - unauthorised
+            return StaleTokenError(request)
+        if answer.status >= 500 or answer.status in {408, 409, 425}:  # noqa: PLR2004 - 5xx
             return UnavailableError(f"GitHub cannot answer {request} now: {answer.status}")
         if 300 <= answer.status < 400:  # noqa: PLR2004 - 3xx: renamed or transferred
             return GitHubRefusedError(request, answer.status, "the repository has moved")

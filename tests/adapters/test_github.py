@@ -1,0 +1,397 @@
+"""The GitHub adapter against the local GitHub: every writer may be repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from bot.adapters.clock import SystemClock
+from bot.adapters.github import permissions
+from bot.adapters.github.api import GitHubApi, RefNotMovedError
+from bot.adapters.github.calls import Calls, GitHubRefusedError
+from bot.adapters.github.tokens import Tokens
+from bot.domain.environments import GitHubRepository
+from bot.domain.errors import IntegrityError, NotFoundError, UnavailableError
+from bot.domain.history import Check, CheckState, DeploymentReport, FileWrite
+from tests.world.github.fixture import running_github
+from tests.world.github.people import User
+from tests.world.github.records import PullRequest, Repository
+from tests.world.github.world import GitHubWorld
+
+DEPLOY = GitHubRepository("acme", "deploy")
+FILE = "envs/dev/kustomization.yaml"
+GRANTED = {
+    **dict.fromkeys(("contents", "pull_requests", "checks", "deployments"), "write"),
+    "members": "read",
+    "metadata": "read",
+}
+
+
+@dataclass(frozen=True)
+class Scene:
+    world: GitHubWorld
+    api: GitHubApi
+    deploy: Repository
+    dana: User
+
+    @property
+    def head(self) -> str:
+        return self.deploy.head("main") or ""
+
+    def pull_request(self, branch: str = "change") -> PullRequest:
+        self.dana.push(self.deploy, branch, {f"{branch}.md": "1\n"})
+        return self.dana.open_pull_request(self.deploy, branch)
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    with running_github(tmp_path / "github") as world:
+        world.add_organization("acme")
+        dana = world.add_user("dana")
+        world.add_team("acme", "release-managers", [dana])
+        files: dict[str, str | bytes | None] = {FILE: "images: []\n", ".github/ci.yml": "x: 1\n"}
+        deploy = world.add_repository("acme/deploy", files=files)
+        app = world.create_app("", "secret", GRANTED, ["push"])
+        world.install(app, [deploy, world.add_repository("acme/other")])
+        calls = Calls(world.api_url, SystemClock())
+        api = GitHubApi(calls, Tokens(calls, str(app.id), app.private_key))
+        yield Scene(world, api, deploy, dana)
+
+
+def check(scene: Scene, state: CheckState = CheckState.SUCCESS, title: str = "Fine") -> Check:
+    return Check("lockkeeper", scene.head, state, title, "all of it")
+
+
+def report(scene: Scene, state: str = "success") -> DeploymentReport:
+    return DeploymentReport("lockkeeper/dev", scene.head, state, "Published")
+
+
+# --- every writer may be repeated ---
+
+
+def test_a_check_is_written_once_and_changed_in_place(scene: Scene) -> None:
+    for state in (CheckState.IN_PROGRESS, CheckState.IN_PROGRESS, CheckState.FAILURE):
+        scene.api.set_check(DEPLOY, check(scene, state))
+
+    runs = list(scene.deploy.check_runs.values())
+    assert [(run.status, run.conclusion) for run in runs] == [("completed", "failure")]
+
+
+def test_a_check_that_says_the_same_is_not_written_again(scene: Scene) -> None:
+    scene.api.set_check(DEPLOY, check(scene))
+    scene.world.fail("PATCH", "/repos/*", 500)
+    scene.world.fail("POST", "/repos/*", 500)
+
+    scene.api.set_check(DEPLOY, check(scene))
+
+
+def test_a_check_of_another_app_is_left_alone(scene: Scene) -> None:
+    scene.world.complete_checks(scene.deploy, scene.head, name="lockkeeper", conclusion="failure")
+
+    scene.api.set_check(DEPLOY, check(scene))
+
+    conclusions = sorted(str(run.conclusion) for run in scene.deploy.check_runs.values())
+    assert conclusions == ["failure", "success"]
+
+
+def test_one_comment_is_kept_and_edited(scene: Scene) -> None:
+    pull = scene.pull_request()
+    scene.dana.comment(pull, "<!-- marker --> mine")
+
+    for text in ("one", "one", "two"):
+        scene.api.set_comment(DEPLOY, pull.number, "<!-- marker -->", f"<!-- marker -->\n{text}")
+
+    assert [comment.body for comment in pull.comments] == [
+        "<!-- marker --> mine",
+        "<!-- marker -->\ntwo",
+    ]
+
+
+def test_a_deployment_is_made_once_and_gets_its_newest_state(scene: Scene) -> None:
+    for state in ("queued", "queued", "success"):
+        scene.api.report_deployment(DEPLOY, report(scene, state))
+
+    (deployment,) = scene.deploy.deployments.values()
+    assert [status.state for status in deployment.statuses] == ["queued", "success"]
+
+
+def test_labels_and_reviewers_may_be_asked_for_again(scene: Scene) -> None:
+    pull = scene.pull_request()
+
+    for _ in range(2):
+        scene.api.add_labels(DEPLOY, pull.number, ["lockkeeper", "lockkeeper/dev"])
+        scene.api.request_reviewers(DEPLOY, pull.number, ["acme/release-managers"])
+        scene.api.request_reviewers(DEPLOY, pull.number, ["acme/gone"])
+
+    assert [label.name for label in pull.labels] == ["lockkeeper", "lockkeeper/dev"]
+    assert len(pull.requested_teams) == 1
+
+
+def test_a_pull_request_is_opened_once_and_closed(scene: Scene) -> None:
+    scene.api.set_branch(DEPLOY, "lockkeeper/dev/x", written(scene), force=True)
+
+    opened = [
+        scene.api.open_pull_request(
+            DEPLOY, head="lockkeeper/dev/x", base="main", title="T", body="B"
+        )
+        for _ in range(2)
+    ]
+    for _ in range(2):
+        scene.api.close_pull_request(DEPLOY, opened[0].number)
+
+    assert opened[0].number == opened[1].number
+    assert scene.api.pull_requests(DEPLOY, state="open") == []
+
+
+def written(scene: Scene, content: bytes = b"images: [new]\n") -> str:
+    return scene.api.write_commit(
+        DEPLOY, scene.head, {FILE: content}, "Promote\n\napi: digest", "lockkeeper-staging/x"
+    )
+
+
+def test_a_commit_is_verified_on_its_base_and_leaves_no_branch(scene: Scene) -> None:
+    commit = written(scene, b"\xff\xfe images")
+
+    made = scene.deploy.git.commit(commit)
+    assert made.parents == (scene.head,)
+    assert made.message == "Promote\n\napi: digest"
+    assert commit in scene.deploy.verified
+    assert scene.deploy.git.run("show", f"{commit}:{FILE}") == b"\xff\xfe images"
+    assert list(scene.deploy.git.refs("refs/heads/")) == ["refs/heads/main"]
+
+
+def test_a_commit_is_made_without_graphql_too(scene: Scene) -> None:
+    scene.world.fail("POST", "/graphql", 404)
+
+    commit = written(scene)
+
+    assert scene.deploy.git.commit(commit).parents == (scene.head,)
+    assert commit in scene.deploy.verified
+
+
+def test_only_the_named_head_is_merged_and_once(scene: Scene) -> None:
+    pull = scene.pull_request()
+
+    wrong = scene.api.merge_pull_request(DEPLOY, pull.number, head="f" * 40, title="T")
+    merged = [
+        scene.api.merge_pull_request(DEPLOY, pull.number, head=pull.head, title="T")
+        for _ in range(2)
+    ]
+
+    assert wrong is None
+    assert merged == [pull.merge_commit] * 2
+
+
+def test_a_merge_that_rules_forbid_is_none(scene: Scene) -> None:
+    scene.world.protect(scene.deploy, "main", approvals=1)
+    pull = scene.pull_request()
+
+    assert scene.api.merge_pull_request(DEPLOY, pull.number, head=pull.head, title="T") is None
+
+
+def publication(scene: Scene, parent: str = "") -> str:
+    git = scene.deploy.git
+    tree = git.edit_tree(git.commit(scene.head).tree, {".github": None})
+    return scene.api.write_publication(
+        DEPLOY,
+        base_tree=git.commit(scene.head).tree,
+        files=[],
+        without=".github",
+        tree=tree,
+        parent=parent,
+        message="Publish dev\n",
+    )
+
+
+def test_a_publication_leaves_the_workflows_behind(scene: Scene) -> None:
+    commit = publication(scene)
+
+    assert scene.deploy.git.text("ls-tree", "-r", "--name-only", commit) == FILE
+    assert scene.deploy.git.commit(commit).parents == ()
+
+
+def test_a_tree_that_is_not_the_expected_one_is_not_committed(scene: Scene) -> None:
+    tree = scene.deploy.git.commit(scene.head).tree
+    files = [FileWrite(FILE, "100644", b"other\n")]
+
+    with pytest.raises(IntegrityError):
+        scene.api.write_publication(
+            DEPLOY, base_tree=tree, files=files, without="", tree=tree, parent="", message="P"
+        )
+
+
+def test_an_environment_ref_moves_forward_only(scene: Scene) -> None:
+    first = publication(scene)
+    second = publication(scene, first)
+    scene.api.set_environment_ref(DEPLOY, "env/dev", first, create=True)
+
+    for _ in range(2):
+        scene.api.set_environment_ref(DEPLOY, "env/dev", second, create=False)
+    with pytest.raises(RefNotMovedError):
+        scene.api.set_environment_ref(DEPLOY, "env/dev", first, create=False)
+    with pytest.raises(UnavailableError):
+        scene.api.set_environment_ref(DEPLOY, "env/dev", first, create=True)
+
+    assert scene.deploy.head("env/dev") == second
+
+
+# --- an answer that is lost after the write ---
+
+
+def _check(scene: Scene, _: int) -> None:
+    scene.api.set_check(DEPLOY, check(scene))
+
+
+def _comment(scene: Scene, number: int) -> None:
+    scene.api.set_comment(DEPLOY, number, "<!-- m -->", "<!-- m -->")
+
+
+def _deployment(scene: Scene, _: int) -> None:
+    scene.api.report_deployment(DEPLOY, report(scene))
+
+
+def _ref(scene: Scene, _: int) -> None:
+    scene.api.set_branch(DEPLOY, "lockkeeper/dev/x", scene.head, force=True)
+
+
+def _open(scene: Scene, _: int) -> None:
+    scene.api.open_pull_request(DEPLOY, head="change", base="main", title="T", body="B")
+
+
+@pytest.mark.parametrize(
+    ("path", "write"),
+    [
+        ("/repos/*/check-runs", _check),
+        ("/repos/*/comments", _comment),
+        ("/repos/*/deployments", _deployment),
+        ("/repos/*/deployments/*/statuses", _deployment),
+        ("/repos/*/git/refs", _ref),
+        ("/repos/*/pulls", _open),
+    ],
+)
+def test_a_write_whose_answer_is_lost_is_not_doubled(
+    scene: Scene, path: str, write: Callable[[Scene, int], None]
+) -> None:
+    scene.dana.push(scene.deploy, "change", {"change.md": "1\n"})
+    number = 0 if write is _open else scene.pull_request("other").number
+    fault = scene.world.fail("POST", path, 502, when="after")
+
+    with pytest.raises(UnavailableError):
+        write(scene, number)
+    write(scene, number)
+
+    assert fault.met == 1
+    assert len(scene.deploy.check_runs) == (write is _check)
+    assert len(scene.deploy.deployments) == (write is _deployment)
+    assert len(scene.deploy.pulls) == 1 or write is not _open
+    assert sum(len(pull.comments) for pull in scene.deploy.pulls.values()) == (write is _comment)
+    states = [s.state for d in scene.deploy.deployments.values() for s in d.statuses]
+    assert states == (["success"] if write is _deployment else [])
+
+
+# --- what GitHub says when it does not do it ---
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "message", "after"),
+    [
+        (429, {"Retry-After": "7"}, "slow down", 7.0),
+        (403, {"Retry-After": "9"}, "You have exceeded a secondary rate limit", 9.0),
+        (403, {}, "You have exceeded a secondary rate limit", 60.0),
+        (403, {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "1"}, "API rate limit", 1.0),
+        (500, {}, "Server Error", None),
+        (502, {}, "Server Error", None),
+        (0, {}, "", None),
+    ],
+)
+def test_what_passes_is_unavailable_and_says_when(
+    scene: Scene, status: int, headers: dict[str, str], message: str, after: float | None
+) -> None:
+    scene.world.fail("GET", "/repos/*/pulls", status, headers=headers, message=message)
+
+    with pytest.raises(UnavailableError) as caught:
+        scene.api.pull_requests(DEPLOY, state="open")
+
+    assert caught.value.retry_after == after
+
+
+def test_a_refusal_names_the_missing_permission(scene: Scene) -> None:
+    headers = {"X-Accepted-GitHub-Permissions": "checks=write"}
+    scene.world.fail("POST", "/repos/*/check-runs", 403, headers=headers, message="Not accessible")
+
+    with pytest.raises(GitHubRefusedError, match=r"needs checks=write"):
+        scene.api.set_check(DEPLOY, check(scene))
+
+
+def test_a_token_that_was_revoked_is_asked_for_anew(scene: Scene) -> None:
+    first = scene.api.pull_requests(DEPLOY, state="open")
+    scene.world.state.tokens.clear()
+
+    with pytest.raises(UnavailableError):
+        scene.api.pull_requests(DEPLOY, state="open")
+
+    assert scene.api.pull_requests(DEPLOY, state="open") == first
+
+
+def test_no_new_token_is_had_for_a_repository_that_was_renamed(scene: Scene) -> None:
+    scene.world.rename(scene.deploy, "moved")
+
+    with pytest.raises(GitHubRefusedError, match="does not exist or is not accessible"):
+        scene.api.set_check(DEPLOY, check(scene))
+
+    assert scene.deploy.check_runs == {}
+
+
+def test_a_repository_without_the_app_is_not_found(scene: Scene) -> None:
+    scene.world.add_repository("acme/secret")
+
+    with pytest.raises(NotFoundError):
+        scene.api.facts(GitHubRepository("acme", "secret"))
+
+
+# --- what is asked for ---
+
+
+def test_each_token_opens_one_repository_for_one_purpose(scene: Scene) -> None:
+    pull = scene.pull_request()
+    scene.api.facts(DEPLOY)
+    scene.api.set_check(DEPLOY, check(scene))
+    scene.api.set_comment(DEPLOY, pull.number, "<!-- m -->", "<!-- m -->")
+    written(scene)
+
+    tokens = list(scene.world.state.tokens.values())
+
+    assert all(token.repositories == [scene.deploy] for token in tokens)
+    asked = [dict(token.permissions) for token in tokens]
+    allowed = [dict(needed) for needed in permissions.ALL]
+    for found in asked:
+        wanted = {name: level for name, level in found.items() if name != "metadata"}
+        assert (wanted or {"metadata": "read"}) in allowed
+
+
+def test_every_page_is_read(scene: Scene) -> None:
+    pull = scene.pull_request()
+    for number in range(205):
+        scene.dana.comment(pull, f"comment {number}")
+        scene.dana.review(pull, "COMMENT", f"review {number}")
+
+    for _ in range(2):
+        scene.api.set_comment(DEPLOY, pull.number, "<!-- m -->", "<!-- m -->")
+
+    assert sum(comment.app is not None for comment in pull.comments) == 1
+    assert len(scene.api.reviews(DEPLOY, pull.number)) == 205
+
+
+def test_people_are_looked_up_now(scene: Scene) -> None:
+    sam = scene.world.add_user("sam")
+
+    assert scene.api.in_team(DEPLOY, "acme/release-managers", "dana")
+    assert not scene.api.in_team(DEPLOY, "acme/release-managers", "sam")
+    assert not scene.api.in_team(DEPLOY, "acme/gone", "dana")
+    assert scene.api.can_write(DEPLOY, "dana")
+    scene.deploy.roles[sam.login] = "read"
+    assert not scene.api.can_write(DEPLOY, "sam")
+    assert not scene.api.can_write(DEPLOY, "nobody")
