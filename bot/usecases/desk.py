@@ -156,8 +156,7 @@ def look(ports: Ports, manifests: int) -> View:
     """Look at the manifests repository of that id.
 
     Raises:
-        NotFoundError: The operator named no repository of that id.
-        RejectedError: There is no valid pipeline file, and never was.
+        NotFoundError: The operator named no repository of that id, or it is empty.
     """
     for repository in ports.manifests:
         facts = ports.github.facts(repository)
@@ -178,21 +177,25 @@ def _view(ports: Ports, repository: ManifestsRepository, number: int, branch: st
 def pipeline_in_force(
     ports: Ports, repository: ManifestsRepository, history: GitHistory, head: str
 ) -> tuple[Pipeline, ConfigurationError | None]:
-    """The newest valid pipeline file at or before a commit, and what is wrong with a newer one."""
+    """The newest valid pipeline file at or before a commit, and what is wrong with a newer one.
+
+    Where there is none (yet, or any more) nothing is promoted, and pull requests are answered all
+    the same: the first one that brings the file is judged like any later one.
+    """
     broken: ConfigurationError | None = None
     tried: set[str] = set()
     for commit in history.first_parents(head, limit=_HISTORY):
         entry = history.paths(commit.id).get(PIPELINE_FILE)
-        if entry is None or entry.blob in tried:
+        if entry is None:
+            break
+        if entry.blob in tried:
             continue
         tried.add(entry.blob)
         try:
             return pipeline_at(ports, repository, history, commit.id), broken
         except RejectedError as error:
             broken = broken or as_configuration_error(error)
-    if broken is not None:
-        raise broken
-    raise NotFoundError(PIPELINE_FILE, f"the default branch of {repository}")
+    return Pipeline({}, {}), broken
 
 
 def pipeline_at(

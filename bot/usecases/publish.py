@@ -288,14 +288,17 @@ def _decide(desk: Desk, merges: Sequence[Merge]) -> Publication:
 
 
 def _may_show(desk: Desk, pin: str, place: Place) -> bool:
-    """A digest must be sealed; without one there is nothing to adopt at the first publication."""
+    """A digest must be sealed and its application not held by anybody at this moment.
+
+    A place without a digest has nothing to adopt: it passes at the first publication.
+    """
     reference = Written.parse(pin).reference()
     if reference is None:
         return False
     if reference.digest is None:
         return desk.is_first
     application = desk.view.application_of(place.image)
-    if application is None:
+    if application is None or is_held(desk.view, desk.environment.name, application.name):
         return False
     expected = desk.environment.repository_of(application, place.image)
     return reference.repository == expected and is_sealed(
