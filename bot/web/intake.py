@@ -40,7 +40,7 @@ BODY_LIMIT: Final = 25 * 1024 * 1024
 _LOG: Final = logging.getLogger("lockkeeper.webhook")
 _SIGNATURE: Final = re.compile(r"sha256=[0-9a-f]{64}")
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_EVENT: Final = re.compile(r"[a-z_]{1,64}")
+_EVENT: Final = re.compile(r"[a-z0-9_]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
