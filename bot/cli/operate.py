@@ -55,13 +55,11 @@ def adopt(environment: str, *, no_wait: bool, as_json: bool) -> None:
 @click.command()
 @click.argument("environment")
 @click.argument("application", required=False, default="")
-@click.argument("reason", nargs=-1)
+@click.option("--reason", default="", help="Why, for whoever reads it at night.")
 @_command_options
-def hold(
-    environment: str, application: str, reason: tuple[str, ...], *, no_wait: bool, as_json: bool
-) -> None:
+def hold(environment: str, application: str, reason: str, *, no_wait: bool, as_json: bool) -> None:
     """Stop ENVIRONMENT, or one APPLICATION in it."""
-    _ask("hold", [environment, application, *reason], no_wait=no_wait, as_json=as_json)
+    _ask("hold", [environment, application, reason], no_wait=no_wait, as_json=as_json)
 
 
 @click.command()
@@ -110,7 +108,7 @@ def _ask(verb: str, arguments: list[str], *, no_wait: bool, as_json: bool) -> No
     """Leave a command row and wait for the running bot's answer."""
     with failing(as_json=as_json):
         database, commands, _ = open_store(Settings.from_process())
-        row = commands.submit(verb, [a for a in arguments if a], getpass.getuser())
+        row = commands.submit(verb, arguments, getpass.getuser())
         if no_wait:
             click.echo(json.dumps({"command": row}) if as_json else f"left as command {row}")
             return

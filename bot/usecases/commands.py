@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bot.domain.environments import Application, Environment
 from bot.domain.errors import NotFoundError, RejectedError
-from bot.domain.jobs import Done, Failed, Job, JobKind, JobState, Outcome
+from bot.domain.jobs import Done, Job, JobKind, JobState, Outcome
 from bot.domain.memory import Adoption, Command, Hold, PublicationRecord
 from bot.domain.oci import Digest
 from bot.formats.manifest_file import Spot
@@ -68,7 +68,7 @@ def command(
         said = _carry_out(ports, found, retry)
     except RejectedError as error:
         commands.answer(row, render({"error": str(error)}), failed=True)
-        return Failed(str(error))
+        return Done(f"refused {found.verb} by {found.actor}: {error}")
     commands.answer(row, render(said), failed=False)
     return Done(f"{found.verb} by {found.actor}")
 
@@ -113,7 +113,7 @@ def hold(request: Request) -> Answer:
     application = request.arguments[1] if len(request.arguments) > 1 else ""
     if application:
         view.application(application)
-    reason = " ".join(request.arguments[2:]) or "by command"
+    reason = " ".join(request.arguments[2:]).strip() or "by command"
     scope = view.scope(request.arguments[0], application)
     request.ports.memory.record_hold(
         Hold(scope, reason[:200], request.actor, request.ports.clock.now())

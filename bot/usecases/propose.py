@@ -40,7 +40,6 @@ from bot.usecases.told import tell_source
 
 _ANCESTORS: Final = 500
 """First-parent commits of a source branch that are looked through."""
-_LISTED: Final = 200
 BASELINE: Final = ""
 """No branch's name: stands for "every head of this repository was seen once"."""
 _SOON: Final = timedelta(seconds=5)

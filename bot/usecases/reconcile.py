@@ -115,11 +115,15 @@ def _delivery_looks(view: View) -> Iterator[Job]:
 def _source_looks(view: View, application: str, hint: WebhookHint) -> Iterator[Job]:
     branch = hint.ref.removeprefix("refs/heads/")
     is_push = hint.event == "push" and hint.ref.startswith("refs/heads/")
-    if not is_push and hint.event not in _IMAGE_EVENTS:
+    is_rerun = hint.event == "check_run" and hint.action == "rerequested"
+    if not is_push and not is_rerun and hint.event not in _IMAGE_EVENTS:
         return
     for environment in view.pipeline.environments.values():
         if not is_push or environment.fed_by(branch):
             yield Job(JobKind.PROPOSE, view.id, environment.name, application)
+        if is_rerun:
+            yield Job(JobKind.DELIVER, view.id, environment.name, application)
+            yield Job(JobKind.PUBLISH, view.id, environment.name)
 
 
 def manifests_ids(ports: Ports) -> list[int]:

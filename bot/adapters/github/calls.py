@@ -17,7 +17,13 @@ from urllib.parse import parse_qsl, quote, urlsplit
 import github
 import requests
 
-from bot.domain.errors import LockkeeperError, NotFoundError, RejectedError, UnavailableError
+from bot.domain.errors import (
+    LimitExceededError,
+    LockkeeperError,
+    NotFoundError,
+    RejectedError,
+    UnavailableError,
+)
 from bot.ports import Clock
 
 GRAPHQL: Final = "/graphql"
@@ -123,6 +129,7 @@ class Calls:
             if not following:
                 return
             parameters |= following
+        raise LimitExceededError(f"GitHub's list GET {path}", f"{_PAGES} pages of 100")
 
     def _error(self, answer: Answer, request: str) -> LockkeeperError:
         """What a refusal means, by GitHub's documentation of its rate limits and errors."""
