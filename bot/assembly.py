@@ -7,6 +7,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from importlib.metadata import version
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -249,6 +250,7 @@ def assemble(settings: Settings, kinds: Sequence[JobKind] = tuple(JobKind)) -> L
             timedelta(seconds=settings.wait_limit_seconds),
             timedelta(seconds=settings.publish_interval_seconds),
         ),
+        version=version("lockkeeper"),
     )
     workflows = Workflows(ports, commands, engine.retry, journal.job)
     return Lockkeeper(settings, database, engine, workflows)

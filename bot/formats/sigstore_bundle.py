@@ -177,6 +177,23 @@ def bundle_manifest(
     return NewManifest(content, OCI_MANIFEST, (EMPTY_CONFIG, bundle))
 
 
+def render_envelope(statement: bytes, signature: bytes) -> bytes:
+    """A bare envelope, as cosign keeps attestations under ``.att``."""
+    return compact_json(
+        {
+            "payloadType": STATEMENT_TYPE,
+            "payload": _base64(statement),
+            "signatures": [{"keyid": "", "sig": _base64(signature)}],
+        }
+    )
+
+
+def envelope_layer(envelope: bytes, predicate_type: str) -> Descriptor:
+    """The layer under ``.att``; cosign skips one without the (empty) signature annotation."""
+    annotations = {"dev.cosignproject.cosign/signature": "", "predicateType": predicate_type}
+    return Descriptor(ENVELOPE_TYPE, Digest.of(envelope), len(envelope), annotations)
+
+
 def parse_bundle(content: bytes) -> Envelope | None:
     """The envelope of a bundle of anybody's; None if it is no bundle or has no envelope."""
     found = _decoded(content, _Bundle)

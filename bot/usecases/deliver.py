@@ -12,7 +12,13 @@ from dataclasses import dataclass
 
 from bot.domain.authority import Attribution, Authorised, Unauthorised, authority, stricter
 from bot.domain.environments import Application, Approvals, Environment, Image, tag_values
-from bot.domain.errors import IntegrityError, NotFoundError, RejectedError, UnavailableError
+from bot.domain.errors import (
+    IntegrityError,
+    LimitExceededError,
+    NotFoundError,
+    RejectedError,
+    UnavailableError,
+)
 from bot.domain.history import CheckState, PullRequest
 from bot.domain.images import AccessoryPolicy
 from bot.domain.jobs import Done, Failed, Job, JobKind, Outcome
@@ -21,9 +27,18 @@ from bot.domain.oci import Digest, DigestReference
 from bot.formats.manifest_file import Spot
 from bot.formats.markdown import code, text
 from bot.ports import GitHistory, ImageRegistry, Verifier
+from bot.usecases.attest_promotion import ensure_attested
 from bot.usecases.desk import Ports, View, is_held, look, pipeline_at, source_repository
+from bot.usecases.promotion_story import Promoted, promotion_id, promotion_story
 from bot.usecases.resolve import Contradicted, Missing, is_in_source, resolve
-from bot.usecases.seals import ENVIRONMENT_ANNOTATION, REPOSITORY_ANNOTATION, is_sealed
+from bot.usecases.seals import (
+    ENVIRONMENT_ANNOTATION,
+    REPOSITORY_ANNOTATION,
+    is_adopted,
+    is_sealed,
+    promotions_into,
+    record_signatures,
+)
 from bot.usecases.sign_image import ensure_signed
 from bot.usecases.told import tell_deployment, tell_merge, tell_pull_request, tell_source
 
@@ -45,6 +60,8 @@ class Wish:
     """The first-parent commit that brought the digest."""
     resolution: Resolution | None
     """Which commit's image it is, if the record knows."""
+    is_sealed: bool
+    """It is sealed already by an earlier promotion; this one is still to be attested."""
 
     @property
     def reference(self) -> DigestReference:
@@ -86,7 +103,7 @@ def deliver(ports: Ports, manifests: int, environment: str, application: str) ->
 
 
 def _wishes(view: View, environment: Environment, application: Application) -> list[Wish]:
-    """Digests at the application's places that are not sealed yet, each once."""
+    """Digests at the application's places that lack a seal or an attestation, each once."""
     images = {image.name: image for image in application.images}
     wishes: dict[tuple[str, Digest], Wish] = {}
     for spot in view.spots(view.head, environment):
@@ -99,9 +116,19 @@ def _wishes(view: View, environment: Environment, application: Application) -> l
         if reference.repository != expected:
             continue
         key = (spot.place.image, reference.digest)
-        if key not in wishes and not is_sealed(view, environment, *key):
+        if key not in wishes:
             wishes[key] = _wish(view, environment, application, images[key[0]], key[1], spot)
-    return list(wishes.values())
+    return [wish for wish in wishes.values() if not wish.is_sealed or _lacks_attestation(wish)]
+
+
+def _lacks_attestation(wish: Wish) -> bool:
+    """A digest that comes back, as after a rollback, comes by another promotion."""
+    view, environment = wish.view, wish.environment
+    if not view.attestation_keys(environment).signers or is_adopted(view, environment, wish.digest):
+        return False
+    own = promotion_id(view, environment, wish.application.name, wish.merge)
+    attested = promotions_into(view, environment, wish.reference)
+    return own not in {one.statement.promotion for one in attested}
 
 
 def _wish(
@@ -115,7 +142,8 @@ def _wish(
     memory = view.ports.memory
     record = memory.resolution_of(view.id, application.name, image.name, digest)
     merge = _merge_that_brought(view, environment, spot)
-    return Wish(view, environment, application, image, digest, merge, record)
+    sealed = is_sealed(view, environment, image.name, digest)
+    return Wish(view, environment, application, image, digest, merge, record, sealed)
 
 
 def _merge_that_brought(view: View, environment: Environment, spot: Spot) -> str:
@@ -123,11 +151,12 @@ def _merge_that_brought(view: View, environment: Environment, spot: Spot) -> str
     commits = view.history.first_parents(view.head, limit=_HISTORY)
     for commit, parent in zip(commits, [*commits[1:], None], strict=True):
         path = spot.place.path
+        if parent is None and commit.parents:
+            raise LimitExceededError(f"history of {path}", f"{_HISTORY} merges")
         if parent is None:
             return commit.id
-        entry = view.history.paths(parent.id).get(path)
-        same = entry is not None and entry == view.history.paths(commit.id).get(path)
-        if not same and _says(view, environment, parent.id, spot) != spot.written.digest:
+        changed = path in view.history.changes(parent.id, commit.id)
+        if changed and _says(view, environment, parent.id, spot) != spot.written.digest:
             return commit.id
     return view.head
 
@@ -141,8 +170,11 @@ def _deliver_one(wish: Wish) -> str:
     """Seal one wish; the reason why it cannot be, told where people look."""
     try:
         authorised = _authorise(wish)
-        _admit(wish)
-        _seal(wish, authorised)
+        if wish.is_sealed:
+            _attest(wish, authorised, _tags(wish)[0])
+        else:
+            _admit(wish)
+            _seal(wish, authorised)
     except (RejectedError, IntegrityError) as error:
         return _refuse(wish, error)
     except UnavailableError as error:
@@ -323,6 +355,7 @@ def _seal(wish: Wish, authorised: Authorised) -> None:
     for tag in immutable:
         registry.tag(wish.reference, tag, move=False)
     signed_by = _sign(wish, registry, immutable)
+    _attest(wish, authorised, immutable)
     for tag in moving:
         registry.tag(wish.reference, tag, move=True)
     _record(wish, authorised, len(back.manifests), signed_by)
@@ -386,7 +419,7 @@ def _sign(wish: Wish, registry: ImageRegistry, tags: Sequence[str]) -> str:
         )
     signer = wish.view.signing_keys(environment).signers[0]
     platforms = [platform.digest for platform in description.platforms]
-    ensure_signed(
+    signed = ensure_signed(
         registry,
         signer,
         wish.reference,
@@ -398,7 +431,28 @@ def _sign(wish: Wish, registry: ImageRegistry, tags: Sequence[str]) -> str:
         [digest for digest in platforms if digest != wish.digest],
         at=wish.view.ports.clock.now(),
     )
+    record_signatures(wish.view, environment, wish.reference, signed.fingerprint, signed.payloads)
     return signer.fingerprint
+
+
+def _attest(wish: Wish, authorised: Authorised, tags: Sequence[str]) -> None:
+    """Attest who brought the digest here, where the environment has a key for that."""
+    view, environment = wish.view, wish.environment
+    ring = view.attestation_keys(environment)
+    if not ring.signers:
+        return
+    promoted = Promoted(
+        application=wish.application,
+        image=wish.image,
+        digest=wish.digest,
+        commit=wish.commit,
+        branch=_branch(wish),
+        merge=wish.merge,
+        tag=tags[0] if tags else "",
+    )
+    story = promotion_story(view, environment, promoted, authorised)
+    done = ensure_attested(view.registry(environment), ring.signers[0], ring.verifiers, story)
+    record_signatures(view, environment, wish.reference, done.fingerprint, [done.payload])
 
 
 def _record(wish: Wish, authorised: Authorised, manifests: int, signed_by: str) -> None:

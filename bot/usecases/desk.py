@@ -65,6 +65,8 @@ class Ports:
     manifests: tuple[GitHubRepository, ...]
     """The manifests repositories that the operator named."""
     limits: Limits = field(default_factory=Limits)
+    version: str = ""
+    """Of Lockkeeper, for what is attested."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from bot.domain.environments import Environment
 from bot.domain.memory import Adoption
-from bot.domain.oci import Digest
+from bot.domain.oci import Digest, DigestReference
+from bot.usecases.attest_promotion import AttestedPromotion, attested_promotions
 from bot.usecases.desk import View
 from bot.usecases.sign_image import verify_image
 
@@ -15,10 +17,11 @@ REPOSITORY_ANNOTATION: Final = "dev.lockkeeper/repository"
 
 
 def is_sealed(view: View, environment: Environment, image: str, digest: Digest) -> bool:
-    """Whether the digest was admitted, stands in its image repository and, where asked, is signed.
+    """Whether the digest was admitted, stands in its image repository, signed and attested.
 
-    In an environment that signs, the signature by its own key is the proof (it is made last, after
+    In an environment that signs, the signature by its own key is the proof (it is made after
     authority, admission and read-back); elsewhere our record of the admission, and the image.
+    Where the grant has an attestation key, a promotion into this environment is attested too.
     """
     application = view.application_of(image)
     if application is None:
@@ -36,17 +39,44 @@ def is_sealed(view: View, environment: Environment, image: str, digest: Digest) 
         return False
     registry = view.registry(environment)
     if not environment.signs:
-        return registry.exists(reference)
-    demanded = {
-        ENVIRONMENT_ANNOTATION: environment.name,
-        REPOSITORY_ANNOTATION: str(repository),
-    }
-    return verify_image(
-        registry, view.signing_keys(environment).verifiers, reference, demanded
-    ).verified
+        is_there = registry.exists(reference)
+    else:
+        demanded = {
+            ENVIRONMENT_ANNOTATION: environment.name,
+            REPOSITORY_ANNOTATION: str(repository),
+        }
+        verifiers = view.signing_keys(environment).verifiers
+        is_there = verify_image(registry, verifiers, reference, demanded).verified
+    if not is_there or not view.attestation_keys(environment).signers:
+        return is_there
+    return bool(promotions_into(view, environment, reference))
+
+
+def promotions_into(
+    view: View, environment: Environment, reference: DigestReference
+) -> list[AttestedPromotion]:
+    """The image's promotions into this environment that its attestation keys attest."""
+    verifiers = view.attestation_keys(environment).verifiers
+    found = attested_promotions(view.registry(environment), verifiers, reference)
+    return [one for one in found if one.statement.target.environment == environment.name]
 
 
 def is_adopted(view: View, environment: Environment, digest: Digest) -> bool:
     """Whether a person took the digest over unsealed."""
     adopted: list[Adoption] = list(view.ports.memory.adoptions(view.scope(environment.name)))
     return digest in environment.adopt or any(one.digest == digest for one in adopted)
+
+
+def record_signatures(
+    view: View,
+    environment: Environment,
+    reference: DigestReference,
+    fingerprint: str,
+    payloads: Iterable[Digest],
+) -> None:
+    """Note every signature once, so that one that no entry explains is known to be somebody's."""
+    scope = view.scope(environment.name)
+    for payload in payloads:
+        facts = {"reference": str(reference), "payload": payload, "key": fingerprint}
+        once = f"signed:{scope.manifests}:{scope.environment}:{fingerprint}:{payload}"
+        view.ports.audit.append("signed", scope, facts, once=once)

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Final
+from datetime import datetime
 
-from bot.domain.errors import IntegrityError, LimitExceededError, NotFoundError, RejectedError
+from bot.domain.errors import LimitExceededError, RejectedError
 from bot.domain.images import (
     AnyManifest,
     Descriptor,
@@ -25,10 +24,7 @@ from bot.formats import sigstore_bundle, simple_signing
 from bot.formats.sigstore_bundle import Envelope, Statement
 from bot.formats.simple_signing import SimplePayload
 from bot.ports import ImageRegistry, Signer, Verifier
-
-_BUNDLE_SIZE: Final = 2**20  # bytes; a signature's bundle is a few KiB
-_BUNDLES: Final = 200  # bundles of one digest that are opened
-_PREDICATE_ANNOTATION: Final = "dev.sigstore.bundle.predicateType"
+from bot.usecases.envelopes import bundled, ensure_bundled, is_signed_by
 
 
 class NotASignatureTagError(RejectedError):
@@ -51,6 +47,8 @@ class Signatures:
     """Of the public key."""
     written: int
     """Signatures that were not there before."""
+    payloads: tuple[Digest, ...]
+    """Digests of everything that the key has signed here, now or before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,78 +97,51 @@ def ensure_signed(
         at: noted, unsigned, in the bundle's manifest.
     """
     digests = (*dict.fromkeys(children), reference.digest)
-    signing = _Signing(registry, signer, reference.repository, tag, annotations, at)
-    written = sum(signing.ensure(digest) for digest in digests)
-    return Signatures(reference, digests, signer.fingerprint, written)
-
-
-@dataclass(frozen=True, slots=True)
-class _Signing:
-    registry: ImageRegistry
-    signer: Signer
-    repository: ImageRepository
-    tag: str | None
-    annotations: Mapping[str, str]
-    at: datetime | None
-
-    def ensure(self, digest: Digest) -> int:
-        """Sign one digest; returns the number of signatures that were missing."""
-        return self._ensure_payload(digest) + self._ensure_bundle(digest)
-
-    def _ensure_payload(self, digest: Digest) -> bool:
-        identity = str(self.repository.tagged(self.tag) if self.tag else self.repository)
-        payload = simple_signing.render_payload(SimplePayload(identity, digest, self.annotations))
-        sig_tag = attached_tag(digest, simple_signing.TAG_SUFFIX)
-
-        def adding(current: AnyManifest | None) -> NewManifest | None:
-            if current is not None and not isinstance(current, ImageManifest):
-                raise NotASignatureTagError(sig_tag, self.repository)
-            layers = current.layers if current else ()
-            if any(self._is_own(layer, payload) for layer in layers):
-                return None
-            if len(layers) >= simple_signing.LAYER_LIMIT:
-                limit = str(simple_signing.LAYER_LIMIT)
-                raise LimitExceededError(f"signatures of {digest}", limit)
-            layer = simple_signing.signature_layer(payload, self.signer.sign(payload))
-            return simple_signing.with_layers(current, (layer,), (payload,))
-
-        return self.registry.amend(self.repository.tagged(sig_tag), adding)
-
-    def _is_own(self, layer: Descriptor, payload: bytes) -> bool:
-        """Signatures are random, so an equal one is found by verifying, not by comparing."""
-        signature = simple_signing.signature_of(layer)
-        return (
-            signature is not None
-            and layer.digest == Digest.of(payload)
-            and self.signer.verifies(payload, signature)
-        )
-
-    def _ensure_bundle(self, digest: Digest) -> bool:
+    repository = reference.repository
+    identity = str(repository.tagged(tag) if tag else repository)
+    written, payloads = 0, []
+    for digest in digests:
+        payload = simple_signing.render_payload(SimplePayload(identity, digest, annotations))
         statement = sigstore_bundle.render_statement(
-            digest, sigstore_bundle.SIGN_PREDICATE, {}, annotations=self.annotations
+            digest, sigstore_bundle.SIGN_PREDICATE, {}, annotations=annotations
         )
-        reference = self.repository.at(digest)
-        for envelope in _envelopes(self.registry, reference):
-            if envelope.payload == statement and _is_signed_by(self.signer, envelope):
-                return False
-        message = sigstore_bundle.pre_authentication_encoding(
-            sigstore_bundle.STATEMENT_TYPE, statement
+        written += ensure_payload(registry, signer, repository.at(digest), payload)
+        written += ensure_bundled(
+            registry, signer, repository.at(digest), statement, sigstore_bundle.SIGN_PREDICATE, at
         )
-        bundle = sigstore_bundle.render_bundle(
-            statement, self.signer.sign(message), self.signer.fingerprint
-        )
-        created = self.at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if self.at else ""
-        manifest = sigstore_bundle.bundle_manifest(
-            bundle, sigstore_bundle.SIGN_PREDICATE, self._subject(reference), created
-        )
-        self.registry.attach(self.repository, manifest)
-        return True
+        payloads += [Digest.of(payload), Digest.of(statement)]
+    return Signatures(reference, digests, signer.fingerprint, written, tuple(payloads))
 
-    def _subject(self, reference: DigestReference) -> Descriptor:
-        manifest = self.registry.manifest(reference)
-        if manifest is None:
-            raise NotFoundError(f"image {reference.digest}", str(reference.repository))
-        return Descriptor(manifest.media_type, reference.digest, len(manifest.content))
+
+def ensure_payload(
+    registry: ImageRegistry, signer: Signer, reference: DigestReference, payload: bytes
+) -> bool:
+    """Make the key's signature of this payload stand under the ``.sig`` tag; False if it did."""
+    sig_tag = attached_tag(reference.digest, simple_signing.TAG_SUFFIX)
+
+    def adding(current: AnyManifest | None) -> NewManifest | None:
+        if current is not None and not isinstance(current, ImageManifest):
+            raise NotASignatureTagError(sig_tag, reference.repository)
+        layers = current.layers if current else ()
+        if any(_is_own(signer, layer, payload) for layer in layers):
+            return None
+        if len(layers) >= simple_signing.LAYER_LIMIT:
+            limit = str(simple_signing.LAYER_LIMIT)
+            raise LimitExceededError(f"signatures of {reference.digest}", limit)
+        layer = simple_signing.signature_layer(payload, signer.sign(payload))
+        return simple_signing.with_layers(current, (layer,), (payload,))
+
+    return registry.amend(reference.repository.tagged(sig_tag), adding)
+
+
+def _is_own(signer: Signer, layer: Descriptor, payload: bytes) -> bool:
+    """Signatures are random, so an equal one is found by verifying, not by comparing."""
+    signature = simple_signing.signature_of(layer)
+    return (
+        signature is not None
+        and layer.digest == Digest.of(payload)
+        and signer.verifies(payload, signature)
+    )
 
 
 def verify_image(
@@ -185,8 +156,9 @@ def verify_image(
     mean "signed" and nothing else, and every demanded annotation has to be there.
     """
     check = _Check(verifiers, reference, require_annotations)
-    payloads = [check.payload(*found) for found in _payloads(registry, reference)]
-    bundles = [check.envelope(found) for found in _envelopes(registry, reference)]
+    payloads = [check.payload(*found) for found in signed_payloads(registry, reference)]
+    signed = bundled(registry, reference, sigstore_bundle.SIGN_PREDICATE)
+    bundles = [check.envelope(found) for found in signed]
     reasons = dict.fromkeys(reason for reason in (*payloads, *bundles) if reason)
     return VerificationResult(reference, "" in payloads, "" in bundles, tuple(reasons))
 
@@ -212,7 +184,7 @@ class _Check:
         return self._lacking(payload.annotations)
 
     def envelope(self, envelope: Envelope) -> str:
-        if not any(_is_signed_by(verifier, envelope) for verifier in self.verifiers):
+        if not any(is_signed_by(verifier, envelope) for verifier in self.verifiers):
             return "a bundle by another key"
         statement = sigstore_bundle.parse_statement(envelope.payload)
         if statement is None or statement.predicate_type != sigstore_bundle.SIGN_PREDICATE:
@@ -230,11 +202,9 @@ class _Check:
         return f"a signature without the annotation {lacking[0]}" if lacking else ""
 
 
-def _is_signed_by(verifier: Verifier, envelope: Envelope) -> bool:
-    return any(verifier.verifies(envelope.message, signature) for signature in envelope.signatures)
-
-
-def _payloads(registry: ImageRegistry, reference: DigestReference) -> Iterator[tuple[bytes, bytes]]:
+def signed_payloads(
+    registry: ImageRegistry, reference: DigestReference
+) -> Iterator[tuple[bytes, bytes]]:
     """Payloads and signatures under the ``.sig`` tag; what is none is passed over."""
     tag = attached_tag(reference.digest, simple_signing.TAG_SUFFIX)
     manifest = registry.manifest(reference.repository.tagged(tag))
@@ -246,32 +216,3 @@ def _payloads(registry: ImageRegistry, reference: DigestReference) -> Iterator[t
                 registry.blob(reference.repository, layer, simple_signing.PAYLOAD_LIMIT),
                 signature,
             )
-
-
-def _envelopes(registry: ImageRegistry, reference: DigestReference) -> Iterator[Envelope]:
-    """Envelopes of the bundles that may be signatures; foreign and damaged ones are passed over."""
-    candidates = [one for one in registry.referrers(reference) if _may_be_signature(one)]
-    for descriptor in candidates[:_BUNDLES]:
-        envelope = _envelope(registry, reference.repository, descriptor)
-        if envelope is not None:
-            yield envelope
-
-
-def _may_be_signature(referrer: Descriptor) -> bool:
-    kind = referrer.annotations.get(_PREDICATE_ANNOTATION, sigstore_bundle.SIGN_PREDICATE)
-    is_bundle = referrer.artifact_type.startswith(sigstore_bundle.BUNDLE_FAMILY)
-    return is_bundle and kind == sigstore_bundle.SIGN_PREDICATE
-
-
-def _envelope(
-    registry: ImageRegistry, repository: ImageRepository, referrer: Descriptor
-) -> Envelope | None:
-    try:
-        manifest = registry.manifest(repository.at(referrer.digest))
-        if not isinstance(manifest, ImageManifest) or len(manifest.layers) != 1:
-            return None
-        return sigstore_bundle.parse_bundle(
-            registry.blob(repository, manifest.layers[0], _BUNDLE_SIZE)
-        )
-    except (IntegrityError, RejectedError):
-        return None

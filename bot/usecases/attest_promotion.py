@@ -1,0 +1,127 @@
+"""Attesting a promotion, and reading the story of an image from such attestations.
+
+One attestation per (digest, target repository, environment, promotion), by the environment's
+attestation key, in both of cosign's layouts. It is found again by what it says and by whose it
+is, so that a repeated delivery writes nothing and a foreign statement replaces none of ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from bot.domain.oci import Digest, DigestReference, ImageRepository
+from bot.formats import sigstore_bundle
+from bot.formats.promotion_statement import (
+    PREDICATE_TYPE,
+    PromotionStatement,
+    parse_promotion,
+    render_promotion,
+)
+from bot.formats.sigstore_bundle import Envelope
+from bot.ports import ImageRegistry, Signer, Verifier
+from bot.usecases.envelopes import (
+    attached,
+    bundled,
+    ensure_attached,
+    ensure_bundled,
+    is_signed_by,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AttestedPromotion:
+    """A promotion that a key of ours attests."""
+
+    statement: PromotionStatement
+    payload: bytes
+    """The bytes that were signed."""
+    fingerprint: str
+    """Of the public key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attestation:
+    """What `ensure_attested` left behind."""
+
+    payload: Digest
+    """Of the statement."""
+    fingerprint: str
+    """Of the public key."""
+    written: int
+    """Envelopes that were not there before."""
+
+
+def ensure_attested(
+    registry: ImageRegistry,
+    signer: Signer,
+    verifiers: Sequence[Verifier],
+    statement: PromotionStatement,
+) -> Attestation:
+    """Make the image carry an attestation of this promotion, by this key, in both layouts.
+
+    A promotion that one of the ``verifiers`` attests already keeps the statement that it has:
+    the times in two statements about one promotion would differ.
+    """
+    target = statement.target
+    reference = ImageRepository.parse(target.repository).at(statement.digest)
+    same = (target.environment, statement.promotion)
+    payload = next(
+        (
+            found.payload
+            for found in attested_promotions(registry, verifiers, reference)
+            if (found.statement.target.environment, found.statement.promotion) == same
+        ),
+        render_promotion(statement),
+    )
+    written = ensure_statement(registry, signer, reference, payload, statement)
+    return Attestation(Digest.of(payload), signer.fingerprint, written)
+
+
+def ensure_statement(
+    registry: ImageRegistry,
+    signer: Signer,
+    reference: DigestReference,
+    payload: bytes,
+    statement: PromotionStatement,
+) -> int:
+    """Make exactly these bytes carry the key's signature in both layouts; how many were missing."""
+    return ensure_bundled(
+        registry, signer, reference, payload, PREDICATE_TYPE, statement.at
+    ) + ensure_attached(registry, signer, reference, payload, PREDICATE_TYPE)
+
+
+def attested_promotions(
+    registry: ImageRegistry, verifiers: Sequence[Verifier], reference: DigestReference
+) -> tuple[AttestedPromotion, ...]:
+    """Every promotion of this image into this repository that one of the keys attests.
+
+    Oldest first, each statement once. What is damaged, foreign, about another digest or another
+    repository does not count, and hides nothing.
+    """
+    found: dict[bytes, AttestedPromotion] = {}
+    for envelope in _envelopes(registry, reference):
+        own = _own(envelope, verifiers, reference)
+        if own is not None:
+            found.setdefault(own.payload, own)
+    return tuple(sorted(found.values(), key=lambda one: (one.statement.at, one.payload)))
+
+
+def _envelopes(registry: ImageRegistry, reference: DigestReference) -> Iterator[Envelope]:
+    yield from bundled(registry, reference, PREDICATE_TYPE)
+    yield from attached(registry, reference, PREDICATE_TYPE)
+
+
+def _own(
+    envelope: Envelope, verifiers: Sequence[Verifier], reference: DigestReference
+) -> AttestedPromotion | None:
+    if envelope.payload_type != sigstore_bundle.STATEMENT_TYPE:
+        return None
+    signed_by = next((one for one in verifiers if is_signed_by(one, envelope)), None)
+    statement = parse_promotion(envelope.payload) if signed_by else None
+    if signed_by is None or statement is None:
+        return None
+    here = (reference.digest, str(reference.repository))
+    if (statement.digest, statement.target.repository) != here:
+        return None
+    return AttestedPromotion(statement, envelope.payload, signed_by.fingerprint)
