@@ -22,7 +22,7 @@ from bot.adapters.github.calls import Calls
 from bot.adapters.github.tokens import Tokens
 from bot.adapters.grants import Grants, KeyFile
 from bot.adapters.journal import Journal
-from bot.adapters.registry import Registry
+from bot.adapters.registry import HostLimits, Registry
 from bot.adapters.signing import is_key_uri, load_key, load_public_key
 from bot.domain.environments import GitHubRepository
 from bot.domain.errors import LockkeeperError, NotGrantedError, RejectedError
@@ -67,6 +67,12 @@ class Granted:
     _registries: dict[tuple[str, str, str], ImageRegistry] = field(default_factory=dict)
     _keys: dict[str, Signer] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _limits: HostLimits = field(init=False)
+    """One pace per registry host, whichever environment asks."""
+
+    def __post_init__(self) -> None:
+        """Share one clock with everything."""
+        object.__setattr__(self, "_limits", HostLimits(self.clock, pause))
 
     def allows_source(self, manifests: GitHubRepository, source: GitHubRepository) -> bool:
         """Whether applications may come from this source repository."""

@@ -17,6 +17,11 @@ from typing import Final
 from bot.domain.errors import NotGrantedError
 from bot.domain.oci import ImageRepository
 
+REQUESTS_PER_SECOND: Final = 50.0
+"""To one host, of all kinds together; kubernetes-sigs/promo-tools has the same figure."""
+# Azure's and docker's user name for a refresh token in place of a password.
+TOKEN_USER: Final = "00000000-0000-0000-0000-000000000000"  # noqa: S105 - a user name
+
 
 class KeyRole(Enum):
     """What a key signs; one key never has two of them."""
@@ -62,6 +67,16 @@ def key_in_two_places(places: Iterable[KeyPlace]) -> tuple[KeyPlace, KeyPlace] |
 
 
 @dataclass(frozen=True, slots=True)
+class CredentialHelper:
+    """A program that knows the log-in of a host: docker's credential helper protocol."""
+
+    program: str
+    """Its absolute path."""
+    environment: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """Every variable that it gets; nothing is inherited."""
+
+
+@dataclass(frozen=True, slots=True)
 class HostGrant:
     """One host, or one path prefix on it, with credentials and permissions."""
 
@@ -76,6 +91,12 @@ class HostGrant:
     """The host may resolve to private, loopback or link-local addresses; metadata never."""
     ca_file: str | None = None
     """Path of a PEM file with the only authorities that are trusted for this host."""
+    helper: CredentialHelper | None = None
+    """Where the log-in comes from if none is written here."""
+    proxy: str = field(default="", repr=False)
+    """The only way to this host: ``http://[user:password@]proxy:port``."""
+    requests_per_second: float = REQUESTS_PER_SECOND
+    """How often the host is asked at most, on average."""
 
     @property
     def host(self) -> str:
@@ -90,7 +111,7 @@ class HostGrant:
     @property
     def has_credentials(self) -> bool:
         """There is something to log in with."""
-        return bool(self.username or self.identity_token)
+        return bool(self.username or self.identity_token or self.helper)
 
     def covers(self, repository: ImageRepository) -> bool:
         """The prefix holds for this repository."""

@@ -21,6 +21,7 @@ from bot.domain.oci import (
     OCI_CONFIG,
     Digest,
     DigestReference,
+    ImageRepository,
     Platform,
     TagReference,
 )
@@ -63,6 +64,19 @@ class UnsupportedImageError(RejectedError):
         """Name the image, what it is, and the way out."""
         super().__init__(f"{thing}: {fact}; {remedy}")
         self.thing, self.fact, self.remedy = thing, fact, remedy
+
+
+class ReferrerRefusedError(RejectedError):
+    """A registry does not take a manifest that refers to another one.
+
+    Amazon ECR answers 405 UNSUPPORTED for some artifact types (oras-project/oras#1133). Whoever
+    has written the same in the ``.sig`` layout may go on with a warning.
+    """
+
+    def __init__(self, repository: ImageRepository, artifact_type: str) -> None:
+        """Name the repository and the type of the artifact."""
+        super().__init__(f"the registry of {repository} refuses artifacts of type {artifact_type}")
+        self.repository, self.artifact_type = repository, artifact_type
 
 
 class TagTakenError(RejectedError):
@@ -281,6 +295,8 @@ class CopyReport:
     """Bytes of blobs that the registry took over from another of its repositories."""
     present: int
     """Bytes of blobs that the target already had."""
+    unchanged: bool = False
+    """The target had the image's root manifest, so that no blob was looked at or counted."""
     accessories: tuple[Digest, ...] = ()
     """Manifests of the signatures, attestations and SBOMs that went along."""
     left_behind: tuple[LeftBehind, ...] = ()

@@ -3,10 +3,18 @@
     {"auths": {"registry.example.com":      {"auth": "<base64 of user:password>"},
                "registry.example.com/team": {"username": "robot", "password": "..."},
                "auth.example.com":          {}},
-     "hosts": {"127.0.0.1:5000": {"plain_http": true, "private_addresses": true, "ca": "ca.pem"}}}
+     "hosts": {"127.0.0.1:5000": {"plain_http": true, "private_addresses": true, "ca": "ca.pem"},
+               "gcr.example.com": {"proxy": "http://proxy:3128", "requests_per_second": 20}},
+     "helpers_directory": "/opt/credential-helpers",
+     "helpers_environment": {"AWS_REGION": "eu-central-1"},
+     "credHelpers": {"account.ecr.example.com": "ecr-login"},
+     "credsStore": "vault"}
 
-Every host in either map may be contacted; ``{}`` means without credentials. Loopback hosts need
-no permission for plain HTTP and private addresses.
+Every host in any of the maps may be contacted; ``{}`` means without credentials. Loopback hosts
+need no permission for plain HTTP and private addresses, and have no quota to keep.
+
+``credHelpers`` name a program per host, ``credsStore`` one for the entries of ``auths`` that have
+no log-in. They are run from ``helpers_directory`` alone, with ``helpers_environment`` alone.
 """
 
 from __future__ import annotations
@@ -14,20 +22,41 @@ from __future__ import annotations
 import base64
 import difflib
 import json
+import re
 from collections.abc import Collection
-from pathlib import PurePath
+from dataclasses import replace
+from pathlib import PurePath, PurePosixPath
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from bot.domain.errors import ConfigurationError
-from bot.domain.grants import HostGrant, RegistryGrant, canonical_host, is_loopback
+from bot.domain.grants import (
+    REQUESTS_PER_SECOND,
+    TOKEN_USER,
+    CredentialHelper,
+    HostGrant,
+    RegistryGrant,
+    canonical_host,
+    is_loopback,
+)
 from bot.domain.oci import ImageRepository, InvalidNameError
 
-_TOP_KEYS: Final = ("auths", "hosts")
+_TOP_KEYS: Final = (
+    "auths",
+    "hosts",
+    "credHelpers",
+    "credsStore",
+    "helpers_directory",
+    "helpers_environment",
+)
 # docker/cli cli/config/types/authconfig.go; email is written by old versions and means nothing.
 _AUTH_KEYS: Final = ("auth", "username", "password", "identitytoken", "email")
-_HOST_KEYS: Final = ("plain_http", "private_addresses", "ca")
-# Azure's and docker's user name for a refresh token in place of a password.
-_TOKEN_USER: Final = "00000000-0000-0000-0000-000000000000"  # noqa: S105 - a user name
+_HOST_KEYS: Final = ("plain_http", "private_addresses", "ca", "proxy", "requests_per_second")
+_HELPER_NAME: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_VARIABLE: Final = re.compile(r"[A-Z][A-Z0-9_]*")
+# Variables that make the loader or an interpreter run something else than the program.
+_FOREIGN_CODE: Final = re.compile(r"(LD_|DYLD_|PYTHON|NODE_|PERL|RUBY|BASH_ENV|ENV$)")
+_LOOPBACK_RATE: Final = 1000.0  # requests per second
 
 
 def parse_registry_grant(text: str, file: str) -> RegistryGrant:
@@ -49,11 +78,47 @@ class _Reader:
         document = self._object(self._document(), "the file", _TOP_KEYS)
         auths = self._object(document.get("auths", {}), "auths")
         hosts = self._object(document.get("hosts", {}), "hosts")
+        helpers = self._helpers(document)
         permissions = {canonical_host(host): self._permissions(host, hosts[host]) for host in hosts}
         entries = [self._credentials(prefix, auths[prefix], permissions) for prefix in auths]
+        if store := self._store(document):
+            entries = [
+                entry if entry.has_credentials else replace(entry, helper=store)
+                for entry in entries
+            ]
         named = {entry.prefix for entry in entries}
-        entries += [grant for host, grant in permissions.items() if host not in named]
-        return RegistryGrant(self._file, tuple(entries))
+        entries += [
+            permissions.get(host) or self._permissions(host, {})
+            for host in dict.fromkeys((*permissions, *helpers))
+            if host not in named
+        ]
+        return RegistryGrant(self._file, tuple(_helped(entry, helpers) for entry in entries))
+
+    def _helpers(self, document: dict[str, Any]) -> dict[str, CredentialHelper]:
+        """Canonical host -> its program."""
+        named = self._object(document.get("credHelpers", {}), "credHelpers")
+        for host in named:
+            self._check_prefix(host, path_allowed=False)
+        return {canonical_host(host): self._helper(document, named[host]) for host in named}
+
+    def _store(self, document: dict[str, Any]) -> CredentialHelper | None:
+        name = document.get("credsStore")
+        return None if name is None else self._helper(document, name)
+
+    def _helper(self, document: dict[str, Any], name: object) -> CredentialHelper:
+        if not isinstance(name, str) or not _HELPER_NAME.fullmatch(name):
+            raise self._wrong(str(name), "is not the name of a credential helper")
+        directory = document.get("helpers_directory")
+        if not isinstance(directory, str) or not _is_absolute(directory):
+            raise self._wrong("helpers_directory", "must be an absolute path to run helpers from")
+        environment = self._object(document.get("helpers_environment", {}), "helpers_environment")
+        for variable, value in environment.items():
+            if not _VARIABLE.fullmatch(variable) or _FOREIGN_CODE.match(variable):
+                raise self._wrong(variable, "is not a variable that a helper may get")
+            if not isinstance(value, str) or "\0" in value:
+                raise self._wrong(variable, "is not a text")
+        program = PurePosixPath(directory) / f"docker-credential-{name}"
+        return CredentialHelper(str(program), tuple(environment.items()))
 
     def _document(self) -> object:
         try:
@@ -75,7 +140,23 @@ class _Reader:
             plain_http=self._flag(fields, "plain_http", default=local and ca_file is None),
             private_addresses=self._flag(fields, "private_addresses", default=local),
             ca_file=str(PurePath(self._file).parent / ca_file) if ca_file else None,
+            proxy=self._proxy(fields),
+            requests_per_second=self._rate(
+                fields, default=_LOOPBACK_RATE if local else REQUESTS_PER_SECOND
+            ),
         )
+
+    def _proxy(self, fields: dict[str, Any]) -> str:
+        url = fields.get("proxy", "")
+        if not isinstance(url, str) or (url and not _is_proxy(url)):
+            raise self._wrong("proxy", "is not http://[user:password@]host:port")
+        return url.rstrip("/")
+
+    def _rate(self, fields: dict[str, Any], *, default: float) -> float:
+        rate = fields.get("requests_per_second", default)
+        if isinstance(rate, bool) or not isinstance(rate, int | float) or not rate > 0:
+            raise self._wrong("requests_per_second", "is not a number above 0")
+        return float(rate)
 
     def _credentials(self, key: str, value: object, permissions: dict[str, HostGrant]) -> HostGrant:
         fields = self._object(value, key, _AUTH_KEYS)
@@ -86,14 +167,12 @@ class _Reader:
         host, slash, path = prefix.partition("/")
         allowed = permissions.get(canonical_host(host)) or self._permissions(host, {})
         username, password, token = self._login(fields)
-        return HostGrant(
+        return replace(
+            allowed,
             prefix=canonical_host(host) + slash + path,
             username=username,
             password=password,
             identity_token=token,
-            plain_http=allowed.plain_http,
-            private_addresses=allowed.private_addresses,
-            ca_file=allowed.ca_file,
         )
 
     def _login(self, fields: dict[str, Any]) -> tuple[str, str, str]:
@@ -101,7 +180,7 @@ class _Reader:
         if encoded := fields.get("auth", ""):
             username, password = self._decoded(encoded)
         token = fields.get("identitytoken", "")
-        if username == _TOKEN_USER and not token:
+        if username == TOKEN_USER and not token:
             return "", "", password
         return username, password, token
 
@@ -155,6 +234,34 @@ class _Reader:
     def _line_of(self, key: str) -> int | None:
         position = self._text.find(json.dumps(key))
         return None if position < 0 else self._text.count("\n", 0, position) + 1
+
+
+def _helped(entry: HostGrant, helpers: dict[str, CredentialHelper]) -> HostGrant:
+    """A log-in that is written down comes first; a helper of the host before the store."""
+    written = entry.username or entry.identity_token
+    return (
+        entry
+        if written or entry.host not in helpers
+        else replace(entry, helper=helpers[entry.host])
+    )
+
+
+def _is_absolute(directory: str) -> bool:
+    path = PurePosixPath(directory)
+    return path.is_absolute() and ".." not in path.parts and "\0" not in directory
+
+
+def _is_proxy(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return (
+            parts.scheme in ("http", "https")
+            and bool(parts.hostname)
+            and bool(parts.port)
+            and (parts.path in ("", "/") and not parts.query and not parts.fragment)
+        )
+    except ValueError:
+        return False
 
 
 def _without_scheme(key: str) -> str:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from bot.adapters.registry.errors import retry_after
+from bot.adapters.registry.limits import HostLimits
 from bot.adapters.registry.manifests import pull_scope, push_scope
 from bot.adapters.registry.transport import Transport
 from bot.domain.oci import ImageRepository
@@ -46,7 +47,8 @@ def test_retry_after_is_seconds_a_date_or_an_epoch(header: str, seconds: float |
 def test_where_a_repository_is(repository: str, url: str) -> None:
     clock = HandClock()
     grant = granted("docker.io", "r.example.com", "127.0.0.1:5000")
-    transport = Transport(grant, clock=clock, sleep=clock.sleep, workers=1)
+    limits = HostLimits(clock, clock.sleep)
+    transport = Transport(grant, clock=clock, sleep=clock.sleep, workers=1, limits=limits)
 
     assert transport.url(ImageRepository.parse(repository), "tags", "list") == url
 

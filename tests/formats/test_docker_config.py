@@ -66,6 +66,49 @@ def test_loopback_with_an_authority_of_its_own_speaks_tls() -> None:
     assert not found.plain_http
 
 
+def test_a_host_has_a_helper_of_its_own_or_the_store() -> None:
+    document = {
+        "auths": {
+            "a.example": {},
+            "b.example": {"username": "u", "password": "p"},
+            "c.example": {},
+        },
+        "hosts": {"storage.example": {}},
+        "credHelpers": {"a.example": "ecr-login", "b.example": "x", "d.example": "acr-env"},
+        "credsStore": "vault",
+        "helpers_directory": "/opt/helpers",
+        "helpers_environment": {"AWS_REGION": "eu-central-1"},
+    }
+    hosts = ("a.example", "b.example", "c.example", "d.example", "storage.example")
+
+    helpers = [entry(document, host).helper for host in hosts]
+
+    assert [helper and helper.program for helper in helpers] == [
+        "/opt/helpers/docker-credential-ecr-login",
+        None,
+        "/opt/helpers/docker-credential-vault",
+        "/opt/helpers/docker-credential-acr-env",
+        None,
+    ]
+    assert helpers[0] is not None
+    assert helpers[0].environment == (("AWS_REGION", "eu-central-1"),)
+
+
+def test_a_host_may_have_a_proxy_and_a_pace() -> None:
+    fields = {"proxy": "http://u:hunter2@proxy.example:3128", "requests_per_second": 5}
+
+    found = entry({"hosts": {"r.example": fields}}, "r.example")
+
+    assert (found.proxy, found.requests_per_second) == (fields["proxy"], 5.0)
+    assert "hunter2" not in repr(found)
+
+
+def test_only_this_machine_has_no_quota() -> None:
+    paces = [entry({"hosts": {h: {}}}, h).requests_per_second for h in ("r.example", "127.0.0.1:1")]
+
+    assert paces == [50.0, 1000.0]
+
+
 def test_dockers_url_for_its_hub_is_the_hub() -> None:
     found = entry({"auths": {"https://index.docker.io/v1/": {}}}, "docker.io")
 
@@ -84,7 +127,26 @@ def test_dockers_url_for_its_hub_is_the_hub() -> None:
         ('{"auths": {"r.example": {"auth": "%%%"}}}', "not the base64"),
         ('{"auths": {"r.example": {"auth": 3}}}', "is not a text"),
         ('{"auths": {"not a host": {}}}', "is not a registry host"),
-        ('{"credsStore": "desktop"}', "unknown key 'credsStore'"),
+        ('{"credsStore": "desktop"}', "'helpers_directory' must be an absolute path"),
+        ('{"credsStore": "a/b", "helpers_directory": "/x"}', "is not the name of a credential"),
+        ('{"credsStore": "Desktop", "helpers_directory": "/x"}', "is not the name of a credential"),
+        ('{"credsStore": "a", "helpers_directory": "bin"}', "must be an absolute path"),
+        ('{"credsStore": "a", "helpers_directory": "/x/../y"}', "must be an absolute path"),
+        ('{"credHelpers": {"r.example": 3}, "helpers_directory": "/x"}', "is not the name"),
+        ('{"credHelpers": {"r.example/a": "b"}, "helpers_directory": "/x"}', "has a path"),
+        (
+            '{"credsStore": "a", "helpers_directory": "/x", "helpers_environment": {"LD_X": "1"}}',
+            "'LD_X' is not a variable that a helper may get",
+        ),
+        (
+            '{"credsStore": "a", "helpers_directory": "/x", "helpers_environment": {"A": 1}}',
+            "'A' is not a text",
+        ),
+        ('{"hosts": {"r.example": {"proxy": "proxy:3128"}}}', "is not http://"),
+        ('{"hosts": {"r.example": {"proxy": "http://proxy:3128/x"}}}', "is not http://"),
+        ('{"hosts": {"r.example": {"proxy": "http://proxy:x"}}}', "is not http://"),
+        ('{"hosts": {"r.example": {"requests_per_second": 0}}}', "is not a number above 0"),
+        ('{"hosts": {"r.example": {"requests_per_second": true}}}', "is not a number above 0"),
     ],
 )
 def test_a_wrong_file_is_refused_with_its_place(text: str, fact: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bot.adapters.registry.limits import HostLimits
 from bot.adapters.registry.registry import Registry
 
-__all__ = ["Registry"]
+__all__ = ["HostLimits", "Registry"]

@@ -28,14 +28,17 @@ from bot.adapters.registry.errors import (
     error_codes,
     failure,
 )
+from bot.adapters.registry.logins import Login, Logins
 from bot.adapters.registry.peers import host_of
-from bot.domain.grants import HostGrant, RegistryGrant, canonical_host
+from bot.domain.grants import TOKEN_USER, HostGrant, RegistryGrant, canonical_host
 from bot.formats.www_authenticate import Challenge, parse_challenges
 from bot.ports import Clock
 
 _SHORTEST_LIFE: Final = 60  # seconds; the default, and what lower figures are raised to
 _MARGIN: Final = 10  # seconds before the end, or a fifth of the life if that is more
 _NAME_PARTS: Final = 3  # repository:<name>:<actions>
+# Token services without the OAuth2 way (go-containerregistry, transport/bearer.go: 404).
+_NO_EXCHANGE: Final = frozenset({404, 405})
 
 
 class _TokenAnswer(msgspec.Struct):
@@ -68,6 +71,7 @@ class Authenticator:
         self, grant: RegistryGrant, fetch: Callable[[Call, str | None], Reply], clock: Clock
     ) -> None:
         self._grant, self._fetch, self._clock = grant, fetch, clock
+        self._logins = Logins(clock)
         self._wanted: dict[tuple[str, str], Challenge] = {}
         self._tokens: dict[_Key, _Token] = {}
         self._extra: dict[tuple[str, tuple[str, ...]], tuple[str, ...]] = {}
@@ -83,7 +87,7 @@ class Authenticator:
         if challenge is None or canonical_host(host) != entry.host:
             return None
         if challenge.scheme == "basic":
-            return _basic(entry)
+            return _basic(self._logins.of(entry))
         return f"Bearer {self._token(self._key(challenge, host, entry, scopes))}"
 
     def can_answer(self, reply: Reply, call: Call, used: str | None) -> bool:
@@ -95,7 +99,7 @@ class Authenticator:
         # 403: a token may lack a right that was given since. Public ECR says 400 DENIED for a
         # token that is too old (oras-go#1227).
         stale = reply.status == 403 or (reply.status == 400 and "DENIED" in error_codes(reply))  # noqa: PLR2004 - HTTP
-        return stale and used is not None and self._discard(used)
+        return stale and used is not None and self._renew(used, call.entry)
 
     def _learn(self, challenges: tuple[str, ...], call: Call, used: str | None) -> bool:
         known = self._wanted.get((call.host, call.entry.prefix))
@@ -103,10 +107,11 @@ class Authenticator:
         if challenge is None or (challenge.scheme == "basic" and not call.entry.has_credentials):
             return False
         self._wanted[call.host, call.entry.prefix] = challenge
+        if used is None or known is None:
+            return True
         if challenge.scheme == "basic":
-            return used is None
-        widened = self._widen(challenge, call)
-        return used is None or known is None or self._discard(used) or widened
+            return self._renew(used, call.entry)
+        return self._widen(challenge, call) | self._discard(used)
 
     def _widen(self, challenge: Challenge, call: Call) -> bool:
         """Put scopes in front that the challenge names and we lack, of our repositories only."""
@@ -119,6 +124,13 @@ class Authenticator:
         if lacking:
             self._extra[call.host, call.scopes] = (*lacking, *have)
         return bool(lacking)
+
+    def _renew(self, used: str, entry: HostGrant) -> bool:
+        """Forget the token, or the log-in that a helper gave."""
+        if used.startswith("Bearer "):
+            return self._discard(used)
+        login = self._logins.of(entry)
+        return self._logins.forget(entry, login) and used == _basic(login)
 
     def _discard(self, authorization: str) -> bool:
         with self._guard:
@@ -147,28 +159,36 @@ class Authenticator:
 
     def _fetched(self, key: _Key) -> _Token:
         self._check_realm(key)
-        reply = self._exchange(key) if key.entry.identity_token else None
-        if reply is None or reply.status == 404:  # noqa: PLR2004 - no OAuth2 service: the old way
-            reply = self._ask(key)
+        login = self._logins.of(key.entry)
+        reply = self._requested(key, login)
+        if reply.status in (400, 401, 403) and self._logins.forget(key.entry, login):
+            reply = self._requested(key, self._logins.of(key.entry))
         if reply.status == 400:  # noqa: PLR2004 - several token services refuse a login like this
             raise AccessRefusedError(f"a token for {key.host}", reply.host, self._grant.name, 400)
         if reply.status != 200:  # noqa: PLR2004 - HTTP
             raise failure(reply, f"a token for {key.host}", self._grant.name)
         return self._parsed(reply, key.host)
 
-    def _ask(self, key: _Key) -> Reply:
+    def _requested(self, key: _Key, login: Login) -> Reply:
+        if login.identity_token:
+            reply = self._exchange(key, login.identity_token)
+            if reply.status not in _NO_EXCHANGE:
+                return reply
+        return self._ask(key, login)
+
+    def _ask(self, key: _Key, login: Login) -> Reply:
         query = urlencode(_present(service=key.service) + [("scope", s) for s in key.scopes])
         scheme, host, path, old, _ = urlsplit(key.realm)
         url = urlunsplit((scheme, host, path, "&".join(filter(None, (old, query))), ""))
-        authorization = _basic(key.entry) if key.entry.username else None
+        authorization = _basic(login) if login else None
         return self._fetch(self._call(key, "GET", url), authorization)
 
-    def _exchange(self, key: _Key) -> Reply:
+    def _exchange(self, key: _Key, identity_token: str) -> Reply:
         form = [
             ("grant_type", "refresh_token"),
             *_present(service=key.service, scope=" ".join(key.scopes)),
             ("client_id", "lockkeeper"),
-            ("refresh_token", key.entry.identity_token),
+            ("refresh_token", identity_token),
         ]
         return self._fetch(self._call(key, "POST", key.realm, urlencode(form).encode()), None)
 
@@ -219,5 +239,9 @@ def _present(**fields: str) -> list[tuple[str, str]]:
     return [(name, value) for name, value in fields.items() if value]
 
 
-def _basic(entry: HostGrant) -> str:
-    return "Basic " + base64.b64encode(f"{entry.username}:{entry.password}".encode()).decode()
+def _basic(login: Login) -> str:
+    # Where a registry wants Basic, Azure takes a refresh token as the password of this user.
+    username, password = login.username, login.password
+    if login.identity_token:
+        username, password = TOKEN_USER, login.identity_token
+    return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()

@@ -18,6 +18,7 @@ import requests
 from urllib3.exceptions import NameResolutionError
 
 from bot.adapters.registry.calls import Reply
+from bot.adapters.registry.limits import LONGEST_PAUSE
 from bot.domain.errors import LockkeeperError, NotFoundError, RejectedError, UnavailableError
 
 _TEMPORARY_STATUS: Final = frozenset({408, 425, 429, 499, 500, 502, 503, 504, 522})
@@ -29,7 +30,6 @@ _IMMUTABLE: Final = re.compile(
 )
 _CODE: Final = re.compile(r"[A-Z][A-Z0-9_]{1,39}")
 _EPOCH: Final = 1_000_000_000  # a Retry-After beyond it is a time, not seconds
-_LONGEST_PAUSE: Final = 120.0  # seconds; a registry may not stop us for longer
 _NO_SUCH_NAME: Final = -2  # EAI_NONAME of getaddrinfo(3); EAI_AGAIN would be worth a retry
 
 
@@ -95,6 +95,13 @@ def is_temporary(reply: Reply) -> bool:
         return True
     # Harbor and Red Hat say UNKNOWN with 404 for what is just not there.
     return 400 <= reply.status != 404 and not _TEMPORARY_CODES.isdisjoint(error_codes(reply))  # noqa: PLR2004 - HTTP
+
+
+def is_throttled(reply: Reply) -> bool:
+    """The host wants to be left alone for a while, by everybody."""
+    if reply.status == 429:  # noqa: PLR2004 - HTTP
+        return True
+    return reply.retry_after is not None and is_temporary(reply)
 
 
 def is_missing(reply: Reply) -> bool:
@@ -163,4 +170,4 @@ def retry_after(header: str, now: datetime) -> float | None:
             seconds = (parsedate_to_datetime(header).astimezone(UTC) - now).total_seconds()
         except (ValueError, TypeError, OverflowError):
             return None
-    return min(max(seconds, 0.0), _LONGEST_PAUSE)
+    return min(max(seconds, 0.0), LONGEST_PAUSE)

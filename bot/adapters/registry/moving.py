@@ -11,10 +11,13 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
-from bot.adapters.registry.blobs import Blobs, StoppedError
+from bot.adapters.registry.blobs import Blobs
 from bot.adapters.registry.manifests import Manifests, MissingContentError
 from bot.adapters.registry.referrers import Referrers
+from bot.adapters.registry.streams import StoppedError
+from bot.adapters.registry.uploads import UploadSession
 from bot.domain.images import AnyManifest, Descriptor
 from bot.domain.oci import ImageRepository
 from bot.ports import Progress
@@ -56,31 +59,29 @@ class Mover:
             self.move_blobs(manifest.blobs, force=True)
             return self.target.manifests.put(reference, manifest.content, manifest.media_type)
 
-    def ensure_manifests(self, manifests: tuple[AnyManifest, ...]) -> None:
-        """Make the target have these manifests, in any order."""
-        self._in_parallel([partial(self.ensure_manifest, manifest) for manifest in manifests])
+    def put_all(self, manifests: tuple[AnyManifest, ...]) -> None:
+        """Write these manifests, in any order: one request each, where a look would be two."""
+        self._in_parallel([partial(self._put, manifest) for manifest in manifests])
 
-    def ensure_manifest(self, manifest: AnyManifest) -> None:
-        """Make the target have this manifest."""
-        if not self.target.manifests.exists(self.target.repository.at(manifest.digest)):
-            self.put(manifest)
+    def _put(self, manifest: AnyManifest) -> None:
+        self.put(manifest)
 
     def _move(self, blob: Descriptor, *, force: bool) -> None:
-        source, target = self.source.repository, self.target.repository
-        if not force and self.target.blobs.has(target, blob):
-            with self._guard:
-                self.present += blob.size
-            self._tell(blob.size)
+        source, target, blobs = self.source.repository, self.target.repository, self.target.blobs
+        mountable = blobs.can_mount(target, source)
+        # What is there already can be mounted, too: one request where looking first makes two.
+        looks_first = not force and not (mountable and blobs.mounts(target))
+        if looks_first and self._is_there(blob):
             return
-        session = None
-        if self.target.blobs.can_mount(target, source):
-            session = self.target.blobs.mount(target, source, blob.digest)
+        session: UploadSession | None = None
+        if mountable:
+            session = blobs.mount(target, source, blob.digest)
             if session is None:
-                with self._guard:
-                    self.mounted += blob.size
-                self._tell(blob.size)
+                self._count("mounted", blob)
                 return
-        self.target.blobs.upload(
+            if not force and not looks_first and self._is_there(blob):
+                return
+        blobs.upload(
             target,
             blob,
             lambda: self.source.blobs.open(source, blob),
@@ -90,6 +91,17 @@ class Mover:
         )
         with self._guard:
             self.moved += blob.size
+
+    def _is_there(self, blob: Descriptor) -> bool:
+        found = self.target.blobs.has(self.target.repository, blob)
+        if found:
+            self._count("present", blob)
+        return found
+
+    def _count(self, how: Literal["mounted", "present"], blob: Descriptor) -> None:
+        with self._guard:
+            setattr(self, how, getattr(self, how) + blob.size)
+        self._tell(blob.size)
 
     def _tell(self, size: int) -> None:
         if self._progress:
@@ -107,6 +119,9 @@ class Mover:
                     self._cancel(futures)
             except BaseException:
                 self._cancel(futures)
+                # Ctrl-C: a read may sit there for a minute before it looks at the flag.
+                self.source.blobs.cut()
+                self.target.blobs.cut()
                 raise
         errors = [future.exception() for future in futures if not future.cancelled()]
         # Those that were stopped only say so; the one that failed by itself comes first.

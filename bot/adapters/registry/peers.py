@@ -7,15 +7,18 @@ first byte (before the TLS handshake, too).
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import socket
+import threading
+import weakref
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from bot.domain.errors import NotGrantedError, RejectedError
+from bot.domain.errors import NotGrantedError, RejectedError, UnavailableError
 from bot.domain.grants import RegistryGrant
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -33,6 +36,7 @@ _METADATA: Final = frozenset(
         "168.63.129.16",  # Azure's host
     )
 )
+SEND_SECONDS: Final = 60.0  # for one piece of a body
 _NAT64: Final = ipaddress.ip_network(
     "64:ff9b::/96"
 )  # RFC 6052: an IPv4 address in the last 32 bits
@@ -90,8 +94,40 @@ def host_of(url: str) -> str:
     return authority(host, port, "http" if parts.scheme == "http" else "https")
 
 
-def pool_classes(grant: RegistryGrant) -> dict[str, type[HTTPConnectionPool]]:
-    """urllib3 pools whose connections refuse peers outside the grant."""
+class Connections:
+    """Every open connection of a client, so that all can be cut at once."""
+
+    def __init__(self) -> None:
+        self._open: weakref.WeakSet[HTTPConnection] = weakref.WeakSet()
+        self._guard = threading.Lock()
+        self._is_cut = False
+
+    def add(self, connection: HTTPConnection) -> None:
+        """Remember a connection; UnavailableError once they were cut."""
+        with self._guard:
+            if self._is_cut:
+                raise UnavailableError(f"{connection.host}: stopped")
+            self._open.add(connection)
+
+    def cut(self) -> None:
+        """End every read and write that is under way, and allow no connection any more."""
+        with self._guard:
+            self._is_cut = True
+            found = list(self._open)
+        for connection in found:
+            if connection.sock is not None:
+                with contextlib.suppress(OSError):
+                    socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)
+
+
+def pool_classes(
+    grant: RegistryGrant, connections: Connections, proxy: str = ""
+) -> dict[str, type[HTTPConnectionPool]]:
+    """urllib3 pools whose connections refuse peers outside the grant.
+
+    With ``proxy``, its address, the peer is the proxy: the operator has named it, so it may have
+    a private address, and what it connects to is its business; the host was granted by name.
+    """
 
     class _Checked:
         host: str
@@ -100,17 +136,16 @@ def pool_classes(grant: RegistryGrant) -> dict[str, type[HTTPConnectionPool]]:
 
         def _new_conn(self) -> socket.socket:
             name = authority(self.host, self.port, self.scheme)
-            if not grant.allows_host(name):
-                raise NotGrantedError(f"registry host {name}", grant.name)
+            private_allowed = bool(proxy) or _permitted(grant, name)
             connected: socket.socket = super()._new_conn()  # type: ignore[misc] # urllib3's method
             try:
-                permissions = grant.entry_for_host(name)
-                check_address(
-                    connected.getpeername()[0], name, private_allowed=permissions.private_addresses
-                )
+                check_address(connected.getpeername()[0], name, private_allowed=private_allowed)
+                connections.add(self)  # type: ignore[arg-type] # it is a connection, see below
             except BaseException:
                 connected.close()
                 raise
+            # urllib3 leaves the short time for connecting on it, for sending as well.
+            connected.settimeout(SEND_SECONDS)
             return connected
 
     class _Http(_Checked, HTTPConnection):
@@ -126,3 +161,9 @@ def pool_classes(grant: RegistryGrant) -> dict[str, type[HTTPConnectionPool]]:
         ConnectionCls: Any = _Https
 
     return {"http": _HttpPool, "https": _HttpsPool}
+
+
+def _permitted(grant: RegistryGrant, name: str) -> bool:
+    if not grant.allows_host(name):
+        raise NotGrantedError(f"registry host {name}", grant.name)
+    return grant.entry_for_host(name).private_addresses

@@ -19,7 +19,7 @@ from urllib.parse import urljoin
 
 from bot.adapters.registry.blobs import Blobs
 from bot.adapters.registry.calls import Call, Reply
-from bot.adapters.registry.errors import NotARegistryError, failure
+from bot.adapters.registry.errors import NotARegistryError, RegistryRefusedError, failure
 from bot.adapters.registry.manifests import Manifests, pull_scope
 from bot.adapters.registry.peers import host_of
 from bot.adapters.registry.transport import Transport
@@ -32,6 +32,7 @@ from bot.domain.images import (
     ImageManifest,
     MalformedManifestError,
     NewManifest,
+    ReferrerRefusedError,
     attached_tag,
 )
 from bot.domain.oci import OCI_INDEX, Digest, DigestReference, ImageRepository, TagReference
@@ -82,11 +83,18 @@ class Referrers:
         return found.manifests if isinstance(found, ImageIndex) else ()
 
     def attach(self, repository: ImageRepository, manifest: NewManifest) -> None:
-        """Write a manifest with a subject, and list it where the registry does not."""
+        """Write a manifest with a subject, and list it where the registry does not.
+
+        Raises:
+            ReferrerRefusedError: the registry takes no such artifact.
+        """
         for content in manifest.blobs:
             self._blobs.write(repository, _blob(content), content)
-        listed = self._manifests.put_new(repository, manifest)
         parsed = parse_manifest(manifest.content, manifest.media_type, str(manifest.digest))
+        try:
+            listed = self._manifests.put_new(repository, manifest)
+        except RegistryRefusedError as error:
+            raise ReferrerRefusedError(repository, parsed.kind) from error
         if not listed and parsed.subject:
             self.list_by_tag(repository, parsed, parsed.subject.digest)
 

@@ -14,6 +14,7 @@ from typing import Final
 
 from bot.adapters.registry.blobs import Blobs
 from bot.adapters.registry.copying import copy_image
+from bot.adapters.registry.limits import HostLimits
 from bot.adapters.registry.manifests import AnyReference, Manifests
 from bot.adapters.registry.moving import Side
 from bot.adapters.registry.referrers import Edit, Referrers
@@ -50,6 +51,7 @@ class Registry:
         *,
         clock: Clock,
         sleep: Callable[[float], None],
+        limits: HostLimits | None = None,
         source: Registry | None = None,
         workers: int = _WORKERS,
     ) -> None:
@@ -59,15 +61,25 @@ class Registry:
             grant: the hosts that may be contacted, and how.
             clock: for the life of tokens.
             sleep: waits so many seconds between short retries.
+            limits: the pace of every host; what shares it, shares a host's quota. Of its own
+                without.
             source: the client that `copy` reads with, if the source has credentials of its own.
             workers: blobs on their way at once.
         """
-        transport = Transport(grant, clock=clock, sleep=sleep, workers=workers)
+        transport = Transport(
+            grant,
+            clock=clock,
+            sleep=sleep,
+            workers=workers,
+            limits=limits or HostLimits(clock, sleep),
+        )
+        self._grant = grant
         self._manifests = Manifests(transport)
         self._blobs = Blobs(transport)
         self._referrers = Referrers(transport, self._manifests, self._blobs)
         self._source = source or self
         self._workers = workers
+        self._doubted: set[DigestReference] = set()
 
     def resolve(self, reference: TagReference) -> Digest | None:
         """What the tag names now; headers are hearsay, the bytes are hashed."""
@@ -96,17 +108,32 @@ class Registry:
         progress: Progress | None = None,
     ) -> CopyReport:
         """Make ``target`` hold the image with every platform; it gets no tag."""
-        return copy_image(
+        self._source.check_granted(source.repository)  # also where nothing is to be read
+        there = target.at(source.digest)
+        report = copy_image(
             self._source.side(source.repository),
             self.side(target),
             source,
             accessories,
             workers=self._workers,
             progress=progress,
+            thorough=there in self._doubted,
         )
+        self._doubted.discard(there)
+        return report
 
     def read_back(self, reference: DigestReference) -> ReadBack:
-        """Read and hash every manifest, and look for every blob with its length."""
+        """Read and hash every manifest, and look for every blob with its length.
+
+        After a failure the next copy to there looks for every blob, too.
+        """
+        try:
+            return self._read_back(reference)
+        except (NotFoundError, IntegrityError):
+            self._doubted.add(reference)
+            raise
+
+    def _read_back(self, reference: DigestReference) -> ReadBack:
         tree = self._manifests.tree(reference, self._workers)
         repository = reference.repository
         with ThreadPoolExecutor(self._workers) as pool:
@@ -122,12 +149,12 @@ class Registry:
     def tag(self, reference: DigestReference, tag: str, *, move: bool) -> TagOutcome:
         """Make the tag name the digest, and see that it does."""
         wanted = reference.repository.tagged(tag)
-        manifest = self._manifests.need(reference)
         found = self.resolve(wanted)
-        if found == manifest.digest:
+        if found == reference.digest:
             return TagOutcome.UNCHANGED
         if found and not move:
-            raise TagTakenError(wanted, manifest.digest, found)
+            raise TagTakenError(wanted, reference.digest, found)
+        manifest = self._manifests.need(reference)
         self._put_tag(wanted, manifest)
         return TagOutcome.MOVED if found else TagOutcome.CREATED
 
@@ -163,6 +190,10 @@ class Registry:
     def amend(self, reference: TagReference, edit: Edit) -> bool:
         """Replace what a tag holds by ``edit`` of it, until a re-read shows that it lasted."""
         return self._referrers.amend(reference, edit)
+
+    def check_granted(self, repository: ImageRepository) -> None:
+        """NotGrantedError if the repository may not be contacted."""
+        self._grant.entry_for(repository)
 
     def side(self, repository: ImageRepository) -> Side:
         """This client as one end of a copy."""

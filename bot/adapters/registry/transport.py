@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from importlib.metadata import version
 from typing import Any, Final
 from urllib.parse import quote, urljoin, urlsplit
@@ -28,9 +29,11 @@ from bot.adapters.registry.errors import (
     connection_failure,
     failure,
     is_temporary,
+    is_throttled,
     retry_after,
 )
-from bot.adapters.registry.peers import host_of, pool_classes
+from bot.adapters.registry.limits import PATIENCE, HostLimits
+from bot.adapters.registry.peers import Connections, host_of, pool_classes
 from bot.domain.errors import LimitExceededError, UnavailableError
 from bot.domain.grants import HostGrant, RegistryGrant, canonical_host
 from bot.domain.oci import ImageRepository
@@ -39,32 +42,53 @@ from bot.ports import Clock
 CHUNK: Final = 256 * 1024  # bytes per read; measured: smaller costs CPU, larger only memory
 _TIMEOUT: Final = (10.0, 60.0)  # seconds to connect; seconds without a byte
 _FIRST_PAUSE: Final = 0.25  # seconds, doubled each time, with full jitter above a half
-_PATIENCE: Final = 5.0  # seconds; who asks for more is asked again by the engine
+_WINDOW: Final = timedelta(seconds=60)
+_WINDOW_BYTES: Final = 64 * 1024  # a body that brings less in a window is given up
 _REDIRECTS: Final = 5
 _REDIRECT_STATUS: Final = frozenset({301, 302, 303, 307, 308})
 _AGENT: Final = f"lockkeeper/{version('lockkeeper')}"
 _HUB, _HUB_API = "docker.io", "registry-1.docker.io"  # containers/image, docker_client.go
 
 
+class _Watchdog:
+    """Sees whether a body makes progress: a byte now and then keeps every timeout away."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock, self._since, self._bytes = clock, clock.now(), 0
+
+    def passed(self, size: int, host: str, thing: str) -> None:
+        """So many bytes came; UnavailableError if that is too few for the time."""
+        self._bytes += size
+        now = self._clock.now()
+        if now - self._since < _WINDOW:
+            return
+        if self._bytes < _WINDOW_BYTES:
+            raise UnavailableError(f"{host}: {thing} ({self._bytes} bytes in a minute)")
+        self._since, self._bytes = now, 0
+
+
 class Download:
     """An answer whose body is still to be read, by one thread; close it."""
 
-    def __init__(self, response: requests.Response, thing: str) -> None:
+    def __init__(self, response: requests.Response, thing: str, clock: Clock) -> None:
         self._response, self._thing = response, thing
+        self._watchdog = _Watchdog(clock)
         self.status = response.status_code
         self.headers: Mapping[str, str] = response.headers
 
     def read(self, size: int) -> bytes:
-        """The next bytes, undecoded; empty at the end.
+        """The next bytes, undecoded, as many as are there; empty at the end.
 
         Raises:
-            UnavailableError: the connection broke, or ended before the promised length.
+            UnavailableError: the connection broke, ended before the promised length, or crawls.
         """
+        host = host_of(self._response.url)
         try:
-            content: bytes = self._response.raw.read(size, decode_content=False)
+            content: bytes = self._response.raw.read1(size, decode_content=False)
         except (HTTPError, OSError) as error:
-            host = host_of(self._response.url)
             raise connection_failure(error, self._thing, host) from error
+        if content:
+            self._watchdog.passed(len(content), host, self._thing)
         return content
 
     def close(self) -> None:
@@ -79,14 +103,21 @@ class Transport:
     """Sends calls to the hosts of one grant."""
 
     def __init__(
-        self, grant: RegistryGrant, *, clock: Clock, sleep: Callable[[float], None], workers: int
+        self,
+        grant: RegistryGrant,
+        *,
+        clock: Clock,
+        sleep: Callable[[float], None],
+        workers: int,
+        limits: HostLimits,
     ) -> None:
         """Open no connection yet; ``sleep`` waits for so many seconds."""
         # Its DEBUG lines are addresses with their queries: upload states, signed storage URLs.
         logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
         self.grant = grant
-        self._clock, self._sleep = clock, sleep
-        self._adapter = _GuardedAdapter(grant, workers * 4)
+        self._clock, self._sleep, self._limits = clock, sleep, limits
+        self._connections = Connections()
+        self._adapter = _GuardedAdapter(grant, self._connections, workers * 4)
         self._authenticator = Authenticator(grant, self._fetch, clock)
 
     def url(self, repository: ImageRepository, *segments: str) -> str:
@@ -120,10 +151,14 @@ class Transport:
         """The answer to a GET: to be streamed if it is 200 or 206, else read whole."""
         return self._patiently(call, stream=True)
 
-    def pause(self, attempt: int, seconds: float | None = None) -> None:
-        """Wait before the next attempt: what was asked for, else a little longer each time."""
+    def pause(self, attempt: int) -> None:
+        """Wait before the next attempt, a little longer each time."""
         jitter = 0.5 + random.random() / 2  # noqa: S311 - spreads retries, guards nothing
-        self._sleep(_FIRST_PAUSE * 2 ** (attempt - 1) * jitter if seconds is None else seconds)
+        self._sleep(_FIRST_PAUSE * 2 ** (attempt - 1) * jitter)
+
+    def cut(self) -> None:
+        """End all that is under way, for good: somebody wants to stop."""
+        self._connections.cut()
 
     def location(self, reply: Reply, thing: str) -> str:
         """The absolute address in an answer's ``Location``, on a granted host."""
@@ -146,9 +181,10 @@ class Transport:
                     return answer
                 raise failure(answer, call.thing, self.grant.name)
             except UnavailableError as error:
-                if attempt >= call.attempts or (error.retry_after or 0) > _PATIENCE:
+                if attempt >= call.attempts or (error.retry_after or 0) > PATIENCE:
                     raise
-                self.pause(attempt, error.retry_after)
+                if error.retry_after is None:  # else the limits know, for everybody
+                    self.pause(attempt)
             attempt += 1
 
     def _authorised_send(self, call: Call, *, stream: bool) -> Download | Reply:
@@ -166,7 +202,7 @@ class Transport:
             same = _origin(url) == _origin(call.url)
             response = self._send(call, url, authorization if same else None)
             if stream and response.status_code in (200, 206):
-                return Download(response, call.thing)
+                return Download(response, call.thing, self._clock)
             reply = self._read(response, call)
             if reply.status not in _REDIRECT_STATUS or call.method not in ("GET", "HEAD"):
                 return reply
@@ -178,13 +214,19 @@ class Transport:
         headers = {"User-Agent": _AGENT, "Accept-Encoding": "identity", **call.headers}
         if authorization:
             headers["Authorization"] = authorization
+        self._limits.admit(host_of(url), permissions.requests_per_second)
         body = call.body() if callable(call.body) else call.body
+        proxies = dict.fromkeys(("http", "https"), permissions.proxy) if permissions.proxy else None
         try:
             # The adapter without a Session around it: no cookies, no netrc, no proxies or
             # authorities from the environment, and redirects stay ours to follow.
             prepared = requests.Request(call.method, url, headers=headers, data=body).prepare()
             return self._adapter.send(
-                prepared, stream=True, timeout=_TIMEOUT, verify=permissions.ca_file or True
+                prepared,
+                stream=True,
+                timeout=_TIMEOUT,
+                verify=permissions.ca_file or True,
+                proxies=proxies,
             )
         except (requests.RequestException, HTTPError, OSError) as error:
             raise connection_failure(error, call.thing, host_of(url)) from error
@@ -203,12 +245,9 @@ class Transport:
         return permissions
 
     def _read(self, response: requests.Response, call: Call) -> Reply:
-        try:
-            content = _limited(response, call.limit, call.thing)
-        except (HTTPError, OSError) as error:
-            raise connection_failure(error, call.thing, host_of(response.url)) from error
+        content = self._limited(response, call)
         pause = response.headers.get("Retry-After", "")
-        return Reply(
+        reply = Reply(
             call.method,
             response.status_code,
             response.headers,
@@ -217,6 +256,23 @@ class Transport:
             tuple(response.raw.headers.getlist("WWW-Authenticate")),
             retry_after(pause, self._clock.now()) if pause else None,
         )
+        if is_throttled(reply):
+            self._limits.pause(reply.host, reply.retry_after)
+        return reply
+
+    def _limited(self, response: requests.Response, call: Call) -> bytes:
+        parts: list[bytes] = []
+        size = 0
+        download = Download(response, call.thing, self._clock)
+        while part := download.read(min(CHUNK, call.limit + 1 - size)):
+            parts.append(part)
+            size += len(part)
+            if size > call.limit:
+                response.close()
+                if response.status_code >= 400:  # noqa: PLR2004 - a long error page is cut
+                    break
+                raise LimitExceededError(f"answer to {call.thing}", f"{call.limit} bytes")
+        return b"".join(parts)
 
     def _fetch(self, call: Call, authorization: str | None) -> Reply:
         """One request of the authenticator: no redirects, no further log-in."""
@@ -234,25 +290,11 @@ def _origin(url: str) -> tuple[str, str]:
     return urlsplit(url).scheme, host_of(url)
 
 
-def _limited(response: requests.Response, limit: int, thing: str) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    while part := response.raw.read(min(CHUNK, limit + 1 - size), decode_content=False):
-        parts.append(part)
-        size += len(part)
-        if size > limit:
-            response.close()
-            if response.status_code >= 400:  # noqa: PLR2004 - a long error page is cut, not refused
-                break
-            raise LimitExceededError(f"answer to {thing}", f"{limit} bytes")
-    return b"".join(parts)
-
-
 class _GuardedAdapter(HTTPAdapter):
     """requests' adapter over connections that check their peer."""
 
-    def __init__(self, grant: RegistryGrant, size: int) -> None:
-        self._grant = grant
+    def __init__(self, grant: RegistryGrant, connections: Connections, size: int) -> None:
+        self._grant, self._connections = grant, connections
         # Not blocking: a worker holds a download while it opens an upload, so that a full pool
         # that made it wait could wait for ever. What is too much is closed after use.
         super().__init__(pool_connections=16, pool_maxsize=size, max_retries=0, pool_block=False)
@@ -268,4 +310,10 @@ class _GuardedAdapter(HTTPAdapter):
         self.poolmanager = PoolManager(
             num_pools=connections, maxsize=maxsize, block=block, blocksize=CHUNK, **kwargs
         )
-        self.poolmanager.pool_classes_by_scheme = pool_classes(self._grant)
+        self.poolmanager.pool_classes_by_scheme = pool_classes(self._grant, self._connections)
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:  # noqa: ANN401 - requests' signature
+        """Make the pools of connections through a proxy; requests calls this."""
+        manager = super().proxy_manager_for(proxy, blocksize=CHUNK, **kwargs)
+        manager.pool_classes_by_scheme = pool_classes(self._grant, self._connections, proxy)
+        return manager

@@ -1,0 +1,96 @@
+"""How often a host is asked, and when it is left alone: one measure for everything that we do.
+
+Copies, signatures and log-ins of all environments share it, because a registry counts them all
+(promo-tools#637: the token service answers 429, too). Safe to use from many threads.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from bot.domain.errors import UnavailableError
+from bot.domain.grants import canonical_host
+from bot.ports import Clock
+
+LONGEST_PAUSE: Final = 120.0  # seconds; a registry may not stop us for longer
+PATIENCE: Final = 5.0  # seconds; who asks for more is asked again by the engine
+_UNTOLD_PAUSE: Final = 1.0  # seconds after a 429 that does not say how long
+_BURST_SECONDS: Final = 2.0  # seconds' worth of requests that may come at once
+_SHORTEST_SLEEP: Final = 0.001  # seconds; shorter ones round to nothing
+
+
+class PausedError(UnavailableError):
+    """A host has asked to be left alone for longer than it is worth to wait here."""
+
+    def __init__(self, host: str, seconds: float) -> None:
+        """Name the host and how long it still has to be left alone."""
+        super().__init__(f"{host} asked for {seconds:.0f} s of silence", retry_after=seconds)
+        self.host = host
+
+
+@dataclass(slots=True)
+class _Bucket:
+    """Tokens: one per request; they come back at the host's rate."""
+
+    tokens: float
+    counted_at: datetime
+    silent_until: datetime
+
+    def wait(self, rate: float, now: datetime) -> float:
+        """Seconds until a request may be sent; 0.0 takes the token for it."""
+        passed = max((now - self.counted_at).total_seconds(), 0.0)
+        self.counted_at = now
+        self.tokens = min(self.tokens + passed * rate, max(rate * _BURST_SECONDS, 1.0))
+        if self.tokens < 1.0:
+            return max((1.0 - self.tokens) / rate, _SHORTEST_SLEEP)
+        self.tokens -= 1.0
+        return 0.0
+
+    def silence(self, now: datetime) -> float:
+        """Seconds that the host still has to be left alone; a clock set back ends it."""
+        left = (self.silent_until - now).total_seconds()
+        return left if left <= LONGEST_PAUSE else 0.0
+
+
+class HostLimits:
+    """The pace of every host; share one object among all clients of a process."""
+
+    def __init__(self, clock: Clock, sleep: Callable[[float], None]) -> None:
+        """Know no host yet; ``sleep`` waits for so many seconds."""
+        self._clock, self._sleep = clock, sleep
+        self._buckets: dict[str, _Bucket] = {}
+        self._guard = threading.Lock()
+
+    def admit(self, host: str, rate: float) -> None:
+        """Wait until the host may be asked once more; ``rate`` in requests per second.
+
+        Raises:
+            PausedError: it has asked for a long silence.
+        """
+        while seconds := self._wait(canonical_host(host), rate):
+            self._sleep(seconds)
+
+    def pause(self, host: str, seconds: float | None) -> None:
+        """Let nobody ask the host for so long; None: it did not say how long."""
+        wanted = _UNTOLD_PAUSE if seconds is None else min(seconds, LONGEST_PAUSE)
+        now = self._clock.now()
+        with self._guard:
+            bucket = self._bucket(canonical_host(host), 1.0, now)
+            bucket.silent_until = max(bucket.silent_until, now + timedelta(seconds=wanted))
+            bucket.tokens = min(bucket.tokens, 1.0)  # afterwards not all at once again
+
+    def _wait(self, host: str, rate: float) -> float:
+        now = self._clock.now()
+        with self._guard:
+            bucket = self._bucket(host, rate, now)
+            silence = bucket.silence(now)
+            if silence > PATIENCE:
+                raise PausedError(host, silence)
+            return max(silence, _SHORTEST_SLEEP) if silence > 0 else bucket.wait(rate, now)
+
+    def _bucket(self, host: str, rate: float, now: datetime) -> _Bucket:
+        return self._buckets.setdefault(host, _Bucket(rate * _BURST_SECONDS, now, now))
