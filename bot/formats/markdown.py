@@ -14,20 +14,35 @@ from typing import Final
 
 _WORD_JOINER: Final = "\u2060"
 # Characters with a meaning in GFM, in HTML, or in what GitHub adds after its parser.
-_SPECIAL: Final = re.compile(r"([\\`*_{}\[\]()<>#+!|~&$:@^=-])")
+# List marks and underlines have one at the start of a line only, a colon before an emoji's name.
+_SPECIAL: Final = re.compile(r"([\\`*_{}\[\]()<>#!|~&$@^]|^[-+=]|:(?=\S))")
+_LIST_NUMBER: Final = re.compile(r"^([0-9]{1,9})\.")
+# What GitHub looks for after parsing: mentions, references, emoji, formulas.
+_SOUGHT: Final = frozenset("@#$:")
 _LINKS: Final = re.compile(r"(?i)(www|https?|ftp|mailto|xmpp|GH)(?=[.:-])")
-_LONG_HEX: Final = re.compile(r"(?i)\b[0-9a-f]{7,40}\b")
+# A commit is linked from 7 digits on, so that no run of 7 may stay.
+_LONG_HEX: Final = re.compile(r"(?i)(?<![0-9a-f])[0-9a-f]{7,}")
+_HEX_STEP: Final = 6
+_DROPPED: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
+_MARKS: Final = re.compile(
+    r"(\S)((?:[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20f0"
+    r"\ufe20-\ufe2f]){2})[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff"
+    r"\u20d0-\u20f0\ufe20-\ufe2f]+"
+)
 
 
 def plain(value: str, limit: int = 200) -> str:
     """One line without control, bidirectional or invisible characters, at most ``limit`` long."""
-    kept = "".join(
-        " " if c in "\r\n\t\u2028\u2029" else c
-        for c in value
-        if c in "\r\n\t\u2028\u2029"
-        or unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Co", "Cn"}
-    )
-    line = " ".join(kept.split())
+    if not (value.isascii() and value.isprintable()):
+        # No more than a few characters per shown one are looked at: the rest is cut off anyway.
+        value = unicodedata.normalize("NFC", value[: 16 * limit])
+        value = "".join(
+            " " if c in "\r\n\t\u2028\u2029" else c
+            for c in value
+            if c in "\r\n\t\u2028\u2029" or unicodedata.category(c) not in _DROPPED
+        )
+        value = _MARKS.sub(r"\1\2", value)
+    line = " ".join(value.split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
@@ -35,10 +50,18 @@ def text(value: str, limit: int = 200) -> str:
     """Text that reads the same and means nothing: no tag, link, mention, reference or cell."""
     line = plain(value, limit)
     line = _LINKS.sub(lambda m: f"{m[1][0]}{_WORD_JOINER}{m[1][1:]}{_WORD_JOINER}", line)
-    line = _LONG_HEX.sub(lambda m: f"{m[0][:3]}{_WORD_JOINER}{m[0][3:]}", line)
+    line = _LONG_HEX.sub(_broken_up, line)
     # A numeric character reference is text for the parser wherever it stands, also in a cell;
-    # the joiner behind @ and # undoes what GitHub looks for after parsing.
-    return _SPECIAL.sub(lambda m: f"&#{ord(m[1])};" + (_WORD_JOINER if m[1] in "@#" else ""), line)
+    # the joiner behind it undoes what GitHub looks for after parsing.
+    line = _SPECIAL.sub(
+        lambda m: f"&#{ord(m[1])};" + (_WORD_JOINER if m[1] in _SOUGHT else ""), line
+    )
+    return _LIST_NUMBER.sub(r"\1&#46;", line)
+
+
+def _broken_up(match: re.Match[str]) -> str:
+    run = match[0]
+    return _WORD_JOINER.join(run[i : i + _HEX_STEP] for i in range(0, len(run), _HEX_STEP))
 
 
 def code(value: str, limit: int = 200) -> str:

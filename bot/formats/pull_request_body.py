@@ -12,15 +12,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from bot.domain.assessment import Assessment
 from bot.domain.environments import SHORT_COMMIT, Approvals
 from bot.domain.history import GitCommit
 from bot.domain.oci import Digest
+from bot.formats import evidence_body
+from bot.formats.evidence_body import NOT_EVALUATED, Detail, fitting
 from bot.formats.markdown import code, details, plain, table, text
 
-LIMIT: Final = 65_536  # characters; GitHub's limit for bodies and comments
-_SHOWN_COMMITS: Final = 50
 _MARKER: Final = re.compile(r"<!-- lockkeeper:promotion v1 id=([0-9a-f]{26})( superseded)? -->")
-_NOT_EVALUATED: Final = "**Not evaluated.**"
+_FEW_IMAGES: Final = 10
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9 ._/@:+-]")
 
 
@@ -70,6 +71,10 @@ class BodyFacts:
     merges_itself: bool
     newer: str = ""
     """A newer build that this approved pull request does not take by itself."""
+    assessment: Assessment | None = None
+    """The judged evidence; None: nothing was looked at."""
+    report_url: str = ""
+    """Where the whole report stands; empty: nowhere."""
 
 
 def title(application: str, environment: str, branch: str, commit: str) -> str:
@@ -95,52 +100,53 @@ def superseded(body: str) -> str:
 
 def render(facts: BodyFacts) -> str:
     """The body, within GitHub's limit."""
-    sections = [
-        f"<!-- lockkeeper:promotion v1 id={facts.promotion} -->",
-        _verdict(facts),
-        _identity(facts),
-        _policy(),
-        _vulnerabilities(),
-        _contents(),
-        _source_changes(facts, _SHOWN_COMMITS),
-        _supply_chain(facts),
-        _on_merge(facts),
-    ]
-    body = "\n\n".join(section for section in sections if section) + "\n"
-    if len(body) > LIMIT:
-        sections[6] = _source_changes(facts, 0)
-        body = "\n\n".join(section for section in sections if section) + "\n"
-    return body[:LIMIT]
+    assessed = facts.assessment
+    return fitting(
+        lambda detail: [
+            f"<!-- lockkeeper:promotion v1 id={facts.promotion} -->",
+            _verdict(facts),
+            _identity(facts, detail),
+            evidence_body.policy(assessed, detail) if assessed else _policy(),
+            evidence_body.vulnerabilities(assessed, detail) if assessed else _vulnerabilities(),
+            evidence_body.contents(assessed, detail) if assessed else _contents(),
+            _source_changes(facts, detail.commits),
+            _supply_chain(facts),
+            _on_merge(facts),
+            _foot(facts),
+        ]
+    )
 
 
 def _verdict(facts: BodyFacts) -> str:
-    lines = [
-        "> [!NOTE]",
-        (
-            f"> **Policy: not evaluated for {code(facts.environment)}.** No policy is configured, "
-            "so nothing gates this promotion; nothing was scanned either."
-        ),
-    ]
+    lines = evidence_body.verdict(facts.assessment) if facts.assessment else _no_verdict(facts)
     if facts.leaving:
-        lines = [
-            "> [!WARNING]",
-            (
-                f"> **Diverging: {_count(facts.leaving, 'commit')} of {code(facts.environment)} "
-                "would leave with this build.** Lockkeeper does not merge it by itself."
-            ),
-            *lines[1:],
-        ]
+        first, _, rest = lines.partition("\n")
+        # The more serious of the two colours stays.
+        first = first if first in {"> [!CAUTION]", "> [!WARNING]"} else "> [!WARNING]"
+        diverging = (
+            f"> **Diverging: {_count(facts.leaving, 'commit')} of {code(facts.environment)} "
+            "would leave with this build.** Lockkeeper does not merge it by itself."
+        )
+        lines = f"{first}\n{diverging}\n{rest}"
     if facts.newer:
-        lines.append(f"> A newer build is available: {text(facts.newer)}.")
-    return "\n".join(lines)
+        lines += f"\n> A newer build is available: {text(facts.newer)}."
+    return lines
 
 
-def _identity(facts: BodyFacts) -> str:
+def _no_verdict(facts: BodyFacts) -> str:
+    return (
+        f"> [!NOTE]\n> **Policy: not evaluated for {code(facts.environment)}.** "
+        "No policy is configured, so nothing gates this promotion; nothing was scanned either."
+    )
+
+
+def _identity(facts: BodyFacts, detail: Detail) -> str:
     rows = [
         ["**Version**", _now_version(facts), _version(facts, facts.commit, facts.branch)],
         ["**Known by**", "", text(facts.known_by)],
     ]
-    for image in facts.images:
+    shown = facts.images if detail.commits else facts.images[:_FEW_IMAGES]
+    for image in shown:
         name = f" {code(image.name)}" if len(facts.images) > 1 else ""
         rows += [
             [f"**Image digest**{name}", _digest(image.now), _digest(image.new)],
@@ -148,6 +154,8 @@ def _identity(facts: BodyFacts) -> str:
             [f"**Size**{name} (compressed)", _size(image.now_size), _grown(image)],
             [f"**Built**{name}", _time(image.now_created), _time(image.new_created)],
         ]
+    if len(shown) < len(facts.images):
+        rows.append([f"…and {len(facts.images) - len(shown)} more images", "", ""])
     heading = f"### {code(facts.application)} → {code(facts.environment)}"
     header = ["", f"In {code(facts.environment)} now", "This promotion"]
     return f"{heading}\n\n{table(header, rows)}"
@@ -191,17 +199,17 @@ def _time(at: datetime | None) -> str:
 
 
 def _policy() -> str:
-    return f"### Policy\n\n{_NOT_EVALUATED} No policy file is configured."
+    return f"### Policy\n\n{NOT_EVALUATED} No policy file is configured."
 
 
 def _vulnerabilities() -> str:
     words = "No scanner is configured; this says nothing about the image."
-    return f"### Vulnerabilities\n\n{_NOT_EVALUATED} {words}"
+    return f"### Vulnerabilities\n\n{NOT_EVALUATED} {words}"
 
 
 def _contents() -> str:
     words = "No SBOM was read; this says nothing about the image."
-    return f"### Contents (SBOM)\n\n{_NOT_EVALUATED} {words}"
+    return f"### Contents (SBOM)\n\n{NOT_EVALUATED} {words}"
 
 
 def _source_changes(facts: BodyFacts, shown: int) -> str:
@@ -212,12 +220,15 @@ def _source_changes(facts: BodyFacts, shown: int) -> str:
         first = f"Nothing is in {code(facts.environment)} yet, so there is nothing to compare."
         return heading + (unknown if runs else first)
     listed = _commits(facts, facts.commits, shown)
+    unlisted = len(facts.commits) if facts.commits and not listed else 0
     count = (
         f"**{_count(facts.commits, 'commit')}** since the version now in {code(facts.environment)}"
     )
     parts = [heading + count]
     if listed:
         parts.append(details("Commits", listed))
+    if unlisted:
+        parts.append("They are not listed here: there was no room.")
     if facts.leaving:
         parts.append(f"**{_count(facts.leaving, 'commit')} would leave:**")
         parts.append(_commits(facts, facts.leaving, shown))
@@ -245,13 +256,11 @@ def _supply_chain(facts: BodyFacts) -> str:
         "label": "the image's label names this commit; labels are claims of whoever built it",
         "tag only": "⚠️ only the tag ties the image to this commit",
     }
-    rows = [
-        ["Source commit", text(known.get(facts.known_by, facts.known_by))],
-        ["Signature", "not evaluated"],
-        ["Provenance", "not evaluated"],
-        ["SBOM", "not evaluated"],
-        ["Scan", "not evaluated"],
-    ]
+    rows = [["Source commit", text(known.get(facts.known_by, facts.known_by))]]
+    if facts.assessment:
+        rows += evidence_body.supply_chain(facts.assessment)
+    else:
+        rows += [[name, "not evaluated"] for name in ("Signature", "Provenance", "SBOM", "Scan")]
     return "### Supply chain\n\n" + table(["Evidence", "Status"], rows)
 
 
@@ -271,6 +280,13 @@ def _on_merge(facts: BodyFacts) -> str:
         f"**When this merges**, {action}{signs}, and only then publishes it on "
         f"{code(facts.ref)}. {approvals} {merged}".rstrip()
     )
+
+
+def _foot(facts: BodyFacts) -> str:
+    report = f"[Full report]({facts.report_url})" if facts.report_url else ""
+    at = f"evaluated {_time(facts.assessment.at)}" if facts.assessment else ""
+    words = " · ".join(word for word in (report, at) if word)
+    return f"<sub>{words}</sub>" if words else ""
 
 
 def _approvals(approvals: Approvals) -> str:

@@ -1,0 +1,173 @@
+"""Which of two versions is newer, by the rules of their ecosystem; None where nobody can say."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from itertools import zip_longest
+from typing import Any, Final
+
+Key = list[Any]  # compared with keys of the same function only
+_SEMVER: Final = re.compile(
+    r"v?([0-9]{1,19})(?:\.([0-9]{1,19}))?(?:\.([0-9]{1,19}))?(?:\.([0-9]{1,19}))?"
+    r"(?:-([0-9A-Za-z.-]+))?(?:\+[0-9A-Za-z.-]*)?"
+)
+_RELEASE: Final = re.compile(r"v?((?:[0-9]{1,19}\.)*[0-9]{1,19})")
+_PEP440: Final = re.compile(
+    r"v?(?:([0-9]{1,9})!)?((?:[0-9]{1,19}\.)*[0-9]{1,19})"
+    r"(?:[._-]?(a|alpha|b|beta|c|rc|pre|preview)[._-]?([0-9]{0,9}))?"
+    r"(?:(?:[._-]?(?:post|rev|r)[._-]?|-)([0-9]{1,9}))?"
+    r"(?:[._-]?dev[._-]?([0-9]{0,9}))?(?:\+[a-z0-9._-]+)?"
+)
+_APK: Final = re.compile(
+    r"((?:[0-9]{1,19}\.)*[0-9]{1,19})([a-z])?"
+    r"((?:_(?:alpha|beta|pre|rc|cvs|svn|git|hg|p)[0-9]{0,19})*)(?:~[0-9a-f]+)?(?:-r([0-9]{1,19}))?"
+)
+_APK_SUFFIXES: Final = ("alpha", "beta", "pre", "rc", "", "cvs", "svn", "git", "hg", "p")
+_LONGEST: Final = 256
+_SEMVER_TYPES: Final = frozenset({"npm", "cargo", "golang", "nuget", "composer", "hex", "pub"})
+
+
+def compare(kind: str, one: str, other: str) -> int | None:
+    """-1, 0 or 1 as ``one`` is older than, equal to or newer than ``other``; None: not comparable.
+
+    ``kind`` is the purl type of the package.
+    """
+    if one == other:
+        return 0
+    if max(len(one), len(other)) > _LONGEST:
+        return None
+    if kind == "deb":
+        return _with_epoch(one, other, _debian)
+    if kind == "rpm":
+        return _with_epoch(one, other, _rpm)
+    key = {"apk": _apk, "pypi": _pep440}.get(kind)
+    if key is None:
+        key = _semver if kind in _SEMVER_TYPES else _numbers
+    left, right = key(one), key(other)
+    if left is None or right is None:
+        return None
+    return (left > right) - (left < right)
+
+
+def _with_epoch(one: str, other: str, order: Callable[[str, str], int]) -> int | None:
+    """Epoch, version, release: Debian Policy 5.6.12; rpm-version(7)."""
+    left, right = _split(one), _split(other)
+    if left is None or right is None:
+        return None
+    if left[0] != right[0]:
+        return 1 if left[0] > right[0] else -1
+    return order(left[1], right[1]) or order(left[2], right[2])
+
+
+def _split(version: str) -> tuple[int, str, str] | None:
+    epoch, colon, rest = version.rpartition(":")
+    if colon and not (epoch.isascii() and epoch.isdigit()):
+        return None
+    upstream, dash, release = rest.rpartition("-")
+    return (int(epoch or 0), upstream, release) if dash else (int(epoch or 0), rest, "")
+
+
+def _debian(one: str, other: str) -> int:
+    """Debian Policy 5.6.12: non-digits by character with ``~`` first, digits as numbers."""
+    left = re.findall(r"[^0-9]+|[0-9]+", one)
+    right = re.findall(r"[^0-9]+|[0-9]+", other)
+    return _compared(_debian_key(left), _debian_key(right))
+
+
+def _debian_key(parts: Sequence[str]) -> list[tuple[list[int], int]]:
+    if parts and parts[0].isdigit():
+        parts = ["", *parts]
+    texts, numbers = parts[::2], parts[1::2]
+    # The end of a text sorts after "~" and before everything else.
+    return [
+        ([*map(_debian_rank, text), 0], int(number))
+        for text, number in zip_longest(texts, numbers, fillvalue="0")
+    ]
+
+
+def _debian_rank(character: str) -> int:
+    if character == "~":
+        return -1
+    return ord(character) if character.isalpha() else ord(character) + 256
+
+
+def _compared(left: list[tuple[list[int], int]], right: list[tuple[list[int], int]]) -> int:
+    empty: tuple[list[int], int] = ([0], 0)
+    for a, b in zip_longest(left, right, fillvalue=empty):
+        if a != b:
+            return 1 if a > b else -1
+    return 0
+
+
+def _rpm(one: str, other: str) -> int:
+    """rpmvercmp: segments of digits or letters; ``~`` before the end, ``^`` after it."""
+    left, right = _rpm_key(one), _rpm_key(other)
+    return (left > right) - (left < right)
+
+
+def _rpm_key(version: str) -> list[tuple[int, int, str]]:
+    ranks = {"~": 0, "^": 2}
+    key: list[tuple[int, int, str]] = []
+    for part in re.findall(r"[0-9]+|[A-Za-z]+|[~^]", version):
+        if part in ranks:
+            key.append((ranks[part], 0, ""))
+        else:
+            key.append((4, int(part), "") if part.isdigit() else (3, 0, part))
+    return [*key, (1, 0, "")]
+
+
+def _apk(version: str) -> Key | None:
+    """Alpine's apk-package(5): digits, one letter, suffixes, ``-r`` revision."""
+    found = _APK.fullmatch(version)
+    if found is None:
+        return None
+    suffixes = [
+        (_APK_SUFFIXES.index(name), int(number or 0))
+        for name, number in re.findall(r"_([a-z]+)([0-9]*)", found[3])
+    ]
+    plain = _APK_SUFFIXES.index("")
+    return [_release(found[1]), found[2] or "", [*suffixes, (plain, 0)], int(found[4] or 0)]
+
+
+def _semver(version: str) -> Key | None:
+    """SemVer 2.0.0, section 11; a fourth number as NuGet has it."""
+    found = _SEMVER.fullmatch(version)
+    if found is None:
+        return None
+    numbers = [int(found[n] or 0) for n in range(1, 5)]
+    if found[5] is None:
+        return [numbers, 1, []]
+    pre = [(0, int(p), "") if p.isdigit() else (1, 0, p) for p in found[5].split(".")]
+    return [numbers, 0, pre]
+
+
+def _pep440(version: str) -> Key | None:
+    """Version specifiers of the Python packaging user guide (PEP 440); local parts are ignored."""
+    found = _PEP440.fullmatch(version.lower())
+    if found is None:
+        return None
+    epoch, release, pre, pre_number, post, dev = found.groups()
+    stage = {"a": 0, "alpha": 0, "b": 1, "beta": 1}.get(pre, 2) if pre else 3
+    if dev is not None and not pre and post is None:
+        stage = -1
+    return [
+        int(epoch or 0),
+        _release(release),
+        (stage, int(pre_number or 0)),
+        int(post) if post else -1,
+        int(dev or 0) if dev is not None else float("inf"),
+    ]
+
+
+def _numbers(version: str) -> Key | None:
+    """Dotted numbers alone: what every other ecosystem agrees on."""
+    found = _RELEASE.fullmatch(version)
+    return None if found is None else [_release(found[1])]
+
+
+def _release(text: str) -> list[int]:
+    numbers = [int(part) for part in text.split(".")]
+    while len(numbers) > 1 and numbers[-1] == 0:
+        numbers.pop()
+    return numbers

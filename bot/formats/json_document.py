@@ -1,0 +1,143 @@
+"""JSON from outside into typed structs, under limits that are checked before parsing.
+
+Measured for a 6.5 MB SBOM: msgspec into structs 5 ms, the standard library 49 ms. Both end in a
+RecursionError on 200,000 nested brackets, so nesting is counted on the bytes first.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from datetime import UTC, date, datetime
+from itertools import accumulate
+from typing import Annotated, Final, TypeVar
+
+import msgspec
+
+from bot.domain.errors import LimitExceededError
+from bot.domain.evidence import UnreadableEvidenceError
+
+SIZE_LIMIT: Final = 64 * 2**20  # bytes; a report, an SBOM
+NESTING_LIMIT: Final = 64
+_CHUNK: Final = 2**18
+_STEP: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+_NOT_BRACKETS: Final = bytes(sorted(set(range(256)) - set(_STEP)))
+_BYTE_ORDER_MARKS: Final = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_TIME: Final = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:[T ]([0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.[0-9]+)?"
+    r"(Z|[+-][0-9]{2}:?[0-9]{2})?)?"
+)
+
+T = TypeVar("T")
+
+
+class Lax(msgspec.Struct, gc=False):
+    """A struct of a document that others define: extra keys are left out."""
+
+
+# Go writes null for an empty list or string; absent and null mean the same in these documents.
+Text = str | None
+Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+def checked(data: bytes, file: str) -> bytes:
+    """The document as UTF-8, within the limits.
+
+    Raises:
+        UnreadableEvidenceError: Empty, or in an encoding that JSON does not have.
+        LimitExceededError: Larger or nested deeper than docs/limits.md allows.
+    """
+    if len(data) > SIZE_LIMIT:
+        raise LimitExceededError(file, "64 MiB", f"{len(data)} bytes")
+    document = _utf8(data, file)
+    if not document.strip():
+        raise UnreadableEvidenceError(file, "empty: there is no JSON in it")
+    if _nests_deeper(document, NESTING_LIMIT):
+        raise LimitExceededError(f"nesting of {file}", f"{NESTING_LIMIT} levels")
+    return document
+
+
+def decoded(document: bytes, kind: type[T], file: str, what: str) -> T:
+    """A checked document as a struct.
+
+    Raises:
+        UnreadableEvidenceError: Not JSON, or not of that kind; what and where.
+    """
+    try:
+        return msgspec.json.decode(document, type=kind)
+    except msgspec.ValidationError as error:
+        raise UnreadableEvidenceError(file, f"not {what}: {error}") from error
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise UnreadableEvidenceError(file, f"not JSON: {_defect(error, document)}") from error
+
+
+def _defect(error: Exception, document: bytes) -> str:
+    # msgspec says "truncated" for an escape of half a surrogate pair, which is something else.
+    if "truncated" in str(error) and document.rstrip()[-1:] in b"}]" and b"\\u" in document:
+        return "a lone surrogate (\\ud800 to \\udfff) is no character"
+    if "truncated" in str(error):
+        return f"truncated after {len(document)} bytes"
+    return str(error)
+
+
+def _utf8(data: bytes, file: str) -> bytes:
+    for mark, encoding in _BYTE_ORDER_MARKS:
+        if data.startswith(mark):
+            return _decoded(data[len(mark) :], encoding, file)
+    if data[1:2] == b"\0":
+        return _decoded(data, "utf-16-le", file)
+    return _decoded(data, "utf-16-be", file) if data[:1] == b"\0" else data
+
+
+def _decoded(data: bytes, encoding: str, file: str) -> bytes:
+    if encoding == "utf-8":
+        return data
+    try:
+        return data.decode(encoding).encode()
+    except UnicodeDecodeError as error:
+        raise UnreadableEvidenceError(file, f"not {encoding.upper()}: {error.reason}") from error
+
+
+def _nests_deeper(document: bytes, limit: int) -> bool:
+    """Whether brackets outside strings nest deeper; bounded memory, linear time."""
+    if document.count(b"[") + document.count(b"{") <= limit:
+        return False
+    depth, in_string, start = 0, 0, 0
+    while start < len(document):
+        end = start + _CHUNK
+        while document[end - 1 : end] == b"\\":  # an escape is never cut in two
+            end += 1
+        chunk = document[start:end].replace(b"\\\\", b"").replace(b'\\"', b"")
+        parts = chunk.split(b'"')
+        brackets = b"".join(parts[in_string::2]).translate(None, _NOT_BRACKETS)
+        in_string ^= (len(parts) - 1) & 1
+        depths = list(accumulate(map(_STEP.__getitem__, brackets), initial=depth))
+        if max(depths) > limit:
+            return True
+        depth = depths[-1]
+        start = end
+    return False
+
+
+def moment(text: str | None) -> datetime | None:
+    """A time as tools write it: with nanoseconds, ``Z``, an offset, or none (UTC); else None."""
+    found = _TIME.match(text or "")
+    if found is None:
+        return None
+    offset = (found[3] or "Z").replace("Z", "+00:00")
+    try:
+        return datetime.fromisoformat(f"{found[1]}T{found[2] or '00:00:00'}{offset}").astimezone(
+            UTC
+        )
+    except (ValueError, OverflowError):
+        return None
+
+
+def day(text: str | None) -> date | None:
+    """The date of a time, in UTC; None if there is none."""
+    at = moment(text)
+    return at.date() if at else None

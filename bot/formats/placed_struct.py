@@ -1,0 +1,137 @@
+"""YAML that people write, as strict structs: every error has file, line and the nearest key.
+
+msgspec says *where* an error is as a path; the document knows the line of every path. Keys that
+start with ``x-`` are ignored, YAML anchors and merge keys work.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Self, TypeGuard, TypeVar
+
+import msgspec
+
+from bot.domain.errors import ConfigurationError
+from bot.domain.pipeline_rules import did_you_mean
+from bot.formats.yaml_tree import Plain, compose_all, plain
+
+_PATH: Final = re.compile(r"at `(\$[^`]*)`")
+_UNKNOWN: Final = re.compile(r"unknown field `([^`]*)`")
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+class Strict(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A struct of a file that people write for Lockkeeper: unknown keys are errors."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedDocument:
+    """The one document of a file, and the line of everything in it."""
+
+    file: str
+    document: Plain
+
+    @classmethod
+    def read(cls, text: str, file: str) -> Self:
+        """Read a file that holds one document.
+
+        Raises:
+            ConfigurationError: Not YAML, or not exactly one document.
+            LimitExceededError: Larger or deeper than the limits of docs/limits.md.
+        """
+        documents = compose_all(text.removeprefix("\ufeff"), file)
+        if len(documents) != 1:
+            raise ConfigurationError(file, 1, f"{len(documents)} documents", "write exactly one")
+        return cls(file, plain(documents[0], file))
+
+    @property
+    def value(self) -> object:
+        """Everything but the ``x-`` keys."""
+        return _without_extensions(self.document.value)
+
+    def mapping(self) -> dict[str, object]:
+        """The document as the mapping that it must be."""
+        root = self.value
+        if not isinstance(root, dict):
+            raise self.error((), "the file must be a mapping", "start with `version: 1`")
+        return root
+
+    def line(self, path: Sequence[str | int]) -> int | None:
+        """The line of a path, or of the nearest thing around it."""
+        return self.document.line(tuple(path))
+
+    def error(self, path: Sequence[str | int], fact: str, remedy: str = "") -> ConfigurationError:
+        """An error at a path."""
+        return ConfigurationError(self.file, self.line(path), fact, remedy)
+
+    def convert(self, value: object, kind: type[T], path: Sequence[str | int]) -> T:
+        """A value that stands at ``path`` as a struct.
+
+        Raises:
+            ConfigurationError: It is not of that kind; where, what, and the nearest known key.
+        """
+        try:
+            return msgspec.convert(value, kind)
+        except msgspec.ValidationError as error:
+            raise self._placed(str(error), kind, path) from error
+
+    def _placed(
+        self, message: str, kind: type[msgspec.Struct], path: Sequence[str | int]
+    ) -> ConfigurationError:
+        found = _PATH.search(message)
+        inner = _steps(found[1]) if found else ()
+        fact = message.partition(" - at ")[0]
+        unknown = _UNKNOWN.search(message)
+        if unknown is None:
+            return self.error((*path, *inner), f"{_dotted((*path, *inner))}: {fact}")
+        return self.error(
+            (*path, *inner, unknown[1]),
+            f"unknown key {unknown[1]!r} in {_dotted((*path, *inner)) or 'the file'}",
+            did_you_mean(unknown[1], _known_keys(kind, inner)),
+        )
+
+
+def _steps(path: str) -> tuple[str | int, ...]:
+    """``$.on.branches[0]`` as steps; ``[...]`` (any key) ends them."""
+    steps: list[str | int] = []
+    for name, index in re.findall(r"\.([^.\[\]]+)|\[([^\]]*)\]", path):
+        if index and not index.isdigit():
+            break
+        steps.append(int(index) if index else name)
+    return tuple(steps)
+
+
+def _dotted(path: Sequence[str | int]) -> str:
+    return ".".join(str(step) for step in path)
+
+
+def _known_keys(kind: type[msgspec.Struct], path: Sequence[str | int]) -> list[str]:
+    """The keys of the struct that stands at ``path`` below ``kind``."""
+    for step in path:
+        fields = {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
+        inner = [t for t in _alternatives(fields.get(str(step))) if _is_struct(t)]
+        if inner:
+            kind = inner[0]
+    return [field.encode_name for field in msgspec.structs.fields(kind)]
+
+
+def _alternatives(annotation: object) -> list[object]:
+    """Every type inside a union, list or mapping annotation."""
+    inner = getattr(annotation, "__args__", ())
+    return [annotation, *(found for part in inner for found in _alternatives(part))]
+
+
+def _is_struct(annotation: object) -> TypeGuard[type[msgspec.Struct]]:
+    return isinstance(annotation, type) and issubclass(annotation, msgspec.Struct)
+
+
+def _without_extensions(value: object) -> object:
+    """Leave out ``x-`` keys, wherever they stand."""
+    if isinstance(value, dict):
+        return {k: _without_extensions(v) for k, v in value.items() if not k.startswith("x-")}
+    if isinstance(value, list):
+        return [_without_extensions(item) for item in value]
+    return value
