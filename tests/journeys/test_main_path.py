@@ -30,7 +30,9 @@ def test_every_registry_holds_the_digest_that_ci_built(walked: Walked, environme
     host = walked.stage.hosts[environment]
 
     digest = run("crane", "digest", "--insecure", f"{host}/acme/payments@{walked.image.digest}")
-    run("crane", "validate", "--insecure", "--remote", f"{host}/acme/payments@{walked.image.digest}")
+    run(
+        "crane", "validate", "--insecure", "--remote", f"{host}/acme/payments@{walked.image.digest}"
+    )
 
     assert digest.strip() == walked.image.digest
 
@@ -65,7 +67,9 @@ def test_a_promotion_changes_only_the_planned_lines(walked: Walked, environment:
 def test_kustomize_sees_exactly_the_prod_image_at_the_full_ref(walked: Walked) -> None:
     clone = walked.stage.directory / "argo"
     run_git("init", "--quiet", str(clone))
-    run_git("-C", str(clone), "fetch", "-q", str(walked.stage.manifests.git.path), "refs/heads/env/prod")
+    run_git(
+        "-C", str(clone), "fetch", "-q", str(walked.stage.manifests.git.path), "refs/heads/env/prod"
+    )
     run_git("-C", str(clone), "checkout", "-q", "FETCH_HEAD")
 
     built = run("kustomize", "build", str(clone / "envs/prod"))
@@ -107,7 +111,10 @@ def test_a_publication_says_what_it_brings(walked: Walked, environment: str) -> 
 def test_cosign_takes_the_prod_image_and_no_other(walked: Walked, cosign: str) -> None:
     stage, digest = walked.stage, walked.image.digest
 
-    taken = {environment: walk.is_signed(stage, environment, digest, cosign) for environment in ENVIRONMENTS}
+    taken = {
+        environment: walk.is_signed(stage, environment, digest, cosign)
+        for environment in ENVIRONMENTS
+    }
 
     assert taken == {"dev": False, "stage": False, "prod": True}
 

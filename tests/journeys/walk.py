@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import html
 import sqlite3
-import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.world.github.records import PullRequest
 from tests.world.images import BuiltImage
-from tests.world.stage import Stage
-from tests.world.tools import tool
+from tests.world.stage import NeverHappenedError, Stage
+from tests.world.tools import attempt, run
 
 
 @dataclass(frozen=True)
@@ -111,26 +111,36 @@ def pinned(stage: Stage, environment: str, digest: str, tag: str = "sha-by-hand"
     return "\n".join([*lines, f"    newTag: {tag}", f"    digest: {digest}", ""])
 
 
-def check(stage: Stage, commit: str, state: str) -> str:
-    """Wait for the check `lockkeeper` on a commit of the manifests repository; all it says."""
+def _read(markdown: str) -> str:
+    """The words as people see them: escapes and joiners are for GitHub's renderer."""
+    return html.unescape(markdown).replace("\u2060", "").replace("\\", "")
+
+
+def check(stage: Stage, commit: str, state: str, environment: str = "") -> str:
+    """Wait for the check on a commit of the manifests repository; all it says."""
+    wanted = f"lockkeeper: {environment}" if environment else "lockkeeper"
 
     def look() -> str | None:
-        for run in stage.manifests.check_runs.values():
-            if (run.commit, run.name) == (commit, "lockkeeper") and run.conclusion == state:
-                return f"{run.output['title']}\n{run.output['summary']}"
+        for found in stage.manifests.check_runs.values():
+            if (found.commit, found.name, found.conclusion) == (commit, wanted, state):
+                return _read(f"{found.output['title']}\n{found.output['summary']}")
         return None
 
-    return stage.eventually(look, f"{state} on {commit[:7]}: {stage.checks(stage.manifests, commit)}")
+    try:
+        return stage.eventually(look, f"{wanted} {state} on {commit[:7]}")
+    except NeverHappenedError as error:
+        others = stage.checks(stage.manifests, commit)
+        raise NeverHappenedError(f"{error}\nbut: {others}") from error
 
 
 def source_check(stage: Stage, commit: str, environment: str, title: str) -> str:
     """Wait until a source commit's check has this title; its summary."""
 
     def look() -> str | None:
-        for run in stage.source.check_runs.values():
+        for found in stage.source.check_runs.values():
             name = f"lockkeeper: payments -> {environment}"
-            if (run.commit, run.name) == (commit, name) and title in str(run.output["title"]):
-                return str(run.output["summary"]) or "-"
+            if (found.commit, found.name) == (commit, name) and title in found.output["title"]:
+                return _read(str(found.output["summary"])) or "-"
         return None
 
     return stage.eventually(look, f"{title} for {environment} on {commit[:7]}")
@@ -161,33 +171,26 @@ def _busy(database: Path) -> bool:
         connection.close()
 
 
-def is_signed(stage: Stage, environment: str, digest: str, version: str = "cosign3") -> bool:
-    """What cosign says, with the stage's public key."""
-    key = stage.directory / "prod.pub"
+def is_signed(stage: Stage, environment: str, digest: str, cosign: str = "cosign3") -> bool:
+    """What cosign says, with the stage's public key.
+
+    cosign 2 asks for a trusted root as soon as there is a bundle, even if the key needs none.
+    """
+    key, root = stage.directory / "prod.pub", stage.directory / "trusted_root.json"
     key.write_bytes(stage.public_key)
-    done = subprocess.run(
-        [
-            *(tool(version), "verify", "--key", str(key), "--insecure-ignore-tlog=true"),
-            *("--allow-insecure-registry", f"{stage.hosts[environment]}/acme/payments@{digest}"),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    return done.returncode == 0
+    if not root.exists():
+        run("cosign3", "trusted-root", "create", "--out", str(root))
+    flags = [f"--key={key}", "--insecure-ignore-tlog=true", "--allow-http-registry"]
+    if cosign == "cosign2":
+        flags.append(f"--trusted-root={root}")
+    reference = f"{stage.hosts[environment]}/acme/payments@{digest}"
+    return attempt(cosign, "verify", *flags, reference).returncode == 0
 
 
 def signature_tags(stage: Stage, environment: str) -> list[str]:
-    """Every tag that begins like a signature, whatever it signs."""
-    done = subprocess.run(
-        [tool("crane"), "ls", "--insecure", f"{stage.hosts[environment]}/acme/payments"],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    return [tag for tag in done.stdout.splitlines() if tag.startswith("sha256-")]
+    """Every tag that looks like a signature's, whatever it signs."""
+    listed = attempt("crane", "ls", "--insecure", f"{stage.hosts[environment]}/acme/payments")
+    return [tag for tag in listed.stdout.splitlines() if tag.startswith("sha256-")]
 
 
 def wait(seconds: float) -> None:
