@@ -72,6 +72,14 @@ def unhold(environment: str, application: str, *, no_wait: bool, as_json: bool) 
 
 
 @click.command()
+@click.argument("environment")
+@_command_options
+def reseal(environment: str, *, no_wait: bool, as_json: bool) -> None:
+    """Sign again, with the first key, what is published in ENVIRONMENT."""
+    _ask("reseal", [environment], no_wait=no_wait, as_json=as_json)
+
+
+@click.command()
 @click.argument("job")
 @_command_options
 def retry(job: str, *, no_wait: bool, as_json: bool) -> None:

@@ -14,6 +14,7 @@ from bot.formats.manifest_file import Spot
 from bot.ports import Commands
 from bot.usecases.desk import Ports, View, is_held, look
 from bot.usecases.reconcile import manifests_ids
+from bot.usecases.reseal import reseal as reseal_environment
 
 Answer = Mapping[str, object]
 
@@ -154,6 +155,22 @@ def _accept_tip(view: View, environment: Environment) -> None:
         )
 
 
+def reseal(request: Request) -> Answer:
+    """Sign again, with the first key, what is published in an environment."""
+    view = request.view_with(request.argument(0, "an environment"))
+    environment = view.environment(request.arguments[0])
+    done = reseal_environment(view, environment)
+    scope, written = view.scope(environment.name), str(done.written)
+    request.ports.audit.append("resealed", scope, {"actor": request.actor, "written": written})
+    return {
+        "environment": environment.name,
+        "digests": [str(reference) for reference in done.digests],
+        "written": done.written,
+        "left": list(done.left),
+        "may_leave": list(done.may_leave),
+    }
+
+
 def retry(request: Request) -> Answer:
     """Run a waiting or failed job now."""
     key = request.argument(0, "the id of a job, as `status` shows it")
@@ -229,6 +246,7 @@ def _job(state: JobState) -> dict[str, object]:
 VERBS: Mapping[str, Callable[[Request], Answer]] = {
     "adopt": adopt,
     "hold": hold,
+    "reseal": reseal,
     "retry": retry,
     "status": status,
     "unhold": unhold,

@@ -113,6 +113,9 @@ class Stage:
     rita: User
     """A release manager, who approves."""
     public_key: bytes
+    """Of prod's signing key."""
+    attestation_key: bytes
+    """The public half of prod's other key."""
     bot: Bot
     patience: float = 40.0
     _builds: int = 0
@@ -377,7 +380,7 @@ def _set(
         app["default_events"],  # type: ignore[arg-type]  # app.yml is checked by its own test
     )
     github.install(created, [manifests, source])
-    public_key = _grants(directory / "grants", hosts)
+    keys = _grants(directory / "grants", hosts)
     (directory / "app.pem").write_text(created.private_key)
     (directory / "webhook-secret").write_text(SECRET)
     environment = {
@@ -396,11 +399,14 @@ def _set(
         **(variables or {}),
     }
     bot = Bot(environment, directory / "bot.log", board)
-    return Stage(directory, github, hosts, kind, manifests, source, dana, rita, public_key, bot)
+    return Stage(directory, github, hosts, kind, manifests, source, dana, rita, *keys, bot)
 
 
-def _grants(folder: Path, hosts: Mapping[str, str]) -> bytes:
-    """Each environment may reach its own registry and the one it takes images from."""
+def _grants(folder: Path, hosts: Mapping[str, str]) -> tuple[bytes, bytes]:
+    """Each environment may reach its own registry and the one it takes images from.
+
+    Returns the public halves of prod's signing key and of its attestation key.
+    """
     before = {"dev": "dev", "stage": "dev", "prod": "stage"}
     for environment in ENVIRONMENTS:
         auths: dict[str, dict[str, str]] = {hosts[environment]: {}, hosts[before[environment]]: {}}
@@ -411,9 +417,10 @@ def _grants(folder: Path, hosts: Mapping[str, str]) -> bytes:
     (folder / "prod" / "signing.key").write_bytes(keys.private)
     (folder / "prod" / "signing.password").write_bytes(PASSWORD)
     (folder / "prod" / "signing.key").chmod(0o600)
-    (folder / "prod" / "attest.key").write_bytes(generate_key_pair(cost=32768).private)
+    attesting = generate_key_pair(cost=32768)
+    (folder / "prod" / "attest.key").write_bytes(attesting.private)
     (folder / "prod" / "attest.key").chmod(0o600)
-    return keys.public
+    return keys.public, attesting.public
 
 
 def _log_in(folder: Path, login: str) -> None:
