@@ -82,12 +82,19 @@ class Registry:
         referrers_page: int = 0,
         immutable_tags: bool = False,
         mounts: bool = True,
+        chunk_minimum: int = 0,
+        strict_chunks: bool = False,
         tls: ssl.SSLContext | None = None,
         port: int = 0,
     ) -> None:
         self.login, self.users = login, dict(users or {})
         self.referrers_api, self.referrers_page = referrers_api, referrers_page
         self.immutable_tags, self.mounts = immutable_tags, mounts
+        self.chunk_minimum, self.strict_chunks = chunk_minimum, strict_chunks
+        self.reported_range: Callable[[int, int], int] = lambda _start, size: size - 1
+        """(bytes before, bytes after a PATCH) -> the last position that its ``Range`` names."""
+        self.token_field = "token"  # noqa: S105 - the name of a field
+        self.token_life = _LIFE
         self.realm = ""
         """Where the challenge sends clients; empty: this registry's own ``/token``."""
         self.repositories: dict[str, Repository] = {}
@@ -234,6 +241,16 @@ def substitute(content: bytes) -> Fault:
     return act
 
 
+def dribble(act_before_each: Callable[[], None]) -> Fault:
+    """Send the body a byte at a time; something else happens before each."""
+
+    def act(handler: Handler) -> bool:
+        handler.before_each_byte = act_before_each
+        return False
+
+    return act
+
+
 def before(action: Callable[[], None]) -> Fault:
     """Let something else happen first, then answer as usual."""
 
@@ -252,6 +269,7 @@ class Handler(BaseHTTPRequestHandler):
     world: Registry
     mangle: Callable[[bytes], bytes] | None
     keep: int | None
+    before_each_byte: Callable[[], None] | None
     _left: int
 
     def log_message(self, *_: object) -> None:
@@ -276,7 +294,7 @@ class Handler(BaseHTTPRequestHandler):
         self._handle()
 
     def _handle(self) -> None:
-        self.mangle = self.keep = None
+        self.mangle = self.keep = self.before_each_byte = None
         self._left = int(self.headers.get("Content-Length") or 0)
         self.world.seen.append(Seen(self.command, self.path, dict(self.headers.items())))
         fault = self.world.fault_for(self.command, self.path)
@@ -342,8 +360,13 @@ class Handler(BaseHTTPRequestHandler):
         elif self.command == "DELETE":
             self.world.uploads.pop(session, None)
             self.reply(204)
-        elif self._receive(received):
-            self._received(name, repository, session, query)
+        elif not self._is_next(received):
+            self.drain()
+            self._error(416, "BLOB_UPLOAD_INVALID")
+        else:
+            before = len(received)
+            if self._receive(received):
+                self._received(name, repository, session, query, before)
 
     def _start_upload(self, name: str, repository: Repository, query: dict[str, list[str]]) -> None:
         self.drain()
@@ -355,7 +378,18 @@ class Handler(BaseHTTPRequestHandler):
             return
         session = secrets.token_hex(8)
         self.world.uploads[session] = bytearray()
-        self.reply(202, b"", {"Location": f"/v2/{name}/blobs/uploads/{session}?_state=abc"})
+        headers = {"Location": f"/v2/{name}/blobs/uploads/{session}?_state=abc"}
+        if self.world.chunk_minimum:
+            headers["OCI-Chunk-Min-Length"] = str(self.world.chunk_minimum)
+        self.reply(202, b"", headers)
+
+    def _is_next(self, received: bytearray) -> bool:
+        """Whether a chunk begins where the last one ended: ``a-b``, no unit."""
+        span = self.headers.get("Content-Range")
+        if span is None or not self.world.strict_chunks:
+            return True
+        found = re.fullmatch(r"(\d+)-(\d+)", span)
+        return found is not None and int(found[1]) == len(received)
 
     def _receive(self, received: bytearray) -> bool:
         """Whether the whole body came; a client that gives up in the middle commits nothing."""
@@ -369,13 +403,19 @@ class Handler(BaseHTTPRequestHandler):
         return True
 
     def _received(
-        self, name: str, repository: Repository, session: str, query: dict[str, list[str]]
+        self,
+        name: str,
+        repository: Repository,
+        session: str,
+        query: dict[str, list[str]],
+        before: int,
     ) -> None:
         content = bytes(self.world.uploads[session])
         if self.command == "PATCH":
+            last = self.world.reported_range(before, len(content))
             headers = {
                 "Location": f"/v2/{name}/blobs/uploads/{session}?_state={len(content)}",
-                "Range": f"0-{max(len(content) - 1, 0)}",
+                "Range": f"0-{max(last, 0)}",
             }
             self.reply(202, b"", headers)
             return
@@ -500,7 +540,9 @@ class Handler(BaseHTTPRequestHandler):
         )
         token = secrets.token_hex(16)
         self.world.tokens[token] = rights
-        granted = {"token": token, "expires_in": _LIFE}
+        granted: dict[str, object] = {self.world.token_field: token}
+        if self.world.token_life:
+            granted["expires_in"] = self.world.token_life
         self.reply(200, json.dumps(granted).encode(), {"Content-Type": "application/json"})
 
     def _user(self, authorization: str) -> str | None:
@@ -531,8 +573,14 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             body = body[: self.keep]
         self.end_headers()
-        if self.command != "HEAD":
+        if self.command == "HEAD":
+            return
+        if self.before_each_byte is None:
             self.wfile.write(body)
+            return
+        for position in range(len(body)):
+            self.before_each_byte()
+            self.wfile.write(body[position : position + 1])
 
     def _error(self, status: int, code: str, headers: Mapping[str, str] | None = None) -> None:
         self.drain()

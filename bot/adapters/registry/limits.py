@@ -81,7 +81,8 @@ class HostLimits:
         with self._guard:
             bucket = self._bucket(canonical_host(host), 1.0, now)
             bucket.silent_until = max(bucket.silent_until, now + timedelta(seconds=wanted))
-            bucket.tokens = min(bucket.tokens, 1.0)  # afterwards not all at once again
+            # Afterwards not all at once again: the bucket fills from the end of the silence.
+            bucket.tokens, bucket.counted_at = min(bucket.tokens, 1.0), bucket.silent_until
 
     def _wait(self, host: str, rate: float) -> float:
         now = self._clock.now()
