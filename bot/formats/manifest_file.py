@@ -107,6 +107,10 @@ class Spot:
     """Parts that the file lacks -> how to put them in, with ``{}`` for the value."""
 
 
+_INSERTED: Final = ("repository", "digest")
+"""Parts that an edit puts in where a file lacks them; a tag is only written over."""
+
+
 @dataclass(frozen=True, slots=True)
 class PlannedChange:
     """One scalar that an edit changes."""
@@ -348,9 +352,16 @@ def _leaves(path: str, text: str) -> dict[tuple[int, str], object]:
 
 
 def file_state(path: str, text: str, names: Names) -> FileState:
-    """The file as a publication sees it: skeleton, pins and references."""
+    """The file as a publication sees it: skeleton, pins and references.
+
+    A digest that stands nowhere yet is blanked where the editor would put it in, so that a first
+    promotion is a change of pins like every later one.
+    """
     found = spots(path, text, names)
     blanks = [Splice(span, "\0") for spot in found for span in spot.parts.values()]
+    for spot in found:
+        missing = (spot.insertions[part] for part in _INSERTED if part in spot.insertions)
+        blanks += [Splice(one.span, one.replacement.format("\0")) for one in missing]
     skeleton = hashlib.sha256(spliced(text, blanks).encode("utf-8", "surrogateescape")).hexdigest()
     pins = {spot.place: str(spot.written) for spot in found}
     return FileState(skeleton, pins, references(path, text))

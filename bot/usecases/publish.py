@@ -398,14 +398,25 @@ def _rendered(desk: Desk, merges: Sequence[Merge], path: str, shown: Shown) -> F
 
 
 def _commit_with(desk: Desk, merges: Sequence[Merge], path: str, shown: Shown) -> str:
-    """A commit in which the file has the wanted skeleton."""
+    """A commit in which the file has the wanted skeleton, and no digest that is not wanted yet."""
     for merge in merges:
-        after, before = merge.after.get(path), merge.before.get(path)
-        if after is not None and after.skeleton == shown.skeleton_of.skeleton:
+        if _serves(merge.after.get(path), shown):
             return merge.commit
-        if before is not None and before.skeleton == shown.skeleton_of.skeleton:
+        if _serves(merge.before.get(path), shown):
             return desk.view.history.commit(merge.commit).parents[0]
     raise IntegrityError(f"{path}: no merge holds the bytes that should be shown")
+
+
+def _serves(state: FileState | None, shown: Shown) -> bool:
+    """Whether the editor can make the shown file of this one: it never takes a digest away."""
+    return (
+        state is not None
+        and state.skeleton == shown.skeleton_of.skeleton
+        and all(
+            bool(Written.parse(pin).digest) or not Written.parse(state.pins[place]).digest
+            for place, pin in shown.pins.items()
+        )
+    )
 
 
 def _check_again(desk: Desk, tree: str) -> None:

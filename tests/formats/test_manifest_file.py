@@ -144,6 +144,27 @@ def test_the_skeleton_ignores_digests_and_nothing_else() -> None:
     assert references("a/deployment.yaml", text) == frozenset()
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"images:\n- name: payments   # ours\n  newName: {DEV}\nnamePrefix: prod-\n",
+        f"images:\n- name: payments\n  newName: {DEV}",
+        f"images:\n- {{name: payments, newName: {DEV}}}\n- name: other\n",
+        "images:\n- name: payments\n",
+    ],
+)
+def test_the_first_digest_leaves_the_skeleton_as_it_is(text: str) -> None:
+    path = "envs/prod/kustomization.yaml"
+    before = file_state(path, text, NAMES)
+    (place,) = before.pins
+
+    after, planned = edited(path, text, NAMES, {place: Written(DEV, "", NEW)})
+
+    assert planned
+    assert file_state(path, after, NAMES).skeleton == before.skeleton
+    assert file_state(path, after, NAMES).pins == {place: f"{DEV}@{NEW}"}
+
+
 @given(st.text(max_size=60), st.sampled_from(["\n", "\r\n"]), st.sampled_from(["", "'", '"']))
 def test_only_the_planned_characters_change(noise: str, newline: str, quote: str) -> None:
     """Every edit changes only the planned scalars (invariant 4)."""
