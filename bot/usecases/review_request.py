@@ -219,14 +219,23 @@ def _ensure(
             title=name,
             body=body,
         )
-        github.add_labels(view.repository, opened.number, _labels(proposal))
-        teams = proposal.environment.approvals.teams
-        if teams:
-            github.request_reviewers(view.repository, opened.number, teams)
+        _dress(view, proposal, opened)
         return opened
+    _dress(view, proposal, existing)
     if (existing.title, existing.body) != (name, body):
         github.edit_pull_request(view.repository, existing.number, title=name, body=body)
     return github.pull_request(view.repository, existing.number)
+
+
+def _dress(view: View, proposal: Proposal, pull_request: PullRequest) -> None:
+    """Ask for reviewers, then label: the labels tell that both were done."""
+    labels = _labels(proposal)
+    if pull_request.labels.issuperset(labels):
+        return
+    github, teams = view.ports.github, proposal.environment.approvals.teams
+    if teams:
+        github.request_reviewers(view.repository, pull_request.number, teams)
+    github.add_labels(view.repository, pull_request.number, labels)
 
 
 def _labels(proposal: Proposal) -> list[str]:
