@@ -119,7 +119,7 @@ def is_immutable_tag(reply: Reply) -> bool:
 
 def failure(reply: Reply, thing: str, grant: str) -> LockkeeperError:
     """The error that this answer is."""
-    if reply.status in (401, 403):
+    if reply.status == 401 or (reply.status == 403 and not is_temporary(reply)):  # noqa: PLR2004 - HTTP
         return AccessRefusedError(thing, reply.host, grant, reply.status)
     if is_temporary(reply):
         seconds = reply.retry_after
