@@ -208,7 +208,11 @@ def test_an_endless_manifest_is_cut_at_its_limit(source: Registry) -> None:
 
 
 def crawling(clock: HandClock) -> world.Fault:
-    return world.dribble(lambda: clock.move(50))
+    def while_after_while() -> None:
+        clock.move(50)
+        time.sleep(0.02)  # lets the client read what was sent before
+
+    return world.dribble(while_after_while)
 
 
 def test_a_source_that_crawls_is_given_up(source: Registry, target: Registry) -> None:
