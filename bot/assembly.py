@@ -219,6 +219,12 @@ def open_store(settings: Settings) -> tuple[sa.Engine, store.CommandStore, store
     return database, store.CommandStore(database, clock), store.AuditStore(database, clock)
 
 
+def granted(settings: Settings) -> Granted:
+    """The grants folder of this installation, for the command line."""
+    grants = Grants(settings.grants_dir, settings.required_manifests())
+    return Granted(grants, SystemClock(settings.test_clock), Journal(settings.test_kill))
+
+
 def assemble(settings: Settings, kinds: Sequence[JobKind] = tuple(JobKind)) -> Lockkeeper:
     """Put one process together; nothing is contacted but the database.
 

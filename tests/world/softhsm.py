@@ -16,7 +16,12 @@ from typing import Final
 
 import pkcs11
 import pytest
-from pkcs11.util.ec import encode_named_curve_parameters
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_der_public_key,
+)
+from pkcs11.util.ec import encode_ec_public_key, encode_named_curve_parameters
 
 from tests.world.tools import installed, run
 
@@ -39,6 +44,18 @@ class SoftHsm:
         with token.open(user_pin=PIN, rw=True) as session:
             domain = session.create_domain_parameters(kind, parameters, local=True)
             domain.generate_keypair(store=True, label=label, id=bytes([number]))
+
+    def public_key(self, label: str) -> bytes:
+        """The public half in PEM, read from the token."""
+        token = pkcs11.lib(self.module).get_token(token_label=TOKEN)
+        with token.open() as session:
+            kind = pkcs11.ObjectClass.PUBLIC_KEY
+            found = session.get_key(kind, pkcs11.KeyType.EC, label=label)
+            assert isinstance(found, pkcs11.PublicKey)
+            der = encode_ec_public_key(found)
+        return load_der_public_key(der).public_bytes(
+            Encoding.PEM, PublicFormat.SubjectPublicKeyInfo
+        )
 
     def uri(self, label: str) -> str:
         """As cosign and p11-kit write it."""

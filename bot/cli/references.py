@@ -1,0 +1,124 @@
+"""What ``lockkeeper image`` verbs share: how images are named, and which hosts may be asked.
+
+Hosts in the arguments count as granted; loopback hosts are spoken to in plain HTTP. Everything
+else about registries comes from ``--registry-config``.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bot.domain.errors import ConfigurationError, NotFoundError
+from bot.domain.grants import HostGrant, RegistryGrant, is_loopback
+from bot.domain.oci import DigestReference, ImageReference, InvalidNameError
+
+if TYPE_CHECKING:
+    from bot.adapters.registry import Registry
+    from bot.adapters.signing import RemoteKey, SigningKey
+
+_SECRET_LIMIT = 64 * 1024  # bytes of a key or password file
+
+
+class _ReferenceType(click.ParamType[ImageReference]):
+    name = "reference"
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 - click's signature
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> ImageReference:
+        """``host/path[:tag][@digest]``."""
+        if isinstance(value, ImageReference):
+            return value
+        try:
+            return ImageReference.parse(str(value))
+        except InvalidNameError as error:
+            self.fail(str(error), param, ctx)
+
+
+REFERENCE = _ReferenceType()
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+config_option = click.option(
+    "--registry-config",
+    type=FILE,
+    help="Credentials and permissions per host, in the form of docker's config.json.",
+)
+
+
+def registry_for(config: Path | None, *references: ImageReference) -> Registry:
+    """A client that may reach the hosts of the references and of the configuration."""
+    from bot.adapters.clock import SystemClock, pause  # noqa: PLC0415 - with the registry
+    from bot.adapters.registry import Registry  # noqa: PLC0415 - slow import
+
+    return Registry(_grant(config, references), clock=SystemClock(), sleep=pause)
+
+
+def _grant(config: Path | None, references: tuple[ImageReference, ...]) -> RegistryGrant:
+    """The configuration's hosts, and those of the arguments: who types a host grants it."""
+    from bot.formats.docker_config import parse_registry_grant  # noqa: PLC0415 - only if needed
+
+    name = "the command line"
+    entries: tuple[HostGrant, ...] = ()
+    if config:
+        grant = parse_registry_grant(config.read_text(encoding="utf-8"), str(config))
+        name, entries = grant.name, grant.entries
+    typed = RegistryGrant(name, entries)
+    hosts = dict.fromkeys(reference.repository.host for reference in references)
+    added = tuple(
+        HostGrant(host, plain_http=is_loopback(host), private_addresses=True)
+        for host in hosts
+        if not typed.allows_host(host)
+    )
+    return RegistryGrant(name, (*entries, *added))
+
+
+def resolved(registry: Registry, reference: ImageReference) -> DigestReference:
+    """The digest that is meant; NotFoundError if it is not there."""
+    repository = reference.repository
+    if reference.digest:
+        found = repository.at(reference.digest)
+        if not registry.exists(found):
+            raise NotFoundError(f"image {reference.digest}", str(repository))
+        return found
+    if not reference.tag:
+        raise click.UsageError(f"{reference} has neither a tag nor a digest")
+    digest = registry.resolve(repository.tagged(reference.tag))
+    if digest is None:
+        raise NotFoundError(f"tag {reference.tag}", str(repository))
+    return repository.at(digest)
+
+
+def password(file: Path | None) -> bytes:
+    """The password of the key file; without a file the empty one."""
+    return secret(file).rstrip(b"\r\n") if file else b""
+
+
+def secret(file: Path) -> bytes:
+    """A key or password file."""
+    content = file.read_bytes()
+    if len(content) > _SECRET_LIMIT:
+        raise ConfigurationError(str(file), None, f"larger than {_SECRET_LIMIT} bytes")
+    return content
+
+
+def show(facts: dict[str, Any], text: str, *, as_json: bool) -> None:
+    """Print facts for programs, or words for people."""
+    click.echo(json.dumps(facts, indent=2) if as_json else text)
+
+
+def signing_key(key: str, password_file: Path | None) -> SigningKey | RemoteKey:
+    """The key that a file holds or a URI names."""
+    from bot.adapters.signing import is_key_uri, load_key  # noqa: PLC0415 - slow import
+
+    if is_key_uri(key):
+        return load_key(key.encode(), "--key", password(password_file))
+    file = Path(key)
+    if not file.is_file():
+        raise click.BadParameter("no such file, and no URI of a key", param_hint="'--key'")
+    return load_key(secret(file), key, password(password_file))
