@@ -213,8 +213,8 @@ class Progress(Protocol):
         """So many bytes of blobs will be accounted for; called once, before the first."""
         ...
 
-    def advance(self, size: int) -> None:
-        """So many more bytes were moved, mounted or found present; negative: sent again."""
+    def advance(self, blob: Descriptor, size: int) -> None:
+        """So many more bytes of it were moved, mounted or found; negative: sent again."""
         ...
 
 

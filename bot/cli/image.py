@@ -91,6 +91,7 @@ def copy(
     from rich.console import Console  # noqa: PLC0415 - slow import
 
     from bot.cli.progress import shown_progress  # noqa: PLC0415 - slow import
+    from bot.usecases.copy_image import ensure_copied  # noqa: PLC0415 - with the registry
 
     if target.digest:
         raise click.UsageError("DST takes a tag or nothing; the digest is the source's")
@@ -100,10 +101,9 @@ def copy(
         policy = None if no_referrers else AccessoryPolicy()
         title = f"copy {reference.digest.short}"
         with shown_progress(title, Console(stderr=True), quiet=as_json) as progress:
-            report = registry.copy(
-                reference, target.repository, accessories=policy, progress=progress
+            report, _ = ensure_copied(
+                registry, reference, target.repository, accessories=policy, progress=progress
             )
-        registry.read_back(report.target)
         outcome = registry.tag(report.target, target.tag, move=move).value if target.tag else None
         for left in report.left_behind:
             click.echo(f"left behind: {left.name}: {left.reason}", err=True)
@@ -114,6 +114,7 @@ def copy(
             "tag": target.tag,
             "tag_outcome": outcome,
             "manifests": list(report.manifests),
+            "unchanged": report.unchanged,
             "bytes": {
                 "moved": report.moved,
                 "mounted": report.mounted,

@@ -1,4 +1,4 @@
-"""Showing how far a copy is: a bar on a terminal, a line per tenth elsewhere."""
+"""Showing how far a copy is: bars on a terminal, a line per tenth elsewhere."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from rich.progress import (
     BarColumn,
     DownloadColumn,
     Progress as RichProgress,
+    TaskID,
     TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
 
+from bot.domain.images import Descriptor
+from bot.domain.oci import Digest
 from bot.ports import Progress
 
 _TENTHS = 10
@@ -46,17 +49,30 @@ def _bar(console: Console) -> RichProgress:
 
 
 class _Bar:
-    """rich's bar; rich itself takes calls from several threads."""
+    """rich's bars: one for all, and one for each blob that is on its way."""
 
     def __init__(self, bar: RichProgress, title: str) -> None:
         self._bar = bar
         self._task = bar.add_task(title, total=None)
+        self._blobs: dict[Digest, tuple[TaskID, int]] = {}
+        self._guard = threading.Lock()
 
     def expect(self, size: int) -> None:
         self._bar.update(self._task, total=size)
 
-    def advance(self, size: int) -> None:
+    def advance(self, blob: Descriptor, size: int) -> None:
         self._bar.advance(self._task, size)
+        with self._guard:
+            task, done = self._blobs.pop(blob.digest, (None, 0))
+            done += size
+            if done >= blob.size:
+                if task is not None:
+                    self._bar.remove_task(task)
+                return
+            if task is None:
+                task = self._bar.add_task(f"  {blob.digest.short}", total=blob.size)
+            self._bar.update(task, completed=done)
+            self._blobs[blob.digest] = (task, done)
 
 
 class _Lines:
@@ -70,7 +86,7 @@ class _Lines:
     def expect(self, size: int) -> None:
         self._total = size
 
-    def advance(self, size: int) -> None:
+    def advance(self, blob: Descriptor, size: int) -> None:  # noqa: ARG002 - lines are about all
         with self._guard:
             self._done += size
             tenths = self._done * _TENTHS // self._total if self._total else 0

@@ -19,6 +19,7 @@ from bot.domain.errors import (
     UnavailableError,
 )
 from bot.domain.images import (
+    Descriptor,
     MalformedManifestError,
     TagOutcome,
     TagTakenError,
@@ -66,14 +67,16 @@ class Watcher:
 
     def __init__(self) -> None:
         self.expected, self.done = 0, 0
+        self.blobs: dict[str, int] = {}
         self._guard = threading.Lock()
 
     def expect(self, size: int) -> None:
         self.expected = size
 
-    def advance(self, size: int) -> None:
+    def advance(self, blob: Descriptor, size: int) -> None:
         with self._guard:
             self.done += size
+            self.blobs[blob.digest] = self.blobs.get(blob.digest, 0) + size
 
 
 # --- resolve, exists, describe
@@ -263,6 +266,7 @@ def test_progress_ends_at_what_was_expected(source: Registry, target: Registry) 
     client(source.host, target.host).copy(dev(source).at(DIGEST), prod(target), progress=watcher)
 
     assert watcher.done == watcher.expected == IMAGE.size
+    assert watcher.blobs == {digest: len(blob) for digest, blob in IMAGE.blobs.items()}
 
 
 def test_the_empty_blob_and_unknown_types_are_copied(source: Registry, target: Registry) -> None:

@@ -23,6 +23,7 @@ from bot.domain.errors import (
     RejectedError,
     UnavailableError,
 )
+from bot.domain.images import Descriptor
 from bot.domain.oci import Digest, ImageRepository
 from bot.formats.docker_config import parse_registry_grant
 from tests.adapters.test_registry_hosts import certificate
@@ -261,7 +262,7 @@ def test_ctrl_c_does_not_wait_for_a_read_that_hangs(source: Registry, target: Re
         def expect(self, size: int) -> None:
             """Nothing to show."""
 
-        def advance(self, size: int) -> None:
+        def advance(self, blob: Descriptor, size: int) -> None:
             """Nothing to show."""
 
     source.on("GET", LARGEST, hang, times=99)

@@ -86,7 +86,7 @@ class Mover:
             blob,
             lambda: self.source.blobs.open(source, blob),
             session=session,
-            advance=self._tell,
+            advance=partial(self._tell, blob),
             stop=self._stop,
         )
         with self._guard:
@@ -101,11 +101,11 @@ class Mover:
     def _count(self, how: Literal["mounted", "present"], blob: Descriptor) -> None:
         with self._guard:
             setattr(self, how, getattr(self, how) + blob.size)
-        self._tell(blob.size)
+        self._tell(blob, blob.size)
 
-    def _tell(self, size: int) -> None:
+    def _tell(self, blob: Descriptor, size: int) -> None:
         if self._progress:
-            self._progress.advance(size)
+            self._progress.advance(blob, size)
 
     def _in_parallel(self, tasks: list[Callable[[], None]]) -> None:
         """Run all; the first failure stops the others in the middle of their bytes."""
