@@ -68,10 +68,15 @@ class Packages:
 
     def include(self, package: PackageName) -> bool:
         """Whether the rule is about this package."""
-        name = str(package)
-        if any(matches(glob, name) for glob in self.not_):
+        if any(_covers(glob, package) for glob in self.not_):
             return False
-        return not self.only or any(matches(glob, name) for glob in self.only)
+        return not self.only or any(_covers(glob, package) for glob in self.only)
+
+
+def _covers(glob: str, package: PackageName) -> bool:
+    """Whether a glob names the package or something that it is in: ``pkg:deb/*`` is all of deb."""
+    name = str(package)
+    return matches(glob, name) or matches(f"{glob}/**", name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,7 +48,7 @@ class _Wrapped(Lax):
 
 
 class _Scanner(Lax):
-    result: msgspec.Raw | None = None
+    result: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class _VulnerabilityPredicate(Lax):
@@ -117,7 +117,7 @@ def _unwrapped(predicate: bytes, file: str) -> bytes:
         result = decoded(
             predicate, _VulnerabilityPredicate, file, "a vuln predicate"
         ).scanner.result
-        if result is None or bytes(result).strip() == b"null":
+        if bytes(result).strip() == b"null":
             raise UnreadableEvidenceError(file, "the vuln predicate has no scanner result")
         return bytes(result)
     return predicate

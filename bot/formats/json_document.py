@@ -32,6 +32,9 @@ _TIME: Final = re.compile(
     r"(Z|[+-][0-9]{2}:?[0-9]{2})?)?"
 )
 
+_SURROGATE: Final = re.compile(rb"(?i)\\ud[89a-f]")
+_IN_ESCAPE: Final = re.compile(r"truncated|escape")
+
 T = TypeVar("T")
 
 
@@ -77,7 +80,8 @@ def decoded(document: bytes, kind: type[T], file: str, what: str) -> T:
 
 def _defect(error: Exception, document: bytes) -> str:
     # msgspec says "truncated" for an escape of half a surrogate pair, which is something else.
-    if "truncated" in str(error) and document.rstrip()[-1:] in b"}]" and b"\\u" in document:
+    is_whole = document.rstrip()[-1:] in {b"}", b"]"}
+    if is_whole and _SURROGATE.search(document) and _IN_ESCAPE.search(str(error)):
         return "a lone surrogate (\\ud800 to \\udfff) is no character"
     if "truncated" in str(error):
         return f"truncated after {len(document)} bytes"

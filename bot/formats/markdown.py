@@ -18,7 +18,7 @@ _WORD_JOINER: Final = "\u2060"
 _SPECIAL: Final = re.compile(r"([\\`*_{}\[\]()<>#!|~&$@^]|^[-+=]|:(?=\S))")
 _LIST_NUMBER: Final = re.compile(r"^([0-9]{1,9})\.")
 # What GitHub looks for after parsing: mentions, references, emoji, formulas.
-_SOUGHT: Final = frozenset("@#$:")
+_SOUGHT: Final = frozenset("@#$:\\")
 _LINKS: Final = re.compile(r"(?i)(www|https?|ftp|mailto|xmpp|GH)(?=[.:-])")
 # A commit is linked from 7 digits on, so that no run of 7 may stay.
 _LONG_HEX: Final = re.compile(r"(?i)(?<![0-9a-f])[0-9a-f]{7,}")

@@ -1,0 +1,452 @@
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+from hypothesis import given, strategies as st
+
+from bot.domain.assessment import Evidence, assess
+from bot.domain.evidence import (
+    Exploitation,
+    Finding,
+    Fix,
+    KnownExploited,
+    Looked,
+    Secret,
+    Severity,
+)
+from bot.domain.packages import PackageClass
+from bot.domain.policy import (
+    AnyRule,
+    Check,
+    Clock,
+    EndOfLifeRule,
+    EnvironmentPolicy,
+    Grace,
+    LicenceRule,
+    Packages,
+    Reason,
+    Required,
+    Result,
+    RiskException,
+    Scope,
+    SecretRule,
+    Verdict,
+    VulnerabilityRule,
+)
+from bot.domain.vex import VexProduct, VexStatement
+from tests.domain.evidence import AT, BOTH, finding, listing, package, scan
+
+CRITICAL = VulnerabilityRule(
+    id="critical", denies=True, scope=Scope.INTRODUCED, at_least=Severity.CRITICAL, has_fix=True
+)
+BAD = finding(severity=Severity.CRITICAL)
+TODAY = AT.date()
+
+
+def judged(
+    evidence: Evidence,
+    *rules: AnyRule,
+    at: datetime = AT,
+    **policy: object,
+) -> Verdict:
+    rules_of = replace(EnvironmentPolicy("stage", rules), **policy)  # type: ignore[arg-type]  # named fields
+    return assess("stage", evidence, rules_of, at).verdict
+
+
+def check(verdict: Verdict, name: str) -> Check:
+    return next(check for check in verdict.checks if check.id == name)
+
+
+def of(*findings: Finding, old: Iterable[Finding] = (), **facts: object) -> Evidence:
+    return Evidence(scan(*findings), scan(*old), **facts)  # type: ignore[arg-type]  # named fields
+
+
+def test_without_a_policy_nothing_gates() -> None:
+    verdict = assess("stage", of(BAD), None, AT).verdict
+
+    assert (verdict.result, verdict.blocks, verdict.checks) == (Result.NOT_EVALUATED, False, ())
+
+
+def test_an_introduced_finding_fails_and_a_present_one_does_not() -> None:
+    assert judged(of(BAD), CRITICAL).result is Result.FAIL
+    assert judged(of(BAD, old=[BAD]), CRITICAL).result is Result.PASS
+    assert judged(of(BAD, old=[BAD]), replace(CRITICAL, scope=Scope.PRESENT)).result is Result.FAIL
+
+
+def test_a_warning_never_blocks() -> None:
+    verdict = judged(of(BAD), replace(CRITICAL, denies=False))
+
+    assert (verdict.result, verdict.blocks) == (Result.WARN, False)
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        (finding(severity=Severity.HIGH), Result.PASS),
+        (finding(severity=Severity.UNKNOWN), Result.NOT_EVALUATED),
+        (finding(severity=Severity.CRITICAL, fixed_in=()), Result.PASS),
+        (finding(severity=Severity.CRITICAL, fixed_in=(), fix=Fix.UNKNOWN), Result.NOT_EVALUATED),
+    ],
+)
+def test_every_condition_counts(changed: Finding, expected: Result) -> None:
+    assert judged(of(changed), CRITICAL).result is expected
+
+
+def test_classes_and_packages_narrow_a_rule() -> None:
+    library = replace(CRITICAL, classes=frozenset({PackageClass.LIBRARY}))
+    excepted = replace(CRITICAL, packages=Packages(not_=("pkg:deb/*",)))
+    only = replace(CRITICAL, packages=Packages(only=("pkg:deb/debian/libssl*",)))
+
+    assert judged(of(BAD), library).result is Result.PASS
+    assert judged(of(BAD), excepted).result is Result.PASS
+    assert judged(of(BAD), only).result is Result.FAIL
+
+
+KEV = VulnerabilityRule(id="kev", denies=True, scope=Scope.INTRODUCED, is_exploited=True)
+LIKELY = VulnerabilityRule(id="epss", denies=True, scope=Scope.INTRODUCED, epss_at_least=0.5)
+LISTED = Exploitation(kev={"CVE-2026-0001": KnownExploited(TODAY)}, epss={"CVE-2026-0001": 0.9})
+UNLISTED = Exploitation(kev={"CVE-2020-0001": KnownExploited(TODAY)}, epss={})
+
+
+@pytest.mark.parametrize("rule", [KEV, LIKELY])
+def test_exploitation_needs_its_feed(rule: AnyRule) -> None:
+    assert judged(of(BAD, exploitation=LISTED), rule).result is Result.FAIL
+    assert judged(of(BAD, exploitation=UNLISTED), rule).result is Result.PASS
+    assert judged(of(BAD), rule).result is Result.NOT_EVALUATED
+    assert judged(of(), rule).result is Result.PASS
+
+
+def test_exploitation_is_joined_by_any_identifier() -> None:
+    aliased = finding("GHSA-7q5r-r9c2-x8mj", aliases=["CVE-2026-0001"])
+
+    assert judged(of(aliased, exploitation=LISTED), KEV).result is Result.FAIL
+
+
+def test_the_scanner_may_know_by_itself() -> None:
+    known = Evidence(scan(BAD, knows_exploitation=True), scan())
+    exploited = replace(BAD, exploited_since=TODAY)
+
+    assert judged(known, KEV, LIKELY).result is Result.PASS
+    assert judged(of(exploited), KEV).result is Result.FAIL
+
+
+def test_nvd_decides_where_the_policy_says_so() -> None:
+    rated = replace(finding(severity=Severity.LOW), nvd_severity=Severity.CRITICAL)
+
+    assert judged(of(rated), CRITICAL).result is Result.PASS
+    assert judged(of(rated), CRITICAL, severity_from=("nvd", "vendor")).result is Result.FAIL
+
+
+@pytest.mark.parametrize(
+    ("clock", "facts", "first_seen", "expected"),
+    [
+        (Clock.FIX_AVAILABLE, {"fix_since": date(2026, 11, 14)}, None, Result.WARN),
+        (Clock.FIX_AVAILABLE, {"fix_since": date(2026, 11, 6)}, None, Result.FAIL),
+        (Clock.FIX_AVAILABLE, {"disclosed": date(2026, 11, 14)}, None, Result.WARN),
+        (Clock.FIX_AVAILABLE, {"disclosed": date(2026, 1, 1)}, None, Result.FAIL),
+        (Clock.FIX_AVAILABLE, {}, None, Result.FAIL),
+        (Clock.DISCLOSED, {"disclosed": date(2026, 11, 14)}, None, Result.WARN),
+        (Clock.FIRST_SEEN, {}, date(2026, 11, 14), Result.WARN),
+        (Clock.FIRST_SEEN, {}, date(2026, 11, 1), Result.FAIL),
+        (Clock.FIRST_SEEN, {}, None, Result.FAIL),
+    ],
+)
+def test_grace_runs_from_a_known_day(
+    clock: Clock, facts: dict[str, date], first_seen: date | None, expected: Result
+) -> None:
+    found = replace(BAD, **facts)  # type: ignore[arg-type]  # dates of a finding
+    rule = replace(CRITICAL, grace=Grace(clock, timedelta(days=14)))
+    seen = {found.key: first_seen} if first_seen else {}
+
+    assert judged(of(found, first_seen=seen), rule).result is expected
+
+
+def test_grace_ends_by_itself() -> None:
+    found = replace(BAD, fix_since=date(2026, 11, 14))
+    rule = replace(CRITICAL, grace=Grace(Clock.FIX_AVAILABLE, timedelta(days=14)))
+
+    before = judged(of(found), rule, at=datetime(2026, 11, 27, 23, 59, tzinfo=UTC))
+    after = judged(of(found), rule, at=datetime(2026, 11, 28, 0, 0, tzinfo=UTC))
+
+    assert "blocks from 2026-11-28" in check(before, "critical").detail
+    assert (before.result, after.result) == (Result.WARN, Result.FAIL)
+
+
+# An absence of data is never a pass.
+
+
+@pytest.mark.parametrize(
+    "blind",
+    [
+        Evidence(None),
+        Evidence(scan(looked=frozenset()), scan()),
+        Evidence(scan(looked=frozenset({Looked.LIBRARY}), system=""), scan()),
+        Evidence(scan(scanner="grype"), scan(scanner="Trivy")),
+        Evidence(
+            scan(), scan(BAD), listing({"a": "1"}), listing({"a": "1", "b": "1", "libssl3": "1"})
+        ),
+        Evidence(scan(), scan(), missing=("linux/arm64 timed out after 300 s",)),
+    ],
+)
+def test_what_was_not_seen_did_not_pass(blind: Evidence) -> None:
+    verdict = judged(blind, CRITICAL)
+
+    assert verdict.result is Result.NOT_EVALUATED
+    assert verdict.blocks
+    assert check(verdict, "scan").result is Result.NOT_EVALUATED
+    assert check(verdict, "critical").result is Result.NOT_EVALUATED
+
+
+def test_a_failure_stays_one_where_something_else_was_not_evaluated() -> None:
+    verdict = judged(of(BAD), CRITICAL, KEV)
+
+    assert verdict.result is Result.FAIL
+
+
+def test_the_environment_says_whether_it_blocks() -> None:
+    verdict = judged(Evidence(None), CRITICAL, blocks_unevaluated=False)
+
+    assert (verdict.result, verdict.blocks) == (Result.NOT_EVALUATED, False)
+
+
+def test_a_policy_may_want_libraries_alone() -> None:
+    static = Evidence(scan(looked=frozenset({Looked.LIBRARY}), system=""), None)
+    classes = frozenset({PackageClass.LIBRARY})
+
+    assert judged(static, CRITICAL, classes=classes).result is Result.PASS
+
+
+def test_versions_of_a_scanner_that_differ_are_told() -> None:
+    verdict = judged(Evidence(scan(version="0.74.0"), scan(version="0.70.0")), CRITICAL)
+
+    assert verdict.result is Result.WARN
+
+
+@pytest.mark.parametrize(
+    ("built", "expected"),
+    [
+        (AT - timedelta(hours=4), Result.PASS),
+        (AT - timedelta(hours=25), Result.NOT_EVALUATED),
+        (None, Result.NOT_EVALUATED),
+    ],
+)
+def test_old_data_is_missing_data(built: datetime | None, expected: Result) -> None:
+    evidence = Evidence(scan(database=built, finished=built))
+
+    verdict = judged(
+        evidence, max_database_age=timedelta(hours=24), max_report_age=timedelta(hours=24)
+    )
+
+    assert check(verdict, "database-age").result is expected
+    assert check(verdict, "report-age").result is expected
+
+
+NEW = VulnerabilityRule(id="new", denies=True, scope=Scope.NEWLY_DISCLOSED)
+
+
+def test_newly_disclosed_needs_a_date() -> None:
+    young = finding(disclosed=date(2026, 11, 10))
+
+    known = of(young, old=[young], last_promotion=date(2026, 11, 1))
+    assert judged(known, NEW).result is Result.FAIL
+    assert judged(of(young, old=[young]), NEW).result is Result.NOT_EVALUATED
+    assert judged(of(young), NEW).result is Result.PASS
+
+
+def test_end_of_life() -> None:
+    rule = EndOfLifeRule(id="eol", denies=True, scope=Scope.INTRODUCED)
+    dead = scan(end_of_life=True)
+
+    assert judged(Evidence(dead), rule).result is Result.FAIL
+    assert judged(Evidence(dead, dead), rule).result is Result.PASS
+    assert judged(Evidence(dead, dead), replace(rule, scope=Scope.PRESENT)).result is Result.FAIL
+    assert judged(Evidence(scan()), rule).result is Result.PASS
+    assert judged(Evidence(scan(end_of_life=None)), rule).result is Result.NOT_EVALUATED
+
+
+def test_secrets() -> None:
+    rule = SecretRule(id="secrets", denies=True, scope=Scope.INTRODUCED)
+    looked = BOTH | {Looked.SECRET}
+    leaking = scan(looked=looked, secrets=frozenset({Secret("aws-key", "deploy.sh")}))
+
+    assert judged(Evidence(leaking), rule).result is Result.FAIL
+    assert judged(Evidence(leaking, leaking), rule).result is Result.PASS
+    assert judged(Evidence(scan(looked=looked)), rule).result is Result.PASS
+    assert judged(Evidence(scan()), rule).result is Result.NOT_EVALUATED
+
+
+def test_licences() -> None:
+    rule = LicenceRule(id="licences", denies=True, scope=Scope.INTRODUCED, denied=("BUSL-1.1",))
+    good, bad = listing({"a": "1"}, licence="MIT"), listing({"a": "2"}, licence="BUSL-1.1")
+
+    assert judged(Evidence(scan(), None, bad), rule).result is Result.FAIL
+    assert judged(Evidence(scan(), None, bad, good), rule).result is Result.FAIL
+    assert judged(Evidence(scan(), None, bad, bad), rule).result is Result.PASS
+    assert judged(Evidence(scan(), None, bad, bad), replace(rule, scope=Scope.PRESENT)).blocks
+    assert judged(Evidence(scan(), None, good), rule).result is Result.PASS
+    assert judged(Evidence(scan()), rule).result is Result.NOT_EVALUATED
+
+
+def test_required_evidence() -> None:
+    required = Required(sbom=True, signature=True, provenance=True)
+    verified = Evidence(
+        scan(),
+        new_inventory=listing({"a": "1"}),
+        signature=Reason(Result.PASS, "key"),
+        provenance=Reason(Result.FAIL, "another repository"),
+    )
+
+    nothing = judged(Evidence(scan()), required=required)
+    something = judged(verified, required=required)
+
+    asked = ("sbom", "signature", "provenance")
+    assert {check(nothing, name).result for name in asked} == {Result.NOT_EVALUATED}
+    assert [check(something, name).result for name in asked] == [
+        *(Result.PASS, Result.PASS, Result.FAIL)
+    ]
+
+
+EXCEPTION = RiskException(
+    vulnerability="CVE-2026-0001",
+    package=package("libssl3"),
+    version="",
+    environments=("stage",),
+    reason="no untrusted input",
+    ticket="SEC-812",
+    expires=TODAY + timedelta(days=7),
+    file="policy/exceptions.yaml",
+    line=14,
+)
+
+
+def test_an_exception_holds_a_finding_back() -> None:
+    assessment = assess(
+        "stage", of(BAD, exceptions=(EXCEPTION,)), EnvironmentPolicy("stage", (CRITICAL,)), AT
+    )
+
+    assert assessment.verdict.result is Result.PASS
+    assert assessment.delta is not None
+    (suppression,) = assessment.delta.suppressed
+    assert (suppression.by, suppression.reason) == ("exception SEC-812", "no untrusted input")
+    assert suppression.expires == EXCEPTION.expires
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"expires": TODAY - timedelta(days=1)}, "expired yesterday"),
+        ({"expires": TODAY - timedelta(days=9)}, "expired 9 days ago"),
+        ({"expires": TODAY + timedelta(days=31)}, "at most 30 are allowed"),
+    ],
+)
+def test_an_exception_that_does_not_hold_says_why(changed: dict[str, date], words: str) -> None:
+    lapsed = replace(EXCEPTION, **changed)  # type: ignore[arg-type]  # a date
+
+    verdict = judged(of(BAD, exceptions=(lapsed,)), CRITICAL)
+
+    assert verdict.result is Result.FAIL
+    assert words in check(verdict, "exceptions").reasons[0].text
+
+
+@given(st.integers(-400, 400))
+def test_an_exception_holds_to_its_last_day_and_no_longer_than_allowed(days: int) -> None:
+    excepted = replace(EXCEPTION, expires=TODAY + timedelta(days=days))
+
+    verdict = judged(of(BAD, exceptions=(excepted,)), CRITICAL)
+
+    assert (verdict.result is Result.PASS) == (0 <= days <= 30)
+
+
+def test_what_is_exploited_is_excepted_for_a_week() -> None:
+    eight = replace(EXCEPTION, expires=TODAY + timedelta(days=8))
+    rules = (CRITICAL, KEV)
+
+    assert judged(of(BAD, exploitation=LISTED, exceptions=(EXCEPTION,)), *rules).blocks is False
+    assert judged(of(BAD, exploitation=LISTED, exceptions=(eight,)), *rules).blocks
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"environments": ("prod",)},
+        {"package": package("openssl")},
+        {"version": "9"},
+        {"vulnerability": "CVE-2026-0002"},
+    ],
+)
+def test_an_exception_excepts_nothing_else(changed: dict[str, object]) -> None:
+    other = replace(EXCEPTION, **changed)  # type: ignore[arg-type]  # named fields
+
+    assert judged(of(BAD, exceptions=(other,)), CRITICAL).result is Result.FAIL
+
+
+def test_an_exception_that_matches_nothing_is_told() -> None:
+    verdict = judged(of(exceptions=(EXCEPTION,)), CRITICAL)
+
+    assert verdict.result is Result.PASS
+    assert "1 match nothing" in check(verdict, "exceptions").detail
+
+
+def vex(
+    status: str = "not_affected", product: str = "pkg:deb/debian/libssl3", *parts: str
+) -> VexStatement:
+    return VexStatement(
+        frozenset({"CVE-2026-0001"}), (VexProduct(product, parts),), status, "unused", "acme", AT
+    )
+
+
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        (vex(), Result.PASS),
+        (vex("fixed"), Result.PASS),
+        (vex("affected"), Result.FAIL),
+        (vex("under_investigation"), Result.FAIL),
+        (vex(product="pkg:deb/debian/libssl3@1"), Result.PASS),
+        (vex(product="pkg:deb/debian/libssl3@2"), Result.FAIL),
+        (vex(product="pkg:deb/debian/openssl"), Result.FAIL),
+        (vex(product="pkg:oci/shop@sha256%3A" + "1" * 64), Result.PASS),
+        (vex(product="pkg:oci/shop@sha256%3A" + "2" * 64), Result.FAIL),
+        (vex(product="pkg:oci/shop?repository_url=r/shop"), Result.PASS),
+        (vex(product="pkg:oci/other?repository_url=r/other"), Result.FAIL),
+        (vex("not_affected", "pkg:oci/shop", "pkg:deb/debian/libssl3"), Result.PASS),
+        (vex("not_affected", "pkg:oci/shop", "pkg:deb/debian/openssl"), Result.FAIL),
+        (vex(product="r/shop:1"), Result.PASS),
+        (vex(product="anything"), Result.FAIL),
+    ],
+)
+def test_vex_counts_for_its_product(statement: VexStatement, expected: Result) -> None:
+    new = scan(BAD, image="r/shop:1", digests=frozenset({"sha256:" + "1" * 64}))
+
+    assert judged(Evidence(new, scan(), vex=(statement,)), CRITICAL).result is expected
+
+
+def test_the_last_statement_counts() -> None:
+    later = replace(vex("affected"), at=AT + timedelta(days=1))
+
+    assert judged(of(BAD, vex=(later, vex())), CRITICAL).result is Result.FAIL
+
+
+def test_a_policy_may_refuse_vex() -> None:
+    evidence = of(BAD, vex=(vex(),))
+
+    assert judged(evidence, CRITICAL, accepts_vex_of_repository=False).result is Result.FAIL
+    assert judged(evidence, CRITICAL, vex_statuses=frozenset({"fixed"})).result is Result.FAIL
+
+
+SEVERITIES = st.sampled_from(list(Severity))
+
+
+@given(st.lists(SEVERITIES, max_size=5), st.booleans())
+def test_more_findings_never_help(severities: list[Severity], known: bool) -> None:  # noqa: FBT001 - drawn
+    findings = [finding(f"CVE-2026-1{n:03d}", severity=s) for n, s in enumerate(severities)]
+    exploitation = LISTED if known else Exploitation()
+    order = [Result.PASS, Result.WARN, Result.NOT_EVALUATED, Result.FAIL]
+
+    fewer = judged(of(*findings, exploitation=exploitation), CRITICAL, KEV)
+    more = judged(of(*findings, BAD, exploitation=exploitation), CRITICAL, KEV)
+
+    assert order.index(more.result) >= order.index(fewer.result)

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, strategies as st
+
+from bot.domain.licences import denied_by
+
+DENIED = ["AGPL-3.0-only", "BUSL-1.1", "SSPL-1.0"]
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("", None),
+        ("MIT", None),
+        ("BUSL-1.1", "BUSL-1.1"),
+        ("busl-1.1", "BUSL-1.1"),
+        ("MIT OR BUSL-1.1", None),
+        ("MIT AND BUSL-1.1", "BUSL-1.1"),
+        ("(MIT OR Apache-2.0) AND SSPL-1.0", "SSPL-1.0"),
+        ("SSPL-1.0 OR BUSL-1.1", "SSPL-1.0"),
+        ("(MIT AND SSPL-1.0) OR (BUSL-1.1 AND ISC)", "SSPL-1.0"),
+        ("MIT AND (SSPL-1.0 OR ISC)", None),
+        ("AGPL-3.0-only WITH some-exception", "AGPL-3.0-only"),
+        ("Server side: SSPL-1.0 or commercial (ask us", "SSPL-1.0"),
+        ("MIT, see the file", None),
+        ("(" * 1000 + "SSPL-1.0" + ")" * 1000, None),
+        ("(" * 40 + " SSPL-1.0 " + ")" * 40, "SSPL-1.0"),
+    ],
+)
+def test_denied_by(expression: str, expected: str | None) -> None:
+    assert denied_by(expression, DENIED) == expected
+
+
+@given(
+    st.lists(st.sampled_from(["MIT", "SSPL-1.0", "AND", "OR", "WITH", "(", ")", "x"]), max_size=30)
+)
+def test_no_text_breaks_it(words: list[str]) -> None:
+    found = denied_by(" ".join(words), DENIED)
+
+    assert found in {None, "SSPL-1.0"}

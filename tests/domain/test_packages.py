@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, strategies as st
+
+from bot.domain.packages import (
+    Package,
+    PackageClass,
+    PackageName,
+    Purl,
+    inventory,
+    merged,
+    read_purl,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "pkg:deb/debian/libssl3@3.0.17-1~deb12u2?arch=amd64&distro=debian-12",
+            ("deb", "debian", "libssl3", "3.0.17-1~deb12u2"),
+        ),
+        ("pkg:npm/%40babel/traverse@7.28.0", ("npm", "@babel", "traverse", "7.28.0")),
+        ("pkg:npm/@babel/traverse@7.28.0", ("npm", "@babel", "traverse", "7.28.0")),
+        ("pkg:golang/github.com/a/b@v1.2.3#sub/path", ("golang", "github.com/a", "b", "v1.2.3")),
+        ("pkg:golang/code.gitea.io/gitea@(devel)", ("golang", "code.gitea.io", "gitea", "(devel)")),
+        ("pkg:maven/org.x/y@1?type=jar", ("maven", "org.x", "y", "1")),
+        ("pkg:PyPI/Foo_Bar@1", ("pypi", "", "foo-bar", "1")),
+        ("pkg:oci/img@sha256%3Aabc?repository_url=r/img", ("oci", "", "img", "sha256:abc")),
+        ("pkg:apk/alpine/busybox", ("apk", "alpine", "busybox", "")),
+    ],
+)
+def test_purls(text: str, expected: tuple[str, str, str, str]) -> None:
+    kind, namespace, name, version = expected
+
+    assert read_purl(text) == Purl(PackageName(kind, namespace, name), version)
+
+
+@pytest.mark.parametrize("text", ["", "pkg:", "pkg:npm", "pkg:npm/", "npm/x", "pkg:/", "pkg:a b/c"])
+def test_what_is_no_purl(text: str) -> None:
+    assert read_purl(text) is None
+
+
+@given(st.text(max_size=60).map("pkg:npm/".__add__))
+def test_no_text_breaks_it(text: str) -> None:
+    found = read_purl(text)
+
+    assert found is None or found.package.name
+
+
+@pytest.mark.parametrize(
+    ("name", "full", "package_class"),
+    [
+        (PackageName("deb", "debian", "perl"), "perl", PackageClass.OS),
+        (PackageName("maven", "org.x", "y"), "org.x:y", PackageClass.LIBRARY),
+        (PackageName("npm", "@s", "n"), "@s/n", PackageClass.LIBRARY),
+        (PackageName("", "", "x"), "x", PackageClass.LIBRARY),
+    ],
+)
+def test_names_and_classes(name: PackageName, full: str, package_class: PackageClass) -> None:
+    assert (name.full_name, name.package_class) == (full, package_class)
+
+
+def test_versions_side_by_side_and_joined_licences() -> None:
+    name = PackageName("npm", "", "ms")
+
+    found = inventory([Package(name, "2", "MIT"), Package(name, "1", "ISC"), Package(name, "2")])
+
+    assert found.versions == {name: ("1", "2")}
+    assert found.licences == {name: "ISC AND MIT"}
+
+
+def test_several_documents_make_one_inventory() -> None:
+    a, b = PackageName("npm", "", "a"), PackageName("deb", "debian", "b")
+    one = inventory([Package(a, "1", "MIT")], tool="syft", subjects=["sha256:1"])
+    other = inventory([Package(a, "2"), Package(b, "1")], operating_system="debian 12")
+
+    both = merged([one, other])
+
+    assert both is not None
+    assert both.versions == {a: ("1", "2"), b: ("1",)}
+    assert (both.operating_system, both.tool, both.count(PackageClass.OS)) == (
+        "debian 12",
+        "syft",
+        1,
+    )
+    assert merged([]) is None
