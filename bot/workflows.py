@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Final
 
 from bot.domain.jobs import Job, JobKind, Outcome
 from bot.formats.webhook import read_hint
@@ -17,6 +18,9 @@ from bot.usecases.desk import Ports
 from bot.usecases.propose import propose
 from bot.usecases.publish import publish
 from bot.usecases.reconcile import intake, manifests_ids, reconcile
+
+_LONG: Final = 19
+"""Digits of the largest row, and one more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,7 @@ class Workflows:
             case JobKind.RECONCILE:
                 return reconcile(ports, job.manifests)
             case JobKind.COMMAND:
-                return command(ports, self.commands, int(job.subject), self.retry, _as_json)
+                return command(ports, self.commands, _row(job.subject), self.retry, _as_json)
 
     def put_reconcile(self) -> None:
         """Ask for a look at everything of every manifests repository."""
@@ -63,6 +67,12 @@ class Workflows:
             job = Job(JobKind.COMMAND, subject=str(found.id))
             if not any(state.key == job.key for state in self.ports.jobs.states()):
                 self.ports.jobs.put(job)
+
+
+def _row(subject: str) -> int:
+    """The command row that a job names; 0, which no row has, for anything else."""
+    is_number = subject.isascii() and subject.isdigit() and len(subject) < _LONG
+    return int(subject) if is_number else 0
 
 
 def _as_json(said: object) -> str:

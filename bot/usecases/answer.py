@@ -45,7 +45,7 @@ class Moved:
 def answer(ports: Ports, manifests: int, subject: str) -> Outcome:
     """Set the check on a pull request (its number) or on a commit (its full id)."""
     view = look(ports, manifests)
-    if subject.isdigit() and len(subject) < 20:  # noqa: PLR2004 - a commit id has 40 digits
+    if subject.isascii() and subject.isdigit() and len(subject) < 20:  # noqa: PLR2004 - a commit id has 40 digits
         return answer_pull_request(view, int(subject))
     return answer_commit(view, subject)
 
