@@ -9,15 +9,21 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import ssl
 import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import grpc
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, decode_dss_signature
+from google.cloud import kms
+
+from tests.world.false_internet import Certificate
 
 _PREHASHED = ec.ECDSA(Prehashed(hashes.SHA256()))
 Answer = tuple[int, Mapping[str, Any]]
@@ -36,6 +42,7 @@ class KeyService:
     refuses_with: int = 0
     """An HTTP status for everything, in place of an answer."""
     url: str = ""
+    port: int = 0
 
     def __post_init__(self) -> None:
         self.rotate()
@@ -72,12 +79,15 @@ class KeyService:
         raise NotImplementedError
 
     @contextlib.contextmanager
-    def running(self) -> Iterator[str]:
+    def running(self, tls: ssl.SSLContext | None = None) -> Iterator[str]:
         """Serve on 127.0.0.1; the URL."""
         server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
-        self.url = f"http://127.0.0.1:{server.server_address[1]}"
+        self.port = int(server.server_address[1])
+        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self.port}"
         try:
             yield self.url
         finally:
@@ -206,8 +216,66 @@ class Azure(KeyService):
         challenge = (
             'Bearer authorization="https://login.example.com/t", resource="https://vault.azure.net"'
         )
-        return {"WWW-Authenticate": challenge} if status == 401 else {}
+        # Its client tries again ten times, as slowly as it is asked to.
+        return {"WWW-Authenticate": challenge} if status == 401 else {"x-ms-retry-after-ms": "1"}
 
 
 def _url64(content: bytes) -> str:
     return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
+
+
+class Google(KeyService):
+    """Cloud KMS, over gRPC."""
+
+    name = "projects/acme/locations/global/keyRings/lock/cryptoKeys/prod/cryptoKeyVersions/1"
+
+    @contextlib.contextmanager
+    def serving(self, certificate: Certificate) -> Iterator[int]:
+        """Serve with this certificate; the port."""
+        methods = {
+            "GetPublicKey": grpc.unary_unary_rpc_method_handler(
+                self._public_key,
+                request_deserializer=kms.GetPublicKeyRequest.deserialize,
+                response_serializer=kms.PublicKey.serialize,
+            ),
+            "AsymmetricSign": grpc.unary_unary_rpc_method_handler(
+                self._sign,
+                request_deserializer=kms.AsymmetricSignRequest.deserialize,
+                response_serializer=kms.AsymmetricSignResponse.serialize,
+            ),
+        }
+        handler = grpc.method_handlers_generic_handler(
+            "google.cloud.kms.v1.KeyManagementService", methods
+        )
+        server = grpc.server(ThreadPoolExecutor(2))
+        server.add_generic_rpc_handlers((handler,))
+        pair = (certificate.key.read_bytes(), certificate.chain.read_bytes())
+        port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([pair]))
+        server.start()
+        try:
+            yield int(port)
+        finally:
+            server.stop(None).wait()
+
+    def _public_key(self, asked: Any, context: Any) -> Any:  # noqa: ANN401 - gRPC's
+        self._check(asked.name, context)
+        return kms.PublicKey(
+            name=self.name,
+            algorithm=kms.CryptoKeyVersion.CryptoKeyVersionAlgorithm.EC_SIGN_P256_SHA256,
+            public_key=kms.ChecksummedData(data=self.pem().encode()),
+        )
+
+    def _sign(self, asked: Any, context: Any) -> Any:  # noqa: ANN401 - gRPC's
+        self._check(asked.name, context)
+        return kms.AsymmetricSignResponse(name=self.name, signature=self.sign(asked.digest.sha256))
+
+    def _check(self, name: str, context: Any) -> None:  # noqa: ANN401 - gRPC's
+        self.asked.append(name)
+        if self.refuses_with:
+            codes = {
+                403: grpc.StatusCode.PERMISSION_DENIED,
+                503: grpc.StatusCode.RESOURCE_EXHAUSTED,
+            }
+            context.abort(codes[self.refuses_with], f"no: {self.secret}")
+        if name != self.name:
+            context.abort(grpc.StatusCode.NOT_FOUND, f"no: {self.secret}")

@@ -113,7 +113,7 @@ class CloudKey:
             said = f"the service says {name}" + (f" {status}" if status else "")
             final = name in _NO_LOGIN or (
                 400 <= status < 500  # noqa: PLR2004 - HTTP's class of the client's errors
-                and status not in {408, 429}
+                and status not in {408, 409, 429}
                 and not _code(error).startswith(_THROTTLED)
             )
             if final:
