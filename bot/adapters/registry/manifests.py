@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import threading
+from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -48,6 +50,9 @@ from bot.formats.image_manifest import check_children, parse_manifest
 # One header line: without it distribution 2.8 answers 404 for a tag that holds an OCI index.
 _ACCEPT: Final = f"{OCI_INDEX}, {OCI_MANIFEST}, {DOCKER_INDEX}, {DOCKER_MANIFEST}"
 _WRITTEN: Final = frozenset({200, 201, 202})
+# What was written is mostly tagged next: it need not be read again for that.
+_REMEMBERED: Final = 32  # manifests
+_REMEMBERED_BYTES: Final = 64 * 1024  # of one; most have a few KiB
 
 AnyReference = TagReference | DigestReference
 
@@ -76,6 +81,8 @@ class Manifests:
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
+        self._written: OrderedDict[DigestReference, tuple[bytes, str]] = OrderedDict()
+        self._guard = threading.Lock()
 
     def get(self, reference: AnyReference) -> AnyManifest | None:
         """The manifest, hashed and compared if it was asked for by digest; None: not there."""
@@ -99,6 +106,19 @@ class Manifests:
         if found is None:
             raise NotFoundError(f"image {reference.digest}", str(reference.repository))
         return found
+
+    def content(self, reference: DigestReference) -> tuple[bytes, str]:
+        """The bytes and the media type, as written a moment ago or as read now.
+
+        Raises:
+            NotFoundError: it is not there.
+        """
+        with self._guard:
+            written = self._written.get(reference)
+        if written:
+            return written
+        found = self.need(reference)
+        return found.content, found.media_type
 
     def exists(self, reference: DigestReference) -> bool:
         """The registry has a manifest under this digest."""
@@ -158,6 +178,7 @@ class Manifests:
         reply = self._transport.call(self._writing(reference, content, media_type))
         if reply.status in _WRITTEN:
             self._check_written(reply, content, reference)
+            self._remember(reference, content, media_type)
             return "OCI-Subject" in reply.headers
         codes = error_codes(reply)
         if "MANIFEST_BLOB_UNKNOWN" in codes or "BLOB_UNKNOWN" in codes:
@@ -169,6 +190,13 @@ class Manifests:
     def put_new(self, repository: ImageRepository, manifest: NewManifest) -> bool:
         """Write a manifest of ours under its digest."""
         return self.put(repository.at(manifest.digest), manifest.content, manifest.media_type)
+
+    def _remember(self, reference: AnyReference, content: bytes, media_type: str) -> None:
+        if isinstance(reference, DigestReference) and len(content) <= _REMEMBERED_BYTES:
+            with self._guard:
+                self._written[reference] = (content, media_type)
+                if len(self._written) > _REMEMBERED:
+                    self._written.popitem(last=False)
 
     def _check_written(self, reply: Reply, content: bytes, reference: AnyReference) -> None:
         stored = reply.headers.get("Docker-Content-Digest")

@@ -154,21 +154,22 @@ class Registry:
             return TagOutcome.UNCHANGED
         if found and not move:
             raise TagTakenError(wanted, reference.digest, found)
-        manifest = self._manifests.need(reference)
-        self._put_tag(wanted, manifest)
+        self._put_tag(wanted, reference)
         return TagOutcome.MOVED if found else TagOutcome.CREATED
 
-    def _put_tag(self, wanted: TagReference, manifest: AnyManifest) -> None:
+    def _put_tag(self, wanted: TagReference, reference: DigestReference) -> None:
+        digest = reference.digest
+        content, media_type = self._manifests.content(reference)
         try:
-            self._manifests.put(wanted, manifest.content, manifest.media_type)
+            self._manifests.put(wanted, content, media_type)
         except TagTakenError as error:
             # Somebody else may have set the same tag in between, to the same image.
             found = self.resolve(wanted)
-            if found != manifest.digest:
-                raise TagTakenError(wanted, manifest.digest, found) from error
+            if found != digest:
+                raise TagTakenError(wanted, digest, found) from error
         found = self.resolve(wanted)
-        if found != manifest.digest:
-            fact = f"{wanted} was set to {manifest.digest} and names {found or 'nothing'}"
+        if found != digest:
+            fact = f"{wanted} was set to {digest} and names {found or 'nothing'}"
             raise IntegrityError(fact)
 
     def referrers(self, subject: DigestReference) -> tuple[Descriptor, ...]:
