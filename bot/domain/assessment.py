@@ -46,7 +46,7 @@ from bot.domain.policy import (
 )
 from bot.domain.vex import VexStatement, suppressions
 
-_SHOWN_REASONS: Final = 5
+_SHOWN_REASONS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,9 +320,17 @@ def _reasons(rule: AnyRule, policy: EnvironmentPolicy, facts: _Facts) -> list[Re
 
 
 def _joined(reasons: Sequence[Reason]) -> str:
+    """The first few reasons; many that differ in their finding alone are one."""
+    rests = {reason.text.removeprefix(_subject(reason)) for reason in reasons}
+    if len(reasons) > 1 and len(rests) == 1 and rests != {""} and _subject(reasons[0]):
+        return f"{len(reasons)} findings{rests.pop()}"
     shown = "; ".join(reason.text for reason in reasons[:_SHOWN_REASONS])
     more = len(reasons) - _SHOWN_REASONS
     return f"{shown}; and {more} more" if more > 0 else shown
+
+
+def _subject(reason: Reason) -> str:
+    return _named(reason.finding) if reason.finding else ""
 
 
 def _vulnerability_reasons(
@@ -371,11 +379,11 @@ def _vulnerability_reason(
     if rule.is_exploited and not facts.evidence.exploitation.kev_of(finding):
         if facts.knows_kev:
             return None
-        unknown.append("there is no catalogue of known exploited vulnerabilities (KEV)")
+        unknown.append("no KEV catalogue was read")
     if rule.epss_at_least is not None:
         score = facts.evidence.exploitation.epss_of(finding)
         if score is None and not facts.knows_epss:
-            unknown.append("there are no EPSS scores")
+            unknown.append("no EPSS scores were read")
         elif score is None or score < rule.epss_at_least:
             return None
     if unknown:

@@ -160,7 +160,8 @@ def _lost_classes(
         elif inventory is not None and old_inventory is not None:
             before, after = old_inventory.count(package_class), inventory.count(package_class)
             if after * 2 < before:
-                yield package_class, f"of {before} {word} only {after} are listed any more"
+                left = f"only {after} of" if after else "none of"
+                yield package_class, f"{left} {before} {word} are listed any more"
 
 
 class Change(StrEnum):

@@ -111,15 +111,14 @@ class VulnerabilityRule(Rule):
     def title(self) -> str:
         """The rule as a sentence."""
         words = [
+            *([f"rated {self.at_least.word} or worse"] if self.at_least else []),
             *(["listed as exploited (KEV)"] if self.is_exploited else []),
-            *([f"{self.at_least.word} or worse"] if self.at_least else []),
-            *([f"EPSS {self.epss_at_least:.0%} or more"] if self.epss_at_least else []),
+            *([f"with EPSS {self.epss_at_least:.0%} or more"] if self.epss_at_least else []),
             *(["with a fix"] if self.has_fix else []),
         ]
         if self.classes != frozenset(PackageClass):
             words.append(f"in {' and '.join(sorted(self.classes))} packages")
-        what = ", ".join(words)
-        return f"No {_SCOPES[self.scope]} vulnerability" + (f": {what}" if what else "")
+        return " ".join((f"No {_SCOPES[self.scope]} vulnerability", *words))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

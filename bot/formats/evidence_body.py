@@ -38,13 +38,13 @@ _SQUARES: Final = {
     Severity.MEDIUM: "🟨",
     Severity.LOW: "⬜",
     Severity.NEGLIGIBLE: "⬜",
-    Severity.UNKNOWN: "❔",
+    Severity.UNKNOWN: "❓",
 }
 _RESULTS: Final = {
     Result.PASS: f"✅{_NBSP}Pass",
     Result.WARN: f"⚠️{_NBSP}Warn",
     Result.FAIL: f"❌{_NBSP}**Fail**",
-    Result.NOT_EVALUATED: f"❔{_NBSP}**Not{_NBSP}evaluated**",
+    Result.NOT_EVALUATED: f"❓{_NBSP}**Not evaluated**",
 }
 _CHANGES: Final = {
     Change.ADDED: f"➕{_NBSP}added",  # noqa: RUF001 - a sign beside its word
@@ -62,7 +62,7 @@ class Detail:
     checks: int = 30
     introduced: int = 20
     fixed: int = 20
-    unchanged: int = 20
+    unchanged: int = 10
     suppressed: int = 20
     packages: int = 40
     licences: int = 10
@@ -141,8 +141,9 @@ def _with(checks: Iterable[Check], result: Result) -> list[Check]:
 
 def _first(checks: Sequence[Check]) -> str:
     """The first check in words, and how many more there are."""
-    first = f"{text(checks[0].title, 120)} ({text(checks[0].detail, 160)})."
-    return f"{first} And {len(checks) - 1} more." if len(checks) > 1 else first
+    first = f"*{text(checks[0].title, 120)}* ({text(checks[0].detail, 160)})"
+    more = len(checks) - 1
+    return f"{first}, and {more} more below." if more else f"{first}."
 
 
 def _way_out(failing: Sequence[Check]) -> str:
@@ -439,7 +440,8 @@ def _exploitation(finding: Finding, exploitation: Exploitation) -> str:
         words.append(f"**KEV**{since}" + (", ransomware" if listed.ransomware else ""))
     if score is not None:
         words.append(f"EPSS {score:.0%}" if score >= 0.01 else "EPSS < 1%")  # noqa: PLR2004 - 1 %
-    return ", ".join(words).replace("%", f"{_NBSP}%").replace("< ", "&lt; ") or "not known"
+    silent = "not listed" if exploitation.kev is not None else "not known"
+    return ", ".join(words).replace("%", f"{_NBSP}%").replace("< ", "&lt; ") or silent
 
 
 def _feeds(assessment: Assessment) -> str:
@@ -637,7 +639,7 @@ def supply_chain(assessment: Assessment) -> list[list[str]]:
     none = "not evaluated"
     scan = none
     if new is not None:
-        finished = f", {_time(new.finished)}" if new.finished else ""
+        finished = f", finished {_time(new.finished)}" if new.finished else ""
         scan = f"{_scanner(new)}{finished}{_platforms_of(new)}"
     packages = f"{len(sbom.versions)} packages {text(sbom.tool, 60)}".rstrip() if sbom else none
     rows = [

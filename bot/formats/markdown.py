@@ -16,7 +16,7 @@ _WORD_JOINER: Final = "\u2060"
 # Characters with a meaning in GFM, in HTML, or in what GitHub adds after its parser.
 # List marks and underlines have one at the start of a line only, a colon before an emoji's name.
 _SPECIAL: Final = re.compile(r"([\\`*_{}\[\]()<>#!|~&$@^]|^[-+=]|:(?=\S))")
-_LIST_NUMBER: Final = re.compile(r"^([0-9]{1,9})\.")
+_LIST_NUMBER: Final = re.compile(r"^([0-9]{1,9})\.(?= |$)")
 # What GitHub looks for after parsing: mentions, references, emoji, formulas.
 _SOUGHT: Final = frozenset("@#$:\\")
 _LINKS: Final = re.compile(r"(?i)(www|https?|ftp|mailto|xmpp|GH)(?=[.:-])")

@@ -140,7 +140,7 @@ def test_fixed_means_left_or_changed(
 BLINDING = [
     (scan(looked=frozenset({Looked.LIBRARY}), system="debian 12"), {}, "does not cover"),
     (scan(system=""), {"a": "1", "x": "1"}, "not recognised any more"),
-    (scan(), {"a": "1"}, "only 1 are listed any more"),
+    (scan(), {"a": "1"}, "only 1 of 3 operating system packages"),
 ]
 
 

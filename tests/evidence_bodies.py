@@ -1,0 +1,339 @@
+"""The three promotions whose bodies are kept: blocked, clean, degraded."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+
+from bot.domain.assessment import Assessment, Evidence, assess
+from bot.domain.environments import Approvals
+from bot.domain.evidence import (
+    Exploitation,
+    Finding,
+    FindingKey,
+    Fix,
+    KnownExploited,
+    Looked,
+    Scan,
+    Severity,
+    Suppression,
+)
+from bot.domain.history import GitCommit
+from bot.domain.oci import Digest
+from bot.domain.packages import Inventory, Package, PackageName, inventory
+from bot.domain.policy import (
+    Clock,
+    EndOfLifeRule,
+    EnvironmentPolicy,
+    Grace,
+    LicenceRule,
+    Reason,
+    Required,
+    Result,
+    RiskException,
+    Scope,
+    VulnerabilityRule,
+)
+from bot.formats.pull_request_body import BodyFacts, ImageFacts
+
+AT = datetime(2026, 11, 20, 10, 4, tzinfo=UTC)
+DATABASE = datetime(2026, 11, 20, 6, 11, tzinfo=UTC)
+PLATFORMS = ("linux/amd64", "linux/arm64")
+RULES = (
+    VulnerabilityRule(id="known-exploited", denies=True, scope=Scope.INTRODUCED, is_exploited=True),
+    VulnerabilityRule(
+        id="critical",
+        denies=True,
+        scope=Scope.INTRODUCED,
+        at_least=Severity.CRITICAL,
+        has_fix=True,
+    ),
+    VulnerabilityRule(
+        id="high",
+        denies=True,
+        scope=Scope.INTRODUCED,
+        at_least=Severity.HIGH,
+        has_fix=True,
+        grace=Grace(Clock.FIX_AVAILABLE, timedelta(days=14)),
+    ),
+    EndOfLifeRule(id="eol-os", denies=False, scope=Scope.PRESENT),
+    LicenceRule(
+        id="licences", denies=True, scope=Scope.INTRODUCED, denied=("AGPL-3.0-only", "SSPL-1.0")
+    ),
+)
+POLICY = EnvironmentPolicy(
+    "stage",
+    RULES,
+    max_database_age=timedelta(hours=24),
+    required=Required(sbom=True, signature=True, provenance=True),
+)
+
+
+def deb(name: str) -> PackageName:
+    return PackageName("deb", "debian", name)
+
+
+def found(
+    vulnerability: str,
+    package: PackageName,
+    severity: Severity,
+    version: str,
+    fixed_in: str = "",
+    *,
+    disclosed: date | None = None,
+    fix_since: date | None = None,
+    platforms: tuple[str, ...] = PLATFORMS,
+) -> Finding:
+    return Finding(
+        FindingKey(vulnerability, package),
+        severity,
+        versions=(version,),
+        fixed_in=(fixed_in,) if fixed_in else (),
+        fix=Fix.AVAILABLE if fixed_in else Fix.NONE,
+        aliases=frozenset({vulnerability}),
+        disclosed=disclosed,
+        fix_since=fix_since,
+        platforms=platforms,
+    )
+
+
+def many(count: int, severity: Severity, first: int, *, fixable: int = 0) -> list[Finding]:
+    return [
+        found(
+            f"CVE-2025-{first + n}",
+            deb(f"lib{severity.word}{n}"),
+            severity,
+            "1.0-1",
+            "1.0-2" if n < fixable else "",
+        )
+        for n in range(count)
+    ]
+
+
+def scanned(findings: list[Finding], listed: Inventory | None = None) -> Scan:
+    return Scan(
+        scanner="Trivy",
+        version="0.74.0",
+        findings={one.key: one for one in findings},
+        looked=frozenset({Looked.OS, Looked.LIBRARY}),
+        database=DATABASE,
+        finished=datetime(2026, 11, 20, 10, 2, tzinfo=UTC),
+        operating_system="debian 12",
+        end_of_life=False,
+        platforms=PLATFORMS,
+        inventory=listed,
+    )
+
+
+STAYED = [
+    found(
+        "CVE-2026-30012",
+        deb("libc6"),
+        Severity.HIGH,
+        "2.36-9",
+        "2.36-9+deb12u13",
+        disclosed=date(2026, 11, 10),
+    ),
+    *many(1, Severity.HIGH, 1000),
+    *many(16, Severity.MEDIUM, 2000, fixable=8),
+    *many(44, Severity.LOW, 3000, fixable=3),
+]
+GONE = [
+    found("CVE-2026-11871", deb("zlib1g"), Severity.CRITICAL, "1:1.2.13.dfsg-1", "1:1.3"),
+    found("CVE-2026-14402", deb("libexpat1"), Severity.HIGH, "2.5.0-1+deb12u1", "2.5.0-1+deb12u2"),
+    found("CVE-2026-14403", deb("libexpat1"), Severity.HIGH, "2.5.0-1+deb12u1", "2.5.0-1+deb12u2"),
+    found("CVE-2026-16021", PackageName("pypi", "", "werkzeug"), Severity.HIGH, "3.0.3", "3.0.6"),
+]
+CAME = [
+    found(
+        "CVE-2026-31337",
+        deb("libssl3"),
+        Severity.CRITICAL,
+        "3.0.17-1~deb12u2",
+        "3.0.17-1~deb12u3",
+        fix_since=date(2026, 11, 12),
+    ),
+    found(
+        "GHSA-7q5r-r9c2-x8mj",
+        PackageName("npm", "@babel", "traverse"),
+        Severity.HIGH,
+        "7.28.0",
+        "7.28.3",
+        fix_since=date(2026, 11, 14),
+    ),
+    found("CVE-2026-20417", deb("libxml2"), Severity.MEDIUM, "2.9.14+dfsg-1.3~deb12u4"),
+    found(
+        "CVE-2026-20980",
+        PackageName("pypi", "", "requests"),
+        Severity.MEDIUM,
+        "2.32.4",
+        "2.33.0",
+        platforms=("linux/arm64",),
+    ),
+]
+EXPAT = found("CVE-2024-45490", deb("libexpat1"), Severity.MEDIUM, "2.5.0-1+deb12u2")
+PERL = found("CVE-2026-9010", deb("perl-base"), Severity.MEDIUM, "5.36.0-7")
+EXPLOITATION = Exploitation(
+    kev={"CVE-2026-31337": KnownExploited(date(2026, 11, 12))},
+    kev_date=date(2026, 11, 20),
+    epss={"CVE-2026-31337": 0.91, "CVE-2026-20417": 0.0004, "CVE-2026-20980": 0.006},
+    epss_date=date(2026, 11, 18),
+)
+
+
+def sbom(changes: dict[PackageName, tuple[str, str]]) -> Inventory:
+    """Packages that stay, the packages of the findings, and some more."""
+    packages = [Package(deb(f"same{n}"), "1.0-1", "GPL-2.0-only") for n in range(100)]
+    packages += [Package(PackageName("npm", "", f"same{n}"), "1.0.0", "MIT") for n in range(20)]
+    packages += [Package(one.package, one.versions[0], "MIT") for one in STAYED]
+    packages += [Package(name, version, licence) for name, (version, licence) in changes.items()]
+    return inventory(packages, operating_system="debian 12", tool="syft 1.51.0")
+
+
+RUNNING = {
+    deb("zlib1g"): ("1:1.2.13.dfsg-1", "Zlib"),
+    deb("libexpat1"): ("2.5.0-1+deb12u1", "MIT"),
+    deb("libssl3"): ("3.0.15-1~deb12u1", "Apache-2.0"),
+    deb("perl-base"): ("5.36.0-7", "Artistic-2.0"),
+    PackageName("pypi", "", "fairlock"): ("1.9.0", "MIT"),
+    PackageName("pypi", "", "flask"): ("3.0.3", "BSD-3-Clause"),
+    PackageName("pypi", "", "werkzeug"): ("3.0.3", "BSD-3-Clause"),
+}
+OLD_SBOM = sbom(RUNNING)
+NEW_SBOM = sbom(
+    {
+        deb("zlib1g"): ("1:1.3", "Zlib"),
+        deb("libexpat1"): ("2.5.0-1+deb12u2", "MIT"),
+        deb("libssl3"): ("3.0.17-1~deb12u2", "Apache-2.0"),
+        deb("perl-base"): ("5.36.0-7", "Artistic-2.0"),
+        PackageName("npm", "@babel", "traverse"): ("7.28.0", "MIT"),
+        PackageName("pypi", "", "fairlock"): ("2.0.0", "BUSL-1.1"),
+        PackageName("pypi", "", "flask"): ("3.1.2", "BSD-3-Clause"),
+        PackageName("pypi", "", "orjson"): ("3.11.4", "MPL-2.0 AND (Apache-2.0 OR MIT)"),
+    }
+)
+VERIFIED = Reason(Result.PASS, "key of the build, source acme/checkout at 9f3c2e1 matches")
+COMMITS = [
+    GitCommit(f"{n:040x}", "t" * 40, (), AT, subject, author)
+    for n, (subject, author) in enumerate(
+        [
+            ("Fix rounding of VAT for mixed baskets (#812)", "Rita"),
+            ("Replace lock implementation with fairlock 2 (#809)", "Sam"),
+            ("hotfix: retry on 409", "Mo"),
+        ],
+        start=0xC0FFEE1,
+    )
+]
+FACTS = BodyFacts(
+    promotion="01jd3q9z8k8v0s5t2w6y4n7b1c",
+    application="checkout",
+    environment="stage",
+    ref="env/stage",
+    source_repository="acme/checkout",
+    web_url="https://github.com",
+    branch="release/1.42",
+    commit="9f3c2e1" + "0" * 33,
+    now_commit="41b7d02" + "0" * 33,
+    known_by="label",
+    images=[
+        ImageFacts(
+            "checkout",
+            Digest("sha256:4be0a97d" + "0" * 52 + "91ad"),
+            Digest("sha256:8d1f03be" + "0" * 52 + "c402"),
+            PLATFORMS,
+            PLATFORMS,
+            90_177_536,
+            88_185_241,
+            datetime(2026, 11, 19, 16, 40, tzinfo=UTC),
+            datetime(2026, 11, 3, 9, 12, tzinfo=UTC),
+        )
+    ],
+    source_repositories=["registry.dev.example.com/acme/checkout"],
+    target_repositories=["registry.stage.example.com/acme/checkout"],
+    commits=COMMITS,
+    leaving=[],
+    signs=True,
+    approvals=Approvals(1, ("acme/release-managers",)),
+    merges_itself=False,
+    report_url="https://lockkeeper.example/promotions/01jd3q9z8k8v0s5t2w6y4n7b1c",
+)
+
+
+def blocked() -> Assessment:
+    """A known exploited vulnerability comes with this build."""
+    new = scanned([*STAYED, *CAME, PERL])
+    by_vex = Suppression(EXPAT, "VEX not_affected by acme/checkout", "code not in execute path")
+    accepted = RiskException(
+        vulnerability="CVE-2026-9010",
+        package=deb("perl-base"),
+        version="",
+        environments=("stage",),
+        reason="no untrusted input",
+        ticket="SEC-812",
+        expires=date(2026, 12, 1),
+        file="policy/exceptions.yaml",
+        line=14,
+    )
+    evidence = Evidence(
+        replace(new, suppressed={EXPAT.key: by_vex}),
+        scanned([*STAYED, *GONE, PERL]),
+        NEW_SBOM,
+        OLD_SBOM,
+        exploitation=EXPLOITATION,
+        exceptions=(accepted,),
+        last_promotion=date(2026, 11, 3),
+        signature=VERIFIED,
+        provenance=VERIFIED,
+    )
+    return assess("stage", evidence, POLICY, AT)
+
+
+def clean() -> Assessment:
+    """Nothing is introduced, something is fixed."""
+    evidence = Evidence(
+        scanned(STAYED),
+        scanned([*STAYED, *GONE]),
+        OLD_SBOM,
+        OLD_SBOM,
+        exploitation=EXPLOITATION,
+        last_promotion=date(2026, 11, 11),
+        signature=VERIFIED,
+        provenance=VERIFIED,
+    )
+    fixed = RUNNING | {
+        deb("zlib1g"): ("1:1.3", "Zlib"),
+        deb("libexpat1"): ("2.5.0-1+deb12u2", "MIT"),
+        PackageName("pypi", "", "werkzeug"): ("3.0.6", "BSD-3-Clause"),
+    }
+    return assess("stage", replace(evidence, new_inventory=sbom(fixed)), POLICY, AT)
+
+
+def degraded() -> Assessment:
+    """One platform was not scanned, and one package has very many findings."""
+    kernel = [
+        found(f"CVE-2026-4{n:04d}", deb("linux-libc-dev"), Severity.HIGH, "6.1.140-1")
+        for n in range(98)
+    ]
+    other = [
+        found(f"CVE-2026-5{n:04d}", deb(f"binutils{n % 25}"), Severity.HIGH, "2.40-2")
+        for n in range(60)
+    ]
+    platform = ("linux/amd64",)
+    evidence = Evidence(
+        replace(scanned([*STAYED, *kernel, *other]), platforms=platform),
+        replace(scanned([*STAYED, *GONE]), platforms=platform),
+        exploitation=replace(EXPLOITATION, kev=None),
+        missing=(
+            "linux/arm64 was not scanned: timed out after 300 s",
+            "the build attached no SBOM for linux/arm64",
+        ),
+    )
+    return assess("stage", evidence, POLICY, AT)
+
+
+KEPT = {"blocked": blocked, "clean": clean, "degraded": degraded}
+
+
+def facts(name: str) -> BodyFacts:
+    """The promotion with the evidence of that name."""
+    return replace(FACTS, assessment=KEPT[name]())

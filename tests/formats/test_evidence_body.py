@@ -1,0 +1,301 @@
+"""The parts that evidence fills: kept bodies, the budget, and hostile strings in every part."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from bot.domain.assessment import Assessment, Evidence, assess
+from bot.domain.evidence import Finding, FindingKey, Fix, Scan, Severity, Suppression
+from bot.domain.oci import Digest
+from bot.domain.packages import Package, PackageName, inventory
+from bot.domain.policy import EnvironmentPolicy, LicenceRule, Reason, Result, Scope
+from bot.formats.evidence_body import BUDGET, LIMIT, review
+from bot.formats.markdown import plain
+from bot.formats.pull_request_body import BodyFacts, ImageFacts, render
+from tests.evidence_bodies import (
+    AT,
+    CAME,
+    COMMITS,
+    DATABASE,
+    FACTS,
+    GONE,
+    KEPT,
+    POLICY,
+    RULES,
+    STAYED,
+    facts,
+    found,
+    scanned,
+)
+from tests.formats.test_escaping import fuzzed, real
+from tests.github_rendering import added_by_github, rendered
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_kept_bodies(name: str) -> None:
+    """Written by ``python -m tests.golden.render``."""
+    assert render(facts(name)) == (GOLDEN / f"evidence-{name}.md").read_text(encoding="utf-8")
+
+
+def test_the_kept_bodies_say_what_they_are() -> None:
+    blocked, clean, degraded = (render(facts(name)) for name in KEPT)
+
+    assert "> [!CAUTION]\n> **Policy: blocked for `stage`.**" in blocked
+    assert "> [!TIP]\n> **Policy: all 10 checks pass for `stage`.**" in clean
+    assert "> [!WARNING]\n> **Policy: not decided for `stage`.**" in degraded
+    assert "97 more in the same package" in degraded
+
+
+def assessed(evidence: Evidence, policy: EnvironmentPolicy | None = POLICY) -> str:
+    return render(replace(FACTS, assessment=assess("stage", evidence, policy, AT)))
+
+
+@pytest.mark.parametrize("policy", [POLICY, None, replace(POLICY, blocks_unevaluated=False)])
+def test_nothing_at_all_is_never_clean(policy: EnvironmentPolicy | None) -> None:
+    body = assessed(Evidence(None), policy)
+
+    assert "Not evaluated" in body
+    assert "### Vulnerabilities\n\n**Not evaluated.**" in body
+    assert "### Contents (SBOM)\n\n**Not evaluated.**" in body
+    assert "clean" not in body.lower()
+    assert "[!TIP]" not in body
+    assert "No vulnerability is introduced" not in body
+
+
+def test_a_scan_that_covers_nothing_says_so() -> None:
+    blind = replace(scanned([]), looked=frozenset(), operating_system="")
+
+    assert "recognised neither an operating system nor a package" in assessed(Evidence(blind))
+
+
+def test_without_a_baseline_nothing_is_compared() -> None:
+    body = assessed(Evidence(scanned(CAME)), None)
+
+    assert "everything counts as introduced: 1 Critical, 1 High, 2 Medium" in body
+    assert "| not known |" in body
+
+
+def matrix(body: str) -> dict[str, list[int]]:
+    rows: dict[str, list[int]] = {}
+    for line in body.splitlines():
+        cells = [cell.strip(" *") for cell in line.strip("|").split("|")]
+        if len(cells) == 6 and re.fullmatch(r"[+\u2212]?[0-9]+", cells[3] or "x"):
+            rows[cells[0]] = [int(cell.replace("\u2212", "-")) for cell in cells[1:]]
+    return rows
+
+
+SOME = st.lists(
+    st.sampled_from([*CAME, *GONE, *STAYED]), max_size=30, unique_by=lambda f: f.package
+)
+
+
+@settings(max_examples=60)
+@given(SOME, SOME)
+def test_every_row_of_the_matrix_adds_up(new: list[Finding], old: list[Finding]) -> None:
+    rows = matrix(assessed(Evidence(scanned(new), scanned(old)), None))
+
+    assert len(rows) >= 5
+    for now, fixed, introduced, after, fixable in rows.values():
+        assert now + fixed + introduced == after
+        assert fixable <= after
+    total = rows.pop("Total")
+    assert [sum(column) for column in zip(*rows.values(), strict=True)] == total
+    assert total[3] == len(new)
+
+
+def test_exploited_findings_come_first_and_never_fold() -> None:
+    body = render(facts("blocked"))
+
+    assert body.index("CVE-2026-31337](") < body.index("GHSA-7q5r-r9c2-x8mj](")
+    assert "**KEV** since 2026-11-12, EPSS 91\u00a0%" in body
+
+
+def test_licence_changes_are_not_folded() -> None:
+    body = render(facts("blocked"))
+    line = "⚠️ **1 licence change**: `fairlock` (pypi) `MIT` → `BUSL-1.1`."
+
+    assert line in body
+    before = body[: body.index(line)]
+    assert before.count("<details>") == before.count("</details>")
+
+
+def crowd(size: int, word: str) -> BodyFacts:
+    """Very many of everything, each with long text."""
+    findings = [
+        replace(
+            found(f"X-{word}-{n}", PackageName(word, word, f"{word}{n}"), Severity(n % 6), word),
+            fixed_in=(word * 3, f"{n}"),
+        )
+        for n in range(size)
+    ]
+    suppressed = {
+        f.key: Suppression(f, word * 9, word * 20, date(2026, 12, 1))
+        for f in (replace(f, key=FindingKey(f"S{f.vulnerability}", f.package)) for f in findings)
+    }
+    packages = [Package(f.package, f"{n}{word}", word * 5) for n, f in enumerate(findings)]
+    older = [Package(f.package, f"{n}-{word}", "MIT") for n, f in enumerate(findings)]
+    rules = [
+        LicenceRule(id=f"{n}", denies=True, scope=Scope.PRESENT, denied=(word,))
+        for n in range(size)
+    ]
+    evidence = Evidence(
+        replace(scanned(findings[::2]), suppressed=suppressed, scanner=word * 30),
+        scanned(findings[1::2]),
+        inventory(packages),
+        inventory(older),
+        missing=tuple(f"{word}{n}" for n in range(size)),
+        signature=Reason(Result.FAIL, word * 99),
+    )
+    policy = replace(POLICY, rules=(*RULES, *rules[:200]))
+    digest = Digest("sha256:" + "1" * 64)
+    return replace(
+        FACTS,
+        assessment=assess("stage", evidence, policy, AT),
+        commits=[replace(COMMITS[0], subject=word * 30) for _ in range(size)],
+        leaving=COMMITS,
+        images=[ImageFacts(f"image{n}", digest, digest) for n in range(min(size, 300))],
+        newer=word * 50,
+    )
+
+
+@pytest.mark.parametrize("size", [0, 1, 40, 1500])
+@pytest.mark.parametrize("word", ["plain", "<&|*_`@#$:>", "🟥", "\u0301a", "名前"])
+def test_a_body_stays_within_its_budget_and_whole(size: int, word: str) -> None:
+    body = render(crowd(size, word))
+
+    assert len(body.encode()) <= BUDGET < LIMIT
+    assert body.count("<details>") == body.count("</details>")
+    assert "**Policy: " in body
+    assert "### Vulnerabilities" in body
+    assert "**When this merges**" in body
+    if size == 1500:
+        assert "more" in body
+
+
+def test_what_is_left_out_is_counted() -> None:
+    body = render(crowd(1500, "plain"))
+
+    listed = len(re.findall(r"^\| \S+\s\w+ \| `X-plain", body, re.MULTILINE))
+    fold = re.search(r"<b>(\d+) suppressed</b>", body)
+    assert fold is not None
+    assert int(fold[1]) == 1500
+    assert listed < 100
+    assert re.search(r"\d+ (more )?introduced findings are not listed here", body)
+
+
+def test_the_same_facts_make_the_same_body() -> None:
+    assert render(crowd(40, "x")) == render(crowd(40, "x"))
+
+
+# Hostile strings in every part of a body: its shape stays that of a body with harmless ones.
+
+
+def strewn(words: Iterator[str]) -> BodyFacts:
+    """Every string of a body that comes from outside."""
+    findings = [
+        Finding(
+            FindingKey(f"{next(words)}", PackageName(next(words), next(words), next(words))),
+            Severity.HIGH,
+            versions=(next(words),),
+            fixed_in=(next(words),),
+            fix=Fix.AVAILABLE,
+            platforms=(next(words),),
+        )
+        for _ in range(12)
+    ]
+    new: Scan = replace(
+        scanned(findings[:4] + findings[4:8]),
+        scanner=next(words),
+        version=next(words),
+        operating_system=next(words),
+        platforms=(next(words), next(words)),
+        database=DATABASE,
+        suppressed={f.key: Suppression(f, next(words), next(words)) for f in findings[8:10]},
+        end_of_life=True,
+    )
+    old = scanned(findings[4:8] + findings[10:])
+    names = [PackageName(next(words), next(words), next(words)) for _ in range(3)]
+    evidence = Evidence(
+        new,
+        old,
+        inventory(
+            [Package(name, next(words), next(words)) for name in names[:2]], tool=next(words)
+        ),
+        inventory([Package(name, next(words), next(words)) for name in names[1:]]),
+        missing=(next(words),),
+        signature=Reason(Result.WARN, next(words)),
+        provenance=Reason(Result.PASS, next(words)),
+    )
+    digest = Digest("sha256:" + "1" * 64)
+    return replace(
+        FACTS,
+        application=next(words),
+        environment=next(words),
+        branch=next(words),
+        known_by=next(words),
+        ref=next(words),
+        images=[ImageFacts(next(words), digest, digest, (next(words),), (next(words),))] * 2,
+        source_repositories=[next(words)],
+        target_repositories=[next(words)],
+        commits=[replace(COMMITS[0], subject=next(words), author=next(words)) for _ in range(3)],
+        leaving=[replace(COMMITS[0], subject=next(words), author=next(words))],
+        newer=next(words),
+        assessment=assess(next(words), evidence, POLICY, AT),
+    )
+
+
+STREWN = 141
+
+
+def harmless() -> Iterator[str]:
+    number = 0
+    while True:
+        number += 1
+        yield f"harmless{number}"
+
+
+def shape(markdown: str) -> list[str]:
+    """Tags; how many code spans a cell has depends on sorting, that of one row does not."""
+    return rendered(markdown).skeleton
+
+
+@pytest.mark.parametrize("source", ["fuzzed", "real"])
+def test_hostile_strings_change_no_body(source: str) -> None:
+    # An identifier of a known form becomes a link, which is another shape.
+    known = re.compile(r"CVE-[0-9-]+|GHSA(-[0-9a-z]{4}){3}")
+    given = fuzzed() if source == "fuzzed" else real()
+    strings = [v for v in given if plain(v) and not known.fullmatch(plain(v))]
+    generator = random.Random(1)  # noqa: S311 - the same order in every run
+    generator.shuffle(strings)
+    expected = shape(render(strewn(harmless())))
+
+    for start in range(0, len(strings) - STREWN, STREWN):
+        body = render(strewn(iter(strings[start : start + STREWN])))
+
+        page = rendered(body)
+        assert page.skeleton == expected, body
+        for prose in page.prose:
+            assert not added_by_github(prose), prose
+        for link in page.links:
+            assert re.match(r"https://(github\.com|nvd\.nist\.gov|lockkeeper\.example)/", link)
+
+
+def test_review_without_a_promotion() -> None:
+    judged: Assessment = KEPT["blocked"]()
+
+    body = review(judged, [("Image", "r/shop:1", "r/shop:2 @octocat")])
+
+    assert body.startswith("> [!CAUTION]")
+    assert "| **Image** | r/shop" in body
+    assert "@octocat" not in body
+    assert "### Supply chain" in body
