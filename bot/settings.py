@@ -96,6 +96,7 @@ VARIABLES: Final = (
     ),
     Variable("LOCKKEEPER_TEST_CLOCK", "Tests only: a file with seconds to add to the clock.", ""),
     Variable("LOCKKEEPER_TEST_KILL", "Tests only: a file that names where to die.", ""),
+    Variable("LOCKKEEPER_REQUIRE_TOOLS", "Tests only: a missing tool fails, it skips nothing.", ""),
 )
 
 _REPOSITORY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/(?!\.\.?$)[A-Za-z0-9._-]{1,100}")
