@@ -110,7 +110,7 @@ def test_every_row_of_the_matrix_adds_up(new: list[Finding], old: list[Finding])
         assert fixable <= after
     total = rows.pop("Total")
     assert [sum(column) for column in zip(*rows.values(), strict=True)] == total
-    assert total[3] == len(new)
+    assert total[3] >= len(new)  # what vanished without a reason still counts
 
 
 def test_exploited_findings_come_first_and_never_fold() -> None:
