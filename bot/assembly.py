@@ -219,10 +219,9 @@ def open_store(settings: Settings) -> tuple[sa.Engine, store.CommandStore, store
     return database, store.CommandStore(database, clock), store.AuditStore(database, clock)
 
 
-def granted(settings: Settings) -> Granted:
-    """The grants folder of this installation, for the command line."""
-    grants = Grants(settings.grants_dir, settings.required_manifests())
-    return Granted(grants, SystemClock(settings.test_clock), Journal(settings.test_kill))
+def granted(folder: Path, manifests: Sequence[str]) -> Granted:
+    """A grants folder, for the command line."""
+    return Granted(Grants(folder, manifests), SystemClock(), Journal())
 
 
 def assemble(settings: Settings, kinds: Sequence[JobKind] = tuple(JobKind)) -> Lockkeeper:

@@ -13,7 +13,13 @@ from typing import Final
 import click
 
 from bot.cli.failing import failing
-from bot.domain.environments import Application, Environment, Pipeline
+from bot.domain.environments import (
+    Application,
+    Environment,
+    GitHubRepository,
+    ManifestsRepository,
+    Pipeline,
+)
 from bot.domain.errors import ConfigurationError, NotFoundError
 from bot.domain.oci import Digest
 from bot.formats.manifest_file import Names, PlannedChange, Written, edited, is_manifest_file, spots
@@ -152,15 +158,21 @@ def config() -> None:
 
 @config.command()
 @click.argument("file", type=_FILE)
+@click.option("--grants", type=_FOLDER, help="Hold it against this grants folder as well.")
+@click.option("--manifests", help="Whose grants: OWNER/NAME of the manifests repository.")
 @_JSON
-def check(file: Path, *, as_json: bool) -> None:
+def check(file: Path, grants: Path | None, manifests: str | None, *, as_json: bool) -> None:
     """Say what is wrong with a pipeline file: file, line, remedy."""
+    if (grants is None) != (manifests is None):
+        raise click.UsageError("--grants and --manifests belong together")
     with failing(as_json=as_json):
         try:
             text = file.read_text()
         except UnicodeDecodeError as error:
             raise ConfigurationError(str(file), None, "not UTF-8") from error
         pipeline = read_pipeline(text, file=str(file))
+        if grants and manifests:
+            _check_grants(grants, manifests, pipeline)
         counts = {
             "environments": list(pipeline.environments),
             "applications": list(pipeline.applications),
@@ -172,6 +184,15 @@ def check(file: Path, *, as_json: bool) -> None:
                 f"{file}: valid; {len(pipeline.environments)} environments, "
                 f"{len(pipeline.applications)} applications"
             )
+
+
+def _check_grants(folder: Path, manifests: str, pipeline: Pipeline) -> None:
+    """Hosts, sources and keys; a key in a service without a .pub beside it is asked for there."""
+    from bot.assembly import granted  # noqa: PLC0415 - slow import
+    from bot.usecases.desk import check_grants  # noqa: PLC0415 - slow import
+
+    repository = ManifestsRepository(GitHubRepository.parse(manifests))
+    check_grants(granted(folder, [manifests]), repository, pipeline)
 
 
 @config.command("schema")

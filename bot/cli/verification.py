@@ -83,7 +83,7 @@ def _granted(environment: str, manifests: str | None) -> list[bytes]:
     if manifests is None and len(known) > 1:
         raise click.UsageError(f"name --manifests: one of {', '.join(known)}")
     repository = GitHubRepository.parse(manifests or known[0])
-    ring = granted(settings).keys(repository, environment, KeyRole.SIGNING)
+    ring = granted(settings.grants_dir, known).keys(repository, environment, KeyRole.SIGNING)
     if not ring.verifiers:
         raise NotGrantedError("a signing key", f"the grant of environment {environment}")
     return [key.public_key_pem for key in ring.verifiers]
