@@ -174,6 +174,10 @@ class Audit(Protocol):
         """Add an entry; with ``once`` a second entry of that identity is not added."""
         ...
 
+    def has(self, once: str) -> bool:
+        """Whether an entry of that identity was added."""
+        ...
+
     def head(self) -> tuple[int, str]:
         """Sequence and hash of the newest entry; (0, "") before the first."""
         ...

@@ -2,8 +2,9 @@
 
 A port's effects are the methods that `bot.ports.acts` marks. For each there are three points:
 ``before`` it, ``after`` it and before anything was recorded, and once its outcome is
-``recorded`` (the first record behind it, or the end of its job). A test names points in a file;
-the process kills itself at the first that it reaches and takes it off the list.
+``recorded`` (the first record behind it, or the end of its job, which may settle several effects
+at once). A test names points in a file; the process kills itself at the first that it reaches and
+takes it off the list.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ class Journal:
     @contextmanager
     def job(self, key: str) -> Iterator[None]:
         """Everything that one job does."""
-        self._thread.last = ""
+        self._thread.pending = []
         started = time.monotonic()
         yield
         self._settle()
@@ -79,7 +80,7 @@ class Journal:
         started = time.monotonic()
         result = call()
         self._point(f"after:{name}")
-        self._thread.last = name
+        self._thread.pending = [*getattr(self._thread, "pending", []), name]
         seconds = round(time.monotonic() - started, 3)
         effect = getattr(marked, EFFECT_ATTRIBUTE)
         _LOG.info("effect", extra={"effect": effect, "port": name, "seconds": seconds})
@@ -92,21 +93,21 @@ class Journal:
         return result
 
     def _settle(self) -> None:
-        last = getattr(self._thread, "last", "")
-        if last:
-            self._thread.last = ""
-            self._point(f"recorded:{last}")
+        pending = getattr(self._thread, "pending", [])
+        self._thread.pending = []
+        self._point(*(f"recorded:{name}" for name in pending))
 
-    def _point(self, point: str) -> None:
+    def _point(self, *reached: str) -> None:
+        """Die if one of these points, all the same moment, is in the file; all are taken off it."""
         if self.kill_file is None:
             return
         with self._lock:
             if not self.kill_file.exists():
                 return
             points = self.kill_file.read_text().splitlines()
-            if point in points:
-                points.remove(point)
-                self.kill_file.write_text("".join(f"{line}\n" for line in points))
+            left = [point for point in points if point not in reached]
+            if left != points:
+                self.kill_file.write_text("".join(f"{line}\n" for line in left))
                 os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -153,6 +153,9 @@ def _accept_tip(view: View, environment: Environment) -> None:
         memory.record_publication(
             PublicationRecord(scope, environment.ref, tip, records[-1].commit, source, now)
         )
+        # Under a publication's identity: what a person accepted is not reported as ours.
+        facts = {"ref": environment.ref, "commit": tip}
+        view.ports.audit.append("accepted", scope, facts, once=f"published:{view.id}:{tip}")
 
 
 def reseal(request: Request) -> Answer:

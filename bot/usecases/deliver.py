@@ -358,9 +358,9 @@ def _seal(wish: Wish, authorised: Authorised) -> None:
     _attest(wish, authorised, immutable)
     for tag in moving:
         registry.tag(wish.reference, tag, move=True)
-    _record(wish, authorised, len(back.manifests), signed_by)
     sealed = f"{code(str(wish.reference))} holds every platform, read back."
     _tell_merge(wish, CheckState.SUCCESS, f"Sealed for {environment.name}", sealed)
+    _record(wish, authorised, len(back.manifests), signed_by)
 
 
 def _all_keys(view: View) -> Sequence[Verifier]:

@@ -88,6 +88,8 @@ def publish(ports: Ports, manifests: int, environment: str) -> Outcome:
     desk, stop = _at_desk(view, target)
     if stop is not None or desk is None:
         return stop or Done("nothing to do")
+    if desk.last is not None and desk.last.commit == desk.tip:
+        _conclude(desk, desk.last.parent, desk.tip, desk.tip)
     early = _too_early(desk)
     if early is not None:
         return early
@@ -332,14 +334,8 @@ def _carry_out(desk: Desk, merges: Sequence[Merge], decided: Publication) -> Out
     view.ports.github.set_environment_ref(
         view.repository, environment.ref, commit, create=not desk.tip
     )
-    view.ports.audit.append(
-        "published",
-        view.scope(environment.name),
-        {"ref": environment.ref, "commit": commit, "source": view.head, "tree": tree},
-        once=f"published:{view.id}:{commit}",
-    )
-    _report(desk, tree, commit)
     _tell_visible(desk, merges, decided, tree, commit)
+    _conclude(desk, desk.tip, commit, tree)
     return _held_outcome(desk, decided) or Done(f"published {commit[:7]} on {environment.ref}")
 
 
@@ -463,7 +459,7 @@ def _message(desk: Desk, decided: Publication, tree: str) -> str:
     lines += [
         authored(f"Promotion: {pin.application.name} {pin.image} {pin.digest} {pin.commit}")
         + (f" PR {pin.pull_request}" if pin.pull_request else "")
-        for pin in _promoted(desk, tree)
+        for pin in _promoted(desk, desk.tip, tree)
     ]
     subject = authored(f"Publish {desk.environment.name} at {desk.view.head[:7]}")
     return f"{subject}\n\n" + "\n".join(lines) + "\n"
@@ -479,10 +475,13 @@ class Promoted:
     commit: str
     """Source commit; ``-`` where nobody knows."""
     pull_request: int
+    merge: str
+    """The merge that brought it; empty where nobody knows."""
 
 
-def _promoted(desk: Desk, tree: str) -> list[Promoted]:
-    before = desk.pins(desk.tip)
+def _promoted(desk: Desk, parent: str, tree: str) -> list[Promoted]:
+    """The images that differ between two publications."""
+    before = desk.pins(parent)
     found: dict[tuple[str, str], Promoted] = {}
     for place, pin in desk.pins(tree).items():
         reference = Written.parse(pin).reference()
@@ -500,17 +499,42 @@ def _as_promoted(desk: Desk, application: Application, image: str, digest: Diges
     record = memory.resolution_of(desk.view.id, application.name, image, digest)
     scope = desk.view.scope(desk.environment.name, application.name)
     seals = [s for s in memory.seals(scope) if (s.image, s.digest) == (image, digest)]
-    number = seals[-1].pull_request if seals else 0
-    return Promoted(application, image, digest, record.commit if record else "-", number)
+    number, merge = (seals[-1].pull_request, seals[-1].merge) if seals else (0, "")
+    commit = record.commit if record else "-"
+    return Promoted(application, image, digest, commit, number, merge)
 
 
 # --- report ---
 
 
-def _report(desk: Desk, tree: str, commit: str) -> None:
+def _conclude(desk: Desk, before: str, commit: str, tree: str) -> None:
+    """Report a publication and enter it into the audit, which tells that nothing is missing.
+
+    Asked at every look: whoever moved the ref may have died before people were told.
+    """
+    view, environment = desk.view, desk.environment
+    once = f"published:{view.id}:{commit}"
+    record = next(
+        (
+            one
+            for one in view.ports.memory.publications(view.scope(environment.name))
+            if one.commit == commit and one.source
+        ),
+        None,
+    )
+    if record is None or view.ports.audit.has(once):
+        return
+    _report(desk, before, commit, tree)
+    facts = {"ref": environment.ref, "commit": commit, "source": record.source}
+    view.ports.audit.append("published", view.scope(environment.name), facts, once=once)
+
+
+def _report(desk: Desk, before: str, commit: str, tree: str) -> None:
     """Tell the developer, the reviewer and the environments that take their images from here."""
     view, environment = desk.view, desk.environment
-    for promoted in _promoted(desk, tree):
+    for promoted in _promoted(desk, before, tree):
+        if promoted.merge:
+            _tell_published(desk, promoted.merge, commit)
         link = f"[{commit[:7]}]({view.web_url}/commit/{commit})"
         summary = f"{code(str(promoted.digest))} is published on {code(environment.ref)} as {link}."
         if promoted.commit != "-":
@@ -547,18 +571,28 @@ def _tell_visible(
 ) -> None:
     """End what was said of merges that waited: each is out now, or something newer is."""
     shown = desk.pins(tree)
-    link = f"[{commit[:7]}]({desk.view.web_url}/commit/{commit})"
     for merge in merges:
         brought = merge.brought()
         is_head = merge.commit == desk.view.head
         if merge.commit in decided.held or not (brought or is_head):
             continue
         if all(shown.get(place) == pin for place, pin in brought.items()):
-            title, state = f"Published on {desk.environment.ref}", CheckState.SUCCESS
+            _tell_published(desk, merge.commit, commit)
         else:
-            title, state = "Replaced by a newer merge", CheckState.NEUTRAL
-        summary = f"{code(desk.environment.ref)} is at {link}."
-        tell_merge(desk.view, desk.environment, merge.commit, state, title, summary)
+            title, summary = "Replaced by a newer merge", _stands_at(desk, commit)
+            tell_merge(
+                desk.view, desk.environment, merge.commit, CheckState.NEUTRAL, title, summary
+            )
+
+
+def _tell_published(desk: Desk, merge: str, commit: str) -> None:
+    title, summary = f"Published on {desk.environment.ref}", _stands_at(desk, commit)
+    tell_merge(desk.view, desk.environment, merge, CheckState.SUCCESS, title, summary)
+
+
+def _stands_at(desk: Desk, commit: str) -> str:
+    link = f"[{commit[:7]}]({desk.view.web_url}/commit/{commit})"
+    return f"{code(desk.environment.ref)} is at {link}."
 
 
 def _sealed_words(desk: Desk, promoted: Promoted, summary: str) -> str:

@@ -73,3 +73,11 @@ def test_a_changed_entry_breaks_the_chain(audit: Audit, change: str) -> None:
 
     with pytest.raises(BrokenChainError):
         verify(entries)
+
+
+def test_an_identity_is_found_again(audit: Audit) -> None:
+    audit.append("published", Scope(1, "prod"), {}, once="published:1:abc")
+
+    assert audit.has("published:1:abc")
+    assert not audit.has("published:1:abd")
+    assert not audit.has("")

@@ -38,6 +38,12 @@ class AuditStore:
             connection.execute(AUDIT.insert().values(**_columns(entry), once=once or None))
             connection.execute(AUDIT_HEAD.update().values(sequence=entry.sequence, hash=entry.hash))
 
+    def has(self, once: str) -> bool:
+        """Whether an entry of that identity was added."""
+        query = sa.select(AUDIT.c.sequence).where(AUDIT.c.once == once)
+        with transaction(self.database) as connection:
+            return connection.scalar(query) is not None
+
     def head(self) -> tuple[int, str]:
         """Sequence and hash of the newest entry; (0, "") before the first."""
         with transaction(self.database) as connection:
