@@ -58,7 +58,8 @@ def used(content: bytes, secret: str) -> tuple[object, list[LockkeeperError]]:
     """Open a key and sign with it; what went wrong, at most once each."""
     errors: list[LockkeeperError] = []
     try:
-        key = load_key(content, "signing.uri", secret.encode())
+        name = "signing.key" if content == FILE else "signing.uri"
+        key = load_key(content, name, secret.encode())
         key.sign(b"message")
     except LockkeeperError as error:
         errors.append(error)
