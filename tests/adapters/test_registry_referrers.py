@@ -294,6 +294,101 @@ def test_at_most_twenty_travel_and_the_rest_is_counted(source: Registry, target:
     assert [left.reason for left in report.left_behind] == ["3 more than the 20 that travel"]
 
 
+def flood(server: Registry, count: int, *, kind: str = "application/spdx+json") -> None:
+    """So many referrers, put there without a request each."""
+    here = server.repository("dev/api")
+    entries = []
+    for number in range(count):
+        one = artifact(b"flood %d" % number, kind=kind)
+        here.manifests[one.digest] = (OCI_MANIFEST, one.content)
+        here.blobs |= {Digest.of(blob): blob for blob in one.blobs}
+        here.subjects.setdefault(DIGEST, []).append(one.digest)
+        entries.append({"mediaType": OCI_MANIFEST, "digest": one.digest, "size": len(one.content)})
+    listing = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
+    content = json.dumps(listing).encode()
+    here.manifests[Digest.of(content)] = (OCI_INDEX, content)
+    here.tags[attached_tag(DIGEST, "")] = Digest.of(content)
+
+
+def test_fifty_one_bundles_that_are_none_do_not_reach_the_target(
+    source: Registry, target: Registry
+) -> None:
+    """Kyverno fails every verification of an image with one of them, or with 51 in all."""
+    flood(source, 51, kind=sigstore_bundle.BUNDLE_TYPE)
+
+    report = copied(source, target)
+
+    assert listed(client(target.host), prod(target)) == set()
+    assert len(report.left_behind) == 51
+    assert DIGEST in target.repository("prod/api").manifests
+
+
+def test_a_flood_costs_no_request_for_each(source: Registry, target: Registry) -> None:
+    flood(source, 900)
+    source.seen.clear()
+
+    report = copied(source, target)
+
+    assert len(listed(client(target.host), prod(target))) == 20
+    assert [left.reason for left in report.left_behind] == ["880 more than the 20 that travel"]
+    assert len(source.seen) < 300
+
+
+def test_a_list_that_is_too_long_to_read_stays_behind_with_a_note(
+    source: Registry, target: Registry
+) -> None:
+    flood(source, 1100)
+
+    report = copied(source, target)
+
+    (left,) = report.left_behind
+    assert left.name == f"referrers of {DIGEST}"
+    assert DIGEST in target.repository("prod/api").manifests
+
+
+def test_a_list_that_never_ends_is_read_to_its_limit(target: Registry) -> None:
+    with Registry(referrers_page=1) as endless:
+        IMAGE.push(endless.host, "dev/api")
+        client(endless.host).attach(dev(endless), artifact(b"one"))
+        here = f"/v2/dev/api/referrers/{DIGEST}?start=0"
+        again = {"Content-Type": OCI_INDEX, "Link": f'<{here}>; rel="next"'}
+        page = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []}
+        endless.on(
+            "GET", "/referrers/", world.answer(200, json.dumps(page).encode(), again), times=999
+        )
+
+        assert client(endless.host).referrers(dev(endless).at(DIGEST)) == ()
+        assert len(endless.requests("GET", "/referrers/")) == 20
+
+        copied(endless, target)
+
+    assert DIGEST in target.repository("prod/api").manifests
+
+
+def test_a_filter_that_a_registry_does_not_know_is_not_relied_on(source: Registry) -> None:
+    """Nothing is asked to filter: a registry without it would list everything as ours."""
+    client(source.host).attach(dev(source), artifact(b"sbom"))
+    source.seen.clear()
+
+    client(source.host).referrers(dev(source).at(DIGEST))
+
+    assert all("artifactType" not in seen.path for seen in source.seen)
+
+
+def test_an_accessory_that_the_target_refuses_stays_behind(
+    source: Registry, target: Registry
+) -> None:
+    refused, taken = artifact(b"no"), artifact(b"yes")
+    for one in (refused, taken):
+        client(source.host).attach(dev(source), one)
+    target.on("PUT", f"/manifests/{refused.digest}", world.error(405, "UNSUPPORTED"), times=9)
+
+    report = copied(source, target)
+
+    assert [left.name for left in report.left_behind] == [f"referrer {refused.digest}"]
+    assert listed(client(target.host), prod(target)) == {taken.digest}
+
+
 BUNDLE = sigstore_bundle.BUNDLE_TYPE
 OTHER_STATEMENT = sigstore_bundle.render_statement(Digest("sha256:" + "1" * 64), "p", {})
 

@@ -12,10 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from tests.bench import copy
+from tests.bench import body, copy
 from tests.bench.figures import Figure, table, written
 
-BENCHES: Final[dict[str, Callable[[Path], list[Figure]]]] = {"copy": copy.measure}
+BENCHES: Final[dict[str, Callable[[Path], list[Figure]]]] = {
+    "body": body.measure,
+    "copy": copy.measure,
+}
 RESULTS: Final = Path(__file__).parents[2] / "build" / "bench"
 
 

@@ -1,73 +1,128 @@
 """Copying an image between two local registries, against skopeo, crane and regctl.
 
-Two platforms with five layers of 20 MB each. Every run starts with an empty target; the runs of
-all are interleaved and their order turns from round to round. Ours is timed in a process that
-runs already, as the bot does; a peer is a process from its start to its end, so the start of a
-Python process is printed beside. After the copy the same copy is made again (nothing to do), and
-then one to another repository of the same registry (mount).
+Two platforms with five layers of 20 MB each, and four with three of 100 MB. Every run starts with
+an empty target; the runs of all are interleaved and their order turns from round to round. Ours is
+timed in a process that runs already, as the bot does; a peer is a process from its start to its
+end, so the start of a Python process is printed beside. After the copy the same copy is made again
+(nothing to do), and then one to another repository of the same registry (mount).
+
+Requests are those in the access logs of both registries, of runs of their own.
 """
 
 from __future__ import annotations
 
-import os
+import re
 import shutil
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-from bot.adapters.clock import SystemClock, pause
-from bot.adapters.registry import Registry
-from bot.domain.oci import Digest, ImageRepository
-from bot.formats.docker_config import parse_registry_grant
+from bot.adapters.signing import load_signing_key
+from bot.domain.oci import Digest, DigestReference, ImageRepository
+from bot.formats.promotion_statement import (
+    AuditHead,
+    MergedPullRequest,
+    PromotionStatement,
+    SourceCommit,
+    Standing,
+)
+from bot.usecases.attest_promotion import attested_promotions, ensure_attested
+from bot.usecases.sign_image import ensure_signed, verify_image
 from tests.bench.figures import Figure
+from tests.bench.peers import FLOOR, OURS, Copier, client, copiers, copy, floor
 from tests.world.images import BuiltImage, build_image
-from tests.world.tools import installed, run_registry
+from tests.world.keys import generate_key_pair
+from tests.world.tools import run_registry
 
 _ROUNDS: Final = 7
-_TARGET: Final = 1.0  # ratio to skopeo
-_LAYER: Final = 20_000_000
-_INSECURE: Final = ("--src-tls-verify=false", "--dest-tls-verify=false")
-_OURS: Final = "lockkeeper"
-_SCENARIOS: Final = ("copy 200 MB", "nothing to do", "next repository")
+_COLD, _IDLE, _NEXT, _LARGE = "copy 200 MB", "nothing to do", "next repository", "copy 1.2 GB"
+_SEAL: Final = "nothing to do, seal proven"
+_FASTEST: Final = 0.90  # of the fastest peer, for a cold copy ...
+_NEAR_FLOOR: Final = 1.05  # ... or within 5 % of what is physically possible
+_MOUNTING, _STREAMING = 1.0, 0.30  # of the fastest peer that mounts; of those that stream
+_IDLE_SECONDS, _IDLE_REQUESTS, _SEAL_REQUESTS = 0.030, 4, 16
+_MEMORY: Final = 60.0  # MiB above idle
+_REQUEST: Final = re.compile(r'"(GET|HEAD|POST|PUT|PATCH|DELETE) (/v2/\S*) HTTP')
 
-Copier = Callable[[str, str, str], None]
-"""Copies the digest from the first repository to the second: ``host/path``."""
 Seconds = dict[tuple[str, str], list[float]]
 """(scenario, who) -> one figure per round."""
+Requests = dict[tuple[str, str], list[str]]
+"""(scenario, who) -> ``METHOD path`` of each."""
 
 
 def measure(directory: Path) -> list[Figure]:
     """Run all rounds; peers that are not installed are left out."""
-    image = build_image(layers=5, layer_size=_LAYER)
-    copiers = {_OURS: _lockkeeper, **_peers(directory)}
-    seconds: Seconds = {(scenario, who): [] for scenario in _SCENARIOS for who in copiers}
+    small = build_image(layers=5, layer_size=20_000_000)
+    who = copiers(directory)
+    requests = _requests(directory, small, who)
+    seconds: Seconds = {}
     with run_registry("registry", directory / "source") as source:
-        image.push(source, "dev/api", "v1")
-        for turn in range(_ROUNDS + 1):
-            names = list(copiers)
-            for who in names[turn % len(names) :] + names[: turn % len(names)]:
-                took = _one_run(copiers[who], source, directory / f"{who}-{turn}", image)
-                for scenario, figure in zip(_SCENARIOS, took, strict=True):
-                    # The first round only warms caches.
-                    seconds[scenario, who] += [figure] if turn else []
-        memory = _memory(source, directory / "memory", image)
-    return [*_against(seconds, list(copiers)), *_beside(seconds), memory]
+        small.push(source, "dev/api", "v1")
+        _rounds(seconds, (_COLD, _IDLE, _NEXT), source, directory, small, who)
+        light = _memory(source, directory / "memory", small)
+    large = build_image(
+        [f"linux/{name}" for name in ("amd64", "arm64", "ppc64le", "s390x")],
+        layers=3,
+        layer_size=100_000_000,
+    )
+    with run_registry("registry", directory / "large") as source:
+        large.push(source, "dev/api", "v1")
+        _rounds(seconds, (_LARGE,), source, directory, large, who)
+        heavy = _memory(source, directory / "memory-large", large)
+    streaming = {name for name in who if _streams(requests[_NEXT, name])}
+    return [
+        *_cold(seconds, _COLD),
+        *_cold(seconds, _LARGE),
+        *_promotion(seconds, streaming),
+        *_idle(seconds),
+        *_counted(requests, list(who)),
+        Figure("peak memory above idle, 200 MB", light, "MiB", target=_MEMORY),
+        Figure("peak memory above idle, 1.2 GB", heavy, "MiB", target=_MEMORY),
+        Figure("start of a process with the client", _start(), "s"),
+    ]
 
 
-def _one_run(copier: Copier, source: str, target: Path, image: BuiltImage) -> list[float]:
+# --- runs
+
+
+def _rounds(
+    seconds: Seconds,
+    scenarios: tuple[str, ...],
+    source: str,
+    directory: Path,
+    image: BuiltImage,
+    who: dict[str, Copier],
+) -> None:
+    everybody = {**who, FLOOR: floor(image)}
+    names = list(everybody)
+    for turn in range(_ROUNDS + 1):
+        for name in names[turn % len(names) :] + names[: turn % len(names)]:
+            legs = 1 if name == FLOOR else len(scenarios)
+            target = directory / f"{name}-{turn}"
+            took = _one_run(everybody[name], source, target, image, legs)
+            for scenario, figure in zip(scenarios, took, strict=False):
+                # The first round only warms caches.
+                seconds.setdefault((scenario, name), []).extend([figure] if turn else [])
+
+
+def _one_run(
+    copier: Copier, source: str, target: Path, image: BuiltImage, legs: int
+) -> list[float]:
     with run_registry("registry", target) as host:
-        legs = (
-            (f"{source}/dev/api", f"{host}/prod/api"),
-            (f"{source}/dev/api", f"{host}/prod/api"),
-            (f"{host}/prod/api", f"{host}/next/api"),
-        )
-        took = [_timed(copier, *leg, image) for leg in legs]
+        took = [_timed(copier, *leg, image) for leg in _legs(source, host)[:legs]]
     shutil.rmtree(target)
     return took
+
+
+def _legs(source: str, target: str) -> tuple[tuple[str, str], ...]:
+    first = (f"{source}/dev/api", f"{target}/prod/api")
+    return first, first, (f"{target}/prod/api", f"{target}/next/api")
 
 
 def _timed(copier: Copier, source: str, target: str, image: BuiltImage) -> float:
@@ -75,91 +130,8 @@ def _timed(copier: Copier, source: str, target: str, image: BuiltImage) -> float
     copier(source, target, image.digest)
     took = time.perf_counter() - began
     there = ImageRepository.parse(target)
-    _client(there).read_back(there.at(Digest(image.digest)))
+    client(there).read_back(there.at(Digest(image.digest)))
     return took
-
-
-def _lockkeeper(source: str, target: str, digest: str) -> None:
-    here, there = ImageRepository.parse(source), ImageRepository.parse(target)
-    registry = _client(here, there)
-    registry.copy(here.at(Digest(digest)), there)
-    registry.tag(there.at(Digest(digest)), "v1", move=False)
-
-
-def _client(*repositories: ImageRepository) -> Registry:
-    named = ",".join(f'"{repository.host}": {{}}' for repository in repositories)
-    grant = parse_registry_grant(f'{{"hosts": {{{named}}}}}', "bench")
-    return Registry(grant, clock=SystemClock(), sleep=pause)
-
-
-def _peers(directory: Path) -> dict[str, Copier]:
-    commands = {
-        "skopeo": ["copy", "--all", *_INSECURE, "docker://{source}", "docker://{target}"],
-        "crane": ["copy", "{source}", "{target}", "--insecure"],
-        "regctl": [
-            "--host=reg={source_host},tls=disabled",
-            "--host=reg={target_host},tls=disabled",
-            *("image", "copy", "{source}", "{target}"),
-        ],
-    }
-    return {
-        name: _command(directory / f"home-{name}", str(found), *words)
-        for name, words in commands.items()
-        if (found := installed(name))
-    }
-
-
-def _command(home: Path, *words: str) -> Copier:
-    """A peer as a process, with a home of its own: no caches from earlier runs."""
-
-    def copy(source: str, target: str, digest: str) -> None:
-        shutil.rmtree(home, ignore_errors=True)
-        home.mkdir()
-        places = {
-            "source": f"{source}@{digest}",
-            "target": f"{target}:v1",
-            "source_host": source.partition("/")[0],
-            "target_host": target.partition("/")[0],
-        }
-        subprocess.run(
-            [word.format(**places) for word in words],
-            check=True,
-            capture_output=True,
-            env={"PATH": os.environ["PATH"], "HOME": str(home)},
-        )
-
-    return copy
-
-
-def _against(seconds: Seconds, names: list[str]) -> list[Figure]:
-    return [
-        _compared(scenario, peer, seconds[scenario, _OURS], seconds[scenario, peer])
-        for scenario in _SCENARIOS
-        for peer in names
-        if peer != _OURS
-    ]
-
-
-def _compared(scenario: str, peer: str, ours: list[float], theirs: list[float]) -> Figure:
-    ratios = (a / b for a, b in zip(ours, theirs, strict=True))
-    return Figure(
-        scenario,
-        statistics.median(ours),
-        "s",
-        peer,
-        statistics.median(theirs),
-        statistics.median(ratios),
-        _TARGET if peer == "skopeo" else None,
-    )
-
-
-def _beside(seconds: Seconds) -> list[Figure]:
-    ours = seconds[_SCENARIOS[0], _OURS]
-    return [
-        Figure("fastest of our copies", min(ours), "s"),
-        Figure("slowest of our copies", max(ours), "s"),
-        Figure("start of a process with the client", _start(), "s"),
-    ]
 
 
 def _start() -> float:
@@ -171,16 +143,177 @@ def _start() -> float:
     return statistics.median(times)
 
 
-def _memory(source: str, target: Path, image: BuiltImage) -> Figure:
-    """The peak of a process that makes one copy and nothing else."""
+def _memory(source: str, target: Path, image: BuiltImage) -> float:
+    """What a process that makes one copy needs above what it needs when it does nothing."""
     # VmHWM, because ru_maxrss starts with what the parent had before exec.
     program = (
-        "import sys; from tests.bench.copy import _lockkeeper; _lockkeeper(*sys.argv[1:]);"
-        "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
+        "import sys; from tests.bench.peers import copy, client\n"
+        "from bot.domain.oci import ImageRepository\n"
+        "def peak(what): return int(open('/proc/self/status').read().split(what)[1].split()[0])\n"
+        "client(ImageRepository.parse(sys.argv[1])); idle = peak('VmRSS:')\n"
+        "copy(*sys.argv[1:]); print(peak('VmHWM:') - idle)"
     )
     with run_registry("registry", target) as host:
         words = [f"{source}/dev/api", f"{host}/prod/api", image.digest]
         done = subprocess.run(
             [sys.executable, "-c", program, *words], check=True, capture_output=True, text=True
         )
-    return Figure("peak memory of a process that copies", int(done.stdout) / 1024, "MiB")
+    shutil.rmtree(target)
+    return int(done.stdout) / 1024
+
+
+# --- requests
+
+
+def _requests(directory: Path, image: BuiltImage, who: dict[str, Copier]) -> Requests:
+    found: Requests = {}
+    logged = {"REGISTRY_LOG_ACCESSLOG_DISABLED": "false"}
+    for name, copier in who.items():
+        places = [directory / f"log-{name}-{end}" for end in ("source", "target")]
+        with (
+            run_registry("registry", places[0], environment=logged) as source,
+            run_registry("registry", places[1], environment=logged) as target,
+        ):
+            image.push(source, "dev/api", "v1")
+            for scenario, leg in zip((_COLD, _IDLE, _NEXT), _legs(source, target), strict=True):
+                found[scenario, name] = _during(places, partial(copier, *leg, image.digest))
+            if name == OURS:
+                found[_SEAL, OURS] = _seal(places, source, target, image)
+    return found
+
+
+def _during(places: list[Path], action: Callable[[], object]) -> list[str]:
+    """``METHOD path`` of every request that the action makes, by registry."""
+    before = [len(_logged(place)) for place in places]
+    action()
+    time.sleep(0.2)  # the log is written behind the answer
+    return [
+        line for place, count in zip(places, before, strict=True) for line in _logged(place)[count:]
+    ]
+
+
+def _logged(place: Path) -> list[str]:
+    text = (place / "registry.log").read_text()
+    return [f"{method} {path}" for method, path in _REQUEST.findall(text)]
+
+
+def _seal(places: list[Path], source: str, target: str, image: BuiltImage) -> list[str]:
+    """Nothing to do, and signature and attestation verified again, as a delivery does."""
+    signing, attesting = (load_signing_key(generate_key_pair().private, "k") for _ in range(2))
+    there = ImageRepository.parse(f"{target}/prod/api")
+    reference = there.at(Digest(image.digest))
+    registry = client(there)
+    children = [Digest(child) for child in image.child_digests]
+    ensure_signed(registry, signing, reference, "v1", {}, children)
+    ensure_attested(registry, attesting, [attesting], _statement(reference))
+
+    def proven() -> None:
+        copy(f"{source}/dev/api", f"{target}/prod/api", image.digest)
+        fresh = client(there)
+        assert verify_image(fresh, [signing], reference, {}).complete
+        assert attested_promotions(fresh, [attesting], reference)
+
+    return _during(places, proven)
+
+
+def _statement(reference: DigestReference) -> PromotionStatement:
+    return PromotionStatement(
+        digest=reference.digest,
+        promotion=f"1/prod/api/{'b' * 40}",
+        source=None,
+        target=Standing(str(reference.repository), "prod", "v1"),
+        git=SourceCommit("acme/api", "c" * 40, "main"),
+        pull_request=MergedPullRequest("acme/deploy", 1, "b" * 40, "dana", ("rita",)),
+        evidence=(),
+        builder="https://lockkeeper.dev/lockkeeper",
+        version="0.1.0",
+        at=datetime(2026, 11, 20, tzinfo=UTC),
+        audit=AuditHead(1, ""),
+    )
+
+
+def _streams(requests: Iterable[str]) -> bool:
+    """It has read layers, where the registry could have mounted them."""
+    reads = [one for one in requests if re.match("GET .*/blobs/", one)]
+    return len(reads) > 2
+
+
+# --- figures
+
+
+def _cold(seconds: Seconds, scenario: str) -> Iterator[Figure]:
+    ours, least = seconds[scenario, OURS], statistics.median(seconds[scenario, FLOOR])
+    near = statistics.median(ours) <= least * _NEAR_FLOOR
+    peers = _peers(seconds, scenario)
+    fastest = min(peers, key=lambda name: statistics.median(seconds[scenario, name]), default="")
+    for name in peers:
+        target = _FASTEST if name == fastest else None
+        excused = "at the floor" if near and target else ""
+        yield _compared(scenario, name, ours, seconds[scenario, name], target, excused)
+    yield _compared(scenario, "physical floor", ours, seconds[scenario, FLOOR], None)
+
+
+def _promotion(seconds: Seconds, streaming: set[str]) -> Iterator[Figure]:
+    for name in _peers(seconds, _NEXT):
+        target = _STREAMING if name in streaming else _MOUNTING
+        how = "streams" if name in streaming else "mounts"
+        pair = seconds[_NEXT, OURS], seconds[_NEXT, name]
+        yield _compared(_NEXT, f"{name} ({how})", *pair, target)
+
+
+def _idle(seconds: Seconds) -> Iterator[Figure]:
+    for name in _peers(seconds, _IDLE):
+        yield _compared(_IDLE, name, seconds[_IDLE, OURS], seconds[_IDLE, name], None)
+    ours = statistics.median(seconds[_IDLE, OURS])
+    yield Figure(_IDLE, ours, "s", target=_IDLE_SECONDS)
+
+
+def _peers(seconds: Seconds, scenario: str) -> list[str]:
+    return [name for step, name in seconds if step == scenario and name not in (OURS, FLOOR)]
+
+
+def _counted(requests: Requests, names: list[str]) -> Iterator[Figure]:
+    for scenario in (_COLD, _IDLE, _NEXT):
+        counts = {name: len(requests[scenario, name]) for name in names}
+        frugal = min((name for name in names if name != OURS), key=counts.__getitem__, default="")
+        # Reading back the tag that was written is ours alone, and not compared.
+        ours = counts[OURS] - _read_back(requests[scenario, OURS])
+        for name in names:
+            if name != OURS:
+                target = 1.0 if name == frugal and scenario != _IDLE else None
+                ratio = ours / counts[name]
+                what = f"requests, {scenario}"
+                yield Figure(what, ours, "", name, counts[name], ratio, target)
+    idle, seal = (float(len(requests[one, OURS])) for one in (_IDLE, _SEAL))
+    yield Figure("requests, nothing to do", idle, "", target=_IDLE_REQUESTS)
+    yield Figure("requests, nothing to do, seal proven", seal, "", target=_SEAL_REQUESTS)
+
+
+def _read_back(requests: list[str]) -> int:
+    """Reads of a tag behind the write of it."""
+    tag = "/manifests/v1"
+    writes = [i for i, one in enumerate(requests) if one.startswith("PUT") and one.endswith(tag)]
+    if not writes:
+        return 0
+    return sum(one.startswith("GET") and one.endswith(tag) for one in requests[writes[-1] :])
+
+
+def _compared(
+    scenario: str,
+    peer: str,
+    ours: list[float],
+    theirs: list[float],
+    target: float | None,
+    excused: str = "",
+) -> Figure:
+    ratios = (a / b for a, b in zip(ours, theirs, strict=True))
+    return Figure(
+        scenario,
+        statistics.median(ours),
+        "s",
+        peer,
+        statistics.median(theirs),
+        statistics.median(ratios),
+        target,
+        excused,
+    )

@@ -20,13 +20,16 @@ class Figure:
     ratio: float | None = None
     """Ours by the peer's, of the same round, median over the rounds."""
     target: float | None = None
-    """What the ratio may be at most; None: for information."""
+    """What the ratio may be at most, or the value where there is no ratio; None: information."""
+    excused: str = ""
+    """Why the target need not be met: another one of the same demand is."""
 
     @property
     def met(self) -> bool | None:
-        if self.target is None or self.ratio is None:
+        if self.target is None:
             return None
-        return self.ratio <= self.target
+        judged = self.value if self.ratio is None else self.ratio
+        return judged <= self.target or bool(self.excused)
 
 
 def written(file: Path, figures: Sequence[Figure]) -> None:
@@ -56,7 +59,7 @@ def _row(figure: Figure) -> tuple[str, ...]:
         _number(figure.peer_value),
         _number(figure.ratio),
         _number(figure.target),
-        met,
+        f"{met}, {figure.excused}" if figure.excused else met,
     )
 
 

@@ -9,6 +9,7 @@ signed with a key of ours. The image itself never waits for this.
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -30,6 +31,8 @@ from bot.domain.oci import Digest
 from bot.formats import sigstore_bundle, simple_signing
 from bot.formats.sigstore_bundle import Envelope
 
+IN_ALL_LIMIT: Final = 500  # accessories of one image, its platforms and their accessories
+_EXAMINED: Final = 100  # referrers of one digest; a flood must not cost a request each
 _BUNDLE_LAYERS: Final = 1  # cosign: "expected exactly one layer"
 # cosign's experimental OCI 1.1 signatures: the layers of `.sig` in a referrer.
 _SIGNATURE_ARTIFACT: Final = "application/vnd.dev.cosign.artifact.sig.v1+json"
@@ -67,6 +70,10 @@ class AccessoryCopy:
         """Accessories of one digest; an accessory may have accessories again, or form a circle."""
         if subject in self._seen or depth > DEPTH_LIMIT:
             return
+        if len(self._copied) >= IN_ALL_LIMIT:
+            reason = f"{IN_ALL_LIMIT} have travelled with the image already"
+            self._left.append(LeftBehind(f"accessories of {subject}", reason))
+            return
         self._seen.add(subject)
         budget = _Budget(self._policy.limit)
         copied = self._copy_referrers(subject, budget)
@@ -81,8 +88,12 @@ class AccessoryCopy:
 
     def _copy_referrers(self, subject: Digest, budget: _Budget) -> list[Digest]:
         copied: list[Digest] = []
-        listed = self._source.referrers.list(self._source.repository.at(subject))
-        for descriptor in {one.digest: one for one in listed}.values():
+        listed: dict[Digest, Descriptor] = {}
+        with _noting(self._left, f"referrers of {subject}"):
+            found = self._source.referrers.list(self._source.repository.at(subject))
+            listed = {one.digest: one for one in found}
+        budget.refuse(len(listed) - _EXAMINED)
+        for descriptor in itertools.islice(listed.values(), _EXAMINED):
             with _noting(self._left, f"referrer {descriptor.digest}"):
                 manifest = self._fit_referrer(descriptor, subject)
                 if budget.take():
@@ -227,6 +238,10 @@ class _Budget:
     def __init__(self, limit: int) -> None:
         self._left = limit
         self.refused = 0
+
+    def refuse(self, count: int) -> None:
+        """So many are not even looked at."""
+        self.refused += max(count, 0)
 
     def take(self) -> bool:
         """One more, unless there are too many."""
