@@ -168,18 +168,25 @@ def sign(
 @image.command()
 @click.argument("reference", type=REFERENCE, metavar="REF")
 @click.option("--key", type=FILE, required=True, help="A public key in PEM: cosign.pub.")
+@click.option("--type", "predicate_type", help="Look for a statement of this type instead.")
 @_annotation_option
 @config_option
 @json_option
 def verify(
     reference: ImageReference,
     key: Path,
+    predicate_type: str | None,
     annotations: tuple[tuple[str, str], ...],
     registry_config: Path | None,
     *,
     as_json: bool,
 ) -> None:
-    """Check that an image is signed with a key; exit code 1 if it is not."""
+    """Check that an image is signed, or attested, with a key; exit code 1 if it is not."""
+    if predicate_type:
+        if annotations:
+            raise click.UsageError("--type and --annotation do not go together")
+        _verify_attested(reference, key, predicate_type, registry_config, as_json=as_json)
+        return
     from bot.adapters.signing import load_public_key  # noqa: PLC0415 - slow import
     from bot.usecases.sign_image import verify_image  # noqa: PLC0415 - slow import
 
@@ -200,4 +207,35 @@ def verify(
         if not result.verified:
             for reason in result.reasons:
                 click.echo(reason, err=True)
+            raise click.exceptions.Exit(FAILED)
+
+
+def _verify_attested(
+    reference: ImageReference,
+    key: Path,
+    predicate_type: str,
+    registry_config: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    from bot.adapters.signing import load_public_key  # noqa: PLC0415 - slow import
+    from bot.usecases.verify_source import (  # noqa: PLC0415 - slow import
+        KeyRoot,
+        verified_statements,
+    )
+
+    with failing(as_json=as_json):
+        root = KeyRoot(str(key), [load_public_key(secret(key), str(key))])
+        registry = registry_for(registry_config, reference)
+        found = resolved(registry, reference)
+        statements = verified_statements(registry, found, root, predicate_type)
+        facts = {
+            "reference": str(found),
+            "verified": bool(statements),
+            "predicate_types": sorted({one.predicate_type for one in statements}),
+            "statements": len(statements),
+        }
+        said = "verified" if statements else "not attested with this key"
+        show(facts, f"{said}: {found}", as_json=as_json)
+        if not statements:
             raise click.exceptions.Exit(FAILED)

@@ -132,6 +132,11 @@ def parse_statement(payload: bytes) -> Statement | None:
     return Statement(found.predicate_type, subjects)
 
 
+def is_of_type(predicate_type: str, wanted: str) -> bool:
+    """The type is the wanted one, or a version of it: types carry theirs behind a slash."""
+    return predicate_type == wanted or predicate_type.startswith(f"{wanted}/")
+
+
 def render_bundle(statement: bytes, signature: bytes, fingerprint: str) -> bytes:
     """A bundle of a statement signed by a key.
 

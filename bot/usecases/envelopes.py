@@ -41,7 +41,7 @@ def bundled(
     def may_hold(referrer: Descriptor) -> bool:
         kind = referrer.annotations.get(_PREDICATE_ANNOTATION, predicate_type)
         is_bundle = referrer.artifact_type.startswith(sigstore_bundle.BUNDLE_FAMILY)
-        return is_bundle and kind == predicate_type
+        return is_bundle and sigstore_bundle.is_of_type(kind, predicate_type)
 
     candidates = [one for one in registry.referrers(reference) if may_hold(one)]
     for descriptor in candidates[:_BUNDLES]:
@@ -69,7 +69,8 @@ def read_layer(
     """The envelope of one layer under ``.att``; None if it is of another kind or damaged."""
     if layer.media_type != sigstore_bundle.ENVELOPE_TYPE or layer.size > _SIZE:
         return None
-    if layer.annotations.get("predicateType", predicate_type) != predicate_type:
+    kind = layer.annotations.get("predicateType", predicate_type)
+    if not sigstore_bundle.is_of_type(kind, predicate_type):
         return None
     try:
         return sigstore_bundle.parse_envelope(registry.blob(repository, layer, _SIZE))
