@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bot.adapters.signing import load_signing_key
-from bot.domain.images import AccessoryPolicy, TagOutcome
+from bot.domain.images import AccessoryPolicy, TagOutcome, TagTakenError
 from bot.domain.oci import Digest, ImageRepository
 from bot.usecases.sign_image import ensure_signed
 from tests.world.clients import client
@@ -95,3 +95,58 @@ def test_a_login_by_password_file_works(tmp_path: Path) -> None:
         found = client(auths=auths).resolve(ImageRepository(host, "a").tagged("v1"))
 
     assert found is None
+
+
+# --- one registry for several environments
+
+RELEASE_TAGS = ("sha-abc1234", "v1.2.0", "release-20261120T101500Z")
+
+
+def test_environments_are_namespaces_of_one_registry(target: str) -> None:
+    registry = client(target)
+    stage, prod = (ImageRepository(target, f"{name}/acme/api") for name in ("stage", "prod"))
+    IMAGE.push(target, "stage/acme/api", "v1")
+
+    registry.copy(stage.at(DIGEST), prod)
+    for tag in RELEASE_TAGS:
+        assert registry.tag(prod.at(DIGEST), tag, move=False) is TagOutcome.CREATED
+
+    for tag in RELEASE_TAGS:
+        assert (
+            run("crane", "digest", f"{target}/prod/acme/api:{tag}", "--insecure").strip() == DIGEST
+        )
+        assert registry.tag(prod.at(DIGEST), tag, move=False) is TagOutcome.UNCHANGED
+    assert registry.resolve(stage.tagged("v1.2.0")) is None
+
+
+def test_environments_are_tags_of_one_repository(target: str) -> None:
+    registry = client(target)
+    repository = ImageRepository(target, "acme/api")
+    newer = build_image(labels={"org.opencontainers.image.revision": "def"}, seed=2)
+    for image, tag in ((IMAGE, "sha-abc1234"), (newer, "sha-def5678")):
+        image.push(target, "acme/api", tag)
+    old, new = repository.at(DIGEST), repository.at(Digest(newer.digest))
+
+    for reference in (old, new):
+        assert registry.copy(reference, repository).unchanged
+    first = [registry.tag(old, tag, move=True) for tag in ("stage", "prod")]
+    second = registry.tag(new, "stage", move=True)
+
+    assert (first, second) == ([TagOutcome.CREATED] * 2, TagOutcome.MOVED)
+    assert run("crane", "digest", f"{target}/acme/api:stage", "--insecure").strip() == newer.digest
+    assert run("crane", "digest", f"{target}/acme/api:prod", "--insecure").strip() == DIGEST
+    with pytest.raises(TagTakenError):
+        registry.tag(new, "sha-abc1234", move=False)
+    assert registry.resolve(repository.tagged("sha-abc1234")) == DIGEST
+
+
+def test_several_names_in_one_account(target: str) -> None:
+    """A naming convention in place of namespaces: ``myorg/prod-api``."""
+    registry = client(target)
+    IMAGE.push(target, "myorg/stage-api", "v1")
+    prod = ImageRepository(target, "myorg/prod-api")
+
+    report = registry.copy(ImageRepository(target, "myorg/stage-api").at(DIGEST), prod)
+
+    assert registry.read_back(report.target).blobs == len(IMAGE.blobs)
+    assert registry.tag(report.target, RELEASE_TAGS[2], move=False) is TagOutcome.CREATED
