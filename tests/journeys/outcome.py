@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections import Counter
 from typing import Any
 
 from tests.journeys import walk
 from tests.journeys.walk import Walked
-from tests.world.stage import ENVIRONMENTS
+from tests.world.stage import ENVIRONMENTS, NeverHappenedError
 from tests.world.tools import run
 
 Outcome = dict[str, Any]
@@ -36,6 +37,13 @@ def outcome(walked: Walked) -> Outcome:
         ),
         "branches": sorted(stage.manifests.git.refs("refs/heads/")),
     }
+
+
+def assert_becomes(walked: Walked, expected: Outcome) -> None:
+    """The world comes to what is expected, when the last of it is told."""
+    with contextlib.suppress(NeverHappenedError):
+        walked.stage.eventually(lambda: outcome(walked) == expected or None, "the same world")
+    assert outcome(walked) == expected
 
 
 def _tags(walked: Walked, environment: str) -> list[str]:

@@ -22,7 +22,14 @@ def hostile(stage: Stage, dice: random.Random) -> Job:
     """A row that somebody with the database's password might write."""
     subjects = [
         *("payments", "", "1", "2", "999", walk.head(stage), "f" * 40, "../../etc", "x" * 500),
-        *("'; DROP TABLE lk_job; --", "payments\nSource: " + "0" * 40, "-1", "\u2028", "\u00b2", "9" * 30),
+        *(
+            "'; DROP TABLE lk_job; --",
+            "payments\nSource: " + "0" * 40,
+            "-1",
+            "\u2028",
+            "\u00b2",
+            "9" * 30,
+        ),
     ]
     hints = [
         *("", "{}", "null", "[]", '{"event": "push"}', "not JSON", '{"event":' * 50),

@@ -16,7 +16,7 @@ import requests
 from tests.contract import published
 from tests.journeys import walk
 from tests.journeys.conftest import Raise
-from tests.journeys.outcome import Outcome, outcome
+from tests.journeys.outcome import Outcome, assert_becomes, outcome
 from tests.world.stage import SECRET, Stage
 
 
@@ -126,12 +126,12 @@ def test_accidents_of_webhooks_leave_the_same_world(
     raise_stage: Raise, undisturbed: Outcome, accident: Callable[[Stage], None]
 ) -> None:
     with raise_stage(variables={"LOCKKEEPER_RECONCILE_SECONDS": "1"}) as stage:
-        walk.settled(stage)
+        walk.looked_at(stage)
         accident(stage)
 
         walked = walk.to_prod(stage)
 
-        stage.eventually(lambda: outcome(walked) == undisturbed or None, "the same world")
+        assert_becomes(walked, undisturbed)
 
 
 def _reversed(deliveries: list[Any]) -> list[Any]:

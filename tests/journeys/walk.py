@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
 import sqlite3
 import time
@@ -159,16 +160,26 @@ def settled(stage: Stage) -> None:
     stage.eventually(look, "the bot comes to rest")
 
 
+def looked_at(stage: Stage) -> None:
+    """Wait until the bot has seen the branches: what moves from now on asks for promotions."""
+    query = "SELECT count(*) FROM lk_seen_head WHERE branch = 'develop'"
+    database = stage.directory / "data" / "lockkeeper.db"
+    stage.eventually(lambda: _count(database, query) or None, "a first look at the branches")
+
+
 def _busy(database: Path) -> bool:
-    connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=10)
-    try:
-        query = (
-            "SELECT count(*) FROM lk_job WHERE state IN ('queued', 'running') "
-            "OR (state = 'waiting' AND kind = 'publish')"
-        )
-        return bool(connection.execute(query).fetchone()[0])
-    finally:
-        connection.close()
+    query = (
+        "SELECT count(*) FROM lk_job WHERE state IN ('queued', 'running') "
+        "OR (state = 'waiting' AND kind = 'publish')"
+    )
+    return bool(_count(database, query))
+
+
+def _count(database: Path, query: str) -> int:
+    with contextlib.closing(
+        sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=10)
+    ) as connection:
+        return int(connection.execute(query).fetchone()[0])
 
 
 def is_signed(stage: Stage, environment: str, digest: str, cosign: str = "cosign3") -> bool:
