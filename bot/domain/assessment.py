@@ -460,7 +460,11 @@ def _licence_reasons(rule: LicenceRule, facts: _Facts) -> list[Reason]:
         return [Reason(Result.NOT_EVALUATED, "there is no SBOM, so nobody knows the licences")]
     new, old = facts.contents.new, facts.contents.old
     reasons: list[Reason] = []
-    for name, licence in sorted(new.licences.items()):
+    texts = set(new.licences.values())
+    avoided = {text for text in texts if denied_by(text, rule.denied) is None}
+    for name, licence in sorted(
+        (n, text) for n, text in new.licences.items() if text not in avoided
+    ):
         denied = denied_by(licence, rule.denied) if rule.packages.include(name) else None
         before = old.licences.get(name, "") if old and rule.scope is not Scope.PRESENT else ""
         if denied and not denied_by(before, rule.denied):

@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from enum import Enum, IntEnum
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from bot.domain.errors import RejectedError
 from bot.domain.packages import Inventory, PackageClass, PackageName, merged
 
 T = TypeVar("T")
+_LONGEST_DEFECT: Final = 500  # characters
 _CVE: Final = re.compile(r"CVE-[0-9]{4}-[0-9]{4,19}")
 
 
@@ -25,9 +26,10 @@ class UnreadableEvidenceError(RejectedError):
     """A report, SBOM, feed or VEX document cannot be read or recognised."""
 
     def __init__(self, file: str, defect: str) -> None:
-        """Name the file and what is wrong with it."""
-        super().__init__(f"{file}: {defect}")
-        self.file, self.defect = file, defect
+        """Name the file and what is wrong with it; what is quoted from it is made printable."""
+        shown = "".join(c if c.isprintable() else "\ufffd" for c in defect[:_LONGEST_DEFECT])
+        super().__init__(f"{file}: {shown}")
+        self.file, self.defect = file, shown
 
 
 class Severity(IntEnum):
@@ -69,8 +71,7 @@ class Fix(Enum):
     """The document does not say."""
 
 
-@dataclass(frozen=True, slots=True)
-class FindingKey:
+class FindingKey(NamedTuple):
     """What makes two findings the same."""
 
     vulnerability: str

@@ -76,7 +76,7 @@ def _debian(one: str, other: str) -> int:
 
 
 def _debian_key(parts: Sequence[str]) -> list[tuple[list[int], int]]:
-    if parts and parts[0].isdigit():
+    if parts and parts[0][0] in "0123456789":
         parts = ["", *parts]
     texts, numbers = parts[::2], parts[1::2]
     # The end of a text sorts after "~" and before everything else.

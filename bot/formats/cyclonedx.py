@@ -39,7 +39,7 @@ from bot.formats.json_document import Lax, Text, day, decoded, moment
 VERSIONS: Final = ("1.2", "1.3", "1.4", "1.5", "1.6", "1.7")
 # What is installed; the other component types are files, containers, hardware, models ...
 _INSTALLED: Final = frozenset({"library", "framework", "application", "platform"})
-_NO_LICENCES: Final = frozenset({"NOASSERTION", "NONE"})
+_NO_LICENCES: Final = frozenset({"", "NOASSERTION", "NONE"})
 # Analysis states that mean: this finding does not count (bom-1.7, impactAnalysisState).
 _SUPPRESSED: Final = frozenset(
     {"resolved", "resolved_with_pedigree", "false_positive", "not_affected"}
@@ -128,7 +128,6 @@ class _Affected(Lax):
 
 class _Vulnerability(Lax):
     id: Text = None
-    source: _Source | None = None
     references: list[_Reference] | None = None
     ratings: list[_Rating] | None = None
     recommendation: Text = None
@@ -280,13 +279,15 @@ def _named(component: _Component) -> Purl | None:
 
 
 def _licence(choices: Iterable[_LicenseChoice]) -> str:
-    names: dict[str, None] = {}
-    for choice in choices:
-        licence = choice.license
-        text = choice.expression or (licence and (licence.id or licence.name)) or ""
-        if text and text not in _NO_LICENCES:
-            names[text] = None
-    return " AND ".join(sorted(f"({n})" if " OR " in n and len(names) > 1 else n for n in names))
+    names = {name for choice in choices if (name := _licence_name(choice)) not in _NO_LICENCES}
+    if len(names) == 1:
+        return names.pop()
+    return " AND ".join(sorted(f"({name})" if " OR " in name else name for name in names))
+
+
+def _licence_name(choice: _LicenseChoice) -> str:
+    licence = choice.license
+    return choice.expression or (licence and (licence.id or licence.name)) or ""
 
 
 def _looked(listed: Inventory) -> frozenset[Looked]:
@@ -325,17 +326,15 @@ def _sightings(
 
 
 def _ratings(entry: _Vulnerability) -> tuple[Severity, Severity | None]:
-    """The highest rating of the entry's own source, else the highest of all; and NVD's."""
+    """The highest rating, whoever gave it, and NVD's."""
     rated = [
         ((rating.source.name if rating.source else None) or "", Severity.of(rating.severity))
         for rating in entry.ratings or []
         if rating.severity
     ]
-    source = (entry.source.name if entry.source else None) or ""
-    own = [severity for name, severity in rated if name.lower() == source.lower()]
     nvd = [severity for name, severity in rated if name.lower() == "nvd"]
-    everything = [severity for _, severity in rated]
-    return max(own or everything, default=Severity.UNKNOWN), max(nvd, default=None)
+    highest = max((severity for _, severity in rated), default=Severity.UNKNOWN)
+    return highest, max(nvd, default=None)
 
 
 def _affected(ref: str, by_ref: Mapping[str, _Component]) -> Purl:

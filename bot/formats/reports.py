@@ -6,6 +6,7 @@ and SARIF carries neither packages nor a severity that its scanner stands by.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from enum import Enum
 from typing import Final, TypeVar
@@ -60,6 +61,14 @@ _BY_KEYS: Final[tuple[tuple[Format, frozenset[str]], ...]] = (
     (Format.SYFT, frozenset({"artifacts", "artifactRelationships"})),
     (Format.KEV, frozenset({"catalogVersion"})),
 )
+_BEGINNING: Final = 2_000  # bytes
+_MARK: Final = re.compile(rb'"(SchemaVersion|bomFormat|spdxVersion|matches)"\s*:')
+_BY_MARK: Final = {
+    b"SchemaVersion": Format.TRIVY,
+    b"bomFormat": Format.CYCLONEDX,
+    b"spdxVersion": Format.SPDX,
+    b"matches": Format.GRYPE,
+}
 _SCANS: Final[dict[Format, Callable[[bytes, str], Scan]]] = {
     Format.TRIVY: read_trivy,
     Format.GRYPE: read_grype,
@@ -144,10 +153,22 @@ def _packages(document: bytes, file: str) -> Inventory:
     return listed
 
 
+def _guessed(document: bytes) -> Format | None:
+    """The format that the first bytes look like; its reader asks for the key at the top."""
+    found = _MARK.search(document, 0, _BEGINNING)
+    return _BY_MARK[found[1]] if found else None
+
+
 def _read(
     data: bytes, file: str, readers: dict[Format, Callable[[bytes, str], T]], wanted: str
 ) -> T:
     document = checked(inflated(data, file), file)
+    guess = _guessed(document)
+    if guess in readers:
+        try:
+            return readers[guess](document, file)
+        except UnreadableEvidenceError:
+            pass  # not what its beginning looks like, or broken: say which
     found = sniffed(document, file)
     if found is Format.STATEMENT:
         document = checked(read_statement(document, file).predicate, file)

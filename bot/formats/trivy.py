@@ -270,8 +270,7 @@ def _finding(entry: _Vulnerability | _ModifiedFinding, result: _Result, platform
         canonical_id(own, aliases),
         _name(entry.PkgIdentifier, entry.PkgName or "", (result.Type or "").lower()),
     )
-    fixed = [version.strip() for version in (entry.FixedVersion or "").split(",")]
-    fixed_in = tuple(sorted({version for version in fixed if version}))
+    fixed_in = _listed(entry.FixedVersion or "")
     nvd = (entry.VendorSeverity or {}).get("nvd")
     return Finding(
         key,
@@ -284,6 +283,13 @@ def _finding(entry: _Vulnerability | _ModifiedFinding, result: _Result, platform
         disclosed=day(entry.PublishedDate),
         platforms=(platform,) if platform else (),
     )
+
+
+def _listed(versions: str) -> tuple[str, ...]:
+    """``3.1.0, 2.6.9`` as versions."""
+    if "," not in versions:
+        return (versions,) if versions else ()
+    return tuple(sorted({version.strip() for version in versions.split(",")} - {""}))
 
 
 def _suppressed(
