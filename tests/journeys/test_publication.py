@@ -76,6 +76,7 @@ def test_a_held_merge_blocks_neither_promotions_nor_configuration(two: Stage) ->
     assert f"Held: {held}" in message
     assert "ledger in envs/stage" in walk.check(two, held, "neutral", "stage")
 
+    walk.settled(two)
     ledger.push(two.hosts["dev"], "acme/ledger", f"sha-{commit[:7]}")
     assert two.bot.command("retry", f"deliver:{two.manifests.id}:stage:ledger").returncode == 0
     two.eventually(lambda: shows(two, "stage", ledger.digest) or None, "ledger in stage")
@@ -103,6 +104,7 @@ def test_a_digest_and_configuration_of_one_merge_come_together(two: Stage) -> No
 
     walk.check(two, held, "neutral", "stage")
     assert "envs/stage/patch.yaml" not in tree(two, "stage")
+    walk.settled(two)
     ledger.push(two.hosts["dev"], "acme/ledger", f"sha-{commit[:7]}")
     two.bot.command("retry", f"deliver:{two.manifests.id}:stage:ledger")
     two.eventually(lambda: shows(two, "stage", ledger.digest) or None, "ledger in stage")
