@@ -19,7 +19,7 @@ from bot.domain.evidence import UnreadableEvidenceError
 
 SIZE_LIMIT: Final = 64 * 2**20  # bytes; a report, an SBOM
 NESTING_LIMIT: Final = 64
-_CHUNK: Final = 2**18
+_CHUNK: Final = 2**16
 _STEP: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 _NEITHER: Final = bytes(sorted(set(range(256)) - set(_STEP) - {ord('"')}))
 _BYTE_ORDER_MARKS: Final = (

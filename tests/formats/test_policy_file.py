@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import re
 from datetime import date, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -82,6 +84,14 @@ def test_the_whole_vocabulary() -> None:
     assert stage.required.signature
     assert stage.required.provenance
     assert policies["dev"].rules == ()
+
+
+def test_the_examples_of_the_guide_are_valid() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "policy.md").read_text(encoding="utf-8")
+    policy, exceptions = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+
+    assert len(read_policy(policy, file="policy.yaml")["stage"].rules) == 8
+    assert read_exceptions(exceptions, file="exceptions.yaml")[0].ticket == "SEC-812"
 
 
 def rule(text: str) -> str:
