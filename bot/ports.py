@@ -248,7 +248,9 @@ class ImageRegistry(Protocol):
     ) -> CopyReport:
         """Make ``target`` hold the image, whole and by digest; it gets no tag.
 
-        Without ``accessories`` nothing that hangs on the image goes along.
+        A target that has the image's root manifest is believed to have the rest, until a
+        `read_back` has found otherwise. Without ``accessories`` nothing that hangs on the image
+        goes along.
         """
         ...
 
@@ -278,7 +280,11 @@ class ImageRegistry(Protocol):
 
     @acts("attach to the image")
     def attach(self, repository: ImageRepository, manifest: NewManifest) -> None:
-        """Write a manifest that has a subject, and keep the referrers tag where there is no API."""
+        """Write a manifest that has a subject, and keep the referrers tag where there is no API.
+
+        Raises ReferrerRefusedError where the registry takes no such artifact: whoever has written
+        the same under a tag may go on with a warning.
+        """
         ...
 
     @acts("amend the tag")
