@@ -29,14 +29,13 @@ from bot.formats.markdown import code, text
 from bot.ports import GitHistory, ImageRegistry, Verifier
 from bot.usecases.attest_promotion import ensure_attested
 from bot.usecases.desk import Ports, View, is_held, look, pipeline_at, source_repository
-from bot.usecases.promotion_story import Promoted, promotion_id, promotion_story
+from bot.usecases.promotion_story import Promoted, promotion_story
 from bot.usecases.resolve import Contradicted, Missing, is_in_source, resolve
 from bot.usecases.seals import (
     ENVIRONMENT_ANNOTATION,
     REPOSITORY_ANNOTATION,
-    is_adopted,
     is_sealed,
-    promotions_into,
+    needs_attestation,
     record_signatures,
 )
 from bot.usecases.sign_image import ensure_signed
@@ -105,7 +104,7 @@ def deliver(ports: Ports, manifests: int, environment: str, application: str) ->
 def _wishes(view: View, environment: Environment, application: Application) -> list[Wish]:
     """Digests at the application's places that lack a seal or an attestation, each once."""
     images = {image.name: image for image in application.images}
-    wishes: dict[tuple[str, Digest], Wish] = {}
+    wishes: dict[tuple[str, Digest, str], Wish] = {}
     for spot in view.spots(view.head, environment):
         if spot.place.image not in images:
             continue
@@ -115,20 +114,15 @@ def _wishes(view: View, environment: Environment, application: Application) -> l
         expected = environment.repository_of(application, spot.place.image)
         if reference.repository != expected:
             continue
-        key = (spot.place.image, reference.digest)
-        if key not in wishes:
-            wishes[key] = _wish(view, environment, application, images[key[0]], key[1], spot)
+        image = images[spot.place.image]
+        wish = _wish(view, environment, application, image, reference.digest, spot)
+        wishes.setdefault((image.name, wish.digest, wish.merge), wish)
     return [wish for wish in wishes.values() if not wish.is_sealed or _lacks_attestation(wish)]
 
 
 def _lacks_attestation(wish: Wish) -> bool:
-    """A digest that comes back, as after a rollback, comes by another promotion."""
-    view, environment = wish.view, wish.environment
-    if not view.attestation_keys(environment).signers or is_adopted(view, environment, wish.digest):
-        return False
-    own = promotion_id(view, environment, wish.application.name, wish.merge)
-    attested = promotions_into(view, environment, wish.reference)
-    return own not in {one.statement.promotion for one in attested}
+    application = wish.application.name
+    return needs_attestation(wish.view, wish.environment, application, wish.reference, wish.merge)
 
 
 def _wish(

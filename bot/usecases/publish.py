@@ -30,7 +30,7 @@ from bot.formats.manifest_file import Names, Written, edited, file_state, refere
 from bot.formats.markdown import code, text
 from bot.formats.pull_request_body import authored
 from bot.usecases.desk import Ports, View, is_held, look
-from bot.usecases.seals import is_sealed
+from bot.usecases.seals import is_sealed, needs_attestation
 from bot.usecases.told import tell_deployment, tell_merge, tell_pull_request, tell_source
 
 GITHUB_FOLDER: Final = ".github"
@@ -279,11 +279,14 @@ def _decide(desk: Desk, merges: Sequence[Merge]) -> Publication:
     paths = desk.view.history.paths(desk.view.head)
     visible = {p: None for p in paths if not p.startswith(f"{GITHUB_FOLDER}/")}
     trusted = desk.last.commit if desk.last else ""
+    origins = {} if desk.is_first else _origins(merges)
     cache: dict[tuple[Place, str], bool] = {}
 
     def may_show(place: Place, pin: str) -> bool:
         if (place, pin) not in cache:
-            cache[place, pin] = _may_show(desk, pin, place)
+            cache[place, pin] = _may_show(desk, pin, place) and _had_authority(
+                desk, pin, place, origins.get((place, Written.parse(pin).digest), "")
+            )
         return cache[place, pin]
 
     return publication(desk.pins(trusted), merges, may_show, visible)
@@ -306,6 +309,35 @@ def _may_show(desk: Desk, pin: str, place: Place) -> bool:
     return reference.repository == expected and is_sealed(
         desk.view, desk.environment, place.image, reference.digest
     )
+
+
+def _origins(merges: Sequence[Merge]) -> dict[tuple[Place, str], str]:
+    """Place and digest -> the newest merge that brought that digest there."""
+    origins: dict[tuple[Place, str], str] = {}
+    for merge in merges:
+        before = {
+            place: Written.parse(pin).digest
+            for state in merge.before.values()
+            for place, pin in (state.pins.items() if state else ())
+        }
+        for place, pin in merge.brought().items():
+            digest = Written.parse(pin).digest
+            if before.get(place) != digest:
+                origins[place, digest] = merge.commit
+    return origins
+
+
+def _had_authority(desk: Desk, pin: str, place: Place, merge: str) -> bool:
+    """Whether the merge that brought a digest here is attested, where promotions are.
+
+    A digest that was sealed once and comes back, as in a rollback, needs authority again.
+    """
+    view, environment, reference = desk.view, desk.environment, Written.parse(pin).reference()
+    application = view.application_of(place.image)
+    if not merge or reference is None or reference.digest is None or application is None:
+        return True
+    digest = reference.repository.at(reference.digest)
+    return not needs_attestation(view, environment, application.name, digest, merge)
 
 
 # --- act ---

@@ -10,6 +10,7 @@ from bot.domain.memory import Adoption
 from bot.domain.oci import Digest, DigestReference
 from bot.usecases.attest_promotion import AttestedPromotion, attested_promotions
 from bot.usecases.desk import View
+from bot.usecases.promotion_story import promotion_id
 from bot.usecases.sign_image import verify_image
 
 ENVIRONMENT_ANNOTATION: Final = "dev.lockkeeper/environment"
@@ -65,6 +66,35 @@ def is_adopted(view: View, environment: Environment, digest: Digest) -> bool:
     """Whether a person took the digest over unsealed."""
     adopted: list[Adoption] = list(view.ports.memory.adoptions(view.scope(environment.name)))
     return digest in environment.adopt or any(one.digest == digest for one in adopted)
+
+
+def needs_attestation(
+    view: View, environment: Environment, application: str, reference: DigestReference, merge: str
+) -> bool:
+    """Whether the merge that brought a sealed digest is still to be attested, so authorised.
+
+    A digest that comes back, as by a rollback, comes by another promotion; one that the
+    environment shows already, and that only moves between files, does not.
+    """
+    if not view.attestation_keys(environment).signers:
+        return False
+    if is_adopted(view, environment, reference.digest) or _is_shown(view, environment, reference):
+        return False
+    own = promotion_id(view, environment, application, merge)
+    found = promotions_into(view, environment, reference)
+    return own not in {one.statement.promotion for one in found}
+
+
+def _is_shown(view: View, environment: Environment, reference: DigestReference) -> bool:
+    """Whether our newest publication shows the digest."""
+    records = view.ports.memory.publications(view.scope(environment.name))
+    if not records or not view.history.has(records[-1].commit):
+        return False
+    shown = (s.written.reference() for s in view.spots(records[-1].commit, environment))
+    return any(
+        one is not None and (one.repository, one.digest) == (reference.repository, reference.digest)
+        for one in shown
+    )
 
 
 def record_signatures(

@@ -152,3 +152,36 @@ def test_a_digest_that_comes_back_is_attested_again(prod: Prod) -> None:
     assert promotions[-1].pull_request is not None
     assert promotions[-1].pull_request.number == back.number
     assert promotions[-1].git.commit == prod.walked.commit != commit
+
+
+def test_a_digest_that_is_pushed_back_is_not_published(prod: Prod) -> None:
+    # It is sealed for prod, and still: nobody with authority asked for it again.
+    stage = prod.stage
+    shown = stage.published("prod") or ""
+    history = stage.manifests.git.text("log", "--format=%H", "env/prod").split()
+    texts = [stage.file(one, walk.overlay("prod")) for one in history]
+    older = next(text for text in texts if "digest:" in text and shown not in text)
+
+    pushed = stage.dana.push(stage.manifests, "main", {walk.overlay("prod"): older})
+
+    said = walk.check(stage, pushed, "failure", "payments -> prod")
+    walk.settled(stage)
+    assert "pull request" in said
+    assert stage.published("prod") == shown
+
+
+def test_a_digest_that_only_moves_is_configuration(prod: Prod) -> None:
+    stage, shown = prod.stage, prod.stage.published("prod") or ""
+    path = walk.overlay("prod")
+    text = stage.file(stage.ref("prod") or "", path)
+    moved = path.replace("envs/prod/", "envs/prod/eu/")
+
+    there = text.replace("../../base", "../../../base")
+    stage.dana.push(stage.manifests, "main", {path: None, moved: there})
+
+    def look() -> bool:
+        names = stage.manifests.git.text("ls-tree", "-r", "--name-only", "env/prod")
+        return moved in names.split()
+
+    stage.eventually(look, f"{moved} on env/prod")
+    assert shown in stage.file(stage.ref("prod") or "", moved)
