@@ -235,6 +235,7 @@ class Demo:
         return {
             "application": "payments",
             "public_key": self.stage.public_key.decode(),
+            "attestation_public_key": self.stage.attestation_key.decode(),
             "manifests_repository": {"clone_url": f"{self.stage.github.url}/acme/deploy.git"},
             "environments": self.environments,
         }

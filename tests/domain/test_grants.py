@@ -3,7 +3,15 @@ from __future__ import annotations
 import pytest
 
 from bot.domain.errors import NotGrantedError
-from bot.domain.grants import HostGrant, RegistryGrant, canonical_host, is_loopback
+from bot.domain.grants import (
+    HostGrant,
+    KeyPlace,
+    KeyRole,
+    RegistryGrant,
+    canonical_host,
+    is_loopback,
+    key_in_two_places,
+)
 from bot.domain.oci import ImageRepository
 
 GRANT = RegistryGrant(
@@ -83,3 +91,21 @@ def test_hosts_are_compared_in_one_spelling(host: str, canonical: str) -> None:
 )
 def test_loopback_is_only_what_cannot_leave_the_machine(host: str, *, loopback: bool) -> None:
     assert is_loopback(host) is loopback
+
+
+def place(
+    fingerprint: str, *, manifests: str = "a/b", environment: str = "prod", role: str = "signing"
+) -> KeyPlace:
+    return KeyPlace(manifests, environment, KeyRole(role), f"{role}.key", fingerprint)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [place("k", manifests="c/d"), place("k", environment="stage"), place("k", role="attest")],
+)
+def test_a_key_has_one_place(other: KeyPlace) -> None:
+    assert key_in_two_places([place("x"), place("k"), other]) == (place("k"), other)
+
+
+def test_keys_of_one_place_may_be_many_and_twice() -> None:
+    assert key_in_two_places([place("k"), place("l"), place("k")]) is None

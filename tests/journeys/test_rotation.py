@@ -12,12 +12,14 @@ from bot.adapters.signing import load_public_key, load_signing_key
 from bot.domain.oci import Digest, DigestReference, ImageRepository
 from bot.formats.promotion_statement import PromotionStatement
 from bot.usecases.attest_promotion import attested_promotions
-from bot.usecases.sign_image import verify_image
+from bot.usecases.sign_image import ensure_signed, verify_image
 from tests.journeys import walk
 from tests.journeys.conftest import Raise
 from tests.world.clients import client
 from tests.world.keys import KeyFiles, generate_key_pair
-from tests.world.stage import Stage
+from tests.world.stage import PASSWORD, Stage
+
+FORGED = {"dev.lockkeeper/environment": "everywhere"}
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,17 @@ class Prod:
     def is_signed_with(self, public: bytes) -> bool:
         key, registry = load_public_key(public, "k.pub"), client(self.reference.repository.host)
         return verify_image(registry, [key], self.reference, {}).complete
+
+    def forge(self, name: str) -> None:
+        """Somebody who stole a key signs what we never did."""
+        content = (self.stage.directory / "grants" / "prod" / f"{name}.key").read_bytes()
+        key = load_signing_key(content, name, PASSWORD)
+        registry = client(self.reference.repository.host)
+        ensure_signed(registry, key, self.reference, None, FORGED, [])
+
+    def is_forged_with(self, public: bytes) -> bool:
+        key, registry = load_public_key(public, "k.pub"), client(self.reference.repository.host)
+        return verify_image(registry, [key], self.reference, FORGED).verified
 
     def promotions(self, public: bytes) -> list[PromotionStatement]:
         key, registry = load_public_key(public, "k.pub"), client(self.reference.repository.host)
@@ -109,6 +122,7 @@ def test_keys_are_rotated_without_a_gap(prod: Prod) -> None:
     walk.settled(prod.stage)
     assert prod.audit("sealed") == sealed  # the old signature still seals
     assert not prod.is_signed_with(new.public)
+    prod.forge("signing.1")
 
     first, second = prod.reseal(), prod.reseal()
 
@@ -121,6 +135,7 @@ def test_keys_are_rotated_without_a_gap(prod: Prod) -> None:
     ]
     assert prod.is_signed_with(old)
     assert prod.is_signed_with(new.public)
+    assert not prod.is_forged_with(new.public)
     assert prod.promotions(attest.public) == prod.promotions(prod.stage.attestation_key)
     assert len(prod.audit("signed")) == 14
 
