@@ -78,6 +78,22 @@ def test_cosign_accepts_prod_and_refuses_dev(
     assert refused.returncode != 0
 
 
+@pytest.mark.parametrize("cosign", ["cosign2", "cosign3"])
+def test_cosign_reads_the_story_under_its_own_key_alone(
+    result: dict[str, Any], cosign: str, tmp_path: Path
+) -> None:
+    flags = ["--type=https://lockkeeper.dev/promotion/v1", "--insecure-ignore-tlog=true"]
+    target = environment(result, "prod")["target"]
+    codes = []
+    for name in ("attestation_public_key", "public_key"):
+        (tmp_path / name).write_text(result[name])
+        key = f"--key={tmp_path}/{name}"
+        done = attempt(cosign, "verify-attestation", key, "--allow-http-registry", *flags, target)
+        codes.append(done.returncode == 0)
+
+    assert codes == [True, False]
+
+
 def test_the_published_overlay_renders_exactly_the_prod_reference(
     result: dict[str, Any], tmp_path: Path
 ) -> None:
