@@ -91,7 +91,7 @@ class Granted:
         key = (str(manifests), environment, content)
         with self._lock:
             if key not in self._registries:
-                made = Registry(grant, clock=self.clock, sleep=pause)
+                made = Registry(grant, clock=self.clock, sleep=pause, limits=self._limits)
                 self._registries[key] = self.journal.acting(ImageRegistry, made)  # type: ignore[type-abstract]  # a Protocol names the port
             return self._registries[key]
 
