@@ -254,8 +254,8 @@ def _scan_check(policy: EnvironmentPolicy, facts: _Facts) -> Check:
 
 def _uncovered(package_class: PackageClass) -> str:
     if package_class is PackageClass.OS:
-        return "no operating system was recognised, so its packages were not matched"
-    return "no library was looked at"
+        return "the report covers no operating system packages"
+    return "the report covers no libraries"
 
 
 def _comparability(new: Scan, old: Scan) -> Iterable[Reason]:
@@ -456,7 +456,7 @@ def _secret_reasons(rule: SecretRule, facts: _Facts) -> list[Reason]:
 
 
 def _licence_reasons(rule: LicenceRule, facts: _Facts) -> list[Reason]:
-    if facts.contents is None:
+    if facts.contents is None or not facts.contents.new.versions:
         return [Reason(Result.NOT_EVALUATED, "there is no SBOM, so nobody knows the licences")]
     new, old = facts.contents.new, facts.contents.old
     reasons: list[Reason] = []
@@ -475,10 +475,7 @@ def _licence_reasons(rule: LicenceRule, facts: _Facts) -> list[Reason]:
 def _required_checks(policy: EnvironmentPolicy, facts: _Facts) -> Iterable[Check]:
     required = policy.required
     if required.sbom:
-        sbom = facts.evidence.new_inventory
-        result = Result.NOT_EVALUATED if sbom is None else Result.PASS
-        detail = "there is none" if sbom is None else f"{len(sbom.versions)} packages, {sbom.tool}"
-        yield Check("sbom", "SBOM", result, detail)
+        yield Check("sbom", "SBOM", *_sbom_answer(facts.evidence.new_inventory))
     asked = (
         (required.signature, "signature", "Signature", facts.evidence.signature),
         (required.provenance, "provenance", "Provenance", facts.evidence.provenance),
@@ -487,3 +484,12 @@ def _required_checks(policy: EnvironmentPolicy, facts: _Facts) -> Iterable[Check
         if is_required:
             said = answer or Reason(Result.NOT_EVALUATED, "nobody verified it")
             yield Check(name, title, said.result, said.text)
+
+
+def _sbom_answer(sbom: Inventory | None) -> tuple[Result, str]:
+    if sbom is None:
+        return Result.NOT_EVALUATED, "there is none"
+    if not sbom.versions:
+        # A list of nothing is what a tool writes that looked in the wrong place.
+        return Result.NOT_EVALUATED, "it lists no package"
+    return Result.PASS, f"{len(sbom.versions)} packages, {sbom.tool}"

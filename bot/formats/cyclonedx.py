@@ -185,7 +185,8 @@ def read_cyclonedx_scan(document: bytes, file: str) -> Scan:
         version=version,
         findings=findings,
         suppressed=suppressed,
-        looked=_looked(listed),
+        # Trivy writes an empty list into every SBOM: it does not say that anybody looked.
+        looked=_looked(listed) if bom.vulnerabilities else frozenset(),
         finished=moment(bom.metadata.timestamp if bom.metadata else None),
         operating_system=listed.operating_system,
         inventory=listed if listed.versions else None,

@@ -227,8 +227,8 @@ def vulnerabilities(assessment: Assessment, detail: Detail) -> str:
     parts = ["### Vulnerabilities" + _platforms_of(scan)]
     if not scan.looked:
         parts.append(
-            f"{NOT_EVALUATED} The scanner recognised neither an operating system nor a package; "
-            "this says nothing about the image."
+            f"{NOT_EVALUATED} The report covers neither operating system packages nor libraries; "
+            "its silence says nothing about the image."
         )
     parts += [
         f"{NOT_EVALUATED} {text(lost, 200)}; findings that vanished are not counted as fixed."

@@ -41,6 +41,9 @@ class Format(Enum):
     SARIF = "a SARIF log"
     GITLAB = "a GitLab security report"
     SYFT = "a syft document"
+    KUBERNETES = "Trivy's report of a cluster"
+    CSAF = "a CSAF document"
+    ASFF = "findings in AWS's format"
     KEV = "the KEV catalogue"
     HADOLINT = "hadolint's report"
 
@@ -58,7 +61,10 @@ _BY_KEYS: Final[tuple[tuple[Format, frozenset[str]], ...]] = (
     (Format.OPENVEX, frozenset({"@context", "statements"})),
     (Format.SARIF, frozenset({"runs"})),
     (Format.GITLAB, frozenset({"scan", "vulnerabilities"})),
-    (Format.SYFT, frozenset({"artifacts", "artifactRelationships"})),
+    (Format.SYFT, frozenset({"artifacts", "descriptor"})),
+    (Format.KUBERNETES, frozenset({"ClusterName"})),
+    (Format.CSAF, frozenset({"document", "product_tree"})),
+    (Format.ASFF, frozenset({"Findings"})),
     (Format.KEV, frozenset({"catalogVersion"})),
 )
 _BEGINNING: Final = 2_000  # bytes

@@ -19,8 +19,11 @@ _VERSIONS: Final = ("SPDX-2.2", "SPDX-2.3")
 _VERSIONS_3: Final = ("3.0.", "3.0")
 _NO_LICENCES: Final = frozenset({"", "NOASSERTION", "NONE"})
 _NOT_INSTALLED: Final = frozenset({"CONTAINER", "OPERATING-SYSTEM", "OPERATINGSYSTEM", "FILE"})
-# Trivy before 2.3 tells the kind of a package in its id alone.
-_IMAGE_IDS: Final = ("SPDXRef-ContainerImage", "SPDXRef-OperatingSystem", "SPDXRef-Application")
+# What is described, not installed: Trivy and syft tell it in the id alone.
+_ROOT_IDS: Final = (
+    *("SPDXRef-ContainerImage", "SPDXRef-OperatingSystem", "SPDXRef-Application"),
+    *("SPDXRef-Filesystem", "SPDXRef-Repository", "SPDXRef-DocumentRoot"),
+)
 _SYSTEM_IDS: Final = "SPDXRef-OperatingSystem"
 _IMAGE_TYPES: Final = frozenset({"oci", "docker"})
 
@@ -124,7 +127,7 @@ def read_spdx(document: bytes, file: str) -> Inventory:
         if licence.licenseId and licence.name
     }
     described = set(_described(found))
-    packages = [package for package in found.packages if _is_installed(package, described)]
+    packages = [package for package in found.packages if _is_installed(package)]
     creators = (found.creationInfo.creators if found.creationInfo else None) or []
     tools = [c.removeprefix("Tool: ") for c in creators if c.startswith("Tool: ")]
     return inventory(
@@ -143,14 +146,14 @@ def _described(document: _Document) -> Iterator[str]:
             yield relationship.relatedSpdxElement
 
 
-def _is_installed(package: _Package, described: set[str]) -> bool:
+def _is_installed(package: _Package) -> bool:
     purl = _purl(package)
     if purl is not None:
         found = read_purl(purl)
         return found is None or found.package.type not in _IMAGE_TYPES
     if (package.primaryPackagePurpose or "").upper() in _NOT_INSTALLED:
         return False
-    return package.SPDXID not in described and not package.SPDXID.startswith(_IMAGE_IDS)
+    return not package.SPDXID.startswith(_ROOT_IDS)
 
 
 def _purl(package: _Package) -> str | None:

@@ -450,3 +450,13 @@ def test_more_findings_never_help(severities: list[Severity], known: bool) -> No
     more = judged(of(*findings, BAD, exploitation=exploitation), CRITICAL, KEV)
 
     assert order.index(more.result) >= order.index(fewer.result)
+
+
+def test_an_empty_sbom_is_none() -> None:
+    empty = Evidence(scan(), new_inventory=listing({}))
+    licences = LicenceRule(id="licences", denies=True, scope=Scope.PRESENT, denied=("MIT",))
+
+    verdict = judged(empty, licences, required=Required(sbom=True))
+
+    assert check(verdict, "sbom").detail == "it lists no package"
+    assert check(verdict, "licences").result is Result.NOT_EVALUATED

@@ -75,7 +75,7 @@ def test_nothing_at_all_is_never_clean(policy: EnvironmentPolicy | None) -> None
 def test_a_scan_that_covers_nothing_says_so() -> None:
     blind = replace(scanned([]), looked=frozenset(), operating_system="")
 
-    assert "recognised neither an operating system nor a package" in assessed(Evidence(blind))
+    assert "covers neither operating system packages nor libraries" in assessed(Evidence(blind))
 
 
 def test_without_a_baseline_nothing_is_compared() -> None:

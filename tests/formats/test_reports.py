@@ -242,6 +242,15 @@ def test_what_a_message_quotes_is_printable() -> None:
     assert len(str(refusal.value)) < 600
 
 
+def test_a_cyclonedx_document_without_findings_covers_nothing() -> None:
+    component = {"type": "library", "name": "a", "purl": "pkg:npm/a@1"}
+    bom = {"bomFormat": "CycloneDX", "specVersion": "1.6", "components": [component]}
+
+    scan = read_scan(json.dumps({**bom, "vulnerabilities": []}).encode(), "bom.json")
+
+    assert scan.looked == frozenset()
+
+
 def test_cyclonedx_takes_the_highest_rating() -> None:
     ratings = [
         {"source": {"name": "debian"}, "severity": "low"},
@@ -592,7 +601,9 @@ def test_spdx_3() -> None:
         ({"spdxVersion": "SPDX-2.3", "SPDXID": "x"}, "without packages"),
         ({"bomFormat": "CycloneDX", "specVersion": "1.6"}, "without components"),
         ({"SchemaVersion": 2, "Results": [{"Target": "x"}]}, "lists no packages"),
-        ({"artifacts": [], "artifactRelationships": []}, "a syft document"),
+        ({"artifacts": [], "descriptor": {}}, "a syft document"),
+        ({"ClusterName": "x", "Resources": []}, "Trivy's report of a cluster"),
+        ({"document": {}, "product_tree": {}}, "a CSAF document"),
     ],
 )
 def test_what_is_no_sbom_is_refused(document: object, words: str) -> None:
