@@ -7,7 +7,7 @@ is, so that a repeated delivery writes nothing and a foreign statement replaces 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bot.domain.oci import Digest, DigestReference, ImageRepository
@@ -92,24 +92,32 @@ def ensure_statement(
 
 
 def attested_promotions(
-    registry: ImageRegistry, verifiers: Sequence[Verifier], reference: DigestReference
+    registry: ImageRegistry,
+    verifiers: Sequence[Verifier],
+    reference: DigestReference,
+    *,
+    everywhere: bool = True,
 ) -> tuple[AttestedPromotion, ...]:
     """Every promotion of this image into this repository that one of the keys attests.
 
     Oldest first, each statement once. What is damaged, foreign, about another digest or another
     repository does not count, and hides nothing.
+
+    Args:
+        registry: where the image is.
+        verifiers: whose attestations count.
+        reference: the image.
+        everywhere: look into both layouts; else into the second only if the first has none.
     """
     found: dict[bytes, AttestedPromotion] = {}
-    for envelope in _envelopes(registry, reference):
-        own = _own(envelope, verifiers, reference)
-        if own is not None:
-            found.setdefault(own.payload, own)
+    for layout in (bundled, attached):
+        for envelope in layout(registry, reference, PREDICATE_TYPE):
+            own = _own(envelope, verifiers, reference)
+            if own is not None:
+                found.setdefault(own.payload, own)
+        if found and not everywhere:
+            break
     return tuple(sorted(found.values(), key=lambda one: (one.statement.at, one.payload)))
-
-
-def _envelopes(registry: ImageRegistry, reference: DigestReference) -> Iterator[Envelope]:
-    yield from bundled(registry, reference, PREDICATE_TYPE)
-    yield from attached(registry, reference, PREDICATE_TYPE)
 
 
 def _own(

@@ -113,7 +113,7 @@ def _reseal_one(
             fingerprint = signing.signers[0].fingerprint
             record_signatures(view, environment, found.reference, fingerprint, signed)
     if attesting.signers:
-        for promotion in promotions_into(view, environment, reference):
+        for promotion in promotions_into(view, environment, reference, everywhere=True):
             if Digest.of(promotion.payload) in explained:
                 signer, payload = attesting.signers[0], promotion.payload
                 written += ensure_statement(

@@ -54,11 +54,15 @@ def is_sealed(view: View, environment: Environment, image: str, digest: Digest) 
 
 
 def promotions_into(
-    view: View, environment: Environment, reference: DigestReference
+    view: View, environment: Environment, reference: DigestReference, *, everywhere: bool = False
 ) -> list[AttestedPromotion]:
-    """The image's promotions into this environment that its attestation keys attest."""
+    """The image's promotions into this environment that its attestation keys attest.
+
+    With ``everywhere`` both layouts are read, not just the first that has one.
+    """
     verifiers = view.attestation_keys(environment).verifiers
-    found = attested_promotions(view.registry(environment), verifiers, reference)
+    registry = view.registry(environment)
+    found = attested_promotions(registry, verifiers, reference, everywhere=everywhere)
     return [one for one in found if one.statement.target.environment == environment.name]
 
 

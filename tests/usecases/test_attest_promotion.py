@@ -249,6 +249,23 @@ def test_what_is_damaged_hides_nothing(place: Place) -> None:
     assert place.found() == [place.statement().promotion]
 
 
+def test_the_second_layout_is_read_only_if_the_first_has_none(place: Place) -> None:
+    place.attest()
+    registry, keys = client(place.world.host), [KEYS["attest"]]
+    repository = place.world.repository("prod/api")
+
+    place.world.seen.clear()
+    first = attested_promotions(registry, keys, place.reference, everywhere=False)
+    asked = [one.path for one in place.world.seen if ".att" in one.path]
+    repository.subjects.clear()
+    repository.tags.pop(attached_tag(DIGEST, ""), None)
+    second = attested_promotions(client(place.world.host), keys, place.reference, everywhere=False)
+
+    assert asked == []
+    assert len(first) == 1
+    assert [one.payload for one in second] == [one.payload for one in first]
+
+
 def test_a_changed_statement_does_not_count(place: Place) -> None:
     good = render_promotion(place.statement())
     bundle = json.loads(bundle_of(good, KEYS["attest"]))
