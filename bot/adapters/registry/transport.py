@@ -39,7 +39,7 @@ from bot.domain.grants import HostGrant, RegistryGrant, canonical_host
 from bot.domain.oci import ImageRepository
 from bot.ports import Clock
 
-CHUNK: Final = 256 * 1024  # bytes per read; measured: smaller costs CPU, larger only memory
+CHUNK: Final = 2**20  # bytes per read at most; a quarter of it costs a tenth more CPU
 _TIMEOUT: Final = (10.0, 60.0)  # seconds to connect; seconds without a byte
 _FIRST_PAUSE: Final = 0.25  # seconds, doubled each time, with full jitter above a half
 _WINDOW: Final = timedelta(seconds=60)
@@ -71,7 +71,7 @@ class Download:
     """An answer whose body is still to be read, by one thread; close it."""
 
     def __init__(self, response: requests.Response, thing: str, clock: Clock) -> None:
-        self._response, self._thing = response, thing
+        self._response, self._thing, self._host = response, thing, host_of(response.url)
         self._watchdog = _Watchdog(clock)
         self.status = response.status_code
         self.headers: Mapping[str, str] = response.headers
@@ -82,13 +82,12 @@ class Download:
         Raises:
             UnavailableError: the connection broke, ended before the promised length, or crawls.
         """
-        host = host_of(self._response.url)
         try:
             content: bytes = self._response.raw.read1(size, decode_content=False)
         except (HTTPError, OSError) as error:
-            raise connection_failure(error, self._thing, host) from error
+            raise connection_failure(error, self._thing, self._host) from error
         if content:
-            self._watchdog.passed(len(content), host, self._thing)
+            self._watchdog.passed(len(content), self._host, self._thing)
         return content
 
     def close(self) -> None:
