@@ -16,14 +16,11 @@ from bot.domain.evidence import (
     Looked,
     Scan,
     Severity,
-    Suppression,
     suppressing,
 )
 from bot.domain.licences import denied_by
 from bot.domain.packages import Inventory, PackageClass
 from bot.domain.policy import (
-    CEILINGS,
-    EXPLOITED_CEILING,
     NO_POLICY,
     AnyRule,
     Check,
@@ -44,6 +41,7 @@ from bot.domain.policy import (
     words,
     worst,
 )
+from bot.domain.risk_exceptions import ExceptionsInForce, named
 from bot.domain.vex import VexStatement, suppressions
 
 _SHOWN_REASONS: Final = 3
@@ -91,7 +89,7 @@ def assess(
     """Judge the new image; without a policy nothing gates, and everything is still shown."""
     accepted = policy.vex_statuses if policy else frozenset({"not_affected", "fixed"})
     is_accepted = policy is None or policy.accepts_vex_of_repository
-    excepted = _Exceptions(environment, evidence, at)
+    excepted = ExceptionsInForce(environment, evidence.exceptions, evidence.exploitation, at)
     vex = evidence.vex if is_accepted else ()
     new = _judged(evidence.new, vex, accepted, excepted)
     old = _judged(evidence.old, vex, accepted, excepted)
@@ -115,83 +113,13 @@ def _judged(
     scan: Scan | None,
     vex: Sequence[VexStatement],
     accepted: frozenset[str],
-    excepted: _Exceptions,
+    excepted: ExceptionsInForce,
 ) -> Scan | None:
     """The scan without what VEX and exceptions take out of it; both sides alike."""
     if scan is None:
         return None
     scan = suppressing(scan, suppressions(vex, scan, accepted))
     return suppressing(scan, excepted.holding(scan))
-
-
-class _Exceptions:
-    """The exceptions of an environment at a time."""
-
-    def __init__(self, environment: str, evidence: Evidence, at: datetime) -> None:
-        self._all = [
-            exception
-            for exception in evidence.exceptions
-            if not exception.environments or environment in exception.environments
-        ]
-        self._exploitation = evidence.exploitation
-        self._today = at.astimezone(UTC).date()
-
-    def holding(self, scan: Scan) -> dict[FindingKey, Suppression]:
-        """The findings that an exception holds back today."""
-        held: dict[FindingKey, Suppression] = {}
-        for exception in self._all:
-            for finding in self._excepted(exception, scan.findings.values()):
-                if not self._defect(exception, finding):
-                    held[finding.key] = Suppression(
-                        finding, f"exception {exception.label}", exception.reason, exception.expires
-                    )
-        return held
-
-    def check(self, scan: Scan) -> Check | None:
-        """What the exceptions amount to; None where there are none."""
-        if not self._all:
-            return None
-        reasons: list[Reason] = []
-        stale = 0
-        for exception in self._all:
-            found = list(self._excepted(exception, scan.findings.values()))
-            stale += not found
-            for finding in found:
-                defect = self._defect(exception, finding)
-                if defect:
-                    reasons.append(Reason(Result.WARN, f"{_named(finding)}: {defect}"))
-        result = worst([Result.PASS, *(reason.result for reason in reasons)])
-        detail = f"{len(self._all)} in force here"
-        if reasons:
-            detail = f"{len(reasons)} do not hold any more"
-        elif stale:
-            detail = f"{len(self._all)}, of which {stale} match nothing in this image (stale?)"
-        return Check("exceptions", "Exceptions are in date", result, detail, tuple(reasons))
-
-    def _excepted(self, exception: RiskException, findings: Iterable[Finding]) -> Iterable[Finding]:
-        for finding in findings:
-            names = {finding.vulnerability, *finding.aliases}
-            if exception.vulnerability in names and exception.package == finding.package:
-                versions = set(finding.versions)
-                if not exception.version or versions <= {exception.version}:
-                    yield finding
-
-    def _defect(self, exception: RiskException, finding: Finding) -> str:
-        """Why an exception does not hold; empty if it does."""
-        left = exception.expires - self._today
-        if left < timedelta(0):
-            days = -left.days
-            ago = "yesterday" if days == 1 else f"{days} days ago"
-            return f"exception {exception.label} expired {ago}"
-        ceiling = CEILINGS.get(finding.severity)
-        if self._exploitation.kev_of(finding):
-            ceiling = EXPLOITED_CEILING
-        if ceiling is not None and left > ceiling:
-            return (
-                f"exception {exception.label} runs {left.days} days more; "
-                f"at most {ceiling.days} are allowed for it"
-            )
-        return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +148,7 @@ class _Facts:
         return self.evidence.exploitation.epss is not None or from_scan
 
 
-def _judge(policy: EnvironmentPolicy, facts: _Facts, excepted: _Exceptions) -> Verdict:
+def _judge(policy: EnvironmentPolicy, facts: _Facts, excepted: ExceptionsInForce) -> Verdict:
     scan = _scan_check(policy, facts)
     checks = [scan, *_age_checks(policy, facts)]
     checks += [_rule_check(rule, policy, facts, scan) for rule in policy.rules]
@@ -266,6 +194,8 @@ def _comparability(new: Scan, old: Scan) -> Iterable[Reason]:
     elif new.version and old.version and new.version != old.version:
         text = f"scanned by different versions of {new.scanner}: {new.version}, {old.version}"
         yield Reason(Result.WARN, text)
+    if new.platforms and old.platforms and new.platforms != old.platforms:
+        yield Reason(Result.WARN, "the two images were scanned on different platforms")
     if new.database and old.database and abs(new.database - old.database) > timedelta(days=1):
         yield Reason(Result.WARN, "scanned with databases of different days")
 
@@ -330,7 +260,7 @@ def _joined(reasons: Sequence[Reason]) -> str:
 
 
 def _subject(reason: Reason) -> str:
-    return _named(reason.finding) if reason.finding else ""
+    return named(reason.finding) if reason.finding else ""
 
 
 def _vulnerability_reasons(
@@ -387,7 +317,7 @@ def _vulnerability_reason(
         elif score is None or score < rule.epss_at_least:
             return None
     if unknown:
-        return Reason(Result.NOT_EVALUATED, f"{_named(finding)}: {', '.join(unknown)}", finding)
+        return Reason(Result.NOT_EVALUATED, f"{named(finding)}: {', '.join(unknown)}", finding)
     return _after_grace(rule, facts, finding)
 
 
@@ -399,19 +329,15 @@ def _severity(finding: Finding, order: Sequence[str]) -> Severity:
 
 def _after_grace(rule: VulnerabilityRule, facts: _Facts, finding: Finding) -> Reason:
     if rule.grace is None:
-        return Reason(rule.broken, _named(finding), finding)
+        return Reason(rule.broken, named(finding), finding)
     since, why = _start(rule.grace, facts, finding)
     if since is None:
-        return Reason(
-            rule.broken, f"{_named(finding)} (no grace: nobody knows since when)", finding
-        )
+        return Reason(rule.broken, f"{named(finding)} (no grace: nobody knows since when)", finding)
     until = since + rule.grace.length
     if facts.today < until:
         verb = "blocks" if rule.denies else "warns"
-        return Reason(
-            Result.WARN, f"{_named(finding)}: {why} {since}, {verb} from {until}", finding
-        )
-    return Reason(rule.broken, f"{_named(finding)}: {why} {since}, grace ended {until}", finding)
+        return Reason(Result.WARN, f"{named(finding)}: {why} {since}, {verb} from {until}", finding)
+    return Reason(rule.broken, f"{named(finding)}: {why} {since}, grace ended {until}", finding)
 
 
 def _start(grace: Grace, facts: _Facts, finding: Finding) -> tuple[date | None, str]:
@@ -423,10 +349,6 @@ def _start(grace: Grace, facts: _Facts, finding: Finding) -> tuple[date | None, 
     }
     since, why = dates[grace.after]
     return (since, why) if since else dates[Clock.DISCLOSED]
-
-
-def _named(finding: Finding) -> str:
-    return f"{finding.vulnerability} in {finding.package.full_name}"
 
 
 def _end_of_life_reason(rule: EndOfLifeRule, facts: _Facts) -> Reason:

@@ -16,8 +16,9 @@ from bot.domain.assessment import Assessment
 from bot.domain.environments import SHORT_COMMIT, Approvals
 from bot.domain.history import GitCommit
 from bot.domain.oci import Digest
-from bot.formats import evidence_body
-from bot.formats.evidence_body import NOT_EVALUATED, Detail, fitting
+from bot.formats import contents_section, evidence_body, vulnerability_section
+from bot.formats.body_budget import Detail, fitting
+from bot.formats.evidence_cells import NOT_EVALUATED
 from bot.formats.markdown import code, details, plain, table, text
 
 _MARKER: Final = re.compile(r"<!-- lockkeeper:promotion v1 id=([0-9a-f]{26})( superseded)? -->")
@@ -107,8 +108,10 @@ def render(facts: BodyFacts) -> str:
             _verdict(facts),
             _identity(facts, detail),
             evidence_body.policy(assessed, detail) if assessed else _policy(),
-            evidence_body.vulnerabilities(assessed, detail) if assessed else _vulnerabilities(),
-            evidence_body.contents(assessed, detail) if assessed else _contents(),
+            vulnerability_section.vulnerabilities(assessed, detail)
+            if assessed
+            else _vulnerabilities(),
+            contents_section.contents(assessed, detail) if assessed else _contents(),
             _source_changes(facts, detail.commits),
             _supply_chain(facts),
             _on_merge(facts),

@@ -226,6 +226,21 @@ def test_versions_of_a_scanner_that_differ_are_told() -> None:
 
 
 @pytest.mark.parametrize(
+    "different",
+    [
+        {"platforms": ("linux/arm64",)},
+        {"database": AT - timedelta(days=3)},
+    ],
+)
+def test_sides_that_differ_are_told(different: dict[str, object]) -> None:
+    one = scan(platforms=("linux/amd64",), database=AT)
+
+    verdict = judged(Evidence(one, replace(one, **different)))  # type: ignore[arg-type]  # named fields
+
+    assert check(verdict, "scan").result is Result.WARN
+
+
+@pytest.mark.parametrize(
     ("built", "expected"),
     [
         (AT - timedelta(hours=4), Result.PASS),

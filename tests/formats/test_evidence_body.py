@@ -17,7 +17,8 @@ from bot.domain.evidence import Finding, FindingKey, Fix, Scan, Severity, Suppre
 from bot.domain.oci import Digest
 from bot.domain.packages import Package, PackageName, inventory
 from bot.domain.policy import EnvironmentPolicy, LicenceRule, Reason, Result, Scope
-from bot.formats.evidence_body import BUDGET, LIMIT, review
+from bot.formats.body_budget import BUDGET, LIMIT
+from bot.formats.evidence_body import review
 from bot.formats.markdown import plain
 from bot.formats.pull_request_body import BodyFacts, ImageFacts, render
 from tests.evidence_bodies import (

@@ -9,7 +9,7 @@ from hypothesis import given, strategies as st
 from bot.domain.environments import Approvals
 from bot.domain.history import GitCommit
 from bot.domain.oci import Digest
-from bot.formats.evidence_body import LIMIT
+from bot.formats.body_budget import LIMIT
 from bot.formats.pull_request_body import (
     BodyFacts,
     ImageFacts,

@@ -1,0 +1,63 @@
+"""How much of a body is written: levels of detail, from rich to poor, within a hard budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from bot.formats.markdown import table
+
+LIMIT: Final = 65_536
+"""Characters; GitHub's limit for bodies and comments."""
+BUDGET: Final = 58_000
+"""Bytes that a body may have; GitHub refuses some bodies a little below its limit (Renovate uses
+the same figure: lib/modules/platform/github/index.ts)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """How many rows of each kind are written out."""
+
+    checks: int = 30
+    introduced: int = 20
+    fixed: int = 20
+    unchanged: int = 10
+    suppressed: int = 20
+    packages: int = 40
+    licences: int = 10
+    commits: int = 50
+
+
+# From rich to poor; what costs a reviewer least is left out first.
+LEVELS: Final = (
+    Detail(),
+    Detail(commits=10),
+    Detail(commits=10, packages=10),
+    Detail(commits=10, packages=10, unchanged=5),
+    Detail(commits=5, packages=5, unchanged=5, fixed=5, suppressed=5),
+    Detail(commits=0, packages=0, unchanged=0, fixed=0, suppressed=5),
+    Detail(15, 10, 0, 0, 0, 0, 5, 0),
+    Detail(10, 5, 0, 0, 0, 0, 0, 0),
+    Detail(3, 1, 0, 0, 0, 0, 0, 0),
+    Detail(0, 0, 0, 0, 0, 0, 0, 0),
+)
+
+
+def fitting(sections: Callable[[Detail], Sequence[str]]) -> str:
+    """The richest body within the budget; the same for the same facts."""
+    body = ""
+    for detail in LEVELS:
+        body = "\n\n".join(section for section in sections(detail) if section) + "\n"
+        if len(body.encode()) <= BUDGET:
+            return body
+    return body
+
+
+def listed(header: Sequence[str], rows: Sequence[Sequence[str]], total: int) -> str:
+    """A table, and how many rows it leaves out."""
+    parts = [table(header, rows)] if rows else []
+    if total > len(rows):
+        left = total - len(rows)
+        parts.append(f"…and {left} more." if rows else f"{left} are not listed here.")
+    return "\n\n".join(parts)
