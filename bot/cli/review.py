@@ -48,7 +48,7 @@ def _files(name: str, text: str, *, required: bool = False) -> Callable[[Command
 @_files("--old-sbom", "The same of the image that runs there.")
 @click.option("--kev", type=_FILE, help="CISA's catalogue of known exploited vulnerabilities.")
 @click.option("--epss", type=_FILE, help="EPSS scores, CSV (also gzip) or JSON.")
-@_files("--vex", "OpenVEX statements that count.")
+@_files("--vex", "OpenVEX or CycloneDX statements that count.")
 @click.option("--promoted", type=_TIMES, help="When the image that runs there came.")
 @click.option("--at", type=_TIMES, help="Judge as of this time (UTC); default: now.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -34,17 +34,26 @@ from bot.domain.packages import (
     inventory,
     read_purl,
 )
+from bot.domain.vex import VexProduct, VexStatement
 from bot.formats.json_document import Lax, Text, day, decoded, moment
 
 VERSIONS: Final = ("1.2", "1.3", "1.4", "1.5", "1.6", "1.7")
 # What is installed; the other component types are files, containers, hardware, models ...
 _INSTALLED: Final = frozenset({"library", "framework", "application", "platform"})
 _NO_LICENCES: Final = frozenset({"", "NOASSERTION", "NONE"})
-# Analysis states that mean: this finding does not count (bom-1.7, impactAnalysisState).
+# Analysis states (bom-1.7, impactAnalysisState) in the words of OpenVEX.
+_STATUSES: Final = {
+    "resolved": "fixed",
+    "resolved_with_pedigree": "fixed",
+    "exploitable": "affected",
+    "in_triage": "under_investigation",
+    "false_positive": "not_affected",
+    "not_affected": "not_affected",
+}
+# Those that mean: this finding does not count.
 _SUPPRESSED: Final = frozenset(
-    {"resolved", "resolved_with_pedigree", "false_positive", "not_affected"}
+    state for state, status in _STATUSES.items() if status in {"fixed", "not_affected"}
 )
-
 _NOWHERE: Final = Purl(PackageName("", "", "(no package named)"), "")
 
 
@@ -132,6 +141,7 @@ class _Vulnerability(Lax):
     ratings: list[_Rating] | None = None
     recommendation: Text = None
     published: Text = None
+    updated: Text = None
     analysis: _Analysis | None = None
     affects: list[_Affected] | None = None
 
@@ -193,6 +203,45 @@ def read_cyclonedx_scan(document: bytes, file: str) -> Scan:
         image=root.name if root else "",
         digests=listed.subjects,
     )
+
+
+def read_cyclonedx_vex(document: bytes, file: str) -> tuple[VexStatement, ...]:
+    """The analyses of a VEX document; entries that nobody analysed state nothing.
+
+    Raises:
+        UnreadableEvidenceError: It is none; the defect.
+    """
+    bom = _bom(document, file)
+    if bom.vulnerabilities is None:
+        raise UnreadableEvidenceError(file, "a CycloneDX document without `vulnerabilities`")
+    author, _ = _tool(bom.metadata)
+    by_ref = {ref: component for component in _all(bom) for ref in _refs(component)}
+    return tuple(
+        _statement(entry, entry.analysis, by_ref, author or "its author")
+        for entry in bom.vulnerabilities
+        if entry.analysis is not None and entry.analysis.state in _STATUSES
+    )
+
+
+def _statement(
+    entry: _Vulnerability, analysis: _Analysis, by_ref: Mapping[str, _Component], author: str
+) -> VexStatement:
+    names = {entry.id, *(reference.id for reference in entry.references or [])}
+    return VexStatement(
+        frozenset(name for name in names if name),
+        tuple(VexProduct(_product(one.ref, by_ref)) for one in entry.affects or []),
+        _STATUSES[analysis.state or ""],
+        analysis.detail or analysis.justification or "",
+        author,
+        moment(entry.updated or entry.published),
+    )
+
+
+def _product(ref: str, by_ref: Mapping[str, _Component]) -> str:
+    """A package URL where the reference leads to one."""
+    component = by_ref.get(ref)
+    inner = unquote(ref.rpartition("#")[2])
+    return (component.purl if component else None) or inner
 
 
 def _bom(document: bytes, file: str) -> _Bom:

@@ -16,7 +16,7 @@ import msgspec
 from bot.domain.evidence import Scan, UnreadableEvidenceError
 from bot.domain.packages import Inventory
 from bot.domain.vex import VexStatement
-from bot.formats.cyclonedx import read_cyclonedx, read_cyclonedx_scan
+from bot.formats.cyclonedx import read_cyclonedx, read_cyclonedx_scan, read_cyclonedx_vex
 from bot.formats.exploitation_feeds import inflated
 from bot.formats.grype import read_grype
 from bot.formats.in_toto import read_statement
@@ -86,6 +86,10 @@ _SBOMS: Final[dict[Format, Callable[[bytes, str], Inventory]]] = {
     Format.SPDX: read_spdx,
     Format.SPDX_3: read_spdx_3,
 }
+_VEX: Final[dict[Format, Callable[[bytes, str], tuple[VexStatement, ...]]]] = {
+    Format.OPENVEX: read_openvex,
+    Format.CYCLONEDX: read_cyclonedx_vex,
+}
 
 
 def sniffed(document: bytes, file: str) -> Format:
@@ -143,13 +147,13 @@ def read_sbom(data: bytes, file: str) -> Inventory:
 
 
 def read_vex(data: bytes, file: str) -> tuple[VexStatement, ...]:
-    """OpenVEX statements.
+    """Statements in OpenVEX or CycloneDX.
 
     Raises:
-        UnreadableEvidenceError: Not OpenVEX; the defect.
+        UnreadableEvidenceError: Neither; the defect.
         LimitExceededError: Larger or deeper than docs/limits.md allows.
     """
-    return _read(data, file, {Format.OPENVEX: read_openvex}, "an OpenVEX document is wanted")
+    return _read(data, file, _VEX, "an OpenVEX or CycloneDX document is wanted")
 
 
 def _packages(document: bytes, file: str) -> Inventory:

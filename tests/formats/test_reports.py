@@ -685,6 +685,34 @@ def test_openvex_of_both_versions() -> None:
     assert trivy[0].products[0].components
 
 
+def test_cyclonedx_states_as_openvex_does() -> None:
+    (sampled,) = read_vex(sample("vex/cyclonedx-vex.json").read_bytes(), "vex")
+    states = {
+        "resolved": "fixed",
+        "resolved_with_pedigree": "fixed",
+        "exploitable": "affected",
+        "in_triage": "under_investigation",
+        "false_positive": "not_affected",
+        "not_affected": "not_affected",
+    }
+    entries = [
+        {
+            "id": "CVE-2026-1",
+            "affects": [{"ref": "urn:cdx:3e671687/1#pkg:npm/a@1"}],
+            "analysis": {"state": state},
+        }
+        for state in states
+    ]
+    bom = {"bomFormat": "CycloneDX", "specVersion": "1.4", "vulnerabilities": entries}
+
+    found = read_vex(json.dumps(bom).encode(), "vex.json")
+
+    assert sampled.status == "not_affected"
+    assert "CVE-2020-25649" in sampled.vulnerabilities
+    assert [statement.status for statement in found] == list(states.values())
+    assert found[0].products[0].name == "pkg:npm/a@1"
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
