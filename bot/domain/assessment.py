@@ -333,7 +333,8 @@ def _after_grace(rule: VulnerabilityRule, facts: _Facts, finding: Finding) -> Re
     since, why = _start(rule.grace, facts, finding)
     if since is None:
         return Reason(rule.broken, f"{named(finding)} (no grace: nobody knows since when)", finding)
-    until = since + rule.grace.length
+    # A report may claim any day up to the last one that there is.
+    until = since + min(rule.grace.length, date.max - since)
     if facts.today < until:
         verb = "blocks" if rule.denies else "warns"
         return Reason(Result.WARN, f"{named(finding)}: {why} {since}, {verb} from {until}", finding)

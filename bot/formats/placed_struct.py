@@ -77,6 +77,9 @@ class PlacedDocument:
             return msgspec.convert(value, kind)
         except msgspec.ValidationError as error:
             raise self._placed(str(error), kind, path) from error
+        except UnicodeEncodeError as error:  # YAML's \uD83D, which JSON would join with the next
+            fact = "half of a surrogate pair is no character"
+            raise self.error(path, fact, "write \\U0001F6A2 or the character itself") from error
 
     def _placed(
         self, message: str, kind: type[msgspec.Struct], path: Sequence[str | int]

@@ -33,7 +33,7 @@ from bot.domain.policy import (
 )
 from bot.formats.placed_struct import PlacedDocument, Strict
 
-_DURATION: Final = re.compile(r"([0-9]{1,6})([mhdw])")
+_DURATION: Final = re.compile(r"([0-9]{1,4})([mhdw])")
 _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _AT_LEAST: Final = re.compile(r">=\s*(\S+)")
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

@@ -149,6 +149,8 @@ def test_nvd_decides_where_the_policy_says_so() -> None:
         (Clock.FIX_AVAILABLE, {"disclosed": date(2026, 1, 1)}, None, Result.FAIL),
         (Clock.FIX_AVAILABLE, {}, None, Result.FAIL),
         (Clock.DISCLOSED, {"disclosed": date(2026, 11, 14)}, None, Result.WARN),
+        (Clock.DISCLOSED, {"disclosed": date.max}, None, Result.WARN),
+        (Clock.DISCLOSED, {"disclosed": date.min}, None, Result.FAIL),
         (Clock.FIRST_SEEN, {}, date(2026, 11, 14), Result.WARN),
         (Clock.FIRST_SEEN, {}, date(2026, 11, 1), Result.FAIL),
         (Clock.FIRST_SEEN, {}, None, Result.FAIL),

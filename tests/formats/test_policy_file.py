@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import contextlib
+import json
 import re
 from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given, settings, strategies as st
 
-from bot.domain.errors import ConfigurationError
+from bot.domain.errors import ConfigurationError, RejectedError
 from bot.domain.evidence import Severity
 from bot.domain.packages import PackageClass, PackageName
 from bot.domain.policy import (
@@ -164,6 +167,32 @@ def test_errors_have_a_place_and_a_way_out(text: str, line: int | None, words: s
     assert (error.value.file, words in str(error.value)) == ("policy.yaml", True), error.value
     if line is not None:
         assert error.value.line == line
+
+
+WORDS = st.sampled_from(
+    [
+        *("version", "environments", "stage", "rules", "scan", "id", "deny", "warn", "severity"),
+        *("introduced", "present", ">= high", "kev", "epss", "grace", "after", "for", "14d"),
+        *("exceptions", "require", "licence", "expires", "package", "vulnerability", "reason"),
+    ]
+)
+VALUES = st.recursive(
+    WORDS | st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=300)
+@example(">z\U00063dc4", None)
+@given(VALUES, VALUES)
+def test_no_file_crashes_the_readers(rules: object, other: object) -> None:
+    policy = {"version": 1, "environments": {"stage": {"rules": rules, "scan": other}}}
+
+    for read in (read_policy, read_exceptions):
+        for document in (policy, rules, [other]):
+            with contextlib.suppress(RejectedError):
+                read(json.dumps(document), file="policy.yaml")
 
 
 def test_an_environment_that_is_not_there() -> None:
