@@ -67,8 +67,7 @@ class PackageName(NamedTuple):
         return "pkg:" + "/".join(parts)
 
 
-@dataclass(frozen=True, slots=True)
-class Purl:
+class Purl(NamedTuple):
     """A package URL, as far as this project reads it."""
 
     package: PackageName
@@ -90,8 +89,7 @@ def read_purl(text: str) -> Purl | None:
     return Purl(PackageName.of(kind, name, namespace), version) if name else None
 
 
-@dataclass(frozen=True, slots=True)
-class Package:
+class Package(NamedTuple):
     """One installed package."""
 
     name: PackageName

@@ -44,6 +44,8 @@ def suppressions(
     statements: Sequence[VexStatement], scan: Scan, accepted: frozenset[str]
 ) -> dict[FindingKey, Suppression]:
     """The findings that do not count, because the last word about each has such a status."""
+    if not statements:
+        return {}
     by_name: dict[str, list[Finding]] = {}
     for finding in scan.findings.values():
         for name in {finding.vulnerability, *finding.aliases}:

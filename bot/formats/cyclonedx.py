@@ -73,17 +73,12 @@ class _LicenseChoice(Lax):
     expression: Text = None
 
 
-class _Hash(Lax):
-    alg: Text = None
-    content: Text = None
-
-
 class _Property(Lax):
     name: Text = None
     value: Text = None
 
 
-class _Component(msgspec.Struct):
+class _Component(Lax):
     type: str
     name: str
     bom_ref: Text = msgspec.field(default=None, name="bom-ref")
@@ -92,8 +87,12 @@ class _Component(msgspec.Struct):
     purl: Text = None
     licenses: list[_LicenseChoice] | None = None
     components: list[_Component] | None = None
+
+
+class _Root(_Component):
+    """What the document describes; only here properties say something about an image."""
+
     properties: list[_Property] | None = None
-    hashes: list[_Hash] | None = None
 
 
 class _Tool(Lax):
@@ -109,7 +108,7 @@ class _Tools(Lax):
 class _Metadata(Lax):
     timestamp: Text = None
     tools: _Tools | list[_Tool] | None = None
-    component: _Component | None = None
+    component: _Root | None = None
 
 
 class _Source(Lax):
@@ -287,7 +286,7 @@ def _system(component: _Component) -> str:
     return f"{component.name} {component.version or ''}".strip()
 
 
-def _subjects(root: _Component) -> Iterator[str]:
+def _subjects(root: _Root) -> Iterator[str]:
     """Digests of the image: syft writes one as version, Trivy as properties and in the purl."""
     candidates = [root.version or "", unquote((root.purl or "").partition("?")[0])]
     candidates += [p.value or "" for p in root.properties or [] if _is_digest(p.name or "")]
