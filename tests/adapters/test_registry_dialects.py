@@ -143,6 +143,7 @@ def test_ecr_answers_201_to_a_chunk(source: Registry, target: Registry) -> None:
         reply = handler.reply
 
         def as_created(status: int, *more: object) -> None:
+            del handler.reply  # the connection goes on as it was
             reply(201 if status == 202 else status, *more)  # type: ignore[arg-type] # as it comes
 
         handler.reply = as_created  # type: ignore[method-assign, assignment] # of this request
