@@ -28,6 +28,7 @@ from bot.formats.manifest_file import Spot
 from bot.formats.markdown import code, text
 from bot.ports import GitHistory, ImageRegistry, Verifier
 from bot.usecases.attest_promotion import ensure_attested
+from bot.usecases.copy_image import ensure_copied
 from bot.usecases.desk import Ports, View, is_held, look, pipeline_at, source_repository
 from bot.usecases.promotion_story import Promoted, promotion_story
 from bot.usecases.resolve import Contradicted, Missing, is_in_source, resolve
@@ -344,8 +345,11 @@ def _seal(wish: Wish, authorised: Authorised) -> None:
     source = source_repository(view.pipeline, environment, wish.application, wish.image.name)
     if source is not None:
         policy = AccessoryPolicy(is_ours=_is_ours(_all_keys(view)))
-        registry.copy(source.at(wish.digest), wish.reference.repository, accessories=policy)
-    back = registry.read_back(wish.reference)
+        _, back = ensure_copied(
+            registry, source.at(wish.digest), wish.reference.repository, accessories=policy
+        )
+    else:
+        back = registry.read_back(wish.reference)
     for tag in immutable:
         registry.tag(wish.reference, tag, move=False)
     signed_by = _sign(wish, registry, immutable)
