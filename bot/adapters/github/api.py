@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from http import HTTPStatus
 from typing import Any, Final
 
 import github
@@ -124,7 +125,7 @@ class GitHubApi:
         path = f"/orgs/{quoted(organization)}/teams/{quoted(slug)}/memberships/{quoted(login)}"
         with self._token(repository, permissions.READ_MEMBERS) as token:
             answer = self.calls.send(token, "GET", path, allow=(404,))
-        return answer.status == 200 and answer.data.get("state") == "active"  # noqa: PLR2004 - OK
+        return answer.status == HTTPStatus.OK and answer.data.get("state") == "active"
 
     def can_write(self, repository: GitHubRepository, login: str) -> bool:
         """Whether the account may write to the repository."""
@@ -135,7 +136,10 @@ class GitHubApi:
             f"/collaborators/{quoted(login)}/permission",
             allow=(404,),
         )
-        return answer.status == 200 and answer.data.get("permission") in {"admin", "write"}  # noqa: PLR2004 - OK
+        return answer.status == HTTPStatus.OK and answer.data.get("permission") in {
+            "admin",
+            "write",
+        }
 
     # --- commits and branches ---
 
@@ -233,7 +237,7 @@ class GitHubApi:
             f"/git/ref/heads/{quoted(branch)}",
             allow=(404,),
         )
-        return str(answer.data["object"]["sha"]) if answer.status == 200 else None  # noqa: PLR2004 - OK
+        return str(answer.data["object"]["sha"]) if answer.status == HTTPStatus.OK else None
 
     def set_branch(
         self, repository: GitHubRepository, branch: str, commit: str, *, force: bool
@@ -324,9 +328,9 @@ class GitHubApi:
                 body={"sha": head, "merge_method": method, "commit_title": title},
                 allow=(405, 409),
             )
-            if answer.status == 200:  # noqa: PLR2004 - OK
+            if answer.status == HTTPStatus.OK:
                 return str(answer.data["sha"])
-            if answer.status == 409:  # noqa: PLR2004 - conflict: the head moved
+            if answer.status == HTTPStatus.CONFLICT:  # the head moved
                 return None
         return None
 

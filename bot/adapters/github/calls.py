@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import parse_qsl, quote, urlsplit
 
@@ -113,7 +114,7 @@ class Calls:
         finally:
             client.close()
         answer = Answer(status, headers, _parsed(text, request))
-        if status >= 300 and status not in allow:  # noqa: PLR2004 - RFC 9110, 15.4: redirects
+        if status >= HTTPStatus.MULTIPLE_CHOICES and status not in allow:
             raise self._error(answer, request)
         return answer
 
@@ -137,16 +138,16 @@ class Calls:
         wait = self._rate_limited(answer, message)
         if wait is not None:
             return UnavailableError(f"GitHub's rate limit stops {request}", retry_after=wait)
-        if answer.status == 401:  # noqa: PLR2004 - unauthorised
+        if answer.status == HTTPStatus.UNAUTHORIZED:
             return StaleTokenError(request)
-        if answer.status >= 500 or answer.status in {408, 409, 425}:  # noqa: PLR2004 - 5xx
+        if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR or answer.status in {408, 409, 425}:
             return UnavailableError(f"GitHub cannot answer {request} now: {answer.status}")
-        if 300 <= answer.status < 400:  # noqa: PLR2004 - 3xx: renamed or transferred
+        if HTTPStatus.MULTIPLE_CHOICES <= answer.status < HTTPStatus.BAD_REQUEST:  # renamed, moved
             return GitHubRefusedError(request, answer.status, "the repository has moved")
         if answer.status in {404, 410}:
             return NotFoundError(request, "GitHub (or the App may not see it)")
         missing = answer.headers.get("x-accepted-github-permissions", "")
-        if answer.status == 403 and missing:  # noqa: PLR2004 - forbidden
+        if answer.status == HTTPStatus.FORBIDDEN and missing:
             message += f" (needs {missing[:100]})"
         return GitHubRefusedError(request, answer.status, message)
 
@@ -160,7 +161,8 @@ class Calls:
             reset = answer.headers.get("x-ratelimit-reset", "")
             seconds = float(reset) - self.clock.now().timestamp() if reset.isdigit() else 0.0
             return max(1.0, seconds + 1)
-        limited = answer.status == 429 or "rate limit" in message.lower()  # noqa: PLR2004 - RFC 6585
+        too_many = answer.status == HTTPStatus.TOO_MANY_REQUESTS
+        limited = too_many or "rate limit" in message.lower()
         return _SECONDARY_LIMIT_SECONDS if limited else None
 
 
