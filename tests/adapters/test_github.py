@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,6 +79,13 @@ def test_a_check_is_written_once_and_changed_in_place(scene: Scene) -> None:
 
     runs = list(scene.deploy.check_runs.values())
     assert [(run.status, run.conclusion) for run in runs] == [("completed", "failure")]
+
+
+def test_two_lanes_that_answer_at_once_leave_one_check(scene: Scene) -> None:
+    with ThreadPoolExecutor(6) as lanes:
+        list(lanes.map(lambda _: scene.api.set_check(DEPLOY, check(scene)), range(6)))
+
+    assert len(scene.deploy.check_runs) == 1
 
 
 def test_a_check_that_says_the_same_is_not_written_again(scene: Scene) -> None:

@@ -43,7 +43,11 @@ def assert_becomes(walked: Walked, expected: Outcome) -> None:
     """The world comes to what is expected, when the last of it is told."""
     with contextlib.suppress(NeverHappenedError):
         walked.stage.eventually(lambda: outcome(walked) == expected or None, "the same world")
-    assert outcome(walked) == expected
+    found = outcome(walked)
+    different = {
+        part: (found[part], expected[part]) for part in expected if found[part] != expected[part]
+    }
+    assert not different, f"(found, expected): {different}"
 
 
 def _tags(walked: Walked, environment: str) -> list[str]:

@@ -107,7 +107,7 @@ def test_a_death_at_any_effect_changes_nothing(
 
     walked = mortal(deaths)
 
-    assert 0 < walked.stage.bot.kills <= len(deaths)
+    assert walked.stage.bot.kills > 0
     assert_becomes(walked, undisturbed)
 
 

@@ -8,6 +8,7 @@ serial. A write that fails in the middle leaves at most an unused commit or stag
 from __future__ import annotations
 
 import base64
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -44,6 +45,7 @@ _CREATE_COMMIT: Final = """\
 mutation ($input: CreateCommitOnBranchInput!) {
   createCommitOnBranch(input: $input) { commit { oid } }
 }"""
+_STRIPES: Final = 64
 _FACTS_LIFE: Final = timedelta(minutes=1)
 # A merge needs one of the ways that the repository allows; GitHub says 405 to the others.
 _MERGE_METHODS: Final = ("squash", "merge", "rebase")
@@ -56,6 +58,11 @@ class GitHubApi:
     calls: Calls
     tokens: Tokens
     _cache: dict[str, str] = field(default_factory=dict)
+    _writers: tuple[threading.Lock, ...] = field(
+        default_factory=lambda: tuple(threading.Lock() for _ in range(_STRIPES)), repr=False
+    )
+    """Whoever looks and then writes once (checks, comments, deployments) does it alone: two lanes
+    may have something to say in one place."""
     _facts: dict[GitHubRepository, tuple[datetime, GitHubFacts]] = field(default_factory=dict)
 
     def login(self) -> str:
@@ -361,6 +368,12 @@ class GitHubApi:
         self, repository: GitHubRepository, number: int, marker: str, body: str
     ) -> None:
         """One comment of ours per marker; a marker in somebody else's comment is nothing."""
+        with self._alone(repository, number, marker):
+            self._set_comment(repository, number, marker, body)
+
+    def _set_comment(
+        self, repository: GitHubRepository, number: int, marker: str, body: str
+    ) -> None:
         path = f"/issues/{number}/comments"
         for item in self._pages(repository, permissions.WRITE_PULL_REQUESTS, path):
             comment = records.read(item, records.CommentRecord)
@@ -380,6 +393,13 @@ class GitHubApi:
 
     def set_check(self, repository: GitHubRepository, check: Check) -> None:
         """One check run of ours per name and commit."""
+        with self._alone(repository, check.commit, check.name):
+            self._set_check(repository, check)
+
+    def _alone(self, *place: object) -> threading.Lock:
+        return self._writers[hash(place) % _STRIPES]
+
+    def _set_check(self, repository: GitHubRepository, check: Check) -> None:
         wanted = _check_body(check)
         for item in self._call(
             repository,
@@ -399,6 +419,10 @@ class GitHubApi:
 
     def report_deployment(self, repository: GitHubRepository, report: DeploymentReport) -> None:
         """One deployment of ours per (environment, commit) and its newest state."""
+        with self._alone(repository, report.commit, report.environment):
+            self._report_deployment(repository, report)
+
+    def _report_deployment(self, repository: GitHubRepository, report: DeploymentReport) -> None:
         query = {"sha": report.commit, "environment": report.environment}
         found = self._pages(repository, permissions.WRITE_DEPLOYMENTS, "/deployments", query)
         deployments = [records.read(item, records.DeploymentRecord) for item in found]
