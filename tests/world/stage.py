@@ -206,6 +206,8 @@ class Bot:
     restarts: bool = False
     """Whether a killed bot is started again by itself, as a supervisor would."""
     kills: int = 0
+    exit_codes: list[int] = field(default_factory=list)
+    """How each of them ended: a negative signal, or its own word."""
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     def start(self) -> None:
@@ -236,6 +238,7 @@ class Bot:
             if not self.restarts:
                 raise NeverHappenedError(f"the bot is gone\n{self.last_words()}")
             self.kills += 1
+            self.exit_codes.append(self.process.returncode)
             self.start()
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
