@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -71,7 +72,12 @@ def undisturbed(raise_stage: Raise, tmp_path_factory: pytest.TempPathFactory) ->
     with raise_stage() as stage:
         walked = walked_with_deaths(stage, points)
         walk.settled(stage)
-        return outcome(walked)
+        seen = outcome(walked)
+        while True:  # the last reports come after the last publication
+            time.sleep(3)
+            before, seen = seen, outcome(walked)
+            if before == seen:
+                return seen
 
 
 @pytest.fixture
