@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Final, ParamSpec, Protocol, TypeVar
 
 from bot.domain.environments import GitHubRepository
@@ -278,6 +279,13 @@ class ImageRegistry(Protocol):
         """A small blob, verified; LimitExceededError if its descriptor promises more."""
         ...
 
+    def save_layout(self, reference: DigestReference, directory: Path) -> None:
+        """Write one platform's image as an OCI layout, every byte verified.
+
+        LimitExceededError before the first byte if it is larger than is scanned.
+        """
+        ...
+
     @acts("attach to the image")
     def attach(self, repository: ImageRepository, manifest: NewManifest) -> None:
         """Write a manifest that has a subject, and keep the referrers tag where there is no API.
@@ -335,6 +343,55 @@ class KeyRing:
     """The first one signs."""
     verifiers: tuple[Verifier, ...] = ()
     """All verify: the signers, and those that are kept while what they signed is published."""
+
+
+# --- scanning --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ScannerFacts:
+    """What a scanner says is only comparable with what the same one said with the same data."""
+
+    name: str
+    """``Trivy``, ``grype``."""
+    version: str
+    database: datetime
+    """When its database was built."""
+
+    @property
+    def generation(self) -> str:
+        """Another one means: match again."""
+        return f"{self.name} {self.version} {self.database.isoformat()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """What a scanner saw in one platform of an image; it never changes."""
+
+    sbom: bytes
+    """By this scanner, for this scanner: what it matches again when its database changes."""
+    report: bytes
+    """Its report, bound to the image; secrets are only in here."""
+
+
+class Scanner(Protocol):
+    """A scanner that is kept away from every secret, and whose word counts only while it is sane.
+
+    What it answers is text from outside like any other. UnavailableError: it is not there, its
+    database is too old, it missed what it had to find, or it crashed, hung or flooded.
+    """
+
+    def facts(self) -> ScannerFacts:
+        """Who answers, with which data."""
+        ...
+
+    def examine(self, save: Callable[[Path], None]) -> Examination:
+        """Look into one platform's image; ``save`` writes its OCI layout into a directory."""
+        ...
+
+    def match(self, sbom: bytes) -> bytes:
+        """Its report on an SBOM that it wrote earlier."""
+        ...
 
 
 # --- git and GitHub --------------------------------------------------------------------------
