@@ -5,8 +5,7 @@ No network, no database: it runs in any CI on the files that scanners and builde
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -15,12 +14,12 @@ import click
 
 from bot.adapters.clock import SystemClock
 from bot.cli.failing import failing
-from bot.domain.assessment import Assessment, Evidence, assess
-from bot.domain.delta import Change, counts
+from bot.domain.assessment import Evidence, assess
 from bot.domain.errors import ConfigurationError, LimitExceededError, RejectedError
-from bot.domain.evidence import Exploitation, Finding, Scan, Severity, merged_scans
+from bot.domain.evidence import Exploitation, Scan, merged_scans
 from bot.domain.packages import merged
-from bot.domain.policy import Check, EnvironmentPolicy, RiskException
+from bot.domain.policy import EnvironmentPolicy, RiskException
+from bot.formats.assessment_document import render_summary
 from bot.formats.evidence_body import review as body
 from bot.formats.exploitation_feeds import read_epss, read_kev
 from bot.formats.json_document import SIZE_LIMIT
@@ -87,7 +86,7 @@ def review(
         now = at.replace(tzinfo=UTC) if at else SystemClock().now()
         assessment = assess(environment, evidence, policy, now)
         if as_json:
-            click.echo(json.dumps(_as_json(assessment), indent=2))
+            click.echo(render_summary(assessment))
         else:
             click.echo(body(assessment, _images(new, old)), nl=False)
         if assessment.verdict.blocks:
@@ -164,55 +163,3 @@ def _images(new: Scan | None, old: Scan | None) -> list[tuple[str, str, str]]:
         ("Operating system", lambda scan: scan.operating_system),
     )
     return [(name, side(old, value), side(new, value)) for name, value in facts]
-
-
-def _as_json(assessment: Assessment) -> dict[str, object]:
-    difference, old = assessment.delta, assessment.evidence.old
-    found: Mapping[str, Sequence[Finding]] = {}
-    if difference is not None:
-        found = {
-            "introduced": difference.introduced,
-            "fixed": [one.finding for one in difference.fixed],
-            "unchanged": difference.unchanged,
-            "suppressed": [one.finding for one in difference.suppressed],
-        }
-    return {
-        "verdict": str(assessment.verdict.result),
-        "checks": [_check_as_json(check) for check in assessment.verdict.checks],
-        "counts": {name: _by_severity(findings) for name, findings in found.items()},
-        "packages": _packages_as_json(assessment),
-        "baseline": {"scanner": old.scanner, "image": old.image} if old else None,
-    }
-
-
-def _by_severity(findings: Sequence[Finding]) -> dict[str, int]:
-    order = sorted(Severity, reverse=True)
-    found = counts(findings)
-    return {severity.word: found[severity] for severity in order}
-
-
-def _check_as_json(check: Check) -> dict[str, object]:
-    return {
-        "id": check.id,
-        "title": check.title,
-        "result": str(check.result),
-        "detail": check.detail,
-        "reasons": [{"result": str(r.result), "text": r.text} for r in check.reasons],
-    }
-
-
-def _packages_as_json(assessment: Assessment) -> dict[str, int | None]:
-    """Numbers of packages; null where there are no two inventories to compare."""
-    found = assessment.contents
-    names = ("added", "removed", "updated", "downgraded", "licence_changes")
-    if found is None or found.old is None:
-        return dict.fromkeys(names)
-    # Another version that nobody can order is an update here; the body calls it changed.
-    updated = found.counts.get(Change.UPDATED, 0) + found.counts.get(Change.CHANGED, 0)
-    return {
-        "added": found.counts.get(Change.ADDED, 0),
-        "removed": found.counts.get(Change.REMOVED, 0),
-        "updated": updated,
-        "downgraded": found.counts.get(Change.DOWNGRADED, 0),
-        "licence_changes": len(found.licences),
-    }
