@@ -88,6 +88,8 @@ def ensure_pull_request(view: View, proposal: Proposal) -> Outcome:
         if stuck:
             _tell(view, proposal, CheckState.NEUTRAL, "Waits for the open pull request", stuck)
             return Done(stuck)
+    elif _has_moved(view, proposal):
+        return Again("the default branch has moved meanwhile", view.ports.clock.now())
     contents = _contents(view, proposal)
     pull_request = _ensure(view, proposal, existing, contents)
     return _settle(view, proposal, pull_request)
@@ -130,6 +132,19 @@ def _open(view: View, proposal: Proposal) -> PullRequest | None:
         view.repository, state="open", head=proposal.head_branch
     )
     return found[0] if found else None
+
+
+def _has_moved(view: View, proposal: Proposal) -> bool:
+    """The environment's files are not those that were looked at: somebody has merged.
+
+    That may have been the very pull request that is not open any more. Asked after the list of
+    open ones was read, so that no merge falls between the two.
+    """
+    view.history.refresh()
+    head = view.history.heads().get(view.default_branch, "")
+    return head != view.head and (
+        not head or any(map(proposal.environment.owns, view.history.changes(view.head, head)))
+    )
 
 
 def _written(view: View, proposal: Proposal) -> dict[str, WrittenHead]:

@@ -95,3 +95,18 @@ def test_an_approved_pull_request_stays_frozen(stage: Stage) -> None:
     assert "A newer build is available" in (pull.body or "")
     stage.dana.merge(pull)
     stage.wait_published("prod", image.digest)
+
+
+def test_a_merge_behind_a_look_opens_no_second_pull_request(stage: Stage) -> None:
+    commit, image = walk.to_dev(stage)
+    pull = walk.propose_stage(stage, commit)
+    walk.settled(stage)
+    listing = f"/repos/{stage.manifests.full_name}/pulls"
+    stage.github.just_before("GET", listing, lambda: stage.dana.merge(pull))
+
+    stage.github.complete_checks(stage.source, commit)
+
+    stage.wait_published("stage", image.digest)
+    walk.settled(stage)
+    assert stage.open_promotion("stage") is None
+    assert [p for p in stage.manifests.pulls.values() if "/stage/" in p.head_ref] == [pull]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -29,6 +29,8 @@ class Fault:
     message: str = "Server Error"
     body: Mapping[str, object] | None = None
     """Instead of GitHub's usual error body, e.g. a GraphQL answer with ``RATE_LIMITED``."""
+    meanwhile: Callable[[], object] | None = None
+    """Happens in the world just before the request, which is then answered as always."""
     met: int = 0
     """How often it struck."""
 

@@ -131,6 +131,9 @@ class Server:
         fault = self.faults.take(request.method, path)
         if fault is None:
             response = work()
+        elif fault.meanwhile:
+            fault.meanwhile()
+            response = work()
         else:
             if fault.when == "after":
                 work()

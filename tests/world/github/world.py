@@ -19,7 +19,7 @@ from __future__ import annotations
 import itertools
 import secrets
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -376,6 +376,10 @@ class GitHubWorld:
         fault = Fault(method, path, status, times, when, headers or {}, message, body)
         self.faults.add(fault)
         return fault
+
+    def just_before(self, method: str, path: str, happens: Callable[[], object]) -> None:
+        """Let something happen just before the next matching request is looked at."""
+        self.faults.add(Fault(method, path, 0, meanwhile=happens))
 
 
 def _listed(repository: Repository) -> dict[str, object]:
