@@ -131,6 +131,8 @@ class Check:
     title: str
     summary: str
     """Markdown, escaped."""
+    text: str = ""
+    """More of it, below the summary."""
 
 
 @dataclass(frozen=True, slots=True)

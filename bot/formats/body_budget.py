@@ -27,6 +27,8 @@ class Detail:
     packages: int = 40
     licences: int = 10
     commits: int = 50
+    per_package: int = 3
+    """A package with more introduced findings than this takes one row for all of them."""
 
 
 # From rich to poor; what costs a reviewer least is left out first.
@@ -44,12 +46,16 @@ LEVELS: Final = (
 )
 
 
-def fitting(sections: Callable[[Detail], Sequence[str]]) -> str:
+def fitting(
+    sections: Callable[[Detail], Sequence[str]],
+    levels: Sequence[Detail] = LEVELS,
+    budget: int = BUDGET,
+) -> str:
     """The richest body within the budget; the same for the same facts."""
     body = ""
-    for detail in LEVELS:
+    for detail in levels:
         body = "\n\n".join(section for section in sections(detail) if section) + "\n"
-        if len(body.encode()) <= BUDGET:
+        if len(body.encode()) <= budget:
             return body
     return body
 

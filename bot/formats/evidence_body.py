@@ -39,6 +39,11 @@ def verdict(assessment: Assessment) -> str:
     return "\n".join(f"> {line}" for line in lines)
 
 
+def verdict_prose(assessment: Assessment) -> str:
+    """The same answer for places that know no alerts."""
+    return "\n\n".join(line for line in _verdict_lines(assessment)[1:] if line)
+
+
 def _verdict_lines(assessment: Assessment) -> list[str]:
     name, decided = code(assessment.environment), assessment.verdict
     if not decided.has_policy:

@@ -38,9 +38,11 @@ def _unless_gone(view: View, repository: GitHubRepository, check: Check) -> None
         return
 
 
-def tell_commit(view: View, commit: str, state: CheckState, title: str, summary: str) -> None:
+def tell_commit(
+    view: View, commit: str, state: CheckState, title: str, summary: str, details: str = ""
+) -> None:
     """Set the check ``lockkeeper`` on a commit of the manifests repository."""
-    check = Check(MANIFESTS_CHECK, commit, state, plain(title), summary)
+    check = Check(MANIFESTS_CHECK, commit, state, plain(title), summary, details)
     view.ports.github.set_check(view.repository, check)
 
 

@@ -572,7 +572,11 @@ class RefNotMovedError(RejectedError):
 def _check_body(check: Check) -> dict[str, object]:
     body: dict[str, object] = {
         "name": check.name,
-        "output": {"title": check.title[:255], "summary": check.summary[:65535]},
+        "output": {
+            "title": check.title[:255],
+            "summary": check.summary[:65535],
+            "text": check.text[:65535],
+        },
     }
     if check.state is CheckState.IN_PROGRESS:
         return body | {"status": "in_progress"}
@@ -581,10 +585,11 @@ def _check_body(check: Check) -> dict[str, object]:
 
 def _says(run: records.CheckRunRecord, check: Check) -> bool:
     state = run.conclusion if run.status == "completed" else run.status
-    return (state, run.output.title, run.output.summary) == (
+    return (state, run.output.title, run.output.summary, run.output.text or "") == (
         str(check.state),
         check.title[:255],
         check.summary[:65535],
+        check.text[:65535],
     )
 
 

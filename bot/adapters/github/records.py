@@ -70,6 +70,7 @@ class CheckOutput(msgspec.Struct):
 
     title: str | None = None
     summary: str | None = None
+    text: str | None = None
 
 
 class _App(msgspec.Struct):
