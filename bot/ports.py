@@ -208,6 +208,37 @@ class Commands(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class StoredEvaluation:
+    """What the newest evaluation of a promotion found."""
+
+    promotion: str
+    """Its id: `bot.domain.promotion.promotion_id`."""
+    environment: str
+    application: str
+    at: datetime
+    """UTC."""
+    verdict: str
+    """``pass``, ``warn``, ``fail`` or ``not_evaluated``."""
+    document: bytes
+    """`bot.formats.assessment_document`, at most its limit."""
+
+
+class Evaluations(Protocol):
+    """What was found for each promotion; shown to people, never believed by a decision."""
+
+    def record(self, evaluation: StoredEvaluation) -> None:
+        """Keep it in place of the one before."""
+        ...
+
+    def evaluation(self, promotion: str) -> StoredEvaluation | None:
+        """The newest one; None if there is none.
+
+        Raises IntegrityError if what is kept cannot be read.
+        """
+        ...
+
+
 # --- registry and signing --------------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from bot.adapters.store.audit import AuditStore
 from bot.adapters.store.commands import CommandStore
 from bot.adapters.store.database import migrate, open_database
+from bot.adapters.store.evaluations import EvaluationStore
 from bot.adapters.store.memory import MemoryStore
 from bot.adapters.store.schema import MIGRATIONS
 
@@ -18,6 +19,7 @@ __all__ = [
     "MIGRATIONS",
     "AuditStore",
     "CommandStore",
+    "EvaluationStore",
     "MemoryStore",
     "migrate",
     "open_database",

@@ -61,17 +61,27 @@ MIGRATIONS: Final[Sequence[Sequence[str]]] = (
             actor VARCHAR NOT NULL, at VARCHAR NOT NULL, answer VARCHAR,
             failed INTEGER NOT NULL)""",
     ),
+    (
+        """CREATE TABLE lk_evaluation (
+            promotion VARCHAR PRIMARY KEY, environment VARCHAR NOT NULL,
+            application VARCHAR NOT NULL, at VARCHAR NOT NULL, verdict VARCHAR NOT NULL,
+            document {bytes} NOT NULL)""",
+    ),
 )
-"""For ``migrate``, part ``store``; ``{number}`` counts rows in the order they were written."""
+"""For ``migrate``, part ``store``; ``{number}`` counts rows in the order they were written,
+``{bytes}`` is what holds bytes."""
 
 _TABLES = sa.MetaData()
 
 
-def _table(name: str, *columns: str, numbers: Sequence[str] = ()) -> sa.Table:
+def _table(
+    name: str, *columns: str, numbers: Sequence[str] = (), contents: Sequence[str] = ()
+) -> sa.Table:
     return sa.Table(
         name,
         _TABLES,
         *(sa.Column(column, sa.BigInteger) for column in numbers),
+        *(sa.Column(column, sa.LargeBinary) for column in contents),
         *(sa.Column(column, sa.String) for column in columns),
     )
 
@@ -111,4 +121,7 @@ AUDIT: Final = _table(
 AUDIT_HEAD: Final = _table("lk_audit_head", "hash", numbers=["id", "sequence"])
 COMMAND: Final = _table(
     "lk_command", "verb", "arguments", "actor", "at", "answer", numbers=["id", "failed"]
+)
+EVALUATION: Final = _table(
+    "lk_evaluation", "promotion", *_SCOPE, "at", "verdict", contents=["document"]
 )
