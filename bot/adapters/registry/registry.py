@@ -10,10 +10,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Final
 
 from bot.adapters.registry.blobs import Blobs
 from bot.adapters.registry.copying import copy_image
+from bot.adapters.registry.layouts import save_layout
 from bot.adapters.registry.limits import HostLimits
 from bot.adapters.registry.manifests import AnyReference, Manifests
 from bot.adapters.registry.moving import Side
@@ -183,6 +185,10 @@ class Registry:
     def blob(self, repository: ImageRepository, blob: Descriptor, limit: int) -> bytes:
         """A small blob, whole and verified."""
         return self._blobs.read(repository, blob, limit)
+
+    def save_layout(self, reference: DigestReference, directory: Path) -> None:
+        """Write one platform's image as an OCI layout; nothing before its size is known to fit."""
+        save_layout(self._manifests, self._blobs, reference, directory, workers=self._workers)
 
     def attach(self, repository: ImageRepository, manifest: NewManifest) -> None:
         """Write a manifest that has a subject, and list it where the registry does not."""
