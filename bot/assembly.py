@@ -47,6 +47,7 @@ from bot.usecases.desk import Limits, Ports
 from bot.usecases.review_request import STAGING
 from bot.web.health import create_board
 from bot.web.intake import Authenticity, create_closed_intake, create_intake
+from bot.web.promotions import promotion_pages
 from bot.web.serving import serve
 from bot.workflows import Workflows
 
@@ -175,6 +176,7 @@ class Lockkeeper:
             else create_closed_intake()
         )
         board = create_board(self.engine.reason_not_ready)
+        board.register_blueprint(promotion_pages(store.EvaluationStore(self.database)))
         self.engine.every(settings.reconcile_seconds, self.workflows.put_reconcile)
         self.engine.every(_COMMANDS_SECONDS, self.workflows.put_commands)
         try:

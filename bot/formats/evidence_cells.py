@@ -43,14 +43,20 @@ def of_severities(findings: Iterable[Finding]) -> str:
     )
 
 
+def advisory_url(identifier: str) -> str:
+    """Where people read about it: of ids of a known form only, never taken from a report."""
+    if _CVE.fullmatch(identifier):
+        return f"https://nvd.nist.gov/vuln/detail/{identifier}"
+    if _GHSA.fullmatch(identifier):
+        return f"https://github.com/advisories/{identifier}"
+    return ""
+
+
 def vulnerability(finding: Finding) -> str:
-    """Its id; links are built from ids of a known form, never taken from a report."""
+    """Its id, with a link where there is one."""
     name = finding.vulnerability
-    if _CVE.fullmatch(name):
-        return f"[{name}](https://nvd.nist.gov/vuln/detail/{name})"
-    if _GHSA.fullmatch(name):
-        return f"[{name}](https://github.com/advisories/{name})"
-    return code(name, _LONGEST_ID)
+    url = advisory_url(name)
+    return f"[{name}]({url})" if url else code(name, _LONGEST_ID)
 
 
 def package_name(package: PackageName) -> str:

@@ -1,0 +1,129 @@
+"""``GET /promotions/<id>``: what was found for a promotion, complete where a body is short.
+
+For people on the operator's listener. Nobody is asked who they are yet, so the pages answer to
+loopback alone: an SSH tunnel, or a proxy on the same machine that asks. Every text is escaped by
+the template; nothing is executed, loaded or framed (Content-Security-Policy, level 3).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from http import HTTPStatus
+from importlib.resources import files
+from ipaddress import IPv6Address, ip_address
+from typing import Final
+
+from flask import Blueprint, Response, render_template, request
+
+from bot.domain.errors import IntegrityError, UnavailableError
+from bot.domain.evidence import Severity
+from bot.formats.assessment_document import AssessmentDocument, read_assessment
+from bot.formats.evidence_cells import advisory_url
+from bot.formats.markdown import plain
+from bot.ports import Evaluations, StoredEvaluation
+
+_ID: Final = re.compile(r"[0-9a-f]{26}")
+_SEVERITIES: Final = tuple(severity.word for severity in sorted(Severity, reverse=True))
+
+
+def promotion_pages(evaluations: Evaluations) -> Blueprint:
+    """The pages of promotions, to be registered on the board.
+
+    Args:
+        evaluations: what was found; shown, never changed.
+    """
+    pages = Blueprint("promotions", __name__, template_folder="templates")
+    style = files("bot.web").joinpath("templates/promotion.css").read_text(encoding="utf-8")
+    policy = _content_security_policy(style)
+
+    @pages.before_request
+    def refuse_strangers() -> Response | None:
+        if _is_loopback(request.remote_addr or ""):
+            return None
+        way_out = "this page answers on loopback only: use a tunnel, or a proxy that asks who it is"
+        return _line(way_out, HTTPStatus.FORBIDDEN)
+
+    @pages.get("/promotions/<promotion>")
+    def page(promotion: str) -> Response:
+        found = _find(evaluations, promotion)
+        if found is None:
+            return _line("no such promotion", HTTPStatus.NOT_FOUND)
+        return _guarded(Response(_html(found, style), mimetype="text/html"), policy)
+
+    @pages.get("/promotions/<promotion>.json")
+    def document(promotion: str) -> Response:
+        found = _find(evaluations, promotion)
+        if found is None:
+            return _line("no such promotion", HTTPStatus.NOT_FOUND)
+        return _guarded(Response(found.document, mimetype="application/json"), policy)
+
+    @pages.errorhandler(UnavailableError)
+    def unavailable(_error: UnavailableError) -> Response:
+        return _line("the database does not answer; try again", HTTPStatus.SERVICE_UNAVAILABLE)
+
+    @pages.errorhandler(IntegrityError)
+    def damaged(_error: IntegrityError) -> Response:
+        lost = "what was kept of it is damaged; the next evaluation replaces it"
+        return _line(lost, HTTPStatus.INTERNAL_SERVER_ERROR)
+
+    return pages
+
+
+def _find(evaluations: Evaluations, promotion: str) -> StoredEvaluation | None:
+    return evaluations.evaluation(promotion) if _ID.fullmatch(promotion) else None
+
+
+def _html(found: StoredEvaluation, style: str) -> str:
+    document = read_assessment(found.document)
+    return render_template(
+        "promotion.html",
+        promotion=found.promotion,
+        application=plain(found.application),
+        environment=plain(found.environment),
+        document=document,
+        answer=_answer(document),
+        severities=_SEVERITIES,
+        advisory_url=advisory_url,
+        style=style,
+    )
+
+
+def _answer(document: AssessmentDocument) -> str:
+    if not document.has_policy:
+        return "Policy not evaluated"
+    words = {"pass": "Passes", "warn": "Passes with warnings", "fail": "Blocked"}
+    undecided = "Blocked: not evaluated" if document.blocks else "Not evaluated"
+    return words.get(document.verdict, undecided)
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        parsed = ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    mapped = parsed.ipv4_mapped if isinstance(parsed, IPv6Address) else None
+    return (mapped or parsed).is_loopback
+
+
+def _content_security_policy(style: str) -> str:
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    return (
+        f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
+    )
+
+
+def _guarded(response: Response, policy: str) -> Response:
+    response.headers["Content-Security-Policy"] = policy
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["X-Frame-Options"] = "DENY"
+    response.headers["Referrer-Policy"] = "no-referrer"
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _line(line: str, status: HTTPStatus) -> Response:
+    plain = Response(f"{line}\n", status, mimetype="text/plain")
+    return _guarded(plain, "default-src 'none'; frame-ancestors 'none'")
