@@ -12,8 +12,14 @@ cache=${XDG_CACHE_HOME:-$HOME/.cache}/lockkeeper/tools
 bin=$root/.tools/bin
 stamps=$root/.tools/stamps
 # The small and the most used come first, so that an interrupted run is already of use.
-order=(crane registry kustomize cosign3 cosign2 regctl oras olareg)
-settings=CGO_ENABLED=0
+order=(crane registry kustomize cosign3 cosign2 regctl oras olareg syft grype trivy)
+# trivy reads JSON by encoding/json/v2, which Go 1.26 has as an experiment; the others need none.
+settings_of() {
+  case $1 in
+    trivy) echo CGO_ENABLED=0 GOEXPERIMENT=jsonv2 ;;
+    *) echo CGO_ENABLED=0 ;;
+  esac
+}
 
 fail() {
   echo "tools: $*" >&2
@@ -22,7 +28,7 @@ fail() {
 
 # The hash names everything that decides the binary: pins, this script's flags, the platform.
 stamp_of() {
-  { cat "$here/$1/go.mod" "$here/$1/go.sum"; echo "$settings"; uname -sm; } | sha256sum | cut -c1-32
+  { cat "$here/$1/go.mod" "$here/$1/go.sum"; settings_of "$1"; uname -sm; } | sha256sum | cut -c1-32
 }
 
 compile() {
@@ -31,7 +37,7 @@ compile() {
   package=$(sed -n 's/^tool //p' "$here/$name/go.mod")
   [ -n "$package" ] || fail "$name/go.mod has no 'tool' directive"
   echo "tools: building $name ($package)" >&2
-  (cd "$here/$name" && env "$settings" go build -mod=readonly -trimpath -o "$target" "$package")
+  (cd "$here/$name" && env $(settings_of "$name") go build -mod=readonly -trimpath -o "$target" "$package")
 }
 
 provide() {

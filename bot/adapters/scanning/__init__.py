@@ -1,0 +1,1 @@
+"""Scanners of images, kept away from everything else."""

@@ -1,0 +1,427 @@
+"""Runs an executable as what it may be: hostile code.
+
+    with sandbox.room() as room:
+        ...                                          # write into room.given
+        done = sandbox.run(room, ["image", "--input", str(room.given)], readable=[database])
+        done.output                                  # bounded; not yet believed
+
+The launcher (`bot.adapters.scanning.confine`) shuts the process in; this module watches from
+outside: the clock, the bytes of its output, the disk. Whatever ends a run, all of its processes
+are dead and its folders are gone when the call returns. May be used from several threads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Final
+
+from bot.adapters.scanning import confine, rooms
+from bot.adapters.scanning.rooms import Room
+from bot.domain.errors import UnavailableError
+
+USER: Final = 10_042  # user and group id of scanners, where the bot is root
+DISK_RESERVE: Final = 2**30  # bytes; a scanner that leaves less free is ended
+_LOOK: Final = 0.25  # seconds between two looks at the disk
+_SAID: Final = 64 * 1024  # bytes of standard error that are kept
+_QUOTED: Final = 300  # characters of it in a message
+_CHUNK: Final = 64 * 1024
+_LIBRARIES: Final = ("/lib", "/lib64", "/usr/lib", "/usr/lib64")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one run may use."""
+
+    seconds: float = 600.0
+    """By the clock on the wall; processor time of two cores counts twice."""
+    memory: int = 4 * 2**30
+    """Bytes."""
+    output: int = 64 * 2**20
+    """Bytes of a report or SBOM."""
+    disk: int = 8 * 2**30
+    """Bytes of temporary files."""
+    threads: int = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Confinement:
+    """What keeps a scanner away from everything else, here."""
+
+    landlock: int
+    """The kernel's ABI; 0: none."""
+    seccomp: bool
+    namespaces: bool
+    """A network, processes and IPC of its own."""
+    other_user: bool
+    addresses: bool = True
+    """Where it needs a network: only its server can be reached."""
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """What is not kept away from the scanner, and the way out."""
+        return tuple(filter(None, (self._files(), self._network(), self._processes())))
+
+    @property
+    def is_complete(self) -> bool:
+        """Nothing is missing: also environments that sign may rely on it."""
+        return not self.missing
+
+    def _files(self) -> str:
+        if self.landlock >= (1 if self.other_user else 3):
+            return ""
+        return (
+            "files of the bot's user can be opened: the kernel has no Landlock of version 3"
+            " (Linux 6.2, lsm=landlock)"
+        )
+
+    def _network(self) -> str:
+        if not self.seccomp and not self.namespaces:
+            return "the network can be reached: neither seccomp nor namespaces may be used"
+        if not self.addresses:
+            return (
+                "the server's TCP port can be reached on every host: no network namespace may be"
+                " made; allow user namespaces, or use a scanner with a database here"
+            )
+        return ""
+
+    def _processes(self) -> str:
+        if self.seccomp or self.namespaces or (self.other_user and self.landlock):
+            return ""
+        return "processes of the bot's user can be disturbed: neither seccomp nor namespaces"
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How a run has ended."""
+
+    status: int
+    output: bytes
+    """What it wrote to its standard output."""
+    said: str
+    """The end of what it wrote to its standard error, made printable and short."""
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """The only address that a run may connect to: the inner loopback."""
+
+    number: int
+    serve: Callable[[socket.socket], contextlib.AbstractContextManager[None]]
+    """Serves a listener in the background, until the context ends."""
+
+
+class Sandbox:
+    """Runs one executable, shut in."""
+
+    def __init__(
+        self,
+        executable: Path,
+        *,
+        limits: Limits | None = None,
+        directory: Path | None = None,
+        user: int = USER,
+    ) -> None:
+        """Run nothing yet.
+
+        Args:
+            executable: a program without dynamic libraries of its own folder, or a script.
+            limits: of each run.
+            directory: where its folders are made; the system's for temporary files without.
+            user: who it becomes where the bot is root.
+        """
+        self.executable = executable
+        self.limits = limits or Limits()
+        self._directory = directory
+        self._user = user if os.geteuid() == 0 else None
+        self._confinement: Confinement | None = None
+        self._guard = threading.Lock()
+
+    def confinement(self) -> Confinement:
+        """What this machine allows, tried once.
+
+        Raises:
+            UnavailableError: the launcher does not even start.
+        """
+        with self._guard:
+            if self._confinement is None:
+                with self.room() as room:
+                    run = self._running(room, [], [], {}, None)
+                    self._confinement = _confinement(run.finish()[1])
+            return self._confinement
+
+    @contextlib.contextmanager
+    def room(self) -> Iterator[Room]:
+        """Folders for one run or several.
+
+        Raises:
+            UnavailableError: they cannot be made, or the scanner's user cannot reach them.
+        """
+        try:
+            with rooms.opened(self._directory, self._user) as room:
+                if self._user is not None:
+                    rooms.check_reachable(room.path)
+                yield room
+        except OSError as error:
+            where = self._directory or "the folder for temporary files"
+            raise UnavailableError(f"{where} cannot be used: {error.strerror}") from error
+
+    def run(
+        self,
+        room: Room,
+        arguments: Sequence[str],
+        *,
+        readable: Sequence[Path] = (),
+        environment: Mapping[str, str] | None = None,
+        port: Port | None = None,
+    ) -> Done:
+        """Run it to its end.
+
+        Raises:
+            UnavailableError: it cannot be started, or it went over a limit and was ended.
+        """
+        self._check_executable()
+        for path in readable if self._user is not None else ():
+            rooms.check_reachable(path)
+        command = [str(self.executable), *arguments]
+        run = self._running(room, command, readable, environment or {}, port)
+        done, _report = run.finish()
+        return done
+
+    def _check_executable(self) -> None:
+        if not os.access(self.executable, os.X_OK) or not self.executable.is_file():
+            raise UnavailableError(
+                f"the scanner {self.executable} is not an executable file; install it there, or"
+                " correct LOCKKEEPER_SCANNER"
+            )
+        if self._user is not None:
+            rooms.check_reachable(self.executable)
+
+    def _running(
+        self,
+        room: Room,
+        command: list[str],
+        readable: Sequence[Path],
+        environment: Mapping[str, str],
+        port: Port | None,
+    ) -> _Run:
+        limits = self.limits
+        plan = confine.Plan(
+            command=command,
+            environment={**_environment(room, limits), **environment},
+            cwd=str(room.work),
+            executable=[str(path) for path in _executable(self.executable)],
+            readable=[str(room.given), *map(str, readable)],
+            writable=[str(room.work)],
+            user=self._user,
+            cpu_seconds=int(limits.seconds * 2) + 1,
+            memory=limits.memory,
+            file_size=limits.disk,
+            processes=limits.threads,
+            open_files=4096,
+            status=-1,
+            port=port.number if port else None,
+            listener=None,
+        )
+        return _Run(self.executable.name, room, plan, limits, port)
+
+
+class _Run:
+    """One run, watched from outside."""
+
+    def __init__(
+        self, name: str, room: Room, plan: confine.Plan, limits: Limits, port: Port | None
+    ) -> None:
+        self._name, self._room, self._plan = name, room, plan
+        self._limits, self._port = limits, port
+        self._output = bytearray()
+        self._said = bytearray()
+        self._facts = bytearray()
+
+    def finish(self) -> tuple[Done, confine.Report]:
+        """Start it and watch it to its end."""
+        with contextlib.ExitStack() as stack:
+            process, facts = self._start(stack)
+            try:
+                self._watch(process, facts)
+            finally:
+                _kill(process)
+            status = process.wait()
+        report = self._report()
+        done = Done(status, bytes(self._output), _printable(bytes(self._said)))
+        if status == confine.FAILED or report["failure"]:
+            reason = report["failure"] or done.said or "no reason given"
+            raise UnavailableError(f"{self._name} cannot be started apart: {reason}")
+        return done, report
+
+    def _start(self, stack: contextlib.ExitStack) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
+        reader, writer = os.pipe()
+        facts = stack.enter_context(os.fdopen(reader, "rb", buffering=0))
+        passed = [writer]
+        plan = self._plan
+        plan["status"] = writer
+        ours: socket.socket | None = None
+        if self._port:
+            ours, theirs = socket.socketpair()
+            stack.enter_context(ours)
+            plan["listener"] = channel = theirs.detach()
+            passed.append(channel)
+        try:
+            process = subprocess.Popen(  # noqa: S603 - our own launcher
+                [sys.executable, "-I", "-S", confine.__file__, json.dumps(plan)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env={},
+                cwd="/",
+                pass_fds=passed,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise UnavailableError(f"{self._name} cannot be started: {error.strerror}") from error
+        finally:
+            for descriptor in passed:
+                os.close(descriptor)
+        stack.enter_context(process)
+        if self._port and ours:
+            stack.enter_context(self._port.serve(_received(ours, process)))
+        return process, facts
+
+    def _watch(self, process: subprocess.Popen[bytes], facts: IO[bytes]) -> None:
+        assert process.stdout is not None  # noqa: S101 - asked for above
+        assert process.stderr is not None  # noqa: S101 - asked for above
+        deadline = time.monotonic() + self._limits.seconds
+        looked = time.monotonic()
+        with selectors.DefaultSelector() as selector:
+            selector.register(process.stdout, selectors.EVENT_READ, self._take_output)
+            selector.register(process.stderr, selectors.EVENT_READ, self._take_said)
+            selector.register(facts, selectors.EVENT_READ, self._take_facts)
+            while selector.get_map() or not _has_ended(process):
+                for key, _events in selector.select(_LOOK):
+                    chunk = os.read(key.fd, _CHUNK)
+                    key.data(chunk)
+                    if not chunk:
+                        selector.unregister(key.fileobj)
+                if time.monotonic() >= deadline:
+                    raise self._over(f"has not ended within {self._limits.seconds:.0f} s")
+                if time.monotonic() >= looked + _LOOK:
+                    self._check_disk()
+                    looked = time.monotonic()
+
+    def _take_output(self, chunk: bytes) -> None:
+        self._output += chunk
+        if len(self._output) > self._limits.output:
+            raise self._over(f"wrote more than {self._limits.output} bytes of output")
+
+    def _take_said(self, chunk: bytes) -> None:
+        self._said += chunk
+        del self._said[:-_SAID]
+
+    def _take_facts(self, chunk: bytes) -> None:
+        self._facts += chunk[:_SAID]
+
+    def _check_disk(self) -> None:
+        used = self._room.used()
+        if used > self._limits.disk:
+            raise self._over(f"wrote more than {self._limits.disk} bytes of temporary files")
+        if used and shutil.disk_usage(self._room.path).free < DISK_RESERVE:
+            raise self._over(f"left less than {DISK_RESERVE} bytes free on its disk")
+
+    def _over(self, fact: str) -> UnavailableError:
+        return UnavailableError(
+            f"{self._name} {fact} and was ended: see its limits in docs/limits.md"
+        )
+
+    def _report(self) -> confine.Report:
+        report = confine.Report(
+            namespaces=False, other_user=False, landlock=0, seccomp=False, pid=0, failure=""
+        )
+        for line in bytes(self._facts).splitlines():
+            told = json.loads(line)
+            if "failure" in told:
+                report = told
+        return report
+
+
+def _received(ours: socket.socket, process: subprocess.Popen[bytes]) -> socket.socket:
+    """The listener that the launcher made in the inner network."""
+    ours.settimeout(10)
+    try:
+        _nothing, descriptors, _flags, _address = socket.recv_fds(ours, 1, 1)
+    except OSError:
+        descriptors = []
+    if not descriptors:
+        _kill(process)
+        raise UnavailableError(
+            "a scanner with a server needs a network namespace of its own, which cannot be made"
+            " here; allow user namespaces, or use a scanner with a database"
+        )
+    return socket.socket(fileno=descriptors[0])
+
+
+def _has_ended(process: subprocess.Popen[bytes]) -> bool:
+    """The launcher has; it stays a zombie, so that its group's number is nobody else's yet."""
+    options = os.WEXITED | os.WNOHANG | os.WNOWAIT
+    return os.waitid(os.P_PID, process.pid, options) is not None
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End the launcher, the scanner and all it may have started; not yet waited for."""
+    with contextlib.suppress(OSError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _confinement(report: confine.Report) -> Confinement:
+    return Confinement(
+        landlock=report["landlock"],
+        seccomp=report["seccomp"],
+        namespaces=report["namespaces"],
+        other_user=report["other_user"],
+    )
+
+
+def _environment(room: Room, limits: Limits) -> dict[str, str]:
+    work = str(room.work)
+    return {
+        "HOME": work,
+        "TMPDIR": work,
+        "XDG_CACHE_HOME": f"{work}/cache",
+        "LANG": "C.UTF-8",
+        "TZ": "UTC",
+        # Go collects harder instead of running into the limit.
+        "GOMEMLIMIT": str(limits.memory * 3 // 4),
+    }
+
+
+def _executable(program: Path) -> list[Path]:
+    """The program, the system's libraries, and the interpreter's home if it is a script."""
+    found = [program, *map(Path, _LIBRARIES)]
+    try:
+        with program.open("rb") as file:
+            first = file.readline(256)
+    except OSError:
+        return found
+    if first.startswith(b"#!"):
+        named = Path(os.fsdecode(first[2:].split()[0])) if first[2:].split() else program
+        interpreter = named.resolve()
+        home = interpreter.parent.parent
+        found += [named, interpreter, *([home] if home != Path("/") else [])]
+    return found
+
+
+def _printable(said: bytes) -> str:
+    """The last words, on one line."""
+    text = " ".join(said.decode("utf-8", "replace").split())
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)[-_QUOTED:]
