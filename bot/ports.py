@@ -51,6 +51,7 @@ from bot.domain.memory import (
     WrittenHead,
 )
 from bot.domain.oci import Digest, DigestReference, ImageRepository, TagReference
+from bot.domain.trust import CertifiedEnvelope
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -358,6 +359,18 @@ class Verifier(Protocol):
         ...
 
 
+class Certificates(Protocol):
+    """Signatures without keys: a certificate, and the logs that it stands in, say who signed."""
+
+    def certified(self, bundle: bytes) -> CertifiedEnvelope:
+        """What a sigstore bundle holds, and the certificate that vouches for it.
+
+        Raises NotCertifiedError where nothing that is trusted vouches for it. Whether that
+        certificate's word counts is the caller's question.
+        """
+        ...
+
+
 class Signer(Verifier, Protocol):
     """A key that signs; its public half verifies."""
 
@@ -538,6 +551,10 @@ class GitHub(Protocol):
 
     def can_write(self, repository: GitHubRepository, login: str) -> bool:
         """Whether the account may write to the repository now."""
+        ...
+
+    def attestations(self, repository: GitHubRepository, digest: Digest) -> Sequence[bytes]:
+        """Sigstore bundles about a digest that workflows left with GitHub; nobody verified them."""
         ...
 
     @acts("write the commit")

@@ -3,52 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
-from bot.cli.failing import FAILED, failing
+from bot.cli.failing import failing
 from bot.cli.passport import passport
 from bot.cli.references import (
     FILE,
     REFERENCE,
+    annotation_option,
     config_option,
     json_option,
     registry_for,
     resolved,
-    secret,
     show,
     signing_key,
 )
 from bot.cli.verification import policy
+from bot.cli.verify import verify
 from bot.domain.images import AccessoryPolicy, UnsupportedImageError
 from bot.domain.oci import ImageReference
-
-
-class _AnnotationType(click.ParamType[tuple[str, str]]):
-    name = "key=value"
-
-    def convert(
-        self,
-        value: Any,  # noqa: ANN401 - click's signature
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> tuple[str, str]:
-        """A name and a text with a sign between them."""
-        name, sign, text = str(value).partition("=")
-        if not name or not sign:
-            self.fail(f"{value!r} is not key=value", param, ctx)
-        return name, text
-
-
-_annotation_option = click.option(
-    "-a",
-    "--annotation",
-    "annotations",
-    type=_AnnotationType(),
-    multiple=True,
-    help="An annotation that is signed along, or demanded; repeatable.",
-)
 
 
 @click.group()
@@ -58,6 +32,7 @@ def image() -> None:
 
 image.add_command(passport)
 image.add_command(policy)
+image.add_command(verify)
 
 
 @image.command()
@@ -130,7 +105,7 @@ def copy(
 @click.argument("reference", type=REFERENCE, metavar="REF")
 @click.option("--key", required=True, help="A key file of cosign, a PEM, or the URI of a key.")
 @click.option("--password-file", type=FILE, help="The password, PIN or token for the key.")
-@_annotation_option
+@annotation_option
 @config_option
 @json_option
 def sign(
@@ -163,79 +138,3 @@ def sign(
             "written": done.written,
         }
         show(facts, f"signed {done.reference}", as_json=as_json)
-
-
-@image.command()
-@click.argument("reference", type=REFERENCE, metavar="REF")
-@click.option("--key", type=FILE, required=True, help="A public key in PEM: cosign.pub.")
-@click.option("--type", "predicate_type", help="Look for a statement of this type instead.")
-@_annotation_option
-@config_option
-@json_option
-def verify(
-    reference: ImageReference,
-    key: Path,
-    predicate_type: str | None,
-    annotations: tuple[tuple[str, str], ...],
-    registry_config: Path | None,
-    *,
-    as_json: bool,
-) -> None:
-    """Check that an image is signed, or attested, with a key; exit code 1 if it is not."""
-    if predicate_type:
-        if annotations:
-            raise click.UsageError("--type and --annotation do not go together")
-        _verify_attested(reference, key, predicate_type, registry_config, as_json=as_json)
-        return
-    from bot.adapters.signing import load_public_key  # noqa: PLC0415 - slow import
-    from bot.usecases.sign_image import verify_image  # noqa: PLC0415 - slow import
-
-    with failing(as_json=as_json):
-        public = load_public_key(secret(key), str(key))
-        registry = registry_for(registry_config, reference)
-        found = resolved(registry, reference)
-        result = verify_image(registry, [public], found, dict(annotations))
-        facts = {
-            "reference": str(found),
-            "verified": result.verified,
-            "tag_layout": result.tag_layout,
-            "bundle_layout": result.bundle_layout,
-            "reasons": list(result.reasons),
-        }
-        said = "verified" if result.verified else "not signed with this key"
-        show(facts, f"{said}: {found}", as_json=as_json)
-        if not result.verified:
-            for reason in result.reasons:
-                click.echo(reason, err=True)
-            raise click.exceptions.Exit(FAILED)
-
-
-def _verify_attested(
-    reference: ImageReference,
-    key: Path,
-    predicate_type: str,
-    registry_config: Path | None,
-    *,
-    as_json: bool,
-) -> None:
-    from bot.adapters.signing import load_public_key  # noqa: PLC0415 - slow import
-    from bot.usecases.verify_source import (  # noqa: PLC0415 - slow import
-        KeyRoot,
-        verified_statements,
-    )
-
-    with failing(as_json=as_json):
-        root = KeyRoot(str(key), [load_public_key(secret(key), str(key))])
-        registry = registry_for(registry_config, reference)
-        found = resolved(registry, reference)
-        statements = verified_statements(registry, found, root, predicate_type)
-        facts = {
-            "reference": str(found),
-            "verified": bool(statements),
-            "predicate_types": sorted({one.predicate_type for one in statements}),
-            "statements": len(statements),
-        }
-        said = "verified" if statements else "not attested with this key"
-        show(facts, f"{said}: {found}", as_json=as_json)
-        if not statements:
-            raise click.exceptions.Exit(FAILED)

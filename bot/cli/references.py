@@ -41,6 +41,22 @@ class _ReferenceType(click.ParamType[ImageReference]):
             self.fail(str(error), param, ctx)
 
 
+class _AnnotationType(click.ParamType[tuple[str, str]]):
+    name = "key=value"
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 - click's signature
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> tuple[str, str]:
+        """A name and a text with a sign between them."""
+        name, sign, text = str(value).partition("=")
+        if not name or not sign:
+            self.fail(f"{value!r} is not key=value", param, ctx)
+        return name, text
+
+
 REFERENCE = _ReferenceType()
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -48,6 +64,15 @@ config_option = click.option(
     "--registry-config",
     type=FILE,
     help="Credentials and permissions per host, in the form of docker's config.json.",
+)
+
+annotation_option = click.option(
+    "-a",
+    "--annotation",
+    "annotations",
+    type=_AnnotationType(),
+    multiple=True,
+    help="An annotation that is signed along, or demanded; repeatable.",
 )
 
 

@@ -15,6 +15,7 @@ from typing import Final
 from bot.domain.environments import matches
 from bot.domain.evidence import Finding, Severity
 from bot.domain.packages import PackageClass, PackageName
+from bot.domain.trust import TrustRoots
 
 
 class Result(StrEnum):
@@ -196,6 +197,8 @@ class Required:
     sbom: bool = False
     signature: bool = False
     provenance: bool = False
+    vouched_sbom: bool = False
+    """An SBOM that nobody who counts signed is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +220,10 @@ class EnvironmentPolicy:
     exceptions_file: str = ""
     """Relative to the policy file; empty: none."""
     required: Required = field(default_factory=Required)
+    roots: TrustRoots = field(default_factory=TrustRoots)
+    """Whose word about an image counts."""
+    accepts_signed_vex: bool = True
+    """Whether VEX counts that hangs on the image and that a root vouches for."""
 
 
 @dataclass(frozen=True, slots=True)

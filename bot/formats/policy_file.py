@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from bot.domain.environments import BadNameError, GitHubRepository
 from bot.domain.evidence import Severity
 from bot.domain.packages import PackageClass, read_purl
 from bot.domain.pipeline_rules import did_you_mean
@@ -31,12 +32,14 @@ from bot.domain.policy import (
     SecretRule,
     VulnerabilityRule,
 )
+from bot.domain.trust import IdentityRoot, KeyRoot, Root, TrustRoots
 from bot.formats.placed_struct import PlacedDocument, Strict
 
 _DURATION: Final = re.compile(r"([0-9]{1,4})([mhdw])")
 _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _AT_LEAST: Final = re.compile(r">=\s*(\S+)")
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_WORKFLOW: Final = re.compile(r"(?:[A-Za-z0-9._-]+/)*[A-Za-z0-9._-]+\.ya?ml")
 _EXCEPTION_LIMIT: Final = 5_000
 
 _Scope = Literal["introduced", "present", "newly_disclosed"]
@@ -72,30 +75,32 @@ class _Scan(Strict):
     max_report_age: str | None = None
 
 
+class _Root(Strict):
+    key: str | None = None
+    issuer: str | None = None
+    repository: str | None = None
+    repository_id: int | None = None
+    workflow: str | None = None
+    ref: str | None = None
+    builder: Literal["github-hosted"] | None = None
+    source_matches: Literal[True] | None = None
+    """Is always asked for; older files say so."""
+
+
 class _Vex(Strict):
     accept: list[Literal["policy-repo", "signed"]] = msgspec.field(
         default_factory=lambda: ["policy-repo", "signed"]
     )
-    identities: tuple[str, ...] = ()
+    identities: tuple[str | _Root, ...] = ()
     statuses: list[Literal["not_affected", "fixed"]] = msgspec.field(
         default_factory=lambda: ["not_affected", "fixed"]
     )
 
 
-class _Root(Strict):
-    key: str | None = None
-    issuer: str | None = None
-    repository: str | None = None
-    workflow: str | None = None
-    ref: str | None = None
-    builder: str | None = None
-    source_matches: bool = False
-
-
 class _Require(Strict):
-    sbom: bool | Literal["every-platform"] = False
-    signature: bool | _Root = False
-    provenance: bool | _Root = False
+    sbom: bool | Literal["every-platform"] | _Root | tuple[_Root, ...] = False
+    signature: bool | _Root | tuple[_Root, ...] = False
+    provenance: bool | _Root | tuple[_Root, ...] = False
 
 
 class _Environment(Strict):
@@ -186,12 +191,88 @@ def _environment(placed: PlacedDocument, name: str, entry: dict[str, Any]) -> En
         vex_statuses=frozenset(content.vex.statuses),
         accepts_vex_of_repository="policy-repo" in content.vex.accept,
         exceptions_file=_path(placed, content.exceptions, (*at, "exceptions")),
-        required=Required(
-            bool(content.require.sbom),
-            bool(content.require.signature),
-            bool(content.require.provenance),
-        ),
+        required=_required(content.require),
+        roots=_trust_roots(placed, content, at),
+        accepts_signed_vex="signed" in content.vex.accept,
     )
+
+
+def _required(require: _Require) -> Required:
+    return Required(
+        bool(require.sbom),
+        bool(require.signature),
+        bool(require.provenance),
+        vouched_sbom=not isinstance(require.sbom, bool | str),
+    )
+
+
+def _trust_roots(
+    placed: PlacedDocument, content: _Environment, at: tuple[str | int, ...]
+) -> TrustRoots:
+    require, wanted = content.require, (*at, "require")
+    return TrustRoots(
+        signature=_roots(placed, require.signature, (*wanted, "signature")),
+        provenance=_roots(placed, require.provenance, (*wanted, "provenance")),
+        sbom=_roots(placed, require.sbom, (*wanted, "sbom")),
+        vex=_roots(placed, content.vex.identities, (*at, "vex", "identities")),
+    )
+
+
+def _roots(
+    placed: PlacedDocument,
+    value: bool | str | _Root | tuple[str | _Root, ...],  # noqa: FBT001 - as it is written
+    at: tuple[str | int, ...],
+) -> tuple[Root, ...]:
+    """Whose word counts; the application's own workflows where the file names nobody."""
+    if isinstance(value, _Root):
+        return (_root(placed, value, at),)
+    if not isinstance(value, tuple) or not value:
+        return (IdentityRoot(),)
+    return tuple(
+        _root(placed, _Root(repository=one) if isinstance(one, str) else one, (*at, index))
+        for index, one in enumerate(value)
+    )
+
+
+def _root(placed: PlacedDocument, root: _Root, at: tuple[str | int, ...]) -> Root:
+    if root.key is None:
+        return _identity(placed, root, at)
+    if root != _Root(key=root.key):
+        raise placed.error(at, "a root is a key or an identity, not both", "write two roots")
+    return KeyRoot(_path(placed, root.key, (*at, "key")))
+
+
+def _identity(placed: PlacedDocument, root: _Root, at: tuple[str | int, ...]) -> IdentityRoot:
+    if root.repository is not None:
+        _check_repository(placed, root.repository, (*at, "repository"))
+    if root.issuer is not None and not root.issuer.startswith("https://"):
+        raise placed.error((*at, "issuer"), f"not an issuer: {root.issuer!r}", "write https://...")
+    if root.workflow is not None and not _WORKFLOW.fullmatch(root.workflow):
+        remedy = "write .github/workflows/release.yml"
+        raise placed.error(
+            (*at, "workflow"), f"not the path of a workflow: {root.workflow!r}", remedy
+        )
+    if root.repository_id is not None and root.repository is None:
+        fact = "repository_id without repository: the application's id is known"
+        raise placed.error((*at, "repository_id"), fact)
+    return IdentityRoot(
+        root.issuer or "",
+        root.repository or "",
+        root.repository_id,
+        root.workflow or "",
+        root.ref or "",
+        hosted=root.builder is not None,
+    )
+
+
+def _check_repository(placed: PlacedDocument, name: str, at: tuple[str | int, ...]) -> None:
+    if "*" in name or "?" in name:
+        fact = f"wildcards over repositories trust each sandbox among them: {name!r}"
+        raise placed.error(at, fact, "name each repository")
+    try:
+        GitHubRepository.parse(name)
+    except BadNameError as error:
+        raise placed.error(at, f"not a repository: {name!r}", "write owner/name") from error
 
 
 def _path(placed: PlacedDocument, path: str | None, at: Sequence[str | int]) -> str:

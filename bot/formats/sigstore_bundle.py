@@ -35,6 +35,8 @@ class Envelope:
     payload_type: str
     payload: bytes
     signatures: tuple[bytes, ...]
+    bundle: bytes = field(default=b"", repr=False)
+    """The sigstore bundle that it came in, whole; empty where it came alone."""
 
     @property
     def message(self) -> bytes:
@@ -204,7 +206,7 @@ def parse_bundle(content: bytes) -> Envelope | None:
     found = _decoded(content, _Bundle)
     if found is None or not found.media_type.startswith(BUNDLE_FAMILY):
         return None
-    return _envelope(found.dsse_envelope) if found.dsse_envelope else None
+    return _envelope(found.dsse_envelope, content) if found.dsse_envelope else None
 
 
 def parse_envelope(content: bytes) -> Envelope | None:
@@ -213,13 +215,13 @@ def parse_envelope(content: bytes) -> Envelope | None:
     return _envelope(found) if found else None
 
 
-def _envelope(found: _Envelope) -> Envelope | None:
+def _envelope(found: _Envelope, bundle: bytes = b"") -> Envelope | None:
     try:
         payload = base64.b64decode(found.payload, validate=True)
         signatures = tuple(base64.b64decode(s.sig, validate=True) for s in found.signatures)
     except ValueError:  # binascii.Error, or not ASCII
         return None
-    return Envelope(found.payload_type, payload, signatures)
+    return Envelope(found.payload_type, payload, signatures, bundle)
 
 
 def _texts(annotations: dict[str, Any] | None) -> dict[str, str]:

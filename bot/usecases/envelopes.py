@@ -34,9 +34,16 @@ class NotAnAttestationTagError(RejectedError):
 
 
 def bundled(
-    registry: ImageRegistry, reference: DigestReference, predicate_type: str
+    registry: ImageRegistry, reference: DigestReference, predicate_type: str, limit: int = _SIZE
 ) -> Iterator[Envelope]:
-    """Envelopes of the bundles that say that they hold such a statement, or say nothing."""
+    """Envelopes of the bundles that say that they hold such a statement, or say nothing.
+
+    Args:
+        registry: where the image is.
+        reference: the image.
+        predicate_type: with or without a version.
+        limit: bytes of a bundle; larger ones are passed over.
+    """
 
     def may_hold(referrer: Descriptor) -> bool:
         kind = referrer.annotations.get(_PREDICATE_ANNOTATION, predicate_type)
@@ -45,35 +52,52 @@ def bundled(
 
     candidates = [one for one in registry.referrers(reference) if may_hold(one)]
     for descriptor in candidates[:_BUNDLES]:
-        found = _bundle(registry, reference.repository, descriptor)
+        found = read_bundle(registry, reference.repository, descriptor, limit)
         if found is not None:
             yield found
 
 
 def attached(
-    registry: ImageRegistry, reference: DigestReference, predicate_type: str
+    registry: ImageRegistry, reference: DigestReference, predicate_type: str, limit: int = _SIZE
 ) -> Iterator[Envelope]:
     """Envelopes under the ``.att`` tag that say that they hold such a statement."""
     tag = attached_tag(reference.digest, ATTESTATION_SUFFIX)
     manifest = registry.manifest(reference.repository.tagged(tag))
     layers = manifest.layers if isinstance(manifest, ImageManifest) else ()
     for layer in layers[:_LAYERS]:
-        found = read_layer(registry, reference.repository, layer, predicate_type)
+        found = read_layer(registry, reference.repository, layer, predicate_type, limit)
         if found is not None:
             yield found
 
 
 def read_layer(
-    registry: ImageRegistry, repository: ImageRepository, layer: Descriptor, predicate_type: str
+    registry: ImageRegistry,
+    repository: ImageRepository,
+    layer: Descriptor,
+    predicate_type: str,
+    limit: int = _SIZE,
 ) -> Envelope | None:
     """The envelope of one layer under ``.att``; None if it is of another kind or damaged."""
-    if layer.media_type != sigstore_bundle.ENVELOPE_TYPE or layer.size > _SIZE:
+    if layer.media_type != sigstore_bundle.ENVELOPE_TYPE or layer.size > limit:
         return None
     kind = layer.annotations.get("predicateType", predicate_type)
     if not sigstore_bundle.is_of_type(kind, predicate_type):
         return None
     try:
-        return sigstore_bundle.parse_envelope(registry.blob(repository, layer, _SIZE))
+        return sigstore_bundle.parse_envelope(registry.blob(repository, layer, limit))
+    except (IntegrityError, RejectedError):
+        return None
+
+
+def read_bundle(
+    registry: ImageRegistry, repository: ImageRepository, referrer: Descriptor, limit: int = _SIZE
+) -> Envelope | None:
+    """The envelope of the bundle that a referrer carries; None if it is none or damaged."""
+    try:
+        manifest = registry.manifest(repository.at(referrer.digest))
+        if not isinstance(manifest, ImageManifest) or len(manifest.layers) != 1:
+            return None
+        return sigstore_bundle.parse_bundle(registry.blob(repository, manifest.layers[0], limit))
     except (IntegrityError, RejectedError):
         return None
 
@@ -151,15 +175,3 @@ def _subject(registry: ImageRegistry, reference: DigestReference) -> Descriptor:
     if manifest is None:
         raise NotFoundError(f"image {reference.digest}", str(reference.repository))
     return Descriptor(manifest.media_type, reference.digest, len(manifest.content))
-
-
-def _bundle(
-    registry: ImageRegistry, repository: ImageRepository, referrer: Descriptor
-) -> Envelope | None:
-    try:
-        manifest = registry.manifest(repository.at(referrer.digest))
-        if not isinstance(manifest, ImageManifest) or len(manifest.layers) != 1:
-            return None
-        return sigstore_bundle.parse_bundle(registry.blob(repository, manifest.layers[0], _SIZE))
-    except (IntegrityError, RejectedError):
-        return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from bot.adapters.github.tokens import Tokens
 from bot.domain.environments import GitHubRepository
 from bot.domain.errors import IntegrityError, NotFoundError, UnavailableError
 from bot.domain.history import Check, CheckState, DeploymentReport, FileWrite
+from bot.domain.oci import Digest
 from tests.world.github.fixture import running_github
 from tests.world.github.people import User
 from tests.world.github.records import PullRequest, Repository
@@ -26,6 +28,7 @@ DEPLOY = GitHubRepository("acme", "deploy")
 FILE = "envs/dev/kustomization.yaml"
 GRANTED = {
     **dict.fromkeys(("contents", "pull_requests", "checks", "deployments"), "write"),
+    "attestations": "read",
     "members": "read",
     "metadata": "read",
 }
@@ -403,3 +406,12 @@ def test_people_are_looked_up_now(scene: Scene) -> None:
     scene.deploy.roles[sam.login] = "read"
     assert not scene.api.can_write(DEPLOY, "sam")
     assert not scene.api.can_write(DEPLOY, "nobody")
+
+
+def test_attestations_are_handed_over_as_they_are(scene: Scene) -> None:
+    bundle: dict[str, object] = {"mediaType": "x", "dsseEnvelope": {"payload": "e30="}}
+    digest = Digest("sha256:" + "a" * 64)
+    scene.deploy.attestations[digest] = [bundle]
+
+    assert [json.loads(one) for one in scene.api.attestations(DEPLOY, digest)] == [bundle]
+    assert scene.api.attestations(DEPLOY, Digest("sha256:" + "b" * 64)) == []

@@ -13,7 +13,8 @@ from click.testing import CliRunner
 from bot.adapters.signing import load_public_key
 from bot.cli.image import image
 from bot.domain.oci import Digest, DigestReference, ImageRepository
-from bot.usecases.verify_source import KeyRoot, VerifiedStatement, verified_statements
+from bot.domain.trust import KeyRoot
+from bot.usecases.verify_source import Statements, Trust, statements
 from tests.world.clients import client
 from tests.world.images import build_image
 from tests.world.keys import generate_key_pair
@@ -33,10 +34,10 @@ class Attested:
     reference: DigestReference
     directory: Path
 
-    def found(self, public: bytes, wanted: str = PROVENANCE) -> list[VerifiedStatement]:
-        root = KeyRoot("ci.pub", [load_public_key(public, "ci.pub")])
+    def found(self, public: bytes, wanted: str = PROVENANCE) -> Statements:
+        trust = Trust(None, {"ci.pub": [load_public_key(public, "ci.pub")]})
         registry = client(self.reference.repository.host)
-        return list(verified_statements(registry, self.reference, root, wanted))
+        return statements(registry, self.reference, [KeyRoot("ci.pub")], trust, wanted)
 
 
 @pytest.fixture(params=[2, 3], ids=["att", "bundle"])
@@ -73,21 +74,25 @@ def attested(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Atteste
 
 
 def test_what_the_key_attests_is_found(attested: Attested) -> None:
-    (statement,) = attested.found(PAIR.public)
+    (statement,) = attested.found(PAIR.public).verified
 
+    assert statement.by == "the key ci.pub"
     assert statement.predicate_type == f"{PROVENANCE}/v1"
     assert json.loads(statement.payload)["predicate"]["runDetails"]["builder"]["id"] == "ci"
 
 
 def test_another_key_vouches_for_nothing(attested: Attested) -> None:
-    assert attested.found(OTHER.public) == []
+    found = attested.found(OTHER.public)
+
+    assert found.verified == ()
+    assert [one.reason for one in found.refused] == ["it is not signed with the key ci.pub"]
 
 
 @pytest.mark.parametrize(
     "wanted", ["https://spdx.dev/Document", f"{PROVENANCE}/v0.2", "https://slsa.dev/prov"]
 )
 def test_another_type_is_not_what_was_asked_for(attested: Attested, wanted: str) -> None:
-    assert attested.found(PAIR.public, wanted) == []
+    assert attested.found(PAIR.public, wanted) == Statements((), ())
 
 
 def test_the_command_says_so(attested: Attested) -> None:

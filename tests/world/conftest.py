@@ -16,6 +16,7 @@ from tests.world.github.world import GitHubWorld
 PERMISSIONS = {
     "contents": "write",
     "pull_requests": "write",
+    "attestations": "read",
     "checks": "write",
     "issues": "read",
     "deployments": "write",

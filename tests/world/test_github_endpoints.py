@@ -58,6 +58,7 @@ def values(scene: Scene) -> dict[str, str]:
         "tree_sha": commit,
         "file_sha": blob.id,
         "basehead": "main...feature",
+        "subject_digest": f"sha256:{'a' * 64}",
         "path": "envs",
         "issue_number": str(pull.number),
         "pull_number": str(pull.number),

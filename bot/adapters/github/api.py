@@ -8,6 +8,7 @@ serial. A write that fails in the middle leaves at most an unused commit or stag
 from __future__ import annotations
 
 import base64
+import json
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -40,6 +41,7 @@ from bot.domain.history import (
     PullRequest,
     Review,
 )
+from bot.domain.oci import Digest
 
 _CREATE_COMMIT: Final = """\
 mutation ($input: CreateCommitOnBranchInput!) {
@@ -147,6 +149,18 @@ class GitHubApi:
             "admin",
             "write",
         }
+
+    def attestations(self, repository: GitHubRepository, digest: Digest) -> Sequence[bytes]:
+        """Sigstore bundles about a digest; those that GitHub does not send along are left out."""
+        answer = self._call(
+            repository,
+            permissions.READ_ATTESTATIONS,
+            "GET",
+            f"/attestations/{quoted(digest)}",
+            allow=(404,),
+        )
+        found = answer.data.get("attestations") if answer.status == HTTPStatus.OK else None
+        return [json.dumps(one["bundle"]).encode() for one in found or [] if one.get("bundle")]
 
     # --- commits and branches ---
 

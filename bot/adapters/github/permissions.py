@@ -20,6 +20,7 @@ MERGE: Final = {"contents": "write", "pull_requests": "write"}
 WRITE_CHECKS: Final = {"checks": "write"}
 WRITE_DEPLOYMENTS: Final = {"deployments": "write"}
 READ_MEMBERS: Final = {"members": "read"}
+READ_ATTESTATIONS: Final = {"attestations": "read"}
 
 ALL: Final = (
     READ_REPOSITORY,
@@ -32,4 +33,5 @@ ALL: Final = (
     WRITE_CHECKS,
     WRITE_DEPLOYMENTS,
     READ_MEMBERS,
+    READ_ATTESTATIONS,
 )

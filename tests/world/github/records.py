@@ -371,6 +371,8 @@ class Repository:
     check_suites: dict[int, CheckSuite] = field(default_factory=dict)
     check_runs: dict[int, CheckRun] = field(default_factory=dict)
     deployments: dict[int, Deployment] = field(default_factory=dict)
+    attestations: dict[str, list[dict[str, object]]] = field(default_factory=dict)
+    """Sigstore bundles by the digest that they are about."""
     queue: list[QueueEntry] = field(default_factory=list)
     verified: set[str] = field(default_factory=set)
     """Commits that GitHub made itself and therefore signed."""

@@ -26,6 +26,7 @@ from tests.world.github.pages import add_pages
 from tests.world.github.permissions import Principal, authenticate
 from tests.world.github.rest import (
     apps,
+    attestations,
     checks,
     deployments,
     gitdata,
@@ -39,6 +40,7 @@ from tests.world.github.state import State
 
 ENDPOINTS: list[Endpoint] = [
     *apps.ENDPOINTS,
+    *attestations.ENDPOINTS,
     *checks.ENDPOINTS,
     *deployments.ENDPOINTS,
     *gitdata.ENDPOINTS,

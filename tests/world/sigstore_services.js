@@ -1,0 +1,94 @@
+// Fulcio, its certificate transparency log and Rekor on loopback, from @sigstore/mock.
+// Says its port on the first line of stdout; GET /trusted_root.json is what verifiers trust.
+// Ends when stdin does, so that it never outlives the tests.
+const crypto = require('crypto');
+const http = require('http');
+const {
+  fulcioHandler, initializeCA, initializeCTLog, initializeTLog, rekorHandler,
+} = require('@sigstore/mock');
+
+const P256 = 'PKIX_ECDSA_P256_SHA_256';
+const keys = () => crypto.generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
+const sha256 = (bytes) => crypto.createHash('sha256').update(bytes).digest();
+const base64 = (bytes) => Buffer.from(bytes).toString('base64');
+
+// Rekor logs digests in place of the envelope (rekor, pkg/types/dsse/v0.0.1); the mock logs what
+// it is sent.
+function canonical(proposed) {
+  const { envelope, verifiers } = proposed.spec.proposedContent;
+  const { payload, signatures } = JSON.parse(envelope);
+  const hash = (bytes) => ({ algorithm: 'sha256', value: sha256(bytes).toString('hex') });
+  return {
+    apiVersion: '0.0.1',
+    kind: 'dsse',
+    spec: {
+      envelopeHash: hash(envelope),
+      payloadHash: hash(Buffer.from(payload, 'base64')),
+      signatures: signatures.map(({ sig }) => ({ signature: sig, verifier: verifiers[0] })),
+    },
+  };
+}
+
+// sigstore-python sends its token in a header and its request as base64 of PEM, as Fulcio's API
+// allows; the mock reads neither.
+function certificateRequest(request, body) {
+  const parsed = JSON.parse(body);
+  const token = (request.headers.authorization || '').replace(/^Bearer /, '');
+  const pem = Buffer.from(parsed.certificateSigningRequest, 'base64').toString();
+  return JSON.stringify({
+    credentials: { oidcIdentityToken: token },
+    certificateSigningRequest: pem,
+  });
+}
+
+function log(publicKey, url, start) {
+  return {
+    baseUrl: url,
+    hashAlgorithm: 'SHA2_256',
+    publicKey: { rawBytes: base64(publicKey), keyDetails: P256, validFor: { start } },
+    logId: { keyId: base64(sha256(publicKey)) },
+  };
+}
+
+async function main() {
+  const ctLog = await initializeCTLog(keys());
+  const authority = await initializeCA(keys(), ctLog);
+  const rekor = await initializeTLog('http://127.0.0.1', keys());
+  const fulcio = fulcioHandler(authority, { subjectClaim: 'identity' });
+  const entries = rekorHandler(rekor);
+  const start = new Date(Date.now() - 3600_000).toISOString();
+
+  const server = http.createServer(async (request, response) => {
+    let body = '';
+    for await (const chunk of request) body += chunk;
+    const url = `http://127.0.0.1:${server.address().port}`;
+    let answer = { statusCode: 404, response: '' };
+    if (request.url === '/trusted_root.json') {
+      answer = {
+        statusCode: 200,
+        response: JSON.stringify({
+          mediaType: 'application/vnd.dev.sigstore.trustedroot+json;version=0.1',
+          tlogs: [log(rekor.publicKey, url, start)],
+          certificateAuthorities: [{
+            subject: { organization: 'sigstore.mock', commonName: 'sigstore' },
+            uri: url,
+            certChain: { certificates: [{ rawBytes: base64(authority.rootCertificate) }] },
+            validFor: { start },
+          }],
+          ctlogs: [log(ctLog.publicKey, url, start)],
+        }),
+      };
+    } else if (request.url === fulcio.path) {
+      answer = await fulcio.fn(certificateRequest(request, body));
+    } else if (request.url.replace(/\/$/, '') === entries.path) {
+      answer = await entries.fn(JSON.stringify(canonical(JSON.parse(body))));
+    }
+    response.writeHead(answer.statusCode, { 'Content-Type': answer.contentType || 'application/json' });
+    response.end(answer.response);
+  });
+  server.listen(0, '127.0.0.1', () => console.log(server.address().port));
+  process.stdin.resume();
+  process.stdin.on('end', () => process.exit(0));
+}
+
+main();
