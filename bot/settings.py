@@ -94,6 +94,36 @@ VARIABLES: Final = (
         "The shortest time between two publications on one environment ref.",
         "20",
     ),
+    Variable(
+        "LOCKKEEPER_SCANNER",
+        "The program that looks for vulnerabilities: the path of trivy or grype, or trivy:PATH.",
+        "none: what a policy asks about vulnerabilities is not evaluated",
+    ),
+    Variable("LOCKKEEPER_SCANNER_DATABASE", "The folder with the scanner's database.", ""),
+    Variable("LOCKKEEPER_SCANNER_SERVER", "The URL of a Trivy server, in place of a database.", ""),
+    Variable(
+        "LOCKKEEPER_SCANNER_TOKEN",
+        "What the Trivy server asks for; the scanner never sees it.",
+        "none",
+        secret=True,
+    ),
+    Variable(
+        "LOCKKEEPER_SCANNER_CANARY",
+        "A CycloneDX file with vulnerabilities that the scanner must find before it is believed.",
+        "five well-known ones",
+    ),
+    Variable(
+        "LOCKKEEPER_SCANNER_DIR",
+        "The folder for images that are scanned; they are removed afterwards.",
+        "the system's folder for temporary files",
+    ),
+    Variable("LOCKKEEPER_SCANNER_SECONDS", "How long one run of the scanner may take.", "600"),
+    Variable("LOCKKEEPER_SCANNER_MEMORY_MIB", "Memory of one run of the scanner, in MiB.", "4096"),
+    Variable(
+        "LOCKKEEPER_SCANNER_DATABASE_DAYS",
+        "A database of the scanner that is older is not believed.",
+        "7",
+    ),
     Variable("LOCKKEEPER_TEST_CLOCK", "Tests only: a file with seconds to add to the clock.", ""),
     Variable("LOCKKEEPER_TEST_KILL", "Tests only: a file that names where to die.", ""),
     Variable("LOCKKEEPER_REQUIRE_TOOLS", "Tests only: a missing tool fails, it skips nothing.", ""),
@@ -132,6 +162,15 @@ class Settings:
     reconcile_seconds: int
     wait_limit_seconds: int
     publish_interval_seconds: int
+    scanner: str | None
+    scanner_database: Path | None
+    scanner_server: str | None
+    scanner_token: str | None = field(repr=False)
+    scanner_canary: Path | None
+    scanner_dir: Path | None
+    scanner_seconds: int
+    scanner_memory_mib: int
+    scanner_database_days: int
     test_clock: Path | None
     test_kill: Path | None
 
@@ -161,6 +200,15 @@ class Settings:
             reconcile_seconds=_seconds(environ, "LOCKKEEPER_RECONCILE_SECONDS", 300),
             wait_limit_seconds=_seconds(environ, "LOCKKEEPER_WAIT_LIMIT_SECONDS", 3600),
             publish_interval_seconds=_seconds(environ, "LOCKKEEPER_PUBLISH_INTERVAL_SECONDS", 20),
+            scanner=_text(environ, "LOCKKEEPER_SCANNER"),
+            scanner_database=_path(environ, "LOCKKEEPER_SCANNER_DATABASE"),
+            scanner_server=_scanner_server(environ),
+            scanner_token=_secret(environ, "LOCKKEEPER_SCANNER_TOKEN"),
+            scanner_canary=_path(environ, "LOCKKEEPER_SCANNER_CANARY"),
+            scanner_dir=_path(environ, "LOCKKEEPER_SCANNER_DIR"),
+            scanner_seconds=_number(environ, "LOCKKEEPER_SCANNER_SECONDS", 600, "seconds"),
+            scanner_memory_mib=_number(environ, "LOCKKEEPER_SCANNER_MEMORY_MIB", 4096, "MiB"),
+            scanner_database_days=_number(environ, "LOCKKEEPER_SCANNER_DATABASE_DAYS", 7, "days"),
             test_clock=_path(environ, "LOCKKEEPER_TEST_CLOCK"),
             test_kill=_path(environ, "LOCKKEEPER_TEST_KILL"),
         )
@@ -335,6 +383,11 @@ def _url(environ: Mapping[str, str], name: str, default: str) -> str:
     return value.rstrip("/")
 
 
+def _scanner_server(environ: Mapping[str, str]) -> str | None:
+    name = "LOCKKEEPER_SCANNER_SERVER"
+    return _url(environ, name, "https://trivy.example.com") if name in environ else None
+
+
 def _api(github: str) -> str:
     return "https://api.github.com" if github == "https://github.com" else f"{github}/api/v3"
 
@@ -348,11 +401,15 @@ def _address(environ: Mapping[str, str], name: str, default: str) -> Address:
 
 
 def _seconds(environ: Mapping[str, str], name: str, default: int) -> int:
+    return _number(environ, name, default, "seconds")
+
+
+def _number(environ: Mapping[str, str], name: str, default: int, unit: str) -> int:
     value = _text(environ, name)
     if value is None:
         return default
     if not re.fullmatch(r"[1-9][0-9]{0,7}", value):
-        raise _error(name, f"is {value!r}", f"write whole seconds from 1, for example {default}")
+        raise _error(name, f"is {value!r}", f"write whole {unit} from 1, for example {default}")
     return int(value)
 
 

@@ -79,14 +79,19 @@ def build_image(
         contents = [_layer(archive) for archive in archives]
         config = _config(platform, archives, labels or {})
         blobs |= {digest_of(content): content for content in (config, *contents)}
-        children[platform] = encoded(
-            {
-                "schemaVersion": 2,
-                "mediaType": MANIFEST,
-                "config": descriptor(CONFIG, config),
-                "layers": [descriptor(LAYER, content) for content in contents],
-            }
-        )
+        children[platform] = _manifest(config, contents)
+    return BuiltImage(_index(children), children, blobs)
+
+
+def image_of(files: Mapping[str, str], platforms: Sequence[str]) -> BuiltImage:
+    """An image of one layer with these files, by their paths without a leading slash."""
+    archive = _archived({path: content.encode() for path, content in files.items()})
+    layer = _layer(archive)
+    blobs, children = {digest_of(layer): layer}, {}
+    for platform in platforms:
+        config = _config(platform, [archive], {})
+        blobs[digest_of(config)] = config
+        children[platform] = _manifest(config, [layer])
     return BuiltImage(_index(children), children, blobs)
 
 
@@ -134,6 +139,17 @@ def push_manifest(
     assert done.status_code == 201, done.text
 
 
+def _manifest(config: bytes, layers: Sequence[bytes]) -> bytes:
+    return encoded(
+        {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "config": descriptor(CONFIG, config),
+            "layers": [descriptor(LAYER, content) for content in layers],
+        }
+    )
+
+
 def _index(children: Mapping[str, bytes]) -> bytes:
     entries = []
     for platform, child in children.items():
@@ -158,12 +174,17 @@ def _config(platform: str, archives: Sequence[bytes], labels: Mapping[str, str])
 
 
 def _archive(dice: random.Random, size: int, platform: str, number: int) -> bytes:
+    content = f"{platform} {number} {dice.random()}\n".encode() + dice.randbytes(size)
+    return _archived({f"app/{number}": content})
+
+
+def _archived(files: Mapping[str, bytes]) -> bytes:
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as archive:
-        content = f"{platform} {number} {dice.random()}\n".encode() + dice.randbytes(size)
-        entry = tarfile.TarInfo(f"app/{number}")
-        entry.size = len(content)
-        archive.addfile(entry, io.BytesIO(content))
+        for path, content in files.items():
+            entry = tarfile.TarInfo(path)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
     return packed.getvalue()
 
 

@@ -1,1 +1,89 @@
-"""Scanners of images, kept away from everything else."""
+"""Scanners of images, kept away from everything else.
+
+Without a scanner every rule on vulnerabilities is *not evaluated*; nothing is taken for clean.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+from bot.adapters.scanning.hardening import harden
+from bot.adapters.scanning.sandbox import Confinement, Limits, Sandbox
+from bot.adapters.scanning.scanner import DEFAULT_CANARY, Canary, ConfinedScanner
+from bot.adapters.scanning.tools import Tool
+from bot.adapters.scanning.trivy import Trivy
+from bot.domain.errors import ConfigurationError
+from bot.ports import Clock
+
+__all__ = ["ConfinedScanner", "Confinement", "harden", "scanner_of"]
+
+_KINDS = ("trivy", "grype")
+_SETTING = "LOCKKEEPER_SCANNER"
+
+
+def scanner_of(
+    program: str | None,
+    *,
+    clock: Clock,
+    database: Path | None = None,
+    server: str | None = None,
+    token: str | None = None,
+    canary: Path | None = None,
+    directory: Path | None = None,
+    seconds: int = 600,
+    memory_mib: int = 4096,
+    database_days: int = 7,
+) -> ConfinedScanner | None:
+    """The scanner that the operator has set; None: none.
+
+    Args:
+        program: the path of trivy or grype; ``trivy:PATH`` where the name does not say which.
+        clock: for the age of the database.
+        database: its folder, as ``trivy --cache-dir`` or ``GRYPE_DB_CACHE_DIR`` name it.
+        server: the URL of a Trivy server that has the database instead.
+        token: what that server asks for; the scanner never sees it.
+        canary: a CycloneDX file with vulnerabilities that must be found; ours without.
+        directory: where layouts and temporary files go; the system's folder for those without.
+        seconds: by the clock on the wall, for one run.
+        memory_mib: for one run.
+        database_days: a database beyond this age is not believed.
+
+    Raises:
+        ConfigurationError: the settings contradict each other, or the canary is none.
+    """
+    if program is None:
+        if database or server:
+            raise ConfigurationError(_SETTING, None, "is not set", "name the scanner's program")
+        return None
+    kind, path = _kind_of(program)
+    limits = Limits(seconds=seconds, memory=memory_mib * 2**20)
+    return ConfinedScanner(
+        _tool_of(kind, database, server, token),
+        Sandbox(path, limits=limits, directory=directory),
+        canary=Canary.read(canary or DEFAULT_CANARY),
+        clock=clock,
+        oldest=timedelta(days=database_days),
+    )
+
+
+def _kind_of(program: str) -> tuple[str, Path]:
+    prefix, colon, rest = program.partition(":")
+    if colon and prefix in _KINDS:
+        return prefix, Path(rest).absolute()
+    path = Path(program).absolute()
+    found = next((kind for kind in _KINDS if kind in path.name), None)
+    if found is None:
+        remedy = "write trivy:PATH or grype:PATH"
+        raise ConfigurationError(_SETTING, None, f"{path.name} is no known scanner", remedy)
+    return found, path
+
+
+def _tool_of(kind: str, database: Path | None, server: str | None, token: str | None) -> Tool:
+    if (database is None) == (server is None):
+        fact = "needs a database or a server" + (", not both" if database else "")
+        remedy = "set LOCKKEEPER_SCANNER_DATABASE or LOCKKEEPER_SCANNER_SERVER"
+        raise ConfigurationError(_SETTING, None, fact, remedy)
+    if database is not None and kind == "trivy":
+        return Trivy(database.absolute())
+    raise ConfigurationError(_SETTING, None, f"{kind} with {token and server} is not built in")

@@ -1,0 +1,196 @@
+"""A scanner in its sandbox: the port `bot.ports.Scanner`.
+
+Its word counts only while it finds everything that the canary has: asked anew whenever its
+program or its database is another file than before. Every report is bound to the image by the
+digest of the image's configuration, which the bot itself wrote into the layout. Safe to repeat,
+and to use from several threads; a broken run leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from bot.adapters.scanning.sandbox import Confinement, Sandbox
+from bot.adapters.scanning.tools import Tool, stamp_of
+from bot.domain.errors import ConfigurationError, UnavailableError
+from bot.domain.evidence import FindingKey, UnreadableEvidenceError
+from bot.formats.reports import read_sbom, read_scan
+from bot.ports import Clock, Examination, ScannerFacts
+
+DEFAULT_CANARY: Final = Path(__file__).with_name("canary.cdx.json")
+_AT_ONCE: Final = 2  # runs of one scanner
+_SHOWN: Final = 5  # missed findings that a message names
+
+
+@dataclass(frozen=True, slots=True)
+class Canary:
+    """An SBOM whose vulnerabilities must all be found."""
+
+    file: Path
+    sbom: bytes
+    """Without the vulnerabilities."""
+    expected: frozenset[FindingKey]
+
+    @classmethod
+    def read(cls, file: Path) -> Canary:
+        """Read a CycloneDX document whose ``vulnerabilities`` name what must be found.
+
+        Raises:
+            ConfigurationError: it cannot be read, or names none.
+        """
+        try:
+            document = file.read_bytes()
+            expected = frozenset(read_scan(document, str(file)).findings)
+        except OSError as error:
+            raise _useless(file, f"cannot be read ({error.strerror})") from error
+        except UnreadableEvidenceError as error:
+            raise _useless(file, error.defect) from error
+        if not expected:
+            raise _useless(file, "names no vulnerability that must be found")
+        shown: dict[str, Any] = json.loads(document)
+        del shown["vulnerabilities"]
+        return cls(file, json.dumps(shown).encode(), expected)
+
+
+def _useless(file: Path, fact: str) -> ConfigurationError:
+    remedy = "write a CycloneDX SBOM with components and their known vulnerabilities"
+    return ConfigurationError(str(file), None, fact, remedy)
+
+
+class ConfinedScanner:
+    """One scanner, kept away from everything else."""
+
+    def __init__(
+        self,
+        tool: Tool,
+        sandbox: Sandbox,
+        *,
+        canary: Canary,
+        clock: Clock,
+        oldest: timedelta,
+    ) -> None:
+        """Run nothing yet.
+
+        Args:
+            tool: which kind it is.
+            sandbox: where its program runs.
+            canary: what it must find before its word counts.
+            clock: for the age of its database.
+            oldest: a database beyond this age is not believed in any environment.
+        """
+        self._tool, self._sandbox, self._canary = tool, sandbox, canary
+        self._clock, self._oldest = clock, oldest
+        self._proven: tuple[object, ScannerFacts] | None = None
+        self._guard = threading.Lock()
+        self._turns = threading.BoundedSemaphore(_AT_ONCE)
+
+    @property
+    def confinement(self) -> Confinement:
+        """What keeps it apart here; where it is not complete, environments that sign refuse it.
+
+        Raises:
+            UnavailableError: it cannot even be tried.
+        """
+        return self._sandbox.confinement()
+
+    def facts(self) -> ScannerFacts:
+        """Who answers, with which data; the canary is behind it."""
+        facts = self._proven_facts()
+        age = self._clock.now() - facts.database
+        if age > self._oldest:
+            raise UnavailableError(
+                f"{facts.name}'s database is of {facts.database:%Y-%m-%d %H:%M} UTC, older than"
+                f" {self._oldest.days} days; update it, or raise LOCKKEEPER_SCANNER_DATABASE_DAYS"
+            )
+        return facts
+
+    def examine(self, save: Callable[[Path], None]) -> Examination:
+        """Look into one platform's image."""
+        self.facts()
+        with self._turns, self._sandbox.room() as room:
+            image = room.given / "image"
+            image.mkdir()
+            image.chmod(0o755)
+            save(image)
+            asked = _digests_of(image)
+            seen = self._tool.examine(self._tool.session(self._sandbox, room), image)
+        name = self._tool.name
+        _check_bound(f"{name}'s report", _subjects_of_report(seen.report, name), asked)
+        _check_bound(f"{name}'s SBOM", read_sbom(seen.sbom, f"{name}'s SBOM").subjects, asked)
+        return seen
+
+    def match(self, sbom: bytes) -> bytes:
+        """Its report on an SBOM that it wrote earlier."""
+        self.facts()
+        return self._matched(sbom)
+
+    def _matched(self, sbom: bytes) -> bytes:
+        with self._turns, self._sandbox.room() as room:
+            session = self._tool.session(self._sandbox, room)
+            report = self._tool.match(session, session.given("sbom.cdx.json", sbom))
+        name = self._tool.name
+        told = _subjects_of_report(report, name)
+        if told:
+            _check_bound(f"{name}'s report", told, read_sbom(sbom, "the SBOM").subjects)
+        return report
+
+    def _proven_facts(self) -> ScannerFacts:
+        with self._guard:
+            now = (stamp_of(self._sandbox.executable), self._tool.stamp())
+            if self._proven is None or self._proven[0] != now:
+                self._proven = None
+                facts = self._asked_facts()
+                self._ask_canary(facts)
+                self._proven = (now, facts)
+            return self._proven[1]
+
+    def _asked_facts(self) -> ScannerFacts:
+        database = self._tool.database()
+        with self._sandbox.room() as room:
+            version = self._tool.version(self._tool.session(self._sandbox, room))
+        return ScannerFacts(self._tool.name, version, database)
+
+    def _ask_canary(self, facts: ScannerFacts) -> None:
+        report = self._matched(self._canary.sbom)
+        missed = self._canary.expected - read_scan(report, f"{facts.name}'s report").findings.keys()
+        if missed:
+            shown = sorted(missed)[:_SHOWN]
+            named = ", ".join(f"{key.vulnerability} in {key.package.name}" for key in shown)
+            raise UnavailableError(
+                f"{facts.name} {facts.version} with its database of {facts.database:%Y-%m-%d}"
+                f" misses {len(missed)} of {len(self._canary.expected)} findings that"
+                f" {self._canary.file.name} has ({named}): its word does not count;"
+                " check the scanner and its database, or name another canary in"
+                " LOCKKEEPER_SCANNER_CANARY"
+            )
+
+
+def _digests_of(image: Path) -> frozenset[str]:
+    """The manifest and the configuration of the layout that the bot has just written."""
+    manifest = json.loads((image / "index.json").read_bytes())["manifests"][0]["digest"]
+    algorithm, _, digest = manifest.partition(":")
+    content = json.loads((image / "blobs" / algorithm / digest).read_bytes())
+    return frozenset({manifest, content["config"]["digest"]})
+
+
+def _subjects_of_report(report: bytes, name: str) -> frozenset[str]:
+    scan = read_scan(report, f"{name}'s report")
+    return scan.digests | ({scan.image_id} if scan.image_id else frozenset())
+
+
+def _check_bound(document: str, told: Iterable[str], asked: Iterable[str]) -> None:
+    """Every digest that a document names is of the image; one at least."""
+    named, wanted = set(told), set(asked)
+    if not named:
+        raise UnreadableEvidenceError(document, "names no image, and so says nothing about this")
+    if not named <= wanted:
+        other = min(named - wanted)
+        raise UnreadableEvidenceError(
+            document, f"is about {other}, asked was {' or '.join(sorted(wanted))}"
+        )
