@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from bot.adapters import engine as engine_adapter, store
 from bot.adapters.clock import SystemClock, pause
 from bot.adapters.engine import Engine
+from bot.adapters.feeds import FileFeeds
 from bot.adapters.git.mirror import Mirrors
 from bot.adapters.github import permissions
 from bot.adapters.github.api import GitHubApi
@@ -23,6 +24,7 @@ from bot.adapters.github.tokens import Tokens
 from bot.adapters.grants import Grants, KeyFile
 from bot.adapters.journal import Journal
 from bot.adapters.registry import HostLimits, Registry
+from bot.adapters.scanning import harden, scanner_of
 from bot.adapters.signing import is_key_uri, load_key, load_public_key
 from bot.domain.environments import GitHubRepository
 from bot.domain.errors import LockkeeperError, NotGrantedError, RejectedError
@@ -39,6 +41,7 @@ from bot.ports import (
     Jobs,
     KeyRing,
     Memory,
+    Scanner,
     Signer,
     Verifier,
 )
@@ -52,6 +55,7 @@ from bot.web.serving import serve
 from bot.workflows import Workflows
 
 _COMMANDS_SECONDS = 0.5
+_SCANNER_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
@@ -168,6 +172,7 @@ class Lockkeeper:
         Args:
             listens: Whether webhooks are accepted; without, their listener knows no route.
         """
+        harden()
         settings = self.settings
         authenticity = Authenticity(settings.required_app_id(), settings.required_webhook_secrets())
         intake = (
@@ -179,6 +184,7 @@ class Lockkeeper:
         board.register_blueprint(promotion_pages(store.EvaluationStore(self.database)))
         self.engine.every(settings.reconcile_seconds, self.workflows.put_reconcile)
         self.engine.every(_COMMANDS_SECONDS, self.workflows.put_commands)
+        self.engine.every(_SCANNER_SECONDS, self.workflows.put_rescans)
         try:
             serve(
                 intake,
@@ -226,6 +232,21 @@ def granted(folder: Path, manifests: Sequence[str]) -> Granted:
     return Granted(Grants(folder, manifests), SystemClock(), Journal())
 
 
+def _scanner(settings: Settings, clock: Clock) -> Scanner | None:
+    return scanner_of(
+        settings.scanner,
+        clock=clock,
+        database=settings.scanner_database,
+        server=settings.scanner_server,
+        token=settings.scanner_token,
+        canary=settings.scanner_canary,
+        directory=settings.scanner_dir,
+        seconds=settings.scanner_seconds,
+        memory_mib=settings.scanner_memory_mib,
+        database_days=settings.scanner_database_days,
+    )
+
+
 def assemble(settings: Settings, kinds: Sequence[JobKind] = tuple(JobKind)) -> Lockkeeper:
     """Put one process together; nothing is contacted but the database.
 
@@ -264,6 +285,11 @@ def assemble(settings: Settings, kinds: Sequence[JobKind] = tuple(JobKind)) -> L
             timedelta(seconds=settings.publish_interval_seconds),
         ),
         version=version("lockkeeper"),
+        reports=store.ReportStore(database),
+        scanner=_scanner(settings, clock),
+        feeds=FileFeeds(settings.kev_catalogue, settings.epss_scores),
+        evaluations=store.EvaluationStore(database),
+        board_url=settings.board_url,
     )
     workflows = Workflows(ports, commands, engine.retry, journal.job)
     return Lockkeeper(settings, database, engine, workflows)

@@ -7,13 +7,14 @@ process before, after and behind every one of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Final, ParamSpec, Protocol, TypeVar
 
 from bot.domain.environments import GitHubRepository
+from bot.domain.evidence import Exploitation, FindingKey
 from bot.domain.grants import KeyPlace, KeyRole
 from bot.domain.history import (
     Check,
@@ -418,6 +419,16 @@ class Examination:
     """Its report, bound to the image; secrets are only in here."""
 
 
+@dataclass(frozen=True, slots=True)
+class MatchReport:
+    """A scanner's answer about one platform of an image, or why there is none."""
+
+    at: datetime
+    report: bytes = b""
+    failure: str = ""
+    """Why there is no report; empty: there is one."""
+
+
 class Scanner(Protocol):
     """A scanner that is kept away from every secret, and whose word counts only while it is sane.
 
@@ -435,6 +446,43 @@ class Scanner(Protocol):
 
     def match(self, sbom: bytes) -> bytes:
         """Its report on an SBOM that it wrote earlier."""
+        ...
+
+
+class Reports(Protocol):
+    """What scanners said about content, kept by its digest: content does not change.
+
+    Only what is derived from content is shared between environments; `first_seen` is not.
+    """
+
+    def examination(self, scanner: str, digest: Digest) -> Examination | None:
+        """What this scanner saw in one platform of an image."""
+        ...
+
+    def record_examination(self, scanner: str, digest: Digest, seen: Examination) -> None:
+        """Keep what was seen; the newest counts."""
+        ...
+
+    def match(self, digest: Digest, generation: str) -> MatchReport | None:
+        """What a scanner of this generation (`ScannerFacts.generation`) said last."""
+        ...
+
+    def record_match(self, digest: Digest, generation: str, match: MatchReport) -> None:
+        """Keep the newest answer about a digest; older generations go."""
+        ...
+
+    def first_seen(
+        self, scope: Scope, findings: Sequence[FindingKey], today: date
+    ) -> Mapping[FindingKey, date]:
+        """When each finding was first seen in (manifests, environment): today at the latest."""
+        ...
+
+
+class Feeds(Protocol):
+    """What is known about exploitation, from files that the operator keeps up to date."""
+
+    def exploitation(self, wanted: Collection[str]) -> Exploitation:
+        """KEV, and EPSS of these CVEs; parts that nobody configured or can read are None."""
         ...
 
 

@@ -80,6 +80,21 @@ VARIABLES: Final = (
         "127.0.0.1:8081",
     ),
     Variable(
+        "LOCKKEEPER_BOARD_URL",
+        "Where people reach the board, for links in pull requests and checks.",
+        "no links",
+    ),
+    Variable(
+        "LOCKKEEPER_KEV_CATALOGUE",
+        "A file with CISA's catalogue of known exploited vulnerabilities, JSON.",
+        "none; rules with kev are not evaluated",
+    ),
+    Variable(
+        "LOCKKEEPER_EPSS_SCORES",
+        "A file with FIRST's EPSS scores, CSV (also gzip) or JSON.",
+        "none; rules with epss are not evaluated",
+    ),
+    Variable(
         "LOCKKEEPER_RECONCILE_SECONDS",
         "How often everything is looked at without a webhook.",
         "300",
@@ -159,6 +174,10 @@ class Settings:
     grants_dir: Path
     listen: Address
     board_listen: Address
+    board_url: str
+    """Empty: nobody said."""
+    kev_catalogue: Path | None
+    epss_scores: Path | None
     reconcile_seconds: int
     wait_limit_seconds: int
     publish_interval_seconds: int
@@ -197,6 +216,9 @@ class Settings:
             grants_dir=Path(_text(environ, "LOCKKEEPER_GRANTS_DIR") or "/etc/lockkeeper/grants"),
             listen=_address(environ, "LOCKKEEPER_LISTEN", "0.0.0.0:8080"),
             board_listen=_address(environ, "LOCKKEEPER_BOARD_LISTEN", "127.0.0.1:8081"),
+            board_url=_board_url(environ),
+            kev_catalogue=_path(environ, "LOCKKEEPER_KEV_CATALOGUE"),
+            epss_scores=_path(environ, "LOCKKEEPER_EPSS_SCORES"),
             reconcile_seconds=_seconds(environ, "LOCKKEEPER_RECONCILE_SECONDS", 300),
             wait_limit_seconds=_seconds(environ, "LOCKKEEPER_WAIT_LIMIT_SECONDS", 3600),
             publish_interval_seconds=_seconds(environ, "LOCKKEEPER_PUBLISH_INTERVAL_SECONDS", 20),
@@ -381,6 +403,11 @@ def _url(environ: Mapping[str, str], name: str, default: str) -> str:
     if parts.username or parts.password or parts.query or parts.fragment:
         raise _error(name, "has more than host and path", f"for example {default}")
     return value.rstrip("/")
+
+
+def _board_url(environ: Mapping[str, str]) -> str:
+    name = "LOCKKEEPER_BOARD_URL"
+    return _url(environ, name, "https://lockkeeper.example.com") if name in environ else ""
 
 
 def _scanner_server(environ: Mapping[str, str]) -> str | None:

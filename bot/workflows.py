@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
+from bot.domain.errors import UnavailableError
 from bot.domain.jobs import Job, JobKind, Outcome
 from bot.formats.webhook import read_hint
 from bot.ports import Commands
@@ -18,6 +19,7 @@ from bot.usecases.desk import Ports
 from bot.usecases.propose import propose
 from bot.usecases.publish import publish
 from bot.usecases.reconcile import intake, manifests_ids, reconcile
+from bot.usecases.scan import scan
 
 _LONG: Final = 19
 """Digits of the largest row, and one more."""
@@ -32,6 +34,8 @@ class Workflows:
     retry: Callable[[str], bool]
     journal: Callable[[str], AbstractContextManager[None]]
     """Watches everything that one job does."""
+    _generation: list[str] = field(default_factory=list)
+    """What the scanner's answers came from when it was last asked; empty: not asked yet."""
 
     def __call__(self, job: Job) -> Outcome:
         """Take the look that the job asks for; its errors are the engine's to judge."""
@@ -51,6 +55,8 @@ class Workflows:
                 return publish(ports, job.manifests, job.environment)
             case JobKind.ANSWER:
                 return answer(ports, job.manifests, job.subject)
+            case JobKind.SCAN:
+                return scan(ports, job.manifests, job.environment, job.subject)
             case JobKind.RECONCILE:
                 return reconcile(ports, job.manifests)
             case JobKind.COMMAND:
@@ -60,6 +66,19 @@ class Workflows:
         """Ask for a look at everything of every manifests repository."""
         for manifests in manifests_ids(self.ports):
             self.ports.jobs.put(Job(JobKind.RECONCILE, manifests))
+
+    def put_rescans(self) -> None:
+        """Look at everything again when the scanner answers with other data than before."""
+        scanner = self.ports.scanner
+        if scanner is None:
+            return
+        try:
+            generation = scanner.facts().generation
+        except UnavailableError:
+            return  # said wherever an answer of it is missing
+        if self._generation and self._generation[-1] != generation:
+            self.put_reconcile()
+        self._generation[:] = [generation]
 
     def put_commands(self) -> None:
         """Pick up the operator's command rows."""

@@ -24,6 +24,7 @@ from bot.domain.errors import ConfigurationError, NotFoundError
 from bot.domain.oci import Digest
 from bot.formats.manifest_file import Names, PlannedChange, Written, edited, is_manifest_file, spots
 from bot.formats.pipeline_file import read_pipeline, schema
+from bot.usecases.rules import Rules, rules_of
 
 _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 _FOLDER: Final = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -162,7 +163,7 @@ def config() -> None:
 @click.option("--manifests", help="Whose grants: OWNER/NAME of the manifests repository.")
 @_JSON
 def check(file: Path, grants: Path | None, manifests: str | None, *, as_json: bool) -> None:
-    """Say what is wrong with a pipeline file: file, line, remedy."""
+    """Say what is wrong with a pipeline file and the policy that it names: file, line, remedy."""
     if (grants is None) != (manifests is None):
         raise click.UsageError("--grants and --manifests belong together")
     with failing(as_json=as_json):
@@ -171,19 +172,31 @@ def check(file: Path, grants: Path | None, manifests: str | None, *, as_json: bo
         except UnicodeDecodeError as error:
             raise ConfigurationError(str(file), None, "not UTF-8") from error
         pipeline = read_pipeline(text, file=str(file))
+        rules = _rules(pipeline, file.parent)
         if grants and manifests:
             _check_grants(grants, manifests, pipeline)
         counts = {
             "environments": list(pipeline.environments),
             "applications": list(pipeline.applications),
+            "policies": list(rules.policies),
         }
         if as_json:
             click.echo(json.dumps({"valid": True, **counts}, indent=2))
         else:
             click.echo(
                 f"{file}: valid; {len(pipeline.environments)} environments, "
-                f"{len(pipeline.applications)} applications"
+                f"{len(pipeline.applications)} applications, {len(rules.policies)} policies"
             )
+
+
+def _rules(pipeline: Pipeline, folder: Path) -> Rules:
+    """The policy that the file names, and its exceptions, as they stand beside it."""
+
+    def content(path: str) -> bytes | None:
+        file = folder / path
+        return file.read_bytes() if file.is_file() else None
+
+    return rules_of(pipeline, content)
 
 
 def _check_grants(folder: Path, manifests: str, pipeline: Pipeline) -> None:

@@ -215,6 +215,8 @@ class Pipeline:
     applications: Mapping[str, Application]
     commit: str = ""
     """The default branch's commit that it was read from."""
+    policy_file: str = ""
+    """Path of the rules that images are judged by; empty: nothing gates."""
 
     def applications_of(self, source: SourceRepository) -> Sequence[Application]:
         """The applications that are built from this source repository."""

@@ -252,6 +252,23 @@ def merged_scans(scans: Sequence[Scan]) -> Scan:
     )
 
 
+def rematched(examined: Scan, matched: Scan) -> Scan:
+    """What a later match of an image's SBOM says, with what only the image itself could tell."""
+    only_in_image = {Looked.SECRET, Looked.LICENCE, Looked.CONFIGURATION}
+    return replace(
+        matched,
+        looked=matched.looked | (examined.looked & only_in_image),
+        secrets=examined.secrets,
+        operating_system=matched.operating_system or examined.operating_system,
+        end_of_life=examined.end_of_life if matched.end_of_life is None else matched.end_of_life,
+        inventory=matched.inventory or examined.inventory,
+        platforms=examined.platforms,
+        image=examined.image,
+        digests=examined.digests,
+        image_id=examined.image_id,
+    )
+
+
 def _oldest(times: Iterable[datetime | None]) -> datetime | None:
     known = list(times)
     return None if None in known else min((t for t in known if t), default=None)

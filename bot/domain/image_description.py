@@ -65,7 +65,7 @@ def _platforms(tree: ImageTree, configs: Mapping[Digest, ImageConfig]) -> Iterat
         platform = (descriptor and descriptor.platform) or config.platform
         if not (descriptor and descriptor.is_buildkit_attestation) and platform != _UNKNOWN:
             size = sum(blob.size for blob in manifest.blobs)
-            yield PlatformImage(platform, manifest.digest, size)
+            yield PlatformImage(platform, manifest.digest, size, manifest.config.digest)
 
 
 def _ambiguities(tree: ImageTree, configs: Mapping[Digest, ImageConfig]) -> Iterator[str]:

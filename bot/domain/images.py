@@ -226,6 +226,8 @@ class PlatformImage:
     digest: Digest
     compressed_size: int
     """Bytes of config and layers as they are transferred."""
+    config: Digest | None = None
+    """Of its config blob: what scanners call the image's id."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from pathlib import PurePosixPath
 from typing import Any, Final, Literal
 
 import msgspec
@@ -84,6 +85,7 @@ class _File(Strict):
     environments: dict[str, _Environment]
     applications: dict[str, _Application]
     defaults: _Application | None = None
+    policy: str | None = None
 
 
 _DEFAULTS: Final = _Application(images=["{application}"], image_tag="sha-{short_sha}")
@@ -125,10 +127,20 @@ class _Reader:
             name: self._application(name, application, content.defaults)
             for name, application in content.applications.items()
         }
-        pipeline = Pipeline(environments, applications, commit)
+        policy = self._policy(content.policy)
+        pipeline = Pipeline(environments, applications, commit, policy)
         for finding in findings(pipeline):
             raise self.placed.error(finding.path, finding.fact, finding.remedy)
         return pipeline
+
+    def _policy(self, path: str | None) -> str:
+        if path is None:
+            return ""
+        pure = PurePosixPath(path)
+        if pure.is_absolute() or ".." in pure.parts or "\\" in path or not pure.parts:
+            fact = f"not a path in this repository: {path!r}"
+            raise self.placed.error(("policy",), fact, "write policy.yaml")
+        return str(pure)
 
     def _structs(self, root: dict[str, object]) -> _File:
         """Convert each entry by itself: msgspec leaves mapping keys out of its paths."""

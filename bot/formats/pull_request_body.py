@@ -22,6 +22,7 @@ from bot.formats.evidence_cells import NOT_EVALUATED
 from bot.formats.markdown import code, details, plain, table, text
 
 _MARKER: Final = re.compile(r"<!-- lockkeeper:promotion v1 id=([0-9a-f]{26})( superseded)? -->")
+_EVALUATED: Final = re.compile(r"evaluated [0-9-]{10} [0-9:]{5} UTC</sub>")
 _FEW_IMAGES: Final = 10
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9 ._/@:+-]")
 
@@ -97,6 +98,11 @@ def marked_promotion(body: str) -> tuple[str, bool] | None:
 def superseded(body: str) -> str:
     """The same body, marked as closed by Lockkeeper itself."""
     return _MARKER.sub(lambda m: f"<!-- lockkeeper:promotion v1 id={m[1]} superseded -->", body)
+
+
+def is_same(body: str, other: str) -> bool:
+    """Whether two bodies say the same, at whatever time they were evaluated."""
+    return _EVALUATED.sub("", body) == _EVALUATED.sub("", other)
 
 
 def render(facts: BodyFacts) -> str:

@@ -9,17 +9,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from bot.domain.environments import Environment
+from bot.domain.assessment import Assessment
+from bot.domain.environments import Application, Environment
 from bot.domain.errors import ConfigurationError, RejectedError
 from bot.domain.history import CheckState, PullRequest
 from bot.domain.jobs import Done, Outcome
 from bot.domain.oci import Digest
+from bot.domain.policy import Result
 from bot.domain.publication import Place
+from bot.formats.check_output import check_output
 from bot.formats.manifest_file import Written
 from bot.formats.markdown import code, text
 from bot.formats.pipeline_file import PIPELINE_FILE
 from bot.usecases.desk import Ports, View, as_configuration_error, look, pipeline_at
+from bot.usecases.evidence import gather, judge
 from bot.usecases.resolve import is_in_source
+from bot.usecases.rules import rules_at
 from bot.usecases.told import tell_commit
 
 
@@ -30,6 +35,7 @@ class Judgement:
     state: CheckState
     title: str
     summary: str
+    details: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +66,7 @@ def answer_pull_request(view: View, number: int) -> Outcome:
         if not view.history.fetch_commit(pull_request.head):
             return Done(f"the head of pull request {number} cannot be read")
     judgement = _judge_pull_request(view, pull_request)
-    tell_commit(view, pull_request.head, judgement.state, judgement.title, judgement.summary)
+    _tell(view, pull_request.head, judgement)
     return Done(f"pull request {number}: {judgement.title}")
 
 
@@ -71,13 +77,17 @@ def answer_commit(view: View, commit: str) -> Outcome:
     parents = view.history.commit(commit).parents
     if view.history.is_ancestor(commit, view.head):
         # Digests of a merge are judged when they are delivered; here only the rules are.
-        if not parents or PIPELINE_FILE not in view.history.changes(parents[0], commit):
+        if not parents or not _rule_files(view) & view.history.changes(parents[0], commit).keys():
             return Done("nothing to say")
         judgement = _judge_rules(view, commit)
     else:
         judgement = _judge(view, _fork_point(view, commit), commit, is_ours=False)
-    tell_commit(view, commit, judgement.state, judgement.title, judgement.summary)
+    _tell(view, commit, judgement)
     return Done(f"commit {commit[:7]}: {judgement.title}")
+
+
+def _tell(view: View, commit: str, said: Judgement) -> None:
+    tell_commit(view, commit, said.state, said.title, said.summary, said.details)
 
 
 def _judge_pull_request(view: View, pull_request: PullRequest) -> Judgement:
@@ -126,12 +136,13 @@ def _judge(view: View, base: str, commit: str, *, is_ours: bool) -> Judgement:
         return Judgement(
             CheckState.FAILURE, "A manifest file cannot be read", text(str(error), 600)
         )
-    if PIPELINE_FILE in changed:
+    if _rule_files(view) & changed.keys():
         if moved:
+            rules = ", ".join(code(path) for path in sorted(_rule_files(view) & changed.keys()))
             return Judgement(
                 CheckState.FAILURE,
                 "Two pull requests, please",
-                f"This changes {code(PIPELINE_FILE)} together with digests. Rules are not "
+                f"This changes {rules} together with digests. Rules are not "
                 "loosened by the merge that they judge: merge the rules first.",
             )
         return _judge_rules(view, commit)
@@ -140,9 +151,14 @@ def _judge(view: View, base: str, commit: str, *, is_ours: bool) -> Judgement:
     return _judge_digests(view, moved, is_ours=is_ours)
 
 
+def _rule_files(view: View) -> frozenset[str]:
+    return view.rules.files | {PIPELINE_FILE}
+
+
 def _judge_rules(view: View, commit: str) -> Judgement:
     try:
         pipeline = pipeline_at(view.ports, view.repository, view.history, commit)
+        rules_at(view.history, pipeline, commit)
     except ConfigurationError as error:
         return _broken(error)
     except RejectedError as error:
@@ -178,18 +194,63 @@ def _moved(view: View, base: str, commit: str) -> list[Moved]:
 def _judge_digests(view: View, moved: Sequence[Moved], *, is_ours: bool) -> Judgement:
     wrong = [reason for one in moved if (reason := _what_is_wrong(view, one))]
     listed = "\n".join(f"- {line}" for line in _lines(moved))
-    environments = sorted({one.environment.name for one in moved})
     if wrong:
         reasons = "\n".join(f"- {reason}" for reason in wrong)
         return Judgement(
             CheckState.FAILURE, "These digests cannot be delivered", f"{reasons}\n\n{listed}"
         )
     author = "Lockkeeper's own edit" if is_ours else "Digests changed by hand"
-    return Judgement(
-        CheckState.SUCCESS,
-        f"Promotion to {', '.join(environments)}; policy not evaluated",
-        f"{author}. No policy is configured, so nothing was evaluated.\n\n{listed}",
-    )
+    return _judge_evidence(view, moved, f"{author}.\n\n{listed}")
+
+
+def _judge_evidence(view: View, moved: Sequence[Moved], facts: str) -> Judgement:
+    """What the policies of all environments that are touched say; the worst answer counts."""
+    judged: list[Assessment] = []
+    waits = False
+    for environment, application, images in _promotions(view, moved):
+        gathered = gather(view, environment, application, images)
+        judged.append(judge(view, environment, view.rules, gathered))
+        waits |= bool(gathered.jobs)
+        for job in gathered.jobs:
+            view.ports.jobs.put(job)
+    if not judged:
+        return Judgement(CheckState.SUCCESS, "Nothing of ours changes", facts)
+    judged.sort(key=_seriousness)
+    worst = judged[0]
+    said = check_output(worst)
+    names = ", ".join(sorted({one.environment.name for one in moved}))
+    title = f"Promotion to {names}: {said.title}"
+    summary = f"{facts}\n\n{said.summary}"
+    if not worst.verdict.blocks:
+        return Judgement(CheckState.SUCCESS, title, summary, said.text)
+    if waits and worst.verdict.result is Result.NOT_EVALUATED:
+        title = f"Promotion to {names}: being scanned"
+        return Judgement(CheckState.IN_PROGRESS, title, summary, said.text)
+    return Judgement(CheckState.FAILURE, title, summary, said.text)
+
+
+def _seriousness(assessment: Assessment) -> tuple[bool, int]:
+    order = (Result.FAIL, Result.NOT_EVALUATED, Result.WARN, Result.PASS)
+    return not assessment.verdict.blocks, order.index(assessment.verdict.result)
+
+
+def _promotions(
+    view: View, moved: Sequence[Moved]
+) -> Iterator[tuple[Environment, Application, dict[str, Digest]]]:
+    """What the change promotes: per environment and application, image -> digest."""
+    for environment in dict.fromkeys(one.environment.name for one in moved):
+        here = [one for one in moved if one.environment.name == environment]
+        for application in view.pipeline.applications.values():
+            names = {image.name for image in application.images}
+            images = {
+                one.place.image: reference.digest
+                for one in here
+                if one.place.image in names
+                for reference in [one.written.reference()]
+                if reference is not None and reference.digest is not None
+            }
+            if images:
+                yield here[0].environment, application, images
 
 
 def _lines(moved: Sequence[Moved]) -> Iterator[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from bot.domain.assessment import Assessment
 from bot.domain.authority import Attribution, Authorised, Unauthorised, authority, stricter
 from bot.domain.environments import Application, Approvals, Environment, Image, tag_values
 from bot.domain.errors import (
@@ -24,14 +25,17 @@ from bot.domain.images import AccessoryPolicy
 from bot.domain.jobs import Done, Failed, Job, JobKind, Outcome
 from bot.domain.memory import Resolution, Seal
 from bot.domain.oci import Digest, DigestReference
+from bot.domain.policy import Result
 from bot.formats.manifest_file import Spot
 from bot.formats.markdown import code, text
 from bot.ports import GitHistory, ImageRegistry, Verifier
 from bot.usecases.attest_promotion import ensure_attested
 from bot.usecases.copy_image import ensure_copied
 from bot.usecases.desk import Ports, View, is_held, look, pipeline_at, source_repository
+from bot.usecases.evidence import gather, judge, said_by
 from bot.usecases.promotion_story import Promoted, promotion_story
-from bot.usecases.resolve import Contradicted, Missing, is_in_source, resolve
+from bot.usecases.resolve import Contradicted, Missing, is_in_source, is_published, resolve
+from bot.usecases.rules import Rules, rules_at
 from bot.usecases.seals import (
     ENVIRONMENT_ANNOTATION,
     REPOSITORY_ANNOTATION,
@@ -168,8 +172,7 @@ def _deliver_one(wish: Wish) -> str:
         if wish.is_sealed:
             _attest(wish, authorised, _tags(wish)[0])
         else:
-            _admit(wish)
-            _seal(wish, authorised)
+            _seal(wish, authorised, _admit(wish))
     except (RejectedError, IntegrityError) as error:
         return _refuse(wish, error)
     except UnavailableError as error:
@@ -183,7 +186,7 @@ def _deliver_one(wish: Wish) -> str:
 
 def _authorise(wish: Wish) -> Authorised:
     """Who caused it, under the rules before the merge and today's."""
-    today, before = wish.environment, _rules_before(wish)
+    today, before = wish.environment, _rules_before(wish).environment
     needed = today.needs_authority or before.needs_authority
     required = stricter(before.approvals, today.approvals)
     verdict = authority(_attribution(wish, required, needed=needed), required, needed=needed)
@@ -192,31 +195,44 @@ def _authorise(wish: Wish) -> Authorised:
     return verdict
 
 
-def _rules_before(wish: Wish) -> Environment:
-    """The environment as the pipeline file described it at the merge's first parent."""
+@dataclass(frozen=True, slots=True)
+class _RulesBefore:
+    """What held at the first parent of the merge that brought a digest."""
+
+    environment: Environment
+    rules: Rules
+
+
+def _rules_before(wish: Wish) -> _RulesBefore:
+    """The pipeline file and the policy as they were at the merge's first parent.
+
+    An environment that needs authority never falls back to the rules of today alone.
+    """
     view, environment = wish.view, wish.environment
-    parents = view.history.commit(wish.merge).parents
+    today = _RulesBefore(environment, view.rules)
     lacking = NotAdmittedError(
         f"merge {wish.merge[:7]} brought digests of {environment.name} before or together with "
         "the rules that judge them",
         f"an operator runs `lockkeeper adopt {environment.name}`, or the digest is promoted anew",
     )
+    before = _rules_at_parent(wish)
+    if before is None and environment.needs_authority:
+        raise lacking
+    return before or today
+
+
+def _rules_at_parent(wish: Wish) -> _RulesBefore | None:
+    """None: there was no environment of that name, or nothing valid that described it."""
+    view, parents = wish.view, wish.view.history.commit(wish.merge).parents
     if not parents:
-        if environment.needs_authority:
-            raise lacking
-        return environment
+        return None
     try:
         pipeline = pipeline_at(view.ports, view.repository, view.history, parents[0])
+        rules = rules_at(view.history, pipeline, parents[0])
     except RejectedError:
-        if environment.needs_authority:
-            raise lacking from None
-        return environment
-    before = pipeline.environments.get(environment.name)
-    if before is None:
-        if environment.needs_authority:
-            raise lacking
-        return environment
-    return before
+        return None
+    environment = pipeline.environments.get(wish.environment.name)
+    return None if environment is None else _RulesBefore(environment, rules)
 
 
 def _attribution(wish: Wish, required: Approvals, *, needed: bool) -> Attribution:
@@ -301,8 +317,8 @@ def _triggers(wish: Wish, history: GitHistory) -> list[str]:
 # --- 1. admission ---
 
 
-def _admit(wish: Wish) -> None:
-    """The digest is its commit's, and where the environment takes it from."""
+def _admit(wish: Wish) -> Assessment:
+    """The digest is its commit's, where the environment takes it from, and passes the rules."""
     view, environment, image = wish.view, wish.environment, wish.image.name
     if not is_in_source(view, environment, wish.application, image, wish.digest):
         source = environment.source_environment or "the registry that CI pushes to"
@@ -312,9 +328,32 @@ def _admit(wish: Wish) -> None:
         )
     if wish.resolution is None and environment.is_entry:
         _check_stands_under_its_tag(wish)
+    assessment = _evaluate(wish)
     held = is_held(view, environment.name, wish.application.name)
     if held:
         raise NotAdmittedError(held, "whoever holds it releases it")
+    return assessment
+
+
+def _evaluate(wish: Wish) -> Assessment:
+    """What the rules before the merge and today's say of it now; both must let it pass."""
+    view, environment, image = wish.view, wish.environment, wish.image.name
+    gathered = gather(view, environment, wish.application, {image: wish.digest})
+    before = judge(view, environment, _rules_before(wish).rules, gathered)
+    today = judge(view, environment, view.rules, gathered)
+    for job in gathered.jobs:
+        view.ports.jobs.put(job)
+    blocking = next((one for one in (before, today) if one.verdict.blocks), None)
+    if blocking is None or is_published(view, environment, image, wish.digest):
+        # What was published here before may come back: new findings about it are warnings.
+        return today
+    if gathered.jobs and blocking.verdict.result is Result.NOT_EVALUATED:
+        raise UnavailableError(f"{image} {wish.digest.short} is being scanned")
+    rules = "today's policy" if blocking is today else "the policy as it was before the merge"
+    raise NotAdmittedError(
+        f"{image} {wish.digest.short} does not pass {rules}: {said_by(blocking)}",
+        "promote a build that passes, or revert the merge",
+    )
 
 
 def _check_stands_under_its_tag(wish: Wish) -> None:
@@ -337,7 +376,7 @@ def _check_stands_under_its_tag(wish: Wish) -> None:
 # --- 2. to 5. copy, read back, sign, tag ---
 
 
-def _seal(wish: Wish, authorised: Authorised) -> None:
+def _seal(wish: Wish, authorised: Authorised, assessment: Assessment) -> None:
     view, environment = wish.view, wish.environment
     registry = view.registry(environment)
     _tell(wish, CheckState.IN_PROGRESS, "Delivering", f"Copying {code(str(wish.reference))}.")
@@ -358,7 +397,7 @@ def _seal(wish: Wish, authorised: Authorised) -> None:
         registry.tag(wish.reference, tag, move=True)
     sealed = f"{code(str(wish.reference))} holds every platform, read back."
     _tell_merge(wish, CheckState.SUCCESS, f"Sealed for {environment.name}", sealed)
-    _record(wish, authorised, len(back.manifests), signed_by)
+    _record(wish, authorised, len(back.manifests), signed_by, assessment)
 
 
 def _all_keys(view: View) -> Sequence[Verifier]:
@@ -453,7 +492,13 @@ def _attest(wish: Wish, authorised: Authorised, tags: Sequence[str]) -> None:
     record_signatures(view, environment, wish.reference, done.fingerprint, [done.payload])
 
 
-def _record(wish: Wish, authorised: Authorised, manifests: int, signed_by: str) -> None:
+def _record(
+    wish: Wish,
+    authorised: Authorised,
+    manifests: int,
+    signed_by: str,
+    assessment: Assessment,
+) -> None:
     view, ports = wish.view, wish.view.ports
     scope = view.scope(wish.environment.name, wish.application.name)
     repository = str(wish.reference.repository)
@@ -469,6 +514,8 @@ def _record(wish: Wish, authorised: Authorised, manifests: int, signed_by: str) 
             "approved_by": ",".join(authorised.approved_by),
             "manifests": str(manifests),
             "signed_by": signed_by,
+            "verdict": str(assessment.verdict.result),
+            "policy": view.rules.commit if assessment.verdict.has_policy else "",
         },
         once=f"sealed:{scope.manifests}:{scope.environment}:{wish.reference}",
     )

@@ -26,6 +26,8 @@ from bot.formats.pipeline_file import PIPELINE_FILE, read_pipeline
 from bot.ports import (
     Audit,
     Clock,
+    Evaluations,
+    Feeds,
     GitHistory,
     GitHub,
     Grants,
@@ -34,7 +36,10 @@ from bot.ports import (
     KeyRing,
     Memory,
     Mirrors,
+    Reports,
+    Scanner,
 )
+from bot.usecases.rules import Rules, rules_at
 
 _HISTORY: int = 1000
 """First-parent commits that are searched for a valid pipeline file."""
@@ -67,6 +72,13 @@ class Ports:
     limits: Limits = field(default_factory=Limits)
     version: str = ""
     """Of Lockkeeper, for what is attested."""
+    reports: Reports | None = None
+    """What scanners said; there as soon as there is a scanner."""
+    scanner: Scanner | None = None
+    feeds: Feeds | None = None
+    evaluations: Evaluations | None = None
+    board_url: str = ""
+    """Where people reach the board; empty: nowhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +93,10 @@ class View:
     """The default branch's commit."""
     history: GitHistory
     pipeline: Pipeline
+    rules: Rules = field(default_factory=Rules)
+    """What it asks of images."""
     broken: ConfigurationError | None = None
-    """What is wrong with the newest pipeline file, if it is not the one in force."""
+    """What is wrong with the newest pipeline file or rules, if those are not in force."""
 
     @property
     def web_url(self) -> str:
@@ -172,32 +186,35 @@ def _view(ports: Ports, repository: ManifestsRepository, number: int, branch: st
     head = history.heads().get(branch)
     if head is None:
         raise NotFoundError(f"branch {branch}", str(repository))
-    pipeline, broken = pipeline_in_force(ports, repository, history, head)
-    return View(ports, repository, number, branch, head, history, pipeline, broken)
+    pipeline, rules, broken = _in_force(ports, repository, history, head)
+    return View(ports, repository, number, branch, head, history, pipeline, rules, broken)
 
 
-def pipeline_in_force(
+def _in_force(
     ports: Ports, repository: ManifestsRepository, history: GitHistory, head: str
-) -> tuple[Pipeline, ConfigurationError | None]:
-    """The newest valid pipeline file at or before a commit, and what is wrong with a newer one.
+) -> tuple[Pipeline, Rules, ConfigurationError | None]:
+    """The newest valid pipeline file and rules at or before a commit; what is wrong since.
 
     Where there is none (yet, or any more) nothing is promoted, and pull requests are answered all
     the same: the first one that brings the file is judged like any later one.
     """
     broken: ConfigurationError | None = None
-    tried: set[str] = set()
+    wrong: set[tuple[str, str, str]] = set()  # pipeline file's blob, what is wrong, its blob
     for commit in history.first_parents(head, limit=_HISTORY):
-        entry = history.paths(commit.id).get(PIPELINE_FILE)
-        if entry is None:
+        blobs = {path: entry.blob for path, entry in history.paths(commit.id).items()}
+        file = blobs.get(PIPELINE_FILE)
+        if file is None:
             break
-        if entry.blob in tried:
+        if any(one == (file, one[1], blobs.get(one[1], "")) for one in wrong):
             continue
-        tried.add(entry.blob)
         try:
-            return pipeline_at(ports, repository, history, commit.id), broken
+            pipeline = pipeline_at(ports, repository, history, commit.id)
+            return pipeline, rules_at(history, pipeline, commit.id), broken
         except RejectedError as error:
-            broken = broken or as_configuration_error(error)
-    return Pipeline({}, {}), broken
+            found = as_configuration_error(error)
+            broken = broken or found
+            wrong.add((file, found.file, blobs.get(found.file, "")))
+    return Pipeline({}, {}), Rules(), broken
 
 
 def pipeline_at(

@@ -10,6 +10,7 @@ from bot.domain.jobs import Done, Failed, Job, JobKind, Outcome
 from bot.domain.memory import SeenHead
 from bot.formats.webhook import WebhookHint
 from bot.usecases.desk import Ports, View, look
+from bot.usecases.review_request import head_branch
 
 _HEAD_ACTIONS = frozenset({"opened", "reopened", "synchronize", "edited"})
 """Actions of a pull request that bring a head (or base) which has no answer yet."""
@@ -86,6 +87,8 @@ def _manifests_looks(view: View, hint: WebhookHint) -> Iterator[Job]:
     elif hint.event == "pull_request" and hint.action in _HEAD_ACTIONS:
         yield Job(JobKind.ANSWER, view.id, "", str(hint.pull_request))
     elif hint.event == "pull_request_review":
+        if hint.pull_request:
+            yield Job(JobKind.ANSWER, view.id, "", str(hint.pull_request))
         yield from _delivery_looks(view)
     elif hint.event == "merge_group" and hint.after:
         yield Job(JobKind.ANSWER, view.id, "", hint.after)
@@ -100,9 +103,19 @@ def _push_looks(view: View, hint: WebhookHint) -> Iterator[Job]:
     if branch == view.default_branch:
         yield Job(JobKind.ANSWER, view.id, "", hint.after)
         yield from _delivery_looks(view)
+        yield from _open_promotions(view)
     for environment in view.pipeline.environments.values():
         if branch == environment.ref:
             yield Job(JobKind.PUBLISH, view.id, environment.name)
+
+
+def _open_promotions(view: View) -> Iterator[Job]:
+    """Our open pull requests may have become pointless, and what they compare with has moved."""
+    heads = {p.head_branch for p in view.ports.github.pull_requests(view.repository, state="open")}
+    for environment in view.pipeline.environments.values():
+        for application in view.pipeline.applications.values():
+            if head_branch(environment, application) in heads:
+                yield Job(JobKind.PROPOSE, view.id, environment.name, application.name)
 
 
 def _delivery_looks(view: View) -> Iterator[Job]:

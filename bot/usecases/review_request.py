@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
+from bot.domain.assessment import Assessment
 from bot.domain.environments import SHORT_COMMIT, Application, Environment, image_tag
 from bot.domain.errors import NotFoundError
 from bot.domain.history import CheckState, GitCommit, PullRequest
@@ -20,11 +21,13 @@ from bot.domain.memory import WrittenHead
 from bot.domain.oci import Digest, DigestReference
 from bot.domain.promotion import promotion_id
 from bot.domain.publication import Place
+from bot.formats.check_output import check_output
 from bot.formats.manifest_file import Spot, Written, edited
 from bot.formats.markdown import text
 from bot.formats.pull_request_body import (
     BodyFacts,
     ImageFacts,
+    is_same,
     marked_promotion,
     render,
     superseded,
@@ -33,6 +36,7 @@ from bot.formats.pull_request_body import (
 from bot.ports import GitHistory
 from bot.usecases.answer import answer_pull_request
 from bot.usecases.desk import View, source_repository
+from bot.usecases.evidence import gather, judge, keep, report_url
 from bot.usecases.told import tell_source
 
 STAGING: Final = "lockkeeper-staging"
@@ -91,8 +95,12 @@ def ensure_pull_request(view: View, proposal: Proposal) -> Outcome:
     elif _has_moved(view, proposal):
         return Again("the default branch has moved meanwhile", view.ports.clock.now())
     contents = _contents(view, proposal)
-    pull_request = _ensure(view, proposal, existing, contents)
-    return _settle(view, proposal, pull_request)
+    gathered = gather(view, proposal.environment, proposal.application, proposal.images)
+    assessment = judge(view, proposal.environment, view.rules, gathered)
+    pull_request = _ensure(view, proposal, existing, contents, assessment)
+    for job in gathered.jobs:
+        view.ports.jobs.put(job)
+    return _settle(view, proposal, pull_request, assessment)
 
 
 def _id(view: View, proposal: Proposal) -> str:
@@ -218,8 +226,10 @@ def _ensure(
     proposal: Proposal,
     existing: PullRequest | None,
     contents: Mapping[str, bytes],
+    assessment: Assessment,
 ) -> PullRequest:
-    github, body = view.ports.github, render(_facts(view, proposal))
+    github, body = view.ports.github, render(_facts(view, proposal, assessment))
+    keep(view, _id(view, proposal), proposal.application, assessment)
     name = title(
         proposal.application.name, proposal.environment.name, proposal.branch, proposal.source
     )
@@ -237,7 +247,7 @@ def _ensure(
         _dress(view, proposal, opened)
         return opened
     _dress(view, proposal, existing)
-    if (existing.title, existing.body) != (name, body):
+    if existing.title != name or not is_same(existing.body, body):
         github.edit_pull_request(view.repository, existing.number, title=name, body=body)
     return github.pull_request(view.repository, existing.number)
 
@@ -299,11 +309,17 @@ def _write(view: View, proposal: Proposal, contents: Mapping[str, bytes], name: 
     return commit
 
 
-def _settle(view: View, proposal: Proposal, pull_request: PullRequest) -> Outcome:
+def _settle(
+    view: View, proposal: Proposal, pull_request: PullRequest, assessment: Assessment
+) -> Outcome:
     """Say where the promotion is, and merge what the file lets the bot merge."""
     answer_pull_request(view, pull_request.number)
     merge_itself = proposal.environment.merges_itself and not proposal.diverging
     link = f"[Pull request {pull_request.number}]({view.web_url}/pull/{pull_request.number})"
+    if assessment.verdict.blocks:
+        said = check_output(assessment, report_url(view, _id(view, proposal)))
+        _tell(view, proposal, CheckState.NEUTRAL, said.title, f"{link}\n\n{said.summary}")
+        return Done(f"pull request {pull_request.number}: {said.title}")
     if not merge_itself:
         waits = "to be merged" if not proposal.environment.needs_authority else "to be approved"
         _tell(view, proposal, CheckState.NEUTRAL, f"Proposed, waits {waits}", f"{link} {waits}.")
@@ -354,7 +370,7 @@ def close_pointless(view: View, environment: Environment, application: Applicati
 # --- the body's facts ---
 
 
-def _facts(view: View, proposal: Proposal) -> BodyFacts:
+def _facts(view: View, proposal: Proposal, assessment: Assessment) -> BodyFacts:
     environment, application = proposal.environment, proposal.application
     sources = [
         source_repository(view.pipeline, environment, application, image.name)
@@ -381,6 +397,8 @@ def _facts(view: View, proposal: Proposal) -> BodyFacts:
         signs=environment.signs,
         approvals=environment.approvals,
         merges_itself=environment.merges_itself,
+        assessment=assessment,
+        report_url=report_url(view, _id(view, proposal)),
     )
 
 

@@ -138,3 +138,26 @@ def test_verbs_need_no_environment_of_the_app() -> None:
 
     assert result.exit_code == 0
     assert "serve" in result.output
+
+
+def test_the_policy_beside_the_file_is_checked_with_it(checkout: Path) -> None:
+    file = checkout / "lockkeeper.yaml"
+    file.write_text(f"policy: rules/policy.yaml\n{file.read_text()}")
+    (checkout / "rules").mkdir()
+    policy = checkout / "rules" / "policy.yaml"
+
+    missing = run("config", "check", str(file)).output
+    policy.write_text("version: 1\nenvironments: { stag: {} }\n")
+    unknown = run("config", "check", str(file)).output
+    policy.write_text("version: 1\nenvironments:\n  stage: { exceptions: exceptions.yaml }\n")
+    (checkout / "rules" / "exceptions.yaml").write_text("- { vulnerability: CVE-2026-1 }\n")
+    incomplete = run("config", "check", str(file)).output
+    (checkout / "rules" / "exceptions.yaml").write_text("")
+    good = run("config", "check", str(file))
+
+    assert "rules/policy.yaml: lockkeeper.yaml names it" in missing
+    assert "no environment 'stag'" in unknown
+    assert "did you mean" in unknown
+    assert "rules/exceptions.yaml:1" in incomplete
+    assert "1 policies" in good.output
+    assert good.exit_code == 0

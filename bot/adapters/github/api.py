@@ -42,6 +42,7 @@ from bot.domain.history import (
     Review,
 )
 from bot.domain.oci import Digest
+from bot.formats.pull_request_body import is_same
 
 _CREATE_COMMIT: Final = """\
 mutation ($input: CreateCommitOnBranchInput!) {
@@ -599,12 +600,9 @@ def _check_body(check: Check) -> dict[str, object]:
 
 def _says(run: records.CheckRunRecord, check: Check) -> bool:
     state = run.conclusion if run.status == "completed" else run.status
-    return (state, run.output.title, run.output.summary, run.output.text or "") == (
-        str(check.state),
-        check.title[:255],
-        check.summary[:65535],
-        check.text[:65535],
-    )
+    found = (state, run.output.title, run.output.text or "")
+    wanted = (str(check.state), check.title[:255], check.text[:65535])
+    return found == wanted and is_same(run.output.summary or "", check.summary[:65535])
 
 
 def _status(report: DeploymentReport) -> tuple[str, str]:

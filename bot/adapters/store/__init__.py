@@ -13,6 +13,7 @@ from bot.adapters.store.commands import CommandStore
 from bot.adapters.store.database import migrate, open_database
 from bot.adapters.store.evaluations import EvaluationStore
 from bot.adapters.store.memory import MemoryStore
+from bot.adapters.store.reports import ReportStore
 from bot.adapters.store.schema import MIGRATIONS
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "CommandStore",
     "EvaluationStore",
     "MemoryStore",
+    "ReportStore",
     "migrate",
     "open_database",
 ]

@@ -67,6 +67,18 @@ MIGRATIONS: Final[Sequence[Sequence[str]]] = (
             application VARCHAR NOT NULL, at VARCHAR NOT NULL, verdict VARCHAR NOT NULL,
             document {bytes} NOT NULL)""",
     ),
+    (
+        """CREATE TABLE lk_examination (
+            scanner VARCHAR NOT NULL, digest VARCHAR NOT NULL, sbom {bytes} NOT NULL,
+            report {bytes} NOT NULL, PRIMARY KEY (scanner, digest))""",
+        """CREATE TABLE lk_match (
+            digest VARCHAR PRIMARY KEY, generation VARCHAR NOT NULL, at VARCHAR NOT NULL,
+            report {bytes} NOT NULL, failure VARCHAR NOT NULL)""",
+        """CREATE TABLE lk_first_seen (
+            manifests BIGINT NOT NULL, environment VARCHAR NOT NULL,
+            vulnerability VARCHAR NOT NULL, package VARCHAR NOT NULL, day VARCHAR NOT NULL,
+            PRIMARY KEY (manifests, environment, vulnerability, package))""",
+    ),
 )
 """For ``migrate``, part ``store``; ``{number}`` counts rows in the order they were written,
 ``{bytes}`` is what holds bytes."""
@@ -124,4 +136,9 @@ COMMAND: Final = _table(
 )
 EVALUATION: Final = _table(
     "lk_evaluation", "promotion", *_SCOPE, "at", "verdict", contents=["document"]
+)
+EXAMINATION: Final = _table("lk_examination", "scanner", "digest", contents=["sbom", "report"])
+MATCH: Final = _table("lk_match", "digest", "generation", "at", "failure", contents=["report"])
+FIRST_SEEN: Final = _table(
+    "lk_first_seen", "environment", "vulnerability", "package", "day", numbers=["manifests"]
 )

@@ -1,0 +1,87 @@
+"""The rules about evidence that stand beside the pipeline file, at one commit.
+
+They are read with the pipeline file and judged with it: where one of them is wrong, the newest
+version in which all are valid stays in force.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from bot.domain.environments import Pipeline
+from bot.domain.errors import ConfigurationError
+from bot.domain.pipeline_rules import did_you_mean
+from bot.domain.policy import EnvironmentPolicy, RiskException
+from bot.formats.pipeline_file import PIPELINE_FILE
+from bot.formats.policy_file import read_exceptions, read_policy
+from bot.ports import GitHistory
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the manifests repository asks of images at one commit."""
+
+    commit: str = ""
+    policies: Mapping[str, EnvironmentPolicy] = field(default_factory=dict)
+    """By environment; one that is not there has no policy, and nothing gates it."""
+    exceptions: Mapping[str, tuple[RiskException, ...]] = field(default_factory=dict)
+    """By environment."""
+    files: frozenset[str] = frozenset()
+    """Every file that they were read from."""
+
+    def policy(self, environment: str) -> EnvironmentPolicy | None:
+        """The environment's policy, if it has one."""
+        return self.policies.get(environment)
+
+
+def rules_at(history: GitHistory, pipeline: Pipeline, commit: str) -> Rules:
+    """The policy file that a pipeline file names, and its exceptions, at a commit.
+
+    Raises:
+        ConfigurationError: one of them is not there, or wrong: file, line, what, the way out.
+    """
+
+    def content(path: str) -> bytes | None:
+        entry = history.paths(commit).get(path)
+        return None if entry is None or entry.mode == "120000" else history.read(entry.blob)
+
+    return rules_of(pipeline, content, commit)
+
+
+def rules_of(pipeline: Pipeline, content: Callable[[str], bytes | None], commit: str = "") -> Rules:
+    """The same, from wherever ``content`` finds a file by its path; None: there is none."""
+    if not pipeline.policy_file:
+        return Rules(commit)
+
+    def text(path: str, named_in: str) -> str:
+        found = content(path)
+        if found is None:
+            fact = f"{named_in} names it, and it is no file beside it"
+            raise ConfigurationError(path, None, fact, f"add it, or take it out of {named_in}")
+        try:
+            return found.decode()
+        except UnicodeDecodeError as error:
+            raise ConfigurationError(path, None, "not UTF-8") from error
+
+    file = pipeline.policy_file
+    policies = read_policy(text(file, PIPELINE_FILE), file=file)
+    for name in policies:
+        if name not in pipeline.environments:
+            hint = did_you_mean(name, list(pipeline.environments))
+            fact = f"{PIPELINE_FILE} has no environment {name!r}"
+            raise ConfigurationError(file, None, fact, hint or "remove its rules")
+    exceptions = {
+        name: read_exceptions(text(path, file), file=path)
+        for name, policy in policies.items()
+        if policy.exceptions_file
+        for path in [beside(file, policy.exceptions_file)]
+    }
+    named = {beside(file, p.exceptions_file) for p in policies.values() if p.exceptions_file}
+    return Rules(commit, policies, exceptions, frozenset({file, *named}))
+
+
+def beside(policy_file: str, named: str) -> str:
+    """The path of a file that the policy file names."""
+    return str(PurePosixPath(policy_file).parent / named)

@@ -1,0 +1,107 @@
+"""Scanning the platforms of an image: a job of its own, because it takes long and may fail.
+
+What was seen is kept by digest, and matched again when the scanner's data changes. A failure is
+kept too, so that people read why there is no answer; it is never taken for an empty one.
+"""
+
+from __future__ import annotations
+
+from bot.domain.environments import Application, Environment
+from bot.domain.errors import NotFoundError, RejectedError, UnavailableError
+from bot.domain.jobs import Done, Failed, Job, JobKind, Outcome
+from bot.domain.oci import Digest, DigestReference
+from bot.formats.reports import read_scan
+from bot.ports import Examination, ImageRegistry, MatchReport, Reports, Scanner, ScannerFacts
+from bot.usecases.desk import Ports, View, look, source_repository
+
+_LANE = "scanner"
+"""One image at a time, whatever waits: a scanner takes all the processor that it gets."""
+
+
+def scan_job(view: View, environment: Environment, image: str, digest: Digest) -> Job:
+    """The look that lets a scanner see an image."""
+    subject = f"{image}@{digest}"
+    return Job(JobKind.SCAN, view.id, environment.name, subject, lane=_LANE)
+
+
+def scan(ports: Ports, manifests: int, environment: str, subject: str) -> Outcome:
+    """Let the scanner see every platform of an image that it has not answered about yet."""
+    view = look(ports, manifests)
+    image, _, written = subject.partition("@")
+    application = view.application_of(image)
+    if application is None or ports.scanner is None or ports.reports is None:
+        return Done("there is no such image, or no scanner (any more)")
+    try:
+        target = view.environment(environment)
+        registry = view.registry(target)
+        reference = _found(view, target, application, image, Digest(written))
+    except RejectedError as error:
+        return Failed(str(error))
+    work = _Work(ports, ports.reports, ports.scanner, ports.scanner.facts(), registry)
+    failures = [
+        failure
+        for platform in registry.describe(reference).platforms
+        if (failure := work.answer(reference.repository.at(platform.digest)))
+    ]
+    for kind in (JobKind.PROPOSE, JobKind.DELIVER):
+        ports.jobs.put(Job(kind, view.id, environment, application.name))
+    for pull_request in ports.github.pull_requests(view.repository, state="open"):
+        ports.jobs.put(Job(JobKind.ANSWER, view.id, "", str(pull_request.number)))
+    if failures:
+        raise UnavailableError("; ".join(dict.fromkeys(failures)))
+    return Done(f"{reference} is scanned")
+
+
+def _found(
+    view: View, environment: Environment, application: Application, image: str, digest: Digest
+) -> DigestReference:
+    """Where the image can be read: where it comes from, or where it is."""
+    target = environment.repository_of(application, image)
+    source = source_repository(view.pipeline, environment, application, image)
+    registry = view.registry(environment)
+    for repository in (source, target):
+        if repository is not None and registry.exists(repository.at(digest)):
+            return repository.at(digest)
+    raise NotFoundError(f"image {image} {digest.short}", f"{environment.name} and its source")
+
+
+class _Work:
+    """One scanner at one time."""
+
+    def __init__(
+        self,
+        ports: Ports,
+        reports: Reports,
+        scanner: Scanner,
+        facts: ScannerFacts,
+        registry: ImageRegistry,
+    ) -> None:
+        self._clock, self._reports = ports.clock, reports
+        self._scanner, self._facts, self._registry = scanner, facts, registry
+
+    def answer(self, platform: DigestReference) -> str:
+        """Have the scanner's answer about a platform; why there is none, else empty."""
+        kept = self._reports.match(platform.digest, self._facts.generation)
+        if kept is not None and not kept.failure:
+            return ""
+        try:
+            report, failure = self._asked(platform), ""
+        except (RejectedError, UnavailableError) as error:
+            report, failure = b"", str(error)
+        match = MatchReport(self._clock.now(), report, failure)
+        self._reports.record_match(platform.digest, self._facts.generation, match)
+        return failure
+
+    def _asked(self, platform: DigestReference) -> bytes:
+        report = self._scanner.match(self._examination(platform).sbom)
+        read_scan(report, f"the report of {self._facts.name}")
+        return report
+
+    def _examination(self, platform: DigestReference) -> Examination:
+        kept = self._reports.examination(self._facts.name, platform.digest)
+        if kept is not None:
+            return kept
+        seen = self._scanner.examine(lambda folder: self._registry.save_layout(platform, folder))
+        read_scan(seen.report, f"the report of {self._facts.name}")
+        self._reports.record_examination(self._facts.name, platform.digest, seen)
+        return seen
