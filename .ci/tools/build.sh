@@ -13,10 +13,16 @@ bin=$root/.tools/bin
 stamps=$root/.tools/stamps
 # The small and the most used come first, so that an interrupted run is already of use.
 order=(crane registry kustomize cosign3 cosign2 regctl oras olareg syft grype trivy)
+# Scanners name their version in reports; a build from a module does not know it by itself.
+version_of() {
+  sed -n "s,^[[:space:]]*github.com/[a-z]*/$1 v\([0-9.]*\).*,\1,p" "$here/$1/go.mod"
+}
+
 # trivy reads JSON by encoding/json/v2, which Go 1.26 has as an experiment; the others need none.
 settings_of() {
   case $1 in
-    trivy) echo CGO_ENABLED=0 GOEXPERIMENT=jsonv2 ;;
+    trivy) echo CGO_ENABLED=0 GOEXPERIMENT=jsonv2 "GOFLAGS=-ldflags=-X=github.com/aquasecurity/trivy/pkg/version/app.ver=$(version_of trivy)" ;;
+    grype | syft) echo CGO_ENABLED=0 "GOFLAGS=-ldflags=-X=main.version=$(version_of "$1")" ;;
     *) echo CGO_ENABLED=0 ;;
   esac
 }

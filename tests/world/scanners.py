@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -146,7 +148,10 @@ def _stamp(moment: datetime) -> str:
 
 
 def packaged_image(
-    debian: Mapping[str, str], npm: Mapping[str, str], platforms: Sequence[str] = ("linux/amd64",)
+    debian: Mapping[str, str],
+    npm: Mapping[str, str],
+    platforms: Sequence[str] = ("linux/amd64",),
+    labels: Mapping[str, str] | None = None,
 ) -> BuiltImage:
     """An image of Debian 12 that has these packages installed: name to version."""
     status = "\n".join(
@@ -167,4 +172,169 @@ def packaged_image(
             for name, version in npm.items()
         },
     }
-    return image_of(files, platforms)
+    return image_of(files, platforms, labels)
+
+
+# --- grype's database ------------------------------------------------------------------------
+
+# Tables as gorm makes them of grype/db/v6/models.go; without indexes, which only speed it up.
+_GRYPE_TABLES: Final = """
+CREATE TABLE blobs (id integer PRIMARY KEY, value text NOT NULL);
+CREATE TABLE db_metadata (build_timestamp datetime NOT NULL, model integer NOT NULL,
+  revision integer NOT NULL, addition integer NOT NULL);
+CREATE TABLE providers (id text PRIMARY KEY, version text, processor text, date_captured datetime,
+  input_digest text);
+CREATE TABLE vulnerability_handles (id integer PRIMARY KEY, name text NOT NULL,
+  status text NOT NULL, published_date datetime, modified_date datetime, withdrawn_date datetime,
+  provider_id text NOT NULL, blob_id integer);
+CREATE TABLE vulnerability_aliases (name text, alias text NOT NULL, PRIMARY KEY (name, alias));
+CREATE TABLE affected_package_handles (id integer PRIMARY KEY, vulnerability_id integer NOT NULL,
+  operating_system_id integer, package_id integer, blob_id integer);
+CREATE TABLE unaffected_package_handles (id integer PRIMARY KEY, vulnerability_id integer NOT NULL,
+  operating_system_id integer, package_id integer, blob_id integer);
+CREATE TABLE operating_systems (id integer PRIMARY KEY, name text COLLATE NOCASE, release_id text
+  COLLATE NOCASE, major_version text, minor_version text, label_version text, codename text,
+  channel text, eol_date datetime, eoas_date datetime);
+CREATE TABLE operating_system_specifier_overrides (alias text, version text, version_pattern text,
+  codename text, channel text, replacement text, replacement_major_version text,
+  replacement_minor_version text, replacement_label_version text, replacement_channel text,
+  rolling numeric, applicable_client_db_schemas text);
+CREATE TABLE packages (id integer PRIMARY KEY, ecosystem text COLLATE NOCASE,
+  name text COLLATE NOCASE);
+CREATE TABLE package_specifier_overrides (ecosystem text PRIMARY KEY, replacement_ecosystem text);
+CREATE TABLE architecture_aliases (alias text PRIMARY KEY, canonical text NOT NULL);
+CREATE TABLE affected_cpe_handles (id integer PRIMARY KEY, vulnerability_id integer NOT NULL,
+  cpe_id integer, blob_id integer);
+CREATE TABLE unaffected_cpe_handles (id integer PRIMARY KEY, vulnerability_id integer NOT NULL,
+  cpe_id integer, blob_id integer);
+CREATE TABLE cpes (id integer PRIMARY KEY, part text NOT NULL, vendor text, product text NOT NULL,
+  edition text, language text, software_edition text, target_hardware text, target_software text,
+  other text);
+CREATE TABLE package_cpes (package_id integer, cpe_id integer, PRIMARY KEY (package_id, cpe_id));
+CREATE TABLE known_exploited_vulnerability_handles (id integer PRIMARY KEY, cve text NOT NULL,
+  blob_id integer);
+CREATE TABLE epss_metadata (date datetime NOT NULL);
+CREATE TABLE epss_handles (id integer PRIMARY KEY, cve text NOT NULL, epss real NOT NULL,
+  percentile real NOT NULL);
+CREATE TABLE cwe_handles (id integer PRIMARY KEY, cve text NOT NULL, cwe text NOT NULL,
+  source text, type text);
+"""
+# By Trivy's name: the package type of syft, and the format of its versions.
+_GRYPE_ECOSYSTEMS: Final = {
+    "npm": ("npm", "semver"),
+    "pip": ("python", "python"),
+    "go": ("go-module", "go"),
+    "maven": ("java-archive", "maven"),
+}
+
+
+def write_grype_database(
+    directory: Path, advisories: Sequence[Advisory], built: datetime = BUILT
+) -> Path:
+    """A folder as ``GRYPE_DB_CACHE_DIR`` names it."""
+    folder = directory / "6"
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "vulnerability.db"
+    file.unlink(missing_ok=True)
+    with contextlib.closing(sqlite3.connect(file)) as database:
+        database.executescript(_GRYPE_TABLES)
+        stamp = built.strftime("%Y-%m-%d %H:%M:%S+00:00")
+        database.execute("INSERT INTO db_metadata VALUES (?, 6, 1, 9)", (stamp,))
+        database.execute(
+            "INSERT INTO operating_systems (id, name, release_id, major_version, minor_version,"
+            " label_version, codename, channel) VALUES (1, 'debian', 'debian', '12', '', '',"
+            " 'bookworm', '')"
+        )
+        database.execute("INSERT INTO epss_metadata VALUES (?)", (stamp,))
+        for provider in ("debian", "github"):
+            database.execute(
+                "INSERT INTO providers VALUES (?, '1', 'vunnel', ?, 'xxh64:0')", (provider, stamp)
+            )
+        for number, one in enumerate(advisories, 1):
+            _put_grype_advisory(database, number, one)
+        database.commit()
+    found = {"digest": f"xxh64:{_xxh64(file.read_bytes()):016x}", "client_version": "v6.1.9"}
+    (folder / "import.json").write_text(json.dumps(found))
+    return directory
+
+
+def _put_grype_advisory(database: sqlite3.Connection, number: int, one: Advisory) -> None:
+    kind, versions = _GRYPE_ECOSYSTEMS.get(one.ecosystem, ("deb", "dpkg"))
+    provider, system = ("debian", 1) if kind == "deb" else ("github", None)
+    words = ("unknown", "low", "medium", "high", "critical")
+    vulnerability = {
+        "id": one.vulnerability,
+        "severities": [{"scheme": "CHMLN", "value": words[one.severity], "rank": 1}],
+    }
+    affected = {
+        "cves": [one.vulnerability],
+        "ranges": [
+            {
+                "version": {"type": versions, "constraint": f"<{one.fixed}"},
+                "fix": {
+                    "version": one.fixed,
+                    "state": "fixed",
+                    "detail": {"available": {"date": "2024-01-03", "kind": "advisory"}},
+                },
+            }
+        ],
+    }
+    blobs = [(2 * number, json.dumps(vulnerability)), (2 * number + 1, json.dumps(affected))]
+    database.executemany("INSERT INTO blobs VALUES (?, ?)", blobs)
+    database.execute(
+        "INSERT INTO vulnerability_handles (id, name, status, published_date, modified_date,"
+        " provider_id, blob_id) VALUES (?, ?, 'active', ?, ?, ?, ?)",
+        (
+            *(number, one.vulnerability, "2024-01-02 00:00:00+00:00", "2024-01-02 00:00:00+00:00"),
+            *(provider, 2 * number),
+        ),
+    )
+    database.execute("INSERT INTO packages VALUES (?, ?, ?)", (number, kind, one.package))
+    database.execute(
+        "INSERT INTO affected_package_handles VALUES (?, ?, ?, ?, ?)",
+        (number, number, system, number, 2 * number + 1),
+    )
+
+
+def _xxh64(content: bytes) -> int:
+    """XXH64 with seed 0: xxHash, doc/xxhash_spec.md."""
+    primes = (
+        *(0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9),
+        *(0x85EBCA77C2B2AE63, 0x27D4EB2F165667C5),
+    )
+    one, two, three, four, five = primes
+    mask = 2**64 - 1
+
+    def rotated(value: int, by: int) -> int:
+        return (value << by | value >> (64 - by)) & mask
+
+    def rounded(lane: int, word: int) -> int:
+        return rotated((lane + word * two) & mask, 31) * one & mask
+
+    at, size = 0, len(content)
+    if size >= 32:
+        lanes = [(one + two) & mask, two, 0, -one & mask]
+        while at <= size - 32:
+            words = struct.unpack_from("<4Q", content, at)
+            lanes = [rounded(lane, word) for lane, word in zip(lanes, words, strict=True)]
+            at += 32
+        found = sum(rotated(lane, by) for lane, by in zip(lanes, (1, 7, 12, 18), strict=True))
+        found &= mask
+        for lane in lanes:
+            found = ((found ^ rounded(0, lane)) * one + four) & mask
+    else:
+        found = five
+    found = (found + size) & mask
+    while at <= size - 8:
+        word = struct.unpack_from("<Q", content, at)[0]
+        found = (rotated(found ^ rounded(0, word), 27) * one + four) & mask
+        at += 8
+    if at <= size - 4:
+        word = struct.unpack_from("<I", content, at)[0]
+        found = (rotated(found ^ (word * one & mask), 23) * two + three) & mask
+        at += 4
+    for byte in content[at:]:
+        found = rotated(found ^ (byte * five & mask), 11) * one & mask
+    found = (found ^ found >> 33) * two & mask
+    found = (found ^ found >> 29) * three & mask
+    return found ^ found >> 32

@@ -8,11 +8,13 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
+from bot.adapters.scanning.grype import Grype
 from bot.adapters.scanning.hardening import harden
 from bot.adapters.scanning.sandbox import Confinement, Limits, Sandbox
 from bot.adapters.scanning.scanner import DEFAULT_CANARY, Canary, ConfinedScanner
 from bot.adapters.scanning.tools import Tool
 from bot.adapters.scanning.trivy import Trivy
+from bot.adapters.scanning.trivy_server import Gate, TrivyServer
 from bot.domain.errors import ConfigurationError
 from bot.ports import Clock
 
@@ -84,6 +86,9 @@ def _tool_of(kind: str, database: Path | None, server: str | None, token: str | 
         fact = "needs a database or a server" + (", not both" if database else "")
         remedy = "set LOCKKEEPER_SCANNER_DATABASE or LOCKKEEPER_SCANNER_SERVER"
         raise ConfigurationError(_SETTING, None, fact, remedy)
-    if database is not None and kind == "trivy":
-        return Trivy(database.absolute())
-    raise ConfigurationError(_SETTING, None, f"{kind} with {token and server} is not built in")
+    if database is not None:
+        return Trivy(database.absolute()) if kind == "trivy" else Grype(database.absolute())
+    if kind != "trivy" or server is None:
+        remedy = "set LOCKKEEPER_SCANNER_DATABASE"
+        raise ConfigurationError(_SETTING, None, f"{kind} knows no server", remedy)
+    return TrivyServer(Gate(server, token))

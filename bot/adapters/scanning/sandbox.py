@@ -66,8 +66,6 @@ class Confinement:
     namespaces: bool
     """A network, processes and IPC of its own."""
     other_user: bool
-    addresses: bool = True
-    """Where it needs a network: only its server can be reached."""
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -90,11 +88,6 @@ class Confinement:
     def _network(self) -> str:
         if not self.seccomp and not self.namespaces:
             return "the network can be reached: neither seccomp nor namespaces may be used"
-        if not self.addresses:
-            return (
-                "the server's TCP port can be reached on every host: no network namespace may be"
-                " made; allow user namespaces, or use a scanner with a database here"
-            )
         return ""
 
     def _processes(self) -> str:
