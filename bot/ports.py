@@ -524,6 +524,13 @@ class GitHistory(Protocol):
         """The commit and its first-parent ancestors, newest first, without ``until``."""
         ...
 
+    def touching(self, commit: str, paths: Sequence[str], *, limit: int) -> Sequence[GitCommit]:
+        """Those of the commit and its first-parent ancestors that changed one of these paths.
+
+        Against their first parent; newest first.
+        """
+        ...
+
     def between(self, old: str, new: str, *, limit: int) -> Sequence[GitCommit]:
         """Commits in ``new`` and not in ``old``, newest first."""
         ...

@@ -163,6 +163,17 @@ AnyRule = VulnerabilityRule | EndOfLifeRule | SecretRule | LicenceRule
 
 
 @dataclass(frozen=True, slots=True)
+class Backing:
+    """Who let an exception into the file: the merged pull request that brought it."""
+
+    pull_request: int = 0
+    """0: none did."""
+    approved_by: tuple[str, ...] = ()
+    defect: str = ""
+    """Why the exception holds nothing; empty: it may."""
+
+
+@dataclass(frozen=True, slots=True)
 class RiskException:
     """A vulnerability in a package that is accepted for a while, and why."""
 
@@ -178,11 +189,21 @@ class RiskException:
     """The last day on which it holds, UTC."""
     file: str
     line: int
+    backing: Backing | None = None
+    """None: nobody asked, as where files are reviewed without a repository."""
 
     @property
     def label(self) -> str:
         """What people call it."""
         return self.ticket or f"{self.file} line {self.line}"
+
+    @property
+    def origin(self) -> str:
+        """The label, the pull request that brought it, and who approved that."""
+        if self.backing is None or not self.backing.pull_request:
+            return self.label
+        approved = ", ".join(self.backing.approved_by) or "nobody"
+        return f"{self.label} (pull request {self.backing.pull_request}, approved by {approved})"
 
 
 # The longest that an exception may still run, by what it excepts.
@@ -219,6 +240,9 @@ class EnvironmentPolicy:
     """Whether VEX counts that stands beside the policy."""
     exceptions_file: str = ""
     """Relative to the policy file; empty: none."""
+    exceptions_teams: tuple[str, ...] = ()
+    """``organization/team`` of which one has to approve what brings an exception; empty: any
+    merged pull request may."""
     required: Required = field(default_factory=Required)
     roots: TrustRoots = field(default_factory=TrustRoots)
     """Whose word about an image counts."""

@@ -45,7 +45,10 @@ class ExceptionsInForce:
             for finding in self._excepted(exception, scan.findings.values()):
                 if not self._defect(exception, finding):
                     held[finding.key] = Suppression(
-                        finding, f"exception {exception.label}", exception.reason, exception.expires
+                        finding,
+                        f"exception {exception.origin}",
+                        exception.reason,
+                        exception.expires,
                     )
         return held
 
@@ -71,15 +74,12 @@ class ExceptionsInForce:
         return Check("exceptions", "Exceptions are in date", result, detail, tuple(reasons))
 
     def _excepted(self, exception: RiskException, findings: Iterable[Finding]) -> Iterable[Finding]:
-        for finding in findings:
-            names = {finding.vulnerability, *finding.aliases}
-            if exception.vulnerability in names and exception.package == finding.package:
-                versions = set(finding.versions)
-                if not exception.version or versions <= {exception.version}:
-                    yield finding
+        return (finding for finding in findings if is_about(exception, finding))
 
     def _defect(self, exception: RiskException, finding: Finding) -> str:
         """Why an exception does not hold; empty if it does."""
+        if exception.backing is not None and exception.backing.defect:
+            return f"exception {exception.label} does not count: {exception.backing.defect}"
         left = exception.expires - self._today
         if left < timedelta(0):
             days = -left.days
@@ -94,6 +94,14 @@ class ExceptionsInForce:
                 f"at most {ceiling.days} are allowed for it"
             )
         return ""
+
+
+def is_about(exception: RiskException, finding: Finding) -> bool:
+    """Whether an exception names this finding, in every version that is installed."""
+    names = {finding.vulnerability, *finding.aliases}
+    if exception.vulnerability not in names or exception.package != finding.package:
+        return False
+    return not exception.version or set(finding.versions) <= {exception.version}
 
 
 def named(finding: Finding) -> str:

@@ -40,6 +40,7 @@ _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _AT_LEAST: Final = re.compile(r">=\s*(\S+)")
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _WORKFLOW: Final = re.compile(r"(?:[A-Za-z0-9._-]+/)*[A-Za-z0-9._-]+\.ya?ml")
+_TEAM: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}")
 _EXCEPTION_LIMIT: Final = 5_000
 
 _Scope = Literal["introduced", "present", "newly_disclosed"]
@@ -97,6 +98,11 @@ class _Vex(Strict):
     )
 
 
+class _Exceptions(Strict):
+    file: str
+    teams: tuple[str, ...] = ()
+
+
 class _Require(Strict):
     sbom: bool | Literal["every-platform"] | _Root | tuple[_Root, ...] = False
     signature: bool | _Root | tuple[_Root, ...] = False
@@ -111,7 +117,7 @@ class _Environment(Strict):
         default_factory=lambda: ["vendor", "nvd"]
     )
     vex: _Vex = msgspec.field(default_factory=_Vex)
-    exceptions: str | None = None
+    exceptions: str | _Exceptions | None = None
     require: _Require = msgspec.field(default_factory=_Require)
 
 
@@ -178,6 +184,7 @@ def _environment(placed: PlacedDocument, name: str, entry: dict[str, Any]) -> En
             raise placed.error((*at, "rules", index, "id"), f"rule id {rule.id!r} stands twice")
         seen.add(rule.id)
     scan = content.scan
+    exceptions = _exceptions(placed, content.exceptions, (*at, "exceptions"))
     return EnvironmentPolicy(
         name,
         tuple(rules),
@@ -190,7 +197,8 @@ def _environment(placed: PlacedDocument, name: str, entry: dict[str, Any]) -> En
         severity_from=tuple(content.severity_from),
         vex_statuses=frozenset(content.vex.statuses),
         accepts_vex_of_repository="policy-repo" in content.vex.accept,
-        exceptions_file=_path(placed, content.exceptions, (*at, "exceptions")),
+        exceptions_file=exceptions.file,
+        exceptions_teams=exceptions.teams,
         required=_required(content.require),
         roots=_trust_roots(placed, content, at),
         accepts_signed_vex="signed" in content.vex.accept,
@@ -273,6 +281,19 @@ def _check_repository(placed: PlacedDocument, name: str, at: tuple[str | int, ..
         GitHubRepository.parse(name)
     except BadNameError as error:
         raise placed.error(at, f"not a repository: {name!r}", "write owner/name") from error
+
+
+def _exceptions(
+    placed: PlacedDocument, value: str | _Exceptions | None, at: tuple[str | int, ...]
+) -> _Exceptions:
+    """The file of exceptions, and whose approval brings an entry into it."""
+    if not isinstance(value, _Exceptions):
+        return _Exceptions(_path(placed, value, at))
+    for index, team in enumerate(value.teams):
+        if not _TEAM.fullmatch(team):
+            remedy = "write organization/team"
+            raise placed.error((*at, "teams", index), f"not a team: {team!r}", remedy)
+    return _Exceptions(_path(placed, value.file, (*at, "file")), value.teams)
 
 
 def _path(placed: PlacedDocument, path: str | None, at: Sequence[str | int]) -> str:

@@ -89,6 +89,30 @@ def test_a_branch_that_vanished_stays_readable(origin: Origin, mirror: Mirror) -
     assert mirror.has(gone)
 
 
+def test_commits_that_touch_a_path_against_their_first_parent(
+    origin: Origin, mirror: Mirror
+) -> None:
+    first = mirror.heads()["main"]
+    changed = origin.commit({"a.yaml": "two"})
+    origin.commit({"b/c.yaml": "other"})
+    origin.git("checkout", "-q", "-b", "side", first)
+    origin.commit({":(glob)*": "a name like a pattern", "b/c.yaml": "side"}, branch="side")
+    origin.git("checkout", "-q", "main")
+    origin.git("merge", "-q", "--no-ff", "-X", "ours", "-m", "merge", "side")
+    merge = origin.commit({"z": "z"})
+    merged = origin.git("rev-parse", "HEAD~1")
+    mirror.refresh()
+
+    def touching(*paths: str, limit: int = 9) -> list[str]:
+        return [one.id for one in mirror.touching(merge, paths, limit=limit)]
+
+    assert touching("a.yaml") == [changed, first]
+    assert touching("a.yaml", limit=1) == [changed]
+    assert touching(":(glob)*") == [merged]
+    assert touching("a.yaml", ":(glob)*") == [merged, changed, first]
+    assert touching("nothing") == []
+
+
 def test_build_tree_is_what_git_would_make(origin: Origin, mirror: Mirror) -> None:
     head = mirror.heads()["main"]
 

@@ -233,3 +233,19 @@ def test_exceptions_with_a_defect(old: str, new: str, line: int, words: str) -> 
 def test_exceptions_are_a_list() -> None:
     with pytest.raises(ConfigurationError, match="must be a list"):
         read_exceptions("vulnerability: x\n", file="exceptions.yaml")
+
+
+def test_a_team_may_have_to_approve_what_brings_an_exception() -> None:
+    head = "version: 1\nenvironments:\n  stage:\n    exceptions: "
+    text = head + "{ file: e.yaml, teams: [acme/security] }\n"
+
+    policy = read_policy(text, file="policy.yaml")["stage"]
+
+    assert (policy.exceptions_file, policy.exceptions_teams) == ("e.yaml", ("acme/security",))
+    for wrong, words in (
+        ("{ file: e.yaml, teams: [security] }", "write organization/team"),
+        ("{ file: ../e.yaml }", "not a path below"),
+        ("{ teams: [acme/security] }", "`file`"),
+    ):
+        with pytest.raises(ConfigurationError, match=words):
+            read_policy(head + wrong + "\n", file="policy.yaml")

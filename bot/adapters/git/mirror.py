@@ -128,6 +128,13 @@ class Mirror:
         excluded = [f"^{_checked(until)}"] if until else []
         return self._log(["--first-parent", f"-n{limit}", _checked(commit), *excluded])
 
+    def touching(self, commit: str, paths: Sequence[str], *, limit: int) -> Sequence[GitCommit]:
+        """Those of the commit and its first-parent ancestors that changed one of these paths."""
+        # git-log, "History Simplification": with --first-parent a merge is compared with its first
+        # parent alone, and shown if it differs there. Paths are taken literally.
+        specs = [f":(top,literal){path}" for path in paths]
+        return self._log(["--first-parent", f"-n{limit}", _checked(commit)], specs)
+
     def between(self, old: str, new: str, *, limit: int) -> Sequence[GitCommit]:
         """Commits in ``new`` and not in ``old``, newest first."""
         return self._log([f"-n{limit}", _checked(new), f"^{_checked(old)}"])
@@ -183,8 +190,8 @@ class Mirror:
     def _store(self, content: bytes) -> str:
         return self._git(["hash-object", "-w", "--stdin"], stdin=content)
 
-    def _log(self, arguments: Sequence[str]) -> list[GitCommit]:
-        lines = self._git(["log", f"--format={_FORMAT}", *arguments, "--"])
+    def _log(self, arguments: Sequence[str], paths: Sequence[str] = ()) -> list[GitCommit]:
+        lines = self._git(["log", f"--format={_FORMAT}", *arguments, "--", *paths])
         return [_parsed(line) for line in lines.split("\n") if line]
 
     def _fetch(self, refspec: str, *options: str) -> None:

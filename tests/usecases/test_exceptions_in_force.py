@@ -1,0 +1,214 @@
+"""Exceptions on a real repository: which merge brought them, and whether that counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bot.domain.assessment import Evidence, assess
+from bot.domain.evidence import Scan
+from bot.domain.policy import Backing, EnvironmentPolicy, Result
+from bot.usecases.exceptions_in_force import exceptions_in_force
+from tests.evidence_bodies import AT, PERL, scanned
+from tests.world.desk import Desk, running_desk
+
+POLICY = """\
+version: 1
+environments:
+  prod:
+    exceptions: {exceptions}
+    rules: [{{ id: medium, deny: present, severity: ">= medium" }}]
+"""
+ANYBODY = POLICY.format(exceptions="exceptions.yaml")
+SECURITY = POLICY.format(exceptions="{ file: exceptions.yaml, teams: [acme/security] }")
+PERL_ENTRY = """\
+- vulnerability: CVE-2026-9010
+  package: pkg:deb/debian/perl-base
+  reason: no untrusted input
+  ticket: SEC-812
+  expires: 2026-12-01
+"""
+OTHER_ENTRY = PERL_ENTRY.replace("9010", "9011").replace("perl-base", "zlib1g")
+SCAN = scanned([PERL])
+
+
+@pytest.fixture(params=[ANYBODY, SECURITY], ids=["anybody", "security"])
+def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
+    files = {"policy.yaml": request.param, "exceptions.yaml": OTHER_ENTRY}
+    with running_desk(tmp_path, files) as found:
+        yield found
+
+
+@pytest.fixture
+def open_desk(tmp_path: Path) -> Iterator[Desk]:
+    with running_desk(tmp_path, {"policy.yaml": ANYBODY, "exceptions.yaml": "[]\n"}) as found:
+        yield found
+
+
+def backing(desk: Desk, scan: Scan = SCAN) -> Backing | None:
+    view = desk.look()
+    assert view.broken is None
+    (found,) = [
+        one
+        for one in exceptions_in_force(view, "prod", view.rules, [scan])
+        if one.vulnerability == "CVE-2026-9010"
+    ]
+    return found.backing
+
+
+def asks_team(desk: Desk) -> bool:
+    policy = desk.look().rules.policy("prod")
+    assert isinstance(policy, EnvironmentPolicy)
+    return bool(policy.exceptions_teams)
+
+
+def test_a_merged_and_approved_pull_request_backs_an_entry(desk: Desk) -> None:
+    number = desk.merge({"exceptions.yaml": OTHER_ENTRY + PERL_ENTRY}, desk.rita)
+
+    assert backing(desk) == Backing(number, ("rita",))
+
+
+def test_a_direct_push_backs_nothing(desk: Desk) -> None:
+    commit = desk.push({"exceptions.yaml": OTHER_ENTRY + PERL_ENTRY})
+
+    found = backing(desk)
+    assert found == Backing(defect=f"commit {commit[:7]} brought it without a merged pull request")
+
+
+def test_without_the_team_s_approval_it_counts_only_where_nobody_asks_for_one(desk: Desk) -> None:
+    number = desk.merge({"exceptions.yaml": OTHER_ENTRY + PERL_ENTRY})
+
+    found = backing(desk)
+    if asks_team(desk):
+        lacking = f"pull request {number} has no approval of acme/security"
+        assert found == Backing(number, defect=lacking)
+    else:
+        assert found == Backing(number)
+
+
+@pytest.mark.parametrize("method", ["squash", "rebase"])
+def test_every_way_to_merge_counts(desk: Desk, method: str) -> None:
+    number = desk.merge({"exceptions.yaml": OTHER_ENTRY + PERL_ENTRY}, desk.rita, method=method)
+
+    assert backing(desk) == Backing(number, ("rita",))
+
+
+@pytest.mark.parametrize(
+    "rewritten",
+    [
+        PERL_ENTRY + OTHER_ENTRY,
+        "# sorted\n" + OTHER_ENTRY + PERL_ENTRY.replace("\n  ", "\n      ").replace("- ", "-     "),
+        OTHER_ENTRY + PERL_ENTRY.replace("no untrusted input", '"no untrusted input"'),
+    ],
+    ids=["moved", "indented", "quoted"],
+)
+def test_writing_it_differently_attributes_nothing_anew(desk: Desk, rewritten: str) -> None:
+    commit = desk.push({"exceptions.yaml": OTHER_ENTRY + PERL_ENTRY})
+    desk.merge({"exceptions.yaml": rewritten}, desk.rita)
+
+    found = backing(desk)
+    assert found is not None
+    assert commit[:7] in found.defect
+
+
+def test_a_pushed_rewrite_takes_nothing_away(desk: Desk) -> None:
+    number = desk.merge({"exceptions.yaml": OTHER_ENTRY + PERL_ENTRY}, desk.rita)
+    desk.push({"exceptions.yaml": PERL_ENTRY + OTHER_ENTRY})
+    desk.push({"readme.md": "unrelated\n"})
+
+    assert backing(desk) == Backing(number, ("rita",))
+
+
+def test_a_longer_end_is_another_entry(desk: Desk) -> None:
+    desk.merge({"exceptions.yaml": OTHER_ENTRY + PERL_ENTRY}, desk.rita)
+    longer = PERL_ENTRY.replace("2026-12-01", "2027-12-01")
+    desk.push({"exceptions.yaml": OTHER_ENTRY + longer})
+
+    found = backing(desk)
+    assert found is not None
+    assert "without a merged pull request" in found.defect
+
+
+def test_moving_the_file_attributes_nothing_anew(desk: Desk) -> None:
+    commit = desk.push({"exceptions.yaml": OTHER_ENTRY + PERL_ENTRY})
+    teams = "{ file: new.yaml, teams: [acme/security] }" if asks_team(desk) else "new.yaml"
+    policy = POLICY.format(exceptions=teams)
+    moved = {"exceptions.yaml": None, "new.yaml": OTHER_ENTRY + PERL_ENTRY, "policy.yaml": policy}
+    desk.merge(moved, desk.rita)
+
+    found = backing(desk)
+    assert found is not None
+    assert commit[:7] in found.defect
+
+
+def test_while_the_file_is_broken_every_merge_has_to_count(desk: Desk) -> None:
+    desk.merge({"exceptions.yaml": "- [broken\n"}, desk.rita)
+    desk.push({"exceptions.yaml": "- [broken\n" + PERL_ENTRY})
+    desk.merge({"exceptions.yaml": OTHER_ENTRY + PERL_ENTRY}, desk.rita)
+
+    found = backing(desk)
+    assert found is not None
+    assert "without a merged pull request" in found.defect
+
+
+def test_an_entry_that_was_there_before_the_file_broke_keeps_its_merge(desk: Desk) -> None:
+    number = desk.merge({"exceptions.yaml": OTHER_ENTRY + PERL_ENTRY}, desk.rita)
+    desk.push({"exceptions.yaml": "- [broken\n"})
+    desk.push({"exceptions.yaml": PERL_ENTRY})
+
+    assert backing(desk) == Backing(number, ("rita",))
+
+
+def test_what_came_with_the_first_commit_has_no_pull_request(tmp_path: Path) -> None:
+    files = {"policy.yaml": ANYBODY, "exceptions.yaml": PERL_ENTRY}
+    with running_desk(tmp_path, files) as desk:
+        found = backing(desk)
+
+    assert found is not None
+    assert "without a merged pull request" in found.defect
+
+
+def test_nobody_is_asked_about_an_exception_that_is_about_nothing(open_desk: Desk) -> None:
+    open_desk.push({"exceptions.yaml": PERL_ENTRY})
+
+    assert backing(open_desk, scanned([])) is None
+
+
+def test_an_author_does_not_approve_for_the_team(desk: Desk) -> None:
+    desk.rita.push(desk.manifests, "own", {"exceptions.yaml": OTHER_ENTRY + PERL_ENTRY})
+    pull = desk.dana.open_pull_request(desk.manifests, "own")
+    desk.rita.approve(pull)
+    desk.dana.merge(pull)
+
+    found = backing(desk)
+    assert found is not None
+    assert bool(found.defect) == asks_team(desk)
+    assert found.approved_by == ()
+
+
+@pytest.mark.parametrize("merged", [True, False])
+def test_an_exception_without_backing_holds_nothing_and_says_so(
+    open_desk: Desk, *, merged: bool
+) -> None:
+    if merged:
+        open_desk.merge({"exceptions.yaml": PERL_ENTRY}, open_desk.rita)
+    else:
+        open_desk.push({"exceptions.yaml": PERL_ENTRY})
+    view = open_desk.look()
+    found = exceptions_in_force(view, "prod", view.rules, [SCAN])
+
+    judged = assess("prod", Evidence(SCAN, SCAN, exceptions=found), view.rules.policy("prod"), AT)
+
+    checks = {check.id: check for check in judged.verdict.checks}
+    assert judged.delta is not None
+    if merged:
+        assert checks["medium"].result is Result.PASS
+        assert [one.by for one in judged.delta.suppressed] == [
+            "exception SEC-812 (pull request 1, approved by rita)"
+        ]
+    else:
+        assert checks["medium"].result is Result.FAIL
+        assert "does not count: commit" in checks["exceptions"].reasons[0].text
+        assert judged.delta.suppressed == ()
