@@ -83,13 +83,15 @@ def build_image(
     return BuiltImage(_index(children), children, blobs)
 
 
-def image_of(files: Mapping[str, str], platforms: Sequence[str]) -> BuiltImage:
+def image_of(
+    files: Mapping[str, str], platforms: Sequence[str], labels: Mapping[str, str] | None = None
+) -> BuiltImage:
     """An image of one layer with these files, by their paths without a leading slash."""
     archive = _archived({path: content.encode() for path, content in files.items()})
     layer = _layer(archive)
     blobs, children = {digest_of(layer): layer}, {}
     for platform in platforms:
-        config = _config(platform, [archive], {})
+        config = _config(platform, [archive], labels or {})
         blobs[digest_of(config)] = config
         children[platform] = _manifest(config, [layer])
     return BuiltImage(_index(children), children, blobs)

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import shutil
 import sqlite3
 import struct
-from collections.abc import Mapping, Sequence
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
+
+import pytest
 
 from tests.world.images import BuiltImage, image_of
 
@@ -32,6 +38,85 @@ class Advisory:
     """``debian 12``, ``npm``, ``pip`` ..."""
     severity: int = 3
     """1 low to 4 critical."""
+
+
+CANARY: Final = (
+    Advisory("CVE-2023-5363", "openssl", "3.0.11-1~deb12u2"),
+    Advisory("CVE-2023-38545", "curl", "7.88.1-10+deb12u4", severity=4),
+    Advisory("CVE-2019-10744", "lodash", "4.17.12", "npm", 4),
+    Advisory("CVE-2019-10906", "jinja2", "2.10.1", "pip"),
+    Advisory(
+        "CVE-2021-44228", "org.apache.logging.log4j:log4j-core", "2.15.0", "maven", severity=4
+    ),
+)
+"""What every database needs, or Lockkeeper's own canary is not found."""
+
+
+# --- where another user can reach them -------------------------------------------------------
+
+
+@contextlib.contextmanager
+def open_folder() -> Iterator[Path]:
+    """A folder that a scanner of another user reaches; pytest's own is closed to others."""
+    with tempfile.TemporaryDirectory(prefix="lockkeeper-test-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+
+
+def placed(program: Path, folder: Path) -> Path:
+    """The program where another user reaches it."""
+    target = folder / program.name
+    try:
+        os.link(program, target)
+    except OSError:
+        shutil.copy2(program, target)
+    return target
+
+
+def interpreter() -> Path:
+    """A Python that another user can start; the test is skipped where there is none."""
+    for candidate in (Path(sys.executable).resolve(), Path("/usr/bin/python3").resolve()):
+        folders = candidate.parents
+        if candidate.exists() and all(folder.stat().st_mode & 0o001 for folder in folders):
+            return candidate
+    pytest.skip("there is no Python that another user can start")
+
+
+def write_program(path: Path, code: str) -> Path:
+    """An executable of Python code."""
+    path.write_text(f"#!{interpreter()} -I\n{code}")
+    path.chmod(0o755)
+    return path
+
+
+def write_fake_trivy(folder: Path, advisories: Sequence[Advisory] = CANARY) -> tuple[Path, Path]:
+    """An executable that answers like Trivy, and its database; see `misbehave`."""
+    database = write_trivy_database(folder / "database", [])
+    write_fake_advisories(database, advisories)
+    code = Path(__file__).with_name("fake_trivy.py").read_text()
+    return write_program(folder / "trivy", code), database
+
+
+def write_fake_advisories(database: Path, advisories: Sequence[Advisory]) -> None:
+    """Change what the fake scanner knows."""
+    words = ("UNKNOWN", "LOW", "MEDIUM", "HIGH", "CRITICAL")
+    kinds = {"npm": "npm", "pip": "pypi", "maven": "maven"}
+    rows = [
+        {
+            "vulnerability": one.vulnerability,
+            "purl": f"pkg:{kinds.get(one.ecosystem, 'deb/debian')}/{one.package.replace(':', '/')}",
+            "fixed": one.fixed,
+            "severity": words[one.severity],
+        }
+        for one in advisories
+    ]
+    (database / "advisories.json").write_text(json.dumps(rows))
+
+
+def misbehave(database: Path, behaviour: str) -> None:
+    """Let the fake scanner do something else from now on: `tests.world.fake_trivy.BEHAVIOURS`."""
+    (database / "behaviour").write_text(behaviour)
 
 
 # --- bbolt, the format of Trivy's database ---------------------------------------------------

@@ -134,6 +134,10 @@ class Stage:
         """CI builds a multi-platform image of a commit, pushes it to dev and says it is done."""
         labels = {"org.opencontainers.image.revision": commit} if labelled else {}
         image = build_image(labels=labels, seed=int(commit[:8], 16), layer_size=20_000)
+        return self.push_image(image, commit, tag)
+
+    def push_image(self, image: BuiltImage, commit: str, tag: str = "") -> BuiltImage:
+        """CI pushes what it has built of a commit to dev and says that it is done."""
         image.push(self.hosts["dev"], "acme/payments", tag or f"sha-{commit[:7]}")
         self.github.complete_checks(self.source, commit)
         return image

@@ -1,0 +1,200 @@
+"""What a policy says of real images, scanned by a real Trivy with a database of our own."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.journeys import walk
+from tests.journeys.conftest import Raise
+from tests.world.images import BuiltImage
+from tests.world.scanners import Advisory, packaged_image, write_trivy_database
+from tests.world.stage import PIPELINE, Stage
+from tests.world.tools import tool
+
+POLICY = """\
+version: 1
+environments:
+  stage:
+    scan: { max_database_age: 3d }
+    exceptions: exceptions.yaml
+    rules:
+      - { id: critical, deny: introduced, severity: ">= critical", fix: available }
+      - { id: high, warn: introduced, severity: ">= high" }
+"""
+CANARY = {
+    "bomFormat": "CycloneDX",
+    "specVersion": "1.6",
+    "version": 1,
+    "metadata": {"component": {"bom-ref": "canary", "type": "container", "name": "canary"}},
+    "components": [
+        {
+            "bom-ref": "lodash",
+            "type": "library",
+            "name": "lodash",
+            "version": "4.17.4",
+            "purl": "pkg:npm/lodash@4.17.4",
+        }
+    ],
+    "vulnerabilities": [{"id": "CVE-2019-10744", "affects": [{"ref": "lodash"}]}],
+}
+KNOWN = [
+    Advisory("CVE-2019-10744", "lodash", "4.17.12", "npm", 4),
+    Advisory("CVE-2023-5363", "openssl", "3.0.13-1", severity=3),
+]
+CLEAN = {"lodash": "4.17.21"}
+
+
+@pytest.fixture
+def open_path() -> Iterator[Path]:
+    """A folder that the scanner's user may enter; pytest's are for one user alone."""
+    with tempfile.TemporaryDirectory(prefix="lockkeeper-scanner-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+@pytest.fixture
+def database(open_path: Path) -> Callable[..., Path]:
+    """(Re)write the scanner's database; each time as if it were newer."""
+    builds = iter(range(100))
+
+    def write(*advisories: Advisory) -> Path:
+        built = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=24)
+        later = built + timedelta(minutes=next(builds))
+        return write_trivy_database(open_path / "trivy", [*KNOWN, *advisories], later)
+
+    return write
+
+
+@pytest.fixture
+def stage(raise_stage: Raise, database: Callable[..., Path], tmp_path: Path) -> Iterator[Stage]:
+    canary = tmp_path / "canary.json"
+    canary.write_text(json.dumps(CANARY))
+    variables = {
+        "LOCKKEEPER_SCANNER": str(tool("trivy")),
+        "LOCKKEEPER_SCANNER_DATABASE": str(database()),
+        "LOCKKEEPER_SCANNER_CANARY": str(canary),
+    }
+    files = {"policy.yaml": POLICY, "exceptions.yaml": ""}
+    pipeline = f"policy: policy.yaml\n{PIPELINE}"
+    with raise_stage(variables=variables, pipeline=pipeline, manifests_files=files) as up:
+        yield up
+
+
+def build(
+    stage: Stage, branch: str, npm: dict[str, str], *, parent: str = ""
+) -> tuple[str, BuiltImage]:
+    """A commit whose image has these packages, until it is published in dev."""
+    commit = stage.commit("develop")
+    labels = {"org.opencontainers.image.revision": commit}
+    debian = {"openssl": "3.0.11-1", "base-files": "12.4"}
+    image = packaged_image(debian, npm, ("linux/amd64", "linux/arm64"), labels)
+    stage.push_image(image, commit)
+    stage.wait_published("dev", image.digest)
+    stage.dana.push(stage.source, branch, parent=commit)
+    return commit, image
+
+
+def to_stage(stage: Stage) -> BuiltImage:
+    """A build without critical findings, until it is published in stage."""
+    _, image = build(stage, "release/v1.0.0", CLEAN)
+    pull = walk.promotion(stage, "stage", image)
+    walk.check(stage, pull.head, "success")
+    stage.dana.merge(pull)
+    stage.wait_published("stage", image.digest)
+    return image
+
+
+def test_what_is_introduced_blocks_until_a_build_without_it_comes(stage: Stage) -> None:
+    running = to_stage(stage)
+    commit, worse = build(stage, "release/v1.0.1", {"lodash": "4.17.4"})
+
+    pull = walk.promotion(stage, "stage", worse)
+    said = walk.check(stage, pull.head, "failure")
+    developer = walk.source_check(stage, commit, "stage", "Blocked")
+
+    assert "CVE-2019-10744" in said
+    assert "CVE-2019-10744" in developer
+    assert "blocked for" in pull.body
+    assert "**1**" in pull.body or "CVE-2019-10744" in pull.body
+    assert "CVE-2023-5363" in pull.body, "what runs there already is shown, and does not block"
+    stage.dana.merge(pull)  # nothing at GitHub stops her here
+    refused = walk.check(stage, pull.merge_commit or "", "failure", "payments -> stage")
+    assert "does not pass" in refused
+    assert "CVE-2019-10744" in refused
+    walk.settled(stage)
+    assert stage.published("stage") == running.digest
+    assert stage.resolve("stage", worse.digest) is None, "nothing of it was copied"
+
+    _, better = build(stage, "release/v1.0.2", {**CLEAN, "express": "4.0.0"})
+    mended = walk.promotion(stage, "stage", better)
+    walk.check(stage, mended.head, "success")
+    stage.dana.merge(mended)
+    stage.wait_published("stage", better.digest)
+
+
+def test_new_data_is_heard_while_a_pull_request_is_open(
+    stage: Stage, database: Callable[..., Path]
+) -> None:
+    to_stage(stage)
+    _, image = build(stage, "release/v1.1.0", {**CLEAN, "express": "4.0.0"})
+    pull = walk.promotion(stage, "stage", image)
+    walk.check(stage, pull.head, "success")
+
+    database(Advisory("CVE-2026-40001", "express", "4.20.0", "npm", 4))
+
+    said = walk.check(stage, pull.head, "failure")
+    assert "CVE-2026-40001" in said
+    stage.eventually(lambda: "CVE-2026-40001" in pull.body or None, "the body says so too")
+
+
+def test_an_exception_counts_from_the_next_merge_on(stage: Stage) -> None:
+    to_stage(stage)
+    _, image = build(stage, "release/v1.1.0", {"lodash": "4.17.4"})
+    pull = walk.promotion(stage, "stage", image)
+    walk.check(stage, pull.head, "failure")
+    until = (datetime.now(UTC) + timedelta(days=20)).date()
+    exception = (
+        "- vulnerability: CVE-2019-10744\n  package: pkg:npm/lodash\n"
+        f"  reason: no untrusted input\n  expires: {until}\n"
+    )
+
+    stage.dana.push(stage.manifests, "except", {"exceptions.yaml": exception})
+    rules = stage.dana.open_pull_request(stage.manifests, "except")
+    assert "valid" in walk.check(stage, rules.head, "success")
+    stage.dana.merge(rules)
+
+    walk.check(stage, pull.head, "success")
+    stage.dana.merge(pull)
+    stage.wait_published("stage", image.digest)
+
+
+def test_a_policy_that_is_wrong_is_refused_and_stops_nothing(stage: Stage) -> None:
+    broken = POLICY.replace("severity:", "severty:")
+    stage.dana.push(stage.manifests, "rules", {"policy.yaml": broken})
+    pull = stage.dana.open_pull_request(stage.manifests, "rules")
+
+    said = walk.check(stage, pull.head, "failure")
+
+    assert "policy.yaml:7" in said
+    assert "severity" in said
+    stage.dana.merge(pull)
+    to_stage(stage)
+
+
+def test_digests_and_policy_in_one_pull_request_come_apart(stage: Stage) -> None:
+    _, image = build(stage, "feature/x", CLEAN)
+    overlay = walk.pinned(stage, "stage", image.digest)
+    files = {walk.overlay("stage"): overlay, "exceptions.yaml": "[]\n"}
+    stage.dana.push(stage.manifests, "both", files)
+    pull = stage.dana.open_pull_request(stage.manifests, "both")
+
+    said = walk.check(stage, pull.head, "failure")
+
+    assert "Two pull requests, please" in said
+    assert "exceptions.yaml" in said
