@@ -259,6 +259,27 @@ class ImageDescription:
         return next((p.digest for p in self.platforms if p.platform == platform), None)
 
 
+class AccessoryKind(Enum):
+    """In which form something hangs on an image."""
+
+    BUNDLE = "a sigstore bundle"
+    ENVELOPE = "an attestation under .att"
+    PAYLOAD = "a signature under .sig"
+    OTHER = "something unsigned"
+
+
+@dataclass(frozen=True, slots=True)
+class Accessory:
+    """Something that hangs on an image, well-formed, before it travels."""
+
+    subject: Digest
+    kind: AccessoryKind
+    content: bytes = field(default=b"", repr=False)
+    """What is signed, in its wrapping; empty for what is unsigned."""
+    signature: bytes = b""
+    """Of a payload."""
+
+
 @dataclass(frozen=True, slots=True)
 class AccessoryPolicy:
     """Which of the things that hang on an image may travel with it.
@@ -273,6 +294,8 @@ class AccessoryPolicy:
     """Bytes of all blobs of one accessory."""
     is_ours: Callable[[bytes, bytes], bool] = lambda _message, _signature: False
     """Whether a signature (DER) of a message was made with one of our own keys."""
+    objection: Callable[[Accessory], str] | None = None
+    """Why one may not travel, empty if it may; None: well-formed ones of anybody travel."""
 
 
 @dataclass(frozen=True, slots=True)

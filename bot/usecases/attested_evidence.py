@@ -26,7 +26,16 @@ from bot.formats.sigstore_bundle import Envelope
 from bot.formats.slsa import PROVENANCE, Provenance, read_provenance
 from bot.ports import ImageRegistry
 from bot.usecases.envelopes import ATTESTATION_SUFFIX
-from bot.usecases.verify_source import NotVouched, Trust, Vouched, signature_vouching, vouching
+from bot.usecases.verify_source import (
+    SBOM_TYPES,
+    VEX_TYPES,
+    NotVouched,
+    Trust,
+    Vouched,
+    of_the_commit,
+    signature_vouching,
+    vouching,
+)
 
 T = TypeVar("T")
 
@@ -39,8 +48,6 @@ TOTAL_LIMIT: Final = 128 * 2**20
 _MANIFESTS: Final = 200  # referrers that are opened
 _ASKED: Final = 8  # digests of one image that GitHub is asked about
 _NOTES: Final = 20
-_SBOM_TYPES: Final = ("https://spdx.dev/Document", "https://cyclonedx.org/bom")
-_VEX_TYPES: Final = ("https://openvex.dev/ns", "https://cyclonedx.org/vex")
 # Bare SBOMs among the referrers, as `oras attach` and Trivy leave them.
 _SBOM_MEDIA: Final = ("application/spdx+json", "application/vnd.cyclonedx+json")
 # BuildKit, docs/attestations/attestation-storage.md.
@@ -121,7 +128,7 @@ def attested_evidence(
         signature=_signature_reason(signed, roots.signature),
         provenance_reason=reason,
         missing=tuple(_missing(image, sboms, policy)),
-        notes=tuple(dict.fromkeys(reading.notes))[:_NOTES],
+        notes=tuple(dict.fromkeys([*reading.left_out, *reading.notes]))[:_NOTES],
     )
 
 
@@ -213,6 +220,8 @@ class _Reading:
     trust: Trust
     roots: TrustRoots
     notes: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    """Which limits ended the reading."""
     vex: list[VexStatement] = field(default_factory=list)
     _sboms: dict[Digest, list[AttestedSbom]] = field(default_factory=dict)
     _provenances: list[tuple[Provenance, Vouched | NotVouched]] = field(default_factory=list)
@@ -324,7 +333,7 @@ class _Reading:
         if self._count < DOCUMENTS_LIMIT and self._bytes + size <= TOTAL_LIMIT:
             return False
         limits = f"{DOCUMENTS_LIMIT} documents or {TOTAL_LIMIT // 2**20} MiB"
-        self.notes.append(f"more hangs on the image than is read: {limits}")
+        self.left_out.append(f"more hangs on the image than is read: {limits}")
         return True
 
     # --- what they say ---
@@ -342,9 +351,9 @@ class _Reading:
         if statement is None or not _is_wanted(statement.predicate_type):
             return
         found = _Document(about, place, statement, statement.predicate, envelope)
-        if _is_one_of(statement.predicate_type, _SBOM_TYPES):
+        if _is_one_of(statement.predicate_type, SBOM_TYPES):
             self._take_sbom(found)
-        elif _is_one_of(statement.predicate_type, _VEX_TYPES):
+        elif _is_one_of(statement.predicate_type, VEX_TYPES):
             self._take_vex(found)
         else:
             self._take_provenance(found)
@@ -401,23 +410,7 @@ class _Reading:
         )
         if found is not None:
             by = self._vouched(document, self.roots.provenance)
-            self._provenances.append((found, self._of_the_commit(found, by)))
-
-    def _of_the_commit(
-        self, provenance: Provenance, by: Vouched | NotVouched
-    ) -> Vouched | NotVouched:
-        """Whoever vouches has to say that the promoted commit is what was built."""
-        built = self.trust.built
-        if isinstance(by, NotVouched):
-            return by
-        if built is None:
-            return NotVouched("nobody knows the commit that it has to be about", is_judged=False)
-        if provenance.commit != built.commit:
-            return NotVouched(f"it states commit {provenance.commit or 'none'}, not {built.commit}")
-        if provenance.repository.lower() != built.repository.lower():
-            stated = provenance.repository or "no repository"
-            return NotVouched(f"it states {stated}, not {built.repository}")
-        return by
+            self._provenances.append((found, of_the_commit(found, by, self.trust)))
 
     def _is_about_image(self, document: _Document) -> bool:
         subjects = document.statement.subjects if document.statement else frozenset[str]()
@@ -491,7 +484,7 @@ def _may_count(descriptor: Descriptor) -> bool:
 
 
 def _is_wanted(predicate_type: str) -> bool:
-    return _is_one_of(predicate_type, (*_SBOM_TYPES, *_VEX_TYPES, PROVENANCE))
+    return _is_one_of(predicate_type, (*SBOM_TYPES, *VEX_TYPES, PROVENANCE))
 
 
 def _is_one_of(predicate_type: str, wanted: Sequence[str]) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from bot.domain.errors import ConfigurationError
+from bot.domain.errors import ConfigurationError, IntegrityError, RejectedError
 from bot.domain.images import ACCESSORY_LIMIT
 from bot.domain.oci import DigestReference
 from bot.domain.trust import (
@@ -21,14 +21,22 @@ from bot.domain.trust import (
     KeyRoot,
     NotCertifiedError,
     Root,
+    TrustRoots,
 )
 from bot.formats import sigstore_bundle
+from bot.formats.in_toto import read_statement
 from bot.formats.sigstore_bundle import Envelope
 from bot.formats.simple_signing import parse_payload
+from bot.formats.slsa import PROVENANCE, Provenance, read_provenance
 from bot.ports import Certificates, ImageRegistry, Verifier
 from bot.usecases.envelopes import attached, bundled, is_signed_by
 from bot.usecases.sign_image import signed_payloads
 
+SBOM_TYPES: Final = ("https://spdx.dev/Document", "https://cyclonedx.org/bom")
+VEX_TYPES: Final = ("https://openvex.dev/ns", "https://cyclonedx.org/vex")
+"""Predicate types, each with or without a version behind it."""
+SIGNATURE_LIMIT: Final = 2**20
+"""Bytes of a bundle that says "signed"; some KiB are usual."""
 _REASONS: Final = 3  # of the signatures that do not count; whoever may push may add thousands
 
 
@@ -142,6 +150,63 @@ def _certified(envelope: Envelope, trust: Trust) -> CertifiedEnvelope | NotVouch
     return found
 
 
+def of_the_commit(
+    provenance: Provenance, by: Vouched | NotVouched, trust: Trust
+) -> Vouched | NotVouched:
+    """Whoever vouches for provenance has to say that the promoted commit is what was built."""
+    built = trust.built
+    if isinstance(by, NotVouched):
+        return by
+    if built is None:
+        return NotVouched("nobody knows the commit that it has to be about", is_judged=False)
+    if provenance.commit != built.commit:
+        return NotVouched(f"it states commit {provenance.commit or 'none'}, not {built.commit}")
+    if provenance.repository.lower() != built.repository.lower():
+        stated = provenance.repository or "no repository"
+        return NotVouched(f"it states {stated}, not {built.repository}")
+    return by
+
+
+def statement_vouching(envelope: Envelope, roots: TrustRoots, trust: Trust) -> Vouched | NotVouched:
+    """Whether the roots of its own type vouch for a statement: signature, provenance, SBOM, VEX."""
+    statement = sigstore_bundle.parse_statement(envelope.payload)
+    kind = statement.predicate_type if statement else ""
+    if sigstore_bundle.is_of_type(kind, PROVENANCE):
+        return _provenance_vouching(envelope, roots.provenance, trust)
+    if any(sigstore_bundle.is_of_type(kind, one) for one in VEX_TYPES):
+        return vouching(envelope, roots.vex, trust, of_commit=False)
+    if any(sigstore_bundle.is_of_type(kind, one) for one in SBOM_TYPES):
+        return vouching(envelope, roots.sbom, trust)
+    if kind == sigstore_bundle.SIGN_PREDICATE:
+        return vouching(envelope, roots.signature, trust)
+    return NotVouched("nobody is named who vouches for statements of its type")
+
+
+def _provenance_vouching(
+    envelope: Envelope, roots: Sequence[Root], trust: Trust
+) -> Vouched | NotVouched:
+    by = vouching(envelope, roots, trust)
+    if isinstance(by, NotVouched):
+        return by
+    try:
+        predicate = read_statement(envelope.payload, "it").predicate
+        return of_the_commit(read_provenance(predicate, "it"), by, trust)
+    except (IntegrityError, RejectedError) as error:
+        return NotVouched(str(error))
+
+
+def payload_vouching(
+    content: bytes, signature: bytes, roots: Sequence[Root], trust: Trust
+) -> Vouched | NotVouched:
+    """Whether one of the roots' keys signed this payload, as cosign keeps it under ``.sig``."""
+    for root in roots:
+        keys = trust.keys.get(root.file, ()) if isinstance(root, KeyRoot) else ()
+        if any(key.verifies(content, signature) for key in keys):
+            return Vouched(str(root))
+    # A certificate beside it has the log's promise without the proof of inclusion.
+    return NotVouched("it is not signed with a key that counts")
+
+
 def signature_vouching(
     registry: ImageRegistry,
     reference: DigestReference,
@@ -156,23 +221,23 @@ def signature_vouching(
     """
     refused: list[NotVouched] = []
     for content, signature in signed_payloads(registry, reference):
-        by = _signed_by(content, signature, roots, trust)
-        if by and _is_about(content, reference):
-            return Vouched(by)
-        refused.append(NotVouched("it is by another key, or about another image"))
-    kind = sigstore_bundle.SIGN_PREDICATE
-    found = statements(registry, reference, roots, trust, kind, of_commit=of_commit)
+        said = payload_vouching(content, signature, roots, trust)
+        if isinstance(said, NotVouched):
+            refused.append(said)
+        elif _is_about(content, reference):
+            return said
+    found = statements(
+        registry,
+        reference,
+        roots,
+        trust,
+        sigstore_bundle.SIGN_PREDICATE,
+        of_commit=of_commit,
+        limit=SIGNATURE_LIMIT,
+    )
     if found.verified:
         return Vouched(found.verified[0].by)
     return next(iter([*found.refused, *refused]), None)
-
-
-def _signed_by(content: bytes, signature: bytes, roots: Sequence[Root], trust: Trust) -> str:
-    for root in roots:
-        keys = trust.keys.get(root.file, ()) if isinstance(root, KeyRoot) else ()
-        if any(key.verifies(content, signature) for key in keys):
-            return str(root)
-    return ""
 
 
 def _is_about(content: bytes, reference: DigestReference) -> bool:
@@ -188,6 +253,7 @@ def statements(
     predicate_type: str,
     *,
     of_commit: bool = True,
+    limit: int = ACCESSORY_LIMIT,
 ) -> Statements:
     """Every statement of a type about an image that a root vouches for, each once.
 
@@ -198,10 +264,11 @@ def statements(
         trust: what the roots are held against.
         predicate_type: with or without a version: ``https://slsa.dev/provenance`` is every one.
         of_commit: a run of the application's repository must be one of the promoted commit.
+        limit: bytes of one of them; larger ones are passed over.
     """
     verified: dict[bytes, VerifiedStatement] = {}
     refused: dict[NotVouched, None] = {}
-    for envelope in _envelopes(registry, reference, predicate_type):
+    for envelope in _envelopes(registry, reference, predicate_type, limit):
         statement = sigstore_bundle.parse_statement(envelope.payload)
         if statement is None or not sigstore_bundle.is_of_type(
             statement.predicate_type, predicate_type
@@ -220,7 +287,7 @@ def statements(
 
 
 def _envelopes(
-    registry: ImageRegistry, reference: DigestReference, predicate_type: str
+    registry: ImageRegistry, reference: DigestReference, predicate_type: str, limit: int
 ) -> Iterator[Envelope]:
-    yield from bundled(registry, reference, predicate_type, ACCESSORY_LIMIT)
-    yield from attached(registry, reference, predicate_type, ACCESSORY_LIMIT)
+    yield from bundled(registry, reference, predicate_type, limit)
+    yield from attached(registry, reference, predicate_type, limit)

@@ -3,7 +3,8 @@
 Whoever may write to the source repository may attach anything, and a verifier in the target
 environment can choke on it (Kyverno fails every verification of an image with a malformed bundle
 or too many of them). So only what is well-formed travels, a few per digest, and nothing that was
-signed with a key of ours. The image itself never waits for this.
+signed with a key of ours; where the policy asks for it, only what somebody vouches for. The image
+itself never waits for this.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from bot.adapters.registry.moving import Mover
 from bot.domain.errors import IntegrityError, RejectedError
 from bot.domain.images import (
     DEPTH_LIMIT,
+    Accessory,
+    AccessoryKind,
     AccessoryPolicy,
     AnyManifest,
     Descriptor,
@@ -32,7 +35,8 @@ from bot.formats import sigstore_bundle, simple_signing
 from bot.formats.sigstore_bundle import Envelope
 
 IN_ALL_LIMIT: Final = 500  # accessories of one image, its platforms and their accessories
-_EXAMINED: Final = 100  # referrers of one digest; a flood must not cost a request each
+_EXAMINED: Final = 100  # referrers, or layers of one tag; a flood must not cost a request each
+JUDGED_LIMIT: Final = 256 * 2**20  # bytes that are read for one image to judge what hangs on it
 _BUNDLE_LAYERS: Final = 1  # cosign: "expected exactly one layer"
 # cosign's experimental OCI 1.1 signatures: the layers of `.sig` in a referrer.
 _SIGNATURE_ARTIFACT: Final = "application/vnd.dev.cosign.artifact.sig.v1+json"
@@ -59,10 +63,14 @@ class AccessoryCopy:
         self._copied: list[Digest] = []
         self._left: list[LeftBehind] = []
         self._seen: set[Digest] = set()
+        self._image: frozenset[Digest] = frozenset()
+        self._judged = 0
 
     def run(self, tree: ImageTree) -> CopiedAccessories:
         """Copy what may travel, for the index and for every child."""
-        for digest in dict.fromkeys(manifest.digest for manifest in tree.walk()):
+        manifests = dict.fromkeys(manifest.digest for manifest in tree.walk())
+        self._image = frozenset(manifests)
+        for digest in manifests:
             self._copy_of(digest, depth=1)
         return CopiedAccessories(tuple(self._copied), tuple(self._left))
 
@@ -91,7 +99,8 @@ class AccessoryCopy:
         listed: dict[Digest, Descriptor] = {}
         with _noting(self._left, f"referrers of {subject}"):
             found = self._source.referrers.list(self._source.repository.at(subject))
-            listed = {one.digest: one for one in found}
+            # Since 0.32 BuildKit's attestations are both: they travel as a part of the index.
+            listed = {one.digest: one for one in found if one.digest not in self._image}
         budget.refuse(len(listed) - _EXAMINED)
         for descriptor in itertools.islice(listed.values(), _EXAMINED):
             with _noting(self._left, f"referrer {descriptor.digest}"):
@@ -114,10 +123,19 @@ class AccessoryCopy:
             raise _Unfit("it is listed as a referrer and does not refer to the image")
         if manifest.kind.startswith(sigstore_bundle.BUNDLE_FAMILY):
             self._check_bundle(manifest, subject)
-        if manifest.kind == _SIGNATURE_ARTIFACT:
-            for layer in manifest.layers:
+        elif manifest.kind == _SIGNATURE_ARTIFACT:
+            for layer in manifest.layers[:_EXAMINED]:
                 self._check_signature(layer, subject)
+            if len(manifest.layers) > _EXAMINED:
+                raise _Unfit(f"it holds more than {_EXAMINED} signatures")
+        else:
+            self._judge(Accessory(subject, AccessoryKind.OTHER))
         return manifest
+
+    def _judge(self, accessory: Accessory) -> None:
+        objection = self._policy.objection(accessory) if self._policy.objection else ""
+        if objection:
+            raise _Unfit(objection)
 
     def _fit_manifest(self, manifest: AnyManifest | None) -> ImageManifest:
         if manifest is None:
@@ -136,6 +154,7 @@ class AccessoryCopy:
         if envelope is None:
             raise _Unfit("it is not a bundle with an envelope")
         self._check_envelope(envelope, subject)
+        self._judge(Accessory(subject, AccessoryKind.BUNDLE, content))
 
     def _check_envelope(self, envelope: Envelope, subject: Digest) -> None:
         statement = sigstore_bundle.parse_statement(envelope.payload)
@@ -156,6 +175,7 @@ class AccessoryCopy:
             raise _Unfit("its payload is not about the image")
         if self._policy.is_ours(content, signature):
             raise _Unfit("it is signed with a key of ours; each environment signs for itself")
+        self._judge(Accessory(subject, AccessoryKind.PAYLOAD, content, signature))
         return content
 
     def _check_attestation(self, layer: Descriptor, subject: Digest) -> bytes:
@@ -166,9 +186,13 @@ class AccessoryCopy:
         if envelope is None:
             raise _Unfit("it is not an envelope")
         self._check_envelope(envelope, subject)
+        self._judge(Accessory(subject, AccessoryKind.ENVELOPE, content))
         return content
 
     def _read(self, blob: Descriptor) -> bytes:
+        self._judged += blob.size
+        if self._judged > JUDGED_LIMIT:
+            raise _Unfit(f"{JUDGED_LIMIT // 2**20} MiB were read for this image already")
         return self._source.blobs.read(self._source.repository, blob, self._policy.size_limit)
 
     def _merge(
@@ -189,11 +213,12 @@ class AccessoryCopy:
         if found is None:
             return
         fit: list[tuple[Descriptor, bytes]] = []
-        for layer in found.layers:
-            if not budget.take():
-                continue
+        budget.refuse(len(found.layers) - _EXAMINED)
+        for layer in found.layers[:_EXAMINED]:
             with _noting(self._left, f"{tag}, layer {layer.digest}"):
-                fit.append((layer, check(layer, subject)))
+                content = check(layer, subject)
+                if budget.take():
+                    fit.append((layer, content))
         if fit:
             self._add_layers(tag, fit)
 
@@ -223,6 +248,7 @@ class AccessoryCopy:
             if found is None:
                 return
             manifest = self._fit_manifest(found)
+            self._judge(Accessory(subject, AccessoryKind.OTHER))
             there = self._target.manifests.get(reference)
             if there is not None and there.digest != manifest.digest:
                 raise _Unfit("the target has another one")
