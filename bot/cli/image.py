@@ -136,5 +136,8 @@ def sign(
             "digests": list(done.digests),
             "fingerprint": done.fingerprint,
             "written": done.written,
+            "warnings": list(done.warnings),
         }
+        for warning in done.warnings:
+            click.echo(f"warning: {warning}", err=True)
         show(facts, f"signed {done.reference}", as_json=as_json)

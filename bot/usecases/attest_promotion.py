@@ -21,10 +21,11 @@ from bot.formats.promotion_statement import (
 from bot.formats.sigstore_bundle import Envelope
 from bot.ports import ImageRegistry, Signer, Verifier
 from bot.usecases.envelopes import (
+    Written,
     attached,
     bundled,
+    ensure_also_bundled,
     ensure_attached,
-    ensure_bundled,
     is_signed_by,
 )
 
@@ -50,6 +51,8 @@ class Attestation:
     """Of the public key."""
     written: int
     """Envelopes that were not there before."""
+    warnings: tuple[str, ...] = ()
+    """What the registry would not take."""
 
 
 def ensure_attested(
@@ -75,7 +78,7 @@ def ensure_attested(
         render_promotion(statement),
     )
     written = ensure_statement(registry, signer, reference, payload, statement)
-    return Attestation(Digest.of(payload), signer.fingerprint, written)
+    return Attestation(Digest.of(payload), signer.fingerprint, written.count, written.warnings)
 
 
 def ensure_statement(
@@ -84,11 +87,12 @@ def ensure_statement(
     reference: DigestReference,
     payload: bytes,
     statement: PromotionStatement,
-) -> int:
-    """Make exactly these bytes carry the key's signature in both layouts; how many were missing."""
-    return ensure_bundled(
+) -> Written:
+    """Make exactly these bytes carry the key's signature in both layouts."""
+    under_tag = ensure_attached(registry, signer, reference, payload, PREDICATE_TYPE)
+    return Written(int(under_tag)) + ensure_also_bundled(
         registry, signer, reference, payload, PREDICATE_TYPE, statement.at
-    ) + ensure_attached(registry, signer, reference, payload, PREDICATE_TYPE)
+    )
 
 
 def attested_promotions(

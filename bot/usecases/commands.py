@@ -171,6 +171,7 @@ def reseal(request: Request) -> Answer:
         "written": done.written,
         "left": list(done.left),
         "may_leave": list(done.may_leave),
+        "warnings": list(done.warnings),
     }
 
 

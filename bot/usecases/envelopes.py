@@ -7,11 +7,19 @@ over, never believed and never an error. Whether a signature counts is the calle
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
 from bot.domain.errors import IntegrityError, LimitExceededError, NotFoundError, RejectedError
-from bot.domain.images import AnyManifest, Descriptor, ImageManifest, NewManifest, attached_tag
+from bot.domain.images import (
+    AnyManifest,
+    Descriptor,
+    ImageManifest,
+    NewManifest,
+    ReferrerRefusedError,
+    attached_tag,
+)
 from bot.domain.oci import DigestReference, ImageRepository
 from bot.formats import sigstore_bundle, simple_signing
 from bot.formats.sigstore_bundle import Envelope
@@ -31,6 +39,20 @@ class NotAnAttestationTagError(RejectedError):
         """Name the tag."""
         super().__init__(f"{repository}:{tag} should hold attestations; remove that tag")
         self.tag, self.repository = tag, repository
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What an "ensure" did."""
+
+    count: int = 0
+    """Signatures that were not there before."""
+    warnings: tuple[str, ...] = ()
+    """What the registry would not take, each once."""
+
+    def __add__(self, other: Written) -> Written:
+        both = dict.fromkeys((*self.warnings, *other.warnings))
+        return Written(self.count + other.count, tuple(both))
 
 
 def bundled(
@@ -135,6 +157,27 @@ def ensure_bundled(
     manifest = sigstore_bundle.bundle_manifest(bundle, predicate_type, subject, created)
     registry.attach(reference.repository, manifest)
     return True
+
+
+def ensure_also_bundled(
+    registry: ImageRegistry,
+    signer: Signer,
+    reference: DigestReference,
+    statement: bytes,
+    predicate_type: str,
+    at: datetime | None = None,
+) -> Written:
+    """As `ensure_bundled`, for what stands under a tag already, in the other layout.
+
+    A registry that takes no bundles (Amazon ECR, aws/containers-roadmap#2783) is then worth a
+    warning: verifiers of the tag find the signature, those of bundles do not.
+    """
+    try:
+        return Written(
+            int(ensure_bundled(registry, signer, reference, statement, predicate_type, at))
+        )
+    except ReferrerRefusedError as error:
+        return Written(0, (f"{error}; what is signed stands under its tag alone",))
 
 
 def ensure_attached(

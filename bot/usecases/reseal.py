@@ -16,7 +16,7 @@ from bot.formats import sigstore_bundle
 from bot.ports import ImageRegistry, KeyRing
 from bot.usecases.attest_promotion import ensure_statement
 from bot.usecases.desk import View
-from bot.usecases.envelopes import bundled, ensure_bundled, is_signed_by
+from bot.usecases.envelopes import Written, bundled, ensure_bundled, is_signed_by
 from bot.usecases.seals import is_adopted, promotions_into, record_signatures
 from bot.usecases.sign_image import ensure_payload, signed_payloads
 
@@ -35,6 +35,8 @@ class Resealed:
     """What could not be signed again, and why."""
     may_leave: tuple[str, ...]
     """Fingerprints of the keys on which nothing published depends any more."""
+    warnings: tuple[str, ...] = ()
+    """What a registry would not take."""
 
 
 def reseal(view: View, environment: Environment) -> Resealed:
@@ -42,7 +44,7 @@ def reseal(view: View, environment: Environment) -> Resealed:
     explained = _explained(view, environment)
     digests: list[DigestReference] = []
     left: list[str] = []
-    written = 0
+    written = Written()
     for reference, image in _published(view, environment).items():
         made = _reseal_one(view, environment, reference, explained)
         if made is None:
@@ -54,7 +56,7 @@ def reseal(view: View, environment: Environment) -> Resealed:
             written += made
     rings = (view.signing_keys(environment), view.attestation_keys(environment))
     may_leave = [] if left else [key for ring in rings for key in _older(ring)]
-    return Resealed(tuple(digests), written, tuple(left), tuple(may_leave))
+    return Resealed(tuple(digests), written.count, tuple(left), tuple(may_leave), written.warnings)
 
 
 def _older(ring: KeyRing) -> list[str]:
@@ -96,11 +98,11 @@ def _explained(view: View, environment: Environment) -> frozenset[str]:
 
 def _reseal_one(
     view: View, environment: Environment, reference: DigestReference, explained: frozenset[str]
-) -> int | None:
+) -> Written | None:
     """Sign one image's payloads again; None if nothing vouches for it that we can explain."""
     registry = view.registry(environment)
     signing, attesting = view.signing_keys(environment), view.attestation_keys(environment)
-    written = 0
+    written = Written()
     if environment.signs:
         platforms = [one.digest for one in registry.describe(reference).platforms]
         for digest in dict.fromkeys((*platforms, reference.digest)):
@@ -147,13 +149,15 @@ class _Found:
             if is_own and Digest.of(envelope.payload) in self.explained:
                 yield envelope.payload
 
-    def sign(self, payloads: Sequence[bytes], statements: Sequence[bytes]) -> int:
+    def sign(self, payloads: Sequence[bytes], statements: Sequence[bytes]) -> Written:
         """With the first key, where its signature is missing."""
         signer, predicate = self.ring.signers[0], sigstore_bundle.SIGN_PREDICATE
-        return sum(
+        under_tag = sum(
             ensure_payload(self.registry, signer, self.reference, payload)
             for payload in dict.fromkeys(payloads)
-        ) + sum(
+        )
+        in_bundles = sum(
             ensure_bundled(self.registry, signer, self.reference, statement, predicate)
             for statement in dict.fromkeys(statements)
         )
+        return Written(under_tag + in_bundles)

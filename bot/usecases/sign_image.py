@@ -24,7 +24,7 @@ from bot.formats import sigstore_bundle, simple_signing
 from bot.formats.sigstore_bundle import Envelope, Statement
 from bot.formats.simple_signing import SimplePayload
 from bot.ports import ImageRegistry, Signer, Verifier
-from bot.usecases.envelopes import bundled, ensure_bundled, is_signed_by
+from bot.usecases.envelopes import Written, bundled, ensure_also_bundled, is_signed_by
 
 
 class NotASignatureTagError(RejectedError):
@@ -49,6 +49,8 @@ class Signatures:
     """Signatures that were not there before."""
     payloads: tuple[Digest, ...]
     """Digests of everything that the key has signed here, now or before."""
+    warnings: tuple[str, ...] = ()
+    """What the registry would not take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,18 +101,20 @@ def ensure_signed(
     digests = (*dict.fromkeys(children), reference.digest)
     repository = reference.repository
     identity = str(repository.tagged(tag) if tag else repository)
-    written, payloads = 0, []
+    written, payloads = Written(), []
     for digest in digests:
         payload = simple_signing.render_payload(SimplePayload(identity, digest, annotations))
         statement = sigstore_bundle.render_statement(
             digest, sigstore_bundle.SIGN_PREDICATE, {}, annotations=annotations
         )
-        written += ensure_payload(registry, signer, repository.at(digest), payload)
-        written += ensure_bundled(
+        written += Written(int(ensure_payload(registry, signer, repository.at(digest), payload)))
+        written += ensure_also_bundled(
             registry, signer, repository.at(digest), statement, sigstore_bundle.SIGN_PREDICATE, at
         )
         payloads += [Digest.of(payload), Digest.of(statement)]
-    return Signatures(reference, digests, signer.fingerprint, written, tuple(payloads))
+    return Signatures(
+        reference, digests, signer.fingerprint, written.count, tuple(payloads), written.warnings
+    )
 
 
 def ensure_payload(

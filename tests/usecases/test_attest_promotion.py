@@ -31,7 +31,7 @@ from bot.usecases.sign_image import ensure_signed, verify_image
 from tests.world.clients import client
 from tests.world.images import build_image
 from tests.world.keys import generate_key_pair
-from tests.world.registry import Registry
+from tests.world.registry import Registry, error
 from tests.world.tools import attempt, run
 
 IMAGE = build_image()
@@ -293,3 +293,18 @@ def test_an_attestation_tag_that_holds_an_image_is_left_alone(place: Place) -> N
         place.attest()
 
     assert repository.tags[tag] == DIGEST
+
+
+def test_where_bundles_are_refused_the_tag_holds_the_attestation(place: Place) -> None:
+    """Amazon ECR (containers-roadmap#2783)."""
+    place.world.on("PUT", "/manifests/sha256:", error(405, "UNSUPPORTED"), times=99)
+    registry, key = client(place.world.host), KEYS["attest"]
+
+    first = ensure_attested(registry, key, [key], place.statement())
+    again = ensure_attested(registry, key, [key], place.statement())
+
+    assert (first.written, again.written) == (1, 0)
+    assert "refuses artifacts of type" in first.warnings[0]
+    assert [one.statement for one in attested_promotions(registry, [key], place.reference)] == [
+        place.statement()
+    ]

@@ -20,7 +20,7 @@ from bot.usecases.sign_image import ensure_signed, verify_image
 from tests.world.clients import client
 from tests.world.images import build_image
 from tests.world.keys import generate_key_pair
-from tests.world.registry import Registry
+from tests.world.registry import Registry, error
 from tests.world.tools import attempt, run
 
 IMAGE = build_image()
@@ -322,3 +322,35 @@ def test_the_payload_is_signed_under_the_tag_it_was_given(place: Place) -> None:
     (layer,) = manifest.layers
     payload = json.loads(registry.blob(place.reference.repository, layer, 65536))
     assert payload["critical"]["identity"]["docker-reference"].endswith("/prod/api:v1")
+
+
+# --- registries that take no bundles (Amazon ECR, containers-roadmap#2783)
+
+
+def test_where_bundles_are_refused_the_tag_is_signed_and_a_warning_left(place: Place) -> None:
+    place.world.on("PUT", "/manifests/sha256:", error(405, "UNSUPPORTED"), times=99)
+
+    for expected in (3, 0):
+        signed = ensure_signed(
+            client(place.world.host), KEY, place.reference, "v1", ANNOTATIONS, CHILDREN
+        )
+        (warning,) = signed.warnings
+
+        assert signed.written == expected
+        assert "refuses artifacts of type application/vnd.dev.sigstore.bundle" in warning
+        assert warning.endswith("what is signed stands under its tag alone")
+    result = verify_image(client(place.world.host), [KEY], place.reference, ANNOTATIONS)
+    assert (result.tag_layout, result.bundle_layout) == (True, False)
+
+
+def test_where_the_tag_is_refused_nothing_goes_on(place: Place) -> None:
+    place.world.on("PUT", r"/manifests/sha256-.*\.sig", error(405, "UNSUPPORTED"), times=99)
+
+    with pytest.raises(RejectedError):
+        place.sign()
+
+
+def test_a_signature_that_both_layouts_took_warns_of_nothing(place: Place) -> None:
+    signed = ensure_signed(client(place.world.host), KEY, place.reference, "v1", {}, [])
+
+    assert signed.warnings == ()
