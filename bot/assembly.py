@@ -26,6 +26,7 @@ from bot.adapters.journal import Journal
 from bot.adapters.registry import HostLimits, Registry
 from bot.adapters.scanning import harden, scanner_of
 from bot.adapters.signing import is_key_uri, load_key, load_public_key
+from bot.adapters.signing.keyless import KeylessVerifier
 from bot.domain.environments import GitHubRepository
 from bot.domain.errors import LockkeeperError, NotGrantedError, RejectedError
 from bot.domain.grants import KeyPlace, KeyRole, RegistryGrant
@@ -289,6 +290,8 @@ def assemble(settings: Settings, kinds: Sequence[JobKind] = tuple(JobKind)) -> L
         scanner=_scanner(settings, clock),
         feeds=FileFeeds(settings.kev_catalogue, settings.epss_scores),
         evaluations=store.EvaluationStore(database),
+        certificates=KeylessVerifier(settings.trusted_root),
+        public_key=load_public_key,
         board_url=settings.board_url,
     )
     workflows = Workflows(ports, commands, engine.retry, journal.job)

@@ -95,6 +95,11 @@ VARIABLES: Final = (
         "none; rules with epss are not evaluated",
     ),
     Variable(
+        "LOCKKEEPER_TRUSTED_ROOT",
+        "A trusted_root.json of the sigstore instance whose certificates are believed.",
+        "the public instance's, as the extra `keyless` brings it",
+    ),
+    Variable(
         "LOCKKEEPER_RECONCILE_SECONDS",
         "How often everything is looked at without a webhook.",
         "300",
@@ -178,6 +183,7 @@ class Settings:
     """Empty: nobody said."""
     kev_catalogue: Path | None
     epss_scores: Path | None
+    trusted_root: Path | None
     reconcile_seconds: int
     wait_limit_seconds: int
     publish_interval_seconds: int
@@ -219,6 +225,7 @@ class Settings:
             board_url=_board_url(environ),
             kev_catalogue=_path(environ, "LOCKKEEPER_KEV_CATALOGUE"),
             epss_scores=_path(environ, "LOCKKEEPER_EPSS_SCORES"),
+            trusted_root=_path(environ, "LOCKKEEPER_TRUSTED_ROOT"),
             reconcile_seconds=_seconds(environ, "LOCKKEEPER_RECONCILE_SECONDS", 300),
             wait_limit_seconds=_seconds(environ, "LOCKKEEPER_WAIT_LIMIT_SECONDS", 3600),
             publish_interval_seconds=_seconds(environ, "LOCKKEEPER_PUBLISH_INTERVAL_SECONDS", 20),

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from bot.domain.assessment import Assessment
 from bot.domain.environments import Application, Environment
 from bot.domain.errors import ConfigurationError, RejectedError
 from bot.domain.history import CheckState, PullRequest
@@ -22,7 +21,7 @@ from bot.formats.manifest_file import Written
 from bot.formats.markdown import code, text
 from bot.formats.pipeline_file import PIPELINE_FILE
 from bot.usecases.desk import Ports, View, as_configuration_error, look, pipeline_at
-from bot.usecases.evidence import gather, judge
+from bot.usecases.evidence import Evaluated, evaluate
 from bot.usecases.resolve import is_in_source
 from bot.usecases.rules import rules_at
 from bot.usecases.told import tell_commit
@@ -205,33 +204,32 @@ def _judge_digests(view: View, moved: Sequence[Moved], *, is_ours: bool) -> Judg
 
 def _judge_evidence(view: View, moved: Sequence[Moved], facts: str) -> Judgement:
     """What the policies of all environments that are touched say; the worst answer counts."""
-    judged: list[Assessment] = []
-    waits = False
-    for environment, application, images in _promotions(view, moved):
-        gathered = gather(view, environment, application, images)
-        judged.append(judge(view, environment, view.rules, gathered))
-        waits |= bool(gathered.jobs)
-        for job in gathered.jobs:
-            view.ports.jobs.put(job)
+    judged = [
+        evaluate(view, environment, application, images, view.rules)
+        for environment, application, images in _promotions(view, moved)
+    ]
+    for job in dict.fromkeys(job for one in judged for job in one.jobs):
+        view.ports.jobs.put(job)
     if not judged:
         return Judgement(CheckState.SUCCESS, "Nothing of ours changes", facts)
-    judged.sort(key=_seriousness)
-    worst = judged[0]
-    said = check_output(worst)
+    worst = min(judged, key=_seriousness)
+    said = check_output(worst.assessment)
     names = ", ".join(sorted({one.environment.name for one in moved}))
     title = f"Promotion to {names}: {said.title}"
     summary = f"{facts}\n\n{said.summary}"
-    if not worst.verdict.blocks:
+    if not worst.assessment.verdict.blocks:
         return Judgement(CheckState.SUCCESS, title, summary, said.text)
-    if waits and worst.verdict.result is Result.NOT_EVALUATED:
+    if worst.waits:
         title = f"Promotion to {names}: being scanned"
         return Judgement(CheckState.IN_PROGRESS, title, summary, said.text)
     return Judgement(CheckState.FAILURE, title, summary, said.text)
 
 
-def _seriousness(assessment: Assessment) -> tuple[bool, int]:
+def _seriousness(evaluated: Evaluated) -> tuple[bool, int]:
+    """The most serious is the smallest."""
+    decided = evaluated.assessment.verdict
     order = (Result.FAIL, Result.NOT_EVALUATED, Result.WARN, Result.PASS)
-    return not assessment.verdict.blocks, order.index(assessment.verdict.result)
+    return not decided.blocks, order.index(decided.result)
 
 
 def _promotions(

@@ -25,15 +25,17 @@ from bot.domain.images import AccessoryPolicy
 from bot.domain.jobs import Done, Failed, Job, JobKind, Outcome
 from bot.domain.memory import Resolution, Seal
 from bot.domain.oci import Digest, DigestReference
-from bot.domain.policy import Result
 from bot.formats.manifest_file import Spot
 from bot.formats.markdown import code, text
+from bot.formats.promotion_statement import EvidenceEntry
+from bot.formats.verdict_statement import SVR_TYPE, PolicyDocument
 from bot.ports import GitHistory, ImageRegistry, Verifier
 from bot.usecases.attest_promotion import ensure_attested
+from bot.usecases.attest_verdict import Judged, attest_verdict
 from bot.usecases.copy_image import ensure_copied
 from bot.usecases.desk import Ports, View, is_held, look, pipeline_at, source_repository
-from bot.usecases.evidence import gather, judge, said_by
-from bot.usecases.promotion_story import Promoted, promotion_story
+from bot.usecases.evidence import evaluate, said_by
+from bot.usecases.promotion_story import Promoted, promotion_id, promotion_story
 from bot.usecases.resolve import Contradicted, Missing, is_in_source, is_published, resolve
 from bot.usecases.rules import Rules, rules_at
 from bot.usecases.seals import (
@@ -170,7 +172,7 @@ def _deliver_one(wish: Wish) -> str:
     try:
         authorised = _authorise(wish)
         if wish.is_sealed:
-            _attest(wish, authorised, _tags(wish)[0])
+            _attest(wish, authorised, _tags(wish)[0], ())
         else:
             _seal(wish, authorised, _admit(wish))
     except (RejectedError, IntegrityError) as error:
@@ -338,20 +340,22 @@ def _admit(wish: Wish) -> Assessment:
 def _evaluate(wish: Wish) -> Assessment:
     """What the rules before the merge and today's say of it now; both must let it pass."""
     view, environment, image = wish.view, wish.environment, wish.image.name
-    gathered = gather(view, environment, wish.application, {image: wish.digest})
-    before = judge(view, environment, _rules_before(wish).rules, gathered)
-    today = judge(view, environment, view.rules, gathered)
-    for job in gathered.jobs:
+    wanted, before = {image: wish.digest}, _rules_before(wish).rules
+    today = evaluate(view, environment, wish.application, wanted, view.rules)
+    for job in today.jobs:
         view.ports.jobs.put(job)
-    blocking = next((one for one in (before, today) if one.verdict.blocks), None)
+    judged = [today]
+    if not before.say_the_same(view.rules, environment.name):
+        judged.append(evaluate(view, environment, wish.application, wanted, before))
+    blocking = next((one for one in judged if one.assessment.verdict.blocks), None)
     if blocking is None or is_published(view, environment, image, wish.digest):
         # What was published here before may come back: new findings about it are warnings.
-        return today
-    if gathered.jobs and blocking.verdict.result is Result.NOT_EVALUATED:
+        return today.assessment
+    if blocking.waits:
         raise UnavailableError(f"{image} {wish.digest.short} is being scanned")
     rules = "today's policy" if blocking is today else "the policy as it was before the merge"
     raise NotAdmittedError(
-        f"{image} {wish.digest.short} does not pass {rules}: {said_by(blocking)}",
+        f"{image} {wish.digest.short} does not pass {rules}: {said_by(blocking.assessment)}",
         "promote a build that passes, or revert the merge",
     )
 
@@ -392,7 +396,7 @@ def _seal(wish: Wish, authorised: Authorised, assessment: Assessment) -> None:
     for tag in immutable:
         registry.tag(wish.reference, tag, move=False)
     signed_by = _sign(wish, registry, immutable)
-    _attest(wish, authorised, immutable)
+    _attest(wish, authorised, immutable, _attest_verdict(wish, assessment))
     for tag in moving:
         registry.tag(wish.reference, tag, move=True)
     sealed = f"{code(str(wish.reference))} holds every platform, read back."
@@ -472,7 +476,37 @@ def _sign(wish: Wish, registry: ImageRegistry, tags: Sequence[str]) -> str:
     return signer.fingerprint
 
 
-def _attest(wish: Wish, authorised: Authorised, tags: Sequence[str]) -> None:
+def _attest_verdict(wish: Wish, assessment: Assessment) -> Sequence[EvidenceEntry]:
+    """Attest that it passes, where the environment has a key for that; what was attested."""
+    view, environment = wish.view, wish.environment
+    name = wish.application.name
+    files = [(view.rules.policy_file, view.rules.policy_content)] if view.rules.policy_file else []
+    done = attest_verdict(
+        view.registry(environment),
+        view.attestation_keys(environment),
+        wish.reference,
+        assessment,
+        Judged(
+            promotion_id(view, environment, name, wish.merge),
+            tuple(
+                PolicyDocument(f"git+{view.web_url}@{view.rules.commit}#{file}", Digest.of(content))
+                for file, content in files
+            ),
+            view.ports.version,
+        ),
+    )
+    if done is None:
+        return ()
+    record_signatures(view, environment, wish.reference, done.fingerprint, [done.payload])
+    return (EvidenceEntry(SVR_TYPE, done.payload, verified=True),)
+
+
+def _attest(
+    wish: Wish,
+    authorised: Authorised,
+    tags: Sequence[str],
+    evidence: Sequence[EvidenceEntry],
+) -> None:
     """Attest who brought the digest here, where the environment has a key for that."""
     view, environment = wish.view, wish.environment
     ring = view.attestation_keys(environment)
@@ -487,7 +521,7 @@ def _attest(wish: Wish, authorised: Authorised, tags: Sequence[str]) -> None:
         merge=wish.merge,
         tag=tags[0] if tags else "",
     )
-    story = promotion_story(view, environment, promoted, authorised)
+    story = promotion_story(view, environment, promoted, authorised, evidence)
     done = ensure_attested(view.registry(environment), ring.signers[0], ring.verifiers, story)
     record_signatures(view, environment, wish.reference, done.fingerprint, [done.payload])
 

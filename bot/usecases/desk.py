@@ -6,7 +6,7 @@ the default branch, so a broken file stops nothing but itself.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -20,11 +20,12 @@ from bot.domain.environments import (
 from bot.domain.errors import ConfigurationError, NotFoundError, NotGrantedError, RejectedError
 from bot.domain.grants import KeyRole, key_in_two_places
 from bot.domain.memory import Scope
-from bot.domain.oci import ImageRepository
+from bot.domain.oci import Digest, DigestReference, ImageRepository
 from bot.formats.manifest_file import Names, Spot, is_manifest_file, spots
 from bot.formats.pipeline_file import PIPELINE_FILE, read_pipeline
 from bot.ports import (
     Audit,
+    Certificates,
     Clock,
     Evaluations,
     Feeds,
@@ -38,6 +39,7 @@ from bot.ports import (
     Mirrors,
     Reports,
     Scanner,
+    Verifier,
 )
 from bot.usecases.rules import Rules, rules_at
 
@@ -52,6 +54,11 @@ class Limits:
     wait: timedelta = timedelta(hours=1)
     """An image that has not come by then is reported with what was looked for."""
     between_publications: timedelta = timedelta(seconds=20)
+
+
+def _no_keys(_content: bytes, name: str) -> Verifier:
+    """Stand where nobody reads keys."""
+    raise ConfigurationError(name, None, "keys cannot be read here")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +84,10 @@ class Ports:
     scanner: Scanner | None = None
     feeds: Feeds | None = None
     evaluations: Evaluations | None = None
+    certificates: Certificates | None = None
+    """Verifies what is signed without keys."""
+    public_key: Callable[[bytes, str], Verifier] = _no_keys
+    """Reads a public key in PEM; the name is for messages."""
     board_url: str = ""
     """Where people reach the board; empty: nowhere."""
 
@@ -301,6 +312,19 @@ def source_repository(
             application, image
         )
     return environment.built_in(application, image) if environment.source_pattern else None
+
+
+def where_it_is(
+    view: View, environment: Environment, application: Application, image: str, digest: Digest
+) -> DigestReference | None:
+    """Where the image can be read: where it comes from, or where it goes to."""
+    source = source_repository(view.pipeline, environment, application, image)
+    target = environment.repository_of(application, image)
+    registry = view.registry(environment)
+    for repository in (source, target):
+        if repository is not None and registry.exists(repository.at(digest)):
+            return repository.at(digest)
+    return None
 
 
 def build_repository(

@@ -6,7 +6,7 @@ what a scanner has not answered yet is asked for, and until then it is missing, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 
@@ -17,21 +17,33 @@ from bot.domain.evidence import Exploitation, Scan, merged_scans, rematched
 from bot.domain.images import ImageDescription, PlatformImage
 from bot.domain.jobs import Job
 from bot.domain.oci import Digest
+from bot.domain.packages import Inventory, merged
+from bot.domain.policy import Reason, Result, worst
+from bot.domain.vex import VexStatement
 from bot.formats.assessment_document import render_assessment
 from bot.formats.reports import read_scan
 from bot.ports import Reports, ScannerFacts, StoredEvaluation
-from bot.usecases.desk import View, source_repository
+from bot.usecases.attested_evidence import attested_evidence
+from bot.usecases.desk import View, where_it_is
+from bot.usecases.exceptions_in_force import exceptions_in_force
 from bot.usecases.rules import Rules
 from bot.usecases.scan import scan_job
+from bot.usecases.trust import trust_of
 
 
 @dataclass(frozen=True, slots=True)
-class Gathered:
-    """What is known now, and the looks that would tell more."""
+class Evaluated:
+    """What the rules say of what is known now, and the looks that would tell more."""
 
-    evidence: Evidence
+    assessment: Assessment
     jobs: tuple[Job, ...] = ()
     """Scans that nobody has made yet; whoever needs them puts them."""
+
+    @property
+    def waits(self) -> bool:
+        """It blocks, and what is missing is on its way."""
+        decided = self.assessment.verdict
+        return decided.blocks and decided.result is Result.NOT_EVALUATED and bool(self.jobs)
 
 
 def published(view: View, environment: Environment) -> dict[str, set[Digest]]:
@@ -45,42 +57,103 @@ def published(view: View, environment: Environment) -> dict[str, set[Digest]]:
     return found
 
 
-def gather(
-    view: View, environment: Environment, application: Application, images: Mapping[str, Digest]
-) -> Gathered:
-    """Everything that is known about these images and those that they would replace."""
+def evaluate(
+    view: View,
+    environment: Environment,
+    application: Application,
+    images: Mapping[str, Digest],
+    rules: Rules,
+) -> Evaluated:
+    """Judge these images against those that are published, by these rules, now."""
     looker = _Looker(view, environment, application)
-    running = published(view, environment)
+    before = _running(view, environment, images, looker.missing)
     new = looker.scan_of(images)
-    before: dict[str, Digest] = {}
-    for image in images:
-        digests = running.get(image, set())
-        if len(digests) > 1:
-            looker.missing.append(f"{image} runs with {len(digests)} digests; none is compared")
-        elif digests:
-            before |= dict.fromkeys([image], next(iter(digests)))
     old = looker.scan_of(before) if before else None
+    scans = [scan for scan in (new, old) if scan]
+    attested = [_attested(view, environment, application, one, rules) for one in images.items()]
     findings = {} if new is None else new.findings
     reports = view.ports.reports
-    scope, today = view.scope(environment.name), view.ports.clock.now().date()
+    scope, now = view.scope(environment.name), view.ports.clock.now()
+    missing = [*looker.missing, *(text for one in attested for text in one.missing)]
     evidence = Evidence(
         new=new,
         old=old,
-        exploitation=_exploitation(view, [scan for scan in (new, old) if scan]),
+        # Both sides by one tool: what two of them list differs by more than the images do.
+        new_inventory=new.inventory
+        if new is not None and new.inventory is not None
+        else merged(one.inventory for one in attested if one.inventory),
+        exploitation=_exploitation(view, scans),
+        vex=tuple(statement for one in attested for statement in one.vex),
+        exceptions=exceptions_in_force(view, environment.name, rules, scans),
         last_promotion=_promoted(view, environment, application, before),
-        first_seen=reports.first_seen(scope, list(findings), today) if reports else {},
-        missing=tuple(dict.fromkeys(looker.missing)),
+        first_seen=reports.first_seen(scope, list(findings), now.date()) if reports else {},
+        signature=_weakest(one.signature for one in attested),
+        provenance=_weakest(one.provenance for one in attested),
+        missing=tuple(dict.fromkeys(missing)),
     )
-    return Gathered(evidence, tuple(dict.fromkeys(looker.jobs)))
+    assessment = assess(environment.name, evidence, rules.policy(environment.name), now)
+    return Evaluated(assessment, tuple(dict.fromkeys(looker.jobs)))
 
 
-def judge(view: View, environment: Environment, rules: Rules, gathered: Gathered) -> Assessment:
-    """The verdict of an environment's policy, as it stood with these rules, now."""
-    exceptions = rules.exceptions.get(environment.name, ())
-    evidence = replace(gathered.evidence, exceptions=exceptions)
-    return assess(
-        environment.name, evidence, rules.policy(environment.name), view.ports.clock.now()
-    )
+def _running(
+    view: View, environment: Environment, images: Mapping[str, Digest], missing: list[str]
+) -> dict[str, Digest]:
+    """What is published of these images; what cannot be compared is said."""
+    running = published(view, environment)
+    found: dict[str, Digest] = {}
+    for image in images:
+        digests = running.get(image, set())
+        if len(digests) > 1:
+            missing.append(f"{image} runs with {len(digests)} digests; none is compared")
+        elif digests:
+            found[image] = next(iter(digests))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Attested:
+    """What hangs on one image, as far as the assessment asks."""
+
+    signature: Reason
+    provenance: Reason
+    inventory: Inventory | None = None
+    vex: tuple[VexStatement, ...] = ()
+    missing: tuple[str, ...] = ()
+
+
+def _attested(
+    view: View,
+    environment: Environment,
+    application: Application,
+    image: tuple[str, Digest],
+    rules: Rules,
+) -> _Attested:
+    name, digest = image
+    reference = where_it_is(view, environment, application, name, digest)
+    if reference is None:
+        nowhere = Reason(Result.NOT_EVALUATED, f"{name} {digest.short} is nowhere to be read")
+        return _Attested(nowhere, nowhere)
+    known = view.ports.memory.resolution_of(view.id, application.name, name, digest)
+    try:
+        found = attested_evidence(
+            view.registry(environment),
+            reference,
+            trust_of(view, application, known.commit if known else "", rules),
+            rules.policy(environment.name),
+            elsewhere=lambda asked: view.ports.github.attestations(application.source, asked),
+        )
+    except RejectedError as error:
+        unread = Reason(Result.NOT_EVALUATED, str(error))
+        return _Attested(unread, unread)
+    reason = found.provenance_reason
+    return _Attested(found.signature, reason, found.inventory, found.vex, found.missing)
+
+
+def _weakest(reasons: Iterable[Reason]) -> Reason | None:
+    """Of several images the one that says least."""
+    said = list(reasons)
+    result = worst([reason.result for reason in said])
+    return next((reason for reason in said if reason.result is result), None)
 
 
 def keep(view: View, promotion: str, application: Application, assessment: Assessment) -> None:
@@ -175,15 +248,11 @@ class _Looker:
 
     def _described(self, image: str, digest: Digest) -> ImageDescription | None:
         view, environment = self._view, self._environment
-        source = source_repository(view.pipeline, environment, self._application, image)
-        target = environment.repository_of(self._application, image)
-        for repository in (source, target):
-            if repository is not None:
-                try:
-                    return view.registry(environment).describe(repository.at(digest))
-                except NotFoundError:
-                    continue
-        return None
+        reference = where_it_is(view, environment, self._application, image, digest)
+        try:
+            return view.registry(environment).describe(reference) if reference else None
+        except NotFoundError:
+            return None
 
     def _platform(
         self,

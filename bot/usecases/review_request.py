@@ -36,7 +36,7 @@ from bot.formats.pull_request_body import (
 from bot.ports import GitHistory
 from bot.usecases.answer import answer_pull_request
 from bot.usecases.desk import View, source_repository
-from bot.usecases.evidence import gather, judge, keep, report_url
+from bot.usecases.evidence import Evaluated, evaluate, keep, report_url
 from bot.usecases.told import tell_source
 
 STAGING: Final = "lockkeeper-staging"
@@ -95,12 +95,13 @@ def ensure_pull_request(view: View, proposal: Proposal) -> Outcome:
     elif _has_moved(view, proposal):
         return Again("the default branch has moved meanwhile", view.ports.clock.now())
     contents = _contents(view, proposal)
-    gathered = gather(view, proposal.environment, proposal.application, proposal.images)
-    assessment = judge(view, proposal.environment, view.rules, gathered)
-    pull_request = _ensure(view, proposal, existing, contents, assessment)
-    for job in gathered.jobs:
+    evaluated = evaluate(
+        view, proposal.environment, proposal.application, proposal.images, view.rules
+    )
+    pull_request = _ensure(view, proposal, existing, contents, evaluated.assessment)
+    for job in evaluated.jobs:
         view.ports.jobs.put(job)
-    return _settle(view, proposal, pull_request, assessment)
+    return _settle(view, proposal, pull_request, evaluated)
 
 
 def _id(view: View, proposal: Proposal) -> str:
@@ -310,15 +311,16 @@ def _write(view: View, proposal: Proposal, contents: Mapping[str, bytes], name: 
 
 
 def _settle(
-    view: View, proposal: Proposal, pull_request: PullRequest, assessment: Assessment
+    view: View, proposal: Proposal, pull_request: PullRequest, evaluated: Evaluated
 ) -> Outcome:
     """Say where the promotion is, and merge what the file lets the bot merge."""
     answer_pull_request(view, pull_request.number)
     merge_itself = proposal.environment.merges_itself and not proposal.diverging
     link = f"[Pull request {pull_request.number}]({view.web_url}/pull/{pull_request.number})"
-    if assessment.verdict.blocks:
-        said = check_output(assessment, report_url(view, _id(view, proposal)))
-        _tell(view, proposal, CheckState.NEUTRAL, said.title, f"{link}\n\n{said.summary}")
+    if evaluated.assessment.verdict.blocks:
+        said = check_output(evaluated.assessment, report_url(view, _id(view, proposal)))
+        title = "Proposed, being scanned" if evaluated.waits else said.title
+        _tell(view, proposal, CheckState.NEUTRAL, title, f"{link}\n\n{said.summary}")
         return Done(f"pull request {pull_request.number}: {said.title}")
     if not merge_itself:
         waits = "to be merged" if not proposal.environment.needs_authority else "to be approved"

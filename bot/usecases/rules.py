@@ -30,10 +30,23 @@ class Rules:
     """By environment."""
     files: frozenset[str] = frozenset()
     """Every file that they were read from."""
+    key_files: Mapping[str, bytes] = field(default_factory=dict)
+    """Public keys that roots of trust name, by the name that the policy gives them."""
+    policy_file: str = ""
+    """Path of the policy file; empty: there is none."""
+    policy_content: bytes = b""
 
     def policy(self, environment: str) -> EnvironmentPolicy | None:
         """The environment's policy, if it has one."""
         return self.policies.get(environment)
+
+    def say_the_same(self, other: Rules, environment: str) -> bool:
+        """Whether two versions judge an environment alike."""
+        return (
+            self.policy(environment) == other.policy(environment)
+            and self.exceptions.get(environment) == other.exceptions.get(environment)
+            and self.key_files == other.key_files
+        )
 
 
 def rules_at(history: GitHistory, pipeline: Pipeline, commit: str) -> Rules:
@@ -55,13 +68,16 @@ def rules_of(pipeline: Pipeline, content: Callable[[str], bytes | None], commit:
     if not pipeline.policy_file:
         return Rules(commit)
 
-    def text(path: str, named_in: str) -> str:
+    def there(path: str, named_in: str) -> bytes:
         found = content(path)
         if found is None:
             fact = f"{named_in} names it, and it is no file beside it"
             raise ConfigurationError(path, None, fact, f"add it, or take it out of {named_in}")
+        return found
+
+    def text(path: str, named_in: str) -> str:
         try:
-            return found.decode()
+            return there(path, named_in).decode()
         except UnicodeDecodeError as error:
             raise ConfigurationError(path, None, "not UTF-8") from error
 
@@ -78,8 +94,17 @@ def rules_of(pipeline: Pipeline, content: Callable[[str], bytes | None], commit:
         if policy.exceptions_file
         for path in [beside(file, policy.exceptions_file)]
     }
-    named = {beside(file, p.exceptions_file) for p in policies.values() if p.exceptions_file}
-    return Rules(commit, policies, exceptions, frozenset({file, *named}))
+    keys = {name for policy in policies.values() for name in policy.roots.files}
+    named = {p.exceptions_file for p in policies.values() if p.exceptions_file} | keys
+    return Rules(
+        commit,
+        policies,
+        exceptions,
+        frozenset({file, *(beside(file, name) for name in named)}),
+        {name: there(beside(file, name), file) for name in sorted(keys)},
+        file,
+        there(file, PIPELINE_FILE),
+    )
 
 
 def beside(policy_file: str, named: str) -> str:

@@ -6,13 +6,13 @@ kept too, so that people read why there is no answer; it is never taken for an e
 
 from __future__ import annotations
 
-from bot.domain.environments import Application, Environment
-from bot.domain.errors import NotFoundError, RejectedError, UnavailableError
+from bot.domain.environments import Environment
+from bot.domain.errors import RejectedError, UnavailableError
 from bot.domain.jobs import Done, Failed, Job, JobKind, Outcome
 from bot.domain.oci import Digest, DigestReference
 from bot.formats.reports import read_scan
 from bot.ports import Examination, ImageRegistry, MatchReport, Reports, Scanner, ScannerFacts
-from bot.usecases.desk import Ports, View, look, source_repository
+from bot.usecases.desk import Ports, View, look, where_it_is
 
 _LANE = "scanner"
 """One image at a time, whatever waits: a scanner takes all the processor that it gets."""
@@ -32,11 +32,13 @@ def scan(ports: Ports, manifests: int, environment: str, subject: str) -> Outcom
     if application is None or ports.scanner is None or ports.reports is None:
         return Done("there is no such image, or no scanner (any more)")
     try:
-        target = view.environment(environment)
+        target, digest = view.environment(environment), Digest(written)
         registry = view.registry(target)
-        reference = _found(view, target, application, image, Digest(written))
     except RejectedError as error:
         return Failed(str(error))
+    reference = where_it_is(view, target, application, image, digest)
+    if reference is None:
+        return Done(f"{image} {digest.short} is nowhere to be read")
     work = _Work(ports, ports.reports, ports.scanner, ports.scanner.facts(), registry)
     failures = [
         failure
@@ -50,19 +52,6 @@ def scan(ports: Ports, manifests: int, environment: str, subject: str) -> Outcom
     if failures:
         raise UnavailableError("; ".join(dict.fromkeys(failures)))
     return Done(f"{reference} is scanned")
-
-
-def _found(
-    view: View, environment: Environment, application: Application, image: str, digest: Digest
-) -> DigestReference:
-    """Where the image can be read: where it comes from, or where it is."""
-    target = environment.repository_of(application, image)
-    source = source_repository(view.pipeline, environment, application, image)
-    registry = view.registry(environment)
-    for repository in (source, target):
-        if repository is not None and registry.exists(repository.at(digest)):
-            return repository.at(digest)
-    raise NotFoundError(f"image {image} {digest.short}", f"{environment.name} and its source")
 
 
 class _Work:

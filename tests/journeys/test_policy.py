@@ -86,9 +86,7 @@ def stage(raise_stage: Raise, database: Callable[..., Path], tmp_path: Path) -> 
         yield up
 
 
-def build(
-    stage: Stage, branch: str, npm: dict[str, str], *, parent: str = ""
-) -> tuple[str, BuiltImage]:
+def build(stage: Stage, branch: str, npm: dict[str, str]) -> tuple[str, BuiltImage]:
     """A commit whose image has these packages, until it is published in dev."""
     commit = stage.commit("develop")
     labels = {"org.opencontainers.image.revision": commit}
