@@ -19,6 +19,7 @@ from bot.domain.grants import KeyPlace, KeyRole
 from bot.domain.history import (
     Check,
     ContributedCommit,
+    Contribution,
     DeploymentReport,
     FileWrite,
     GitCommit,
@@ -591,6 +592,15 @@ class GitHub(Protocol):
 
     def contributed(self, repository: GitHubRepository, number: int) -> Sequence[ContributedCommit]:
         """The commits of a pull request with the accounts behind them."""
+        ...
+
+    def contributions(
+        self, repository: GitHubRepository, commits: Sequence[str]
+    ) -> Sequence[Contribution]:
+        """Authors and pull requests of many commits; those that GitHub does not know are left out.
+
+        A few requests for hundreds of them.
+        """
         ...
 
     def author_of(self, repository: GitHubRepository, commit: str) -> frozenset[str]:

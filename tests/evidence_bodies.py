@@ -18,7 +18,7 @@ from bot.domain.evidence import (
     Severity,
     Suppression,
 )
-from bot.domain.history import GitCommit
+from bot.domain.history import Contribution, GitCommit, SourcePullRequest
 from bot.domain.oci import Digest
 from bot.domain.packages import Inventory, Package, PackageName, inventory
 from bot.domain.policy import (
@@ -214,7 +214,7 @@ NEW_SBOM = sbom(
 )
 VERIFIED = Reason(Result.PASS, "key of the build, source acme/checkout at 9f3c2e1 matches")
 COMMITS = [
-    GitCommit(f"{n:040x}", "t" * 40, (), AT, subject, author)
+    GitCommit(f"{n:x}".ljust(40, "0"), "t" * 40, (), AT, subject, author)
     for n, (subject, author) in enumerate(
         [
             ("Fix rounding of VAT for mixed baskets (#812)", "Rita"),
@@ -224,6 +224,23 @@ COMMITS = [
         start=0xC0FFEE1,
     )
 ]
+CONTRIBUTIONS = {
+    commit.id: Contribution(commit.id, author, pull_request)
+    for commit, author, pull_request in zip(
+        COMMITS,
+        ("rita", "sam", "mo"),
+        (
+            SourcePullRequest(
+                812, "Fix rounding of VAT for mixed baskets", merged=True, author="rita"
+            ),
+            SourcePullRequest(
+                809, "Replace lock implementation with fairlock 2", merged=True, author="sam"
+            ),
+            None,
+        ),
+        strict=True,
+    )
+}
 FACTS = BodyFacts(
     promotion="01jd3q9z8k8v0s5t2w6y4n7b1c",
     application="checkout",
@@ -255,6 +272,7 @@ FACTS = BodyFacts(
     signs=True,
     approvals=Approvals(1, ("acme/release-managers",)),
     merges_itself=False,
+    contributions=CONTRIBUTIONS,
     report_url="https://lockkeeper.example/promotions/01jd3q9z8k8v0s5t2w6y4n7b1c",
 )
 

@@ -112,6 +112,29 @@ class ContributedCommit:
     committer: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class SourcePullRequest:
+    """A pull request that a source commit belongs to."""
+
+    number: int
+    title: str
+    """Text from outside."""
+    merged: bool
+    author: str | None
+    """Login."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """A commit, who wrote it and how it came into its repository, as far as GitHub knows."""
+
+    commit: str
+    author: str | None
+    """Login; None: no account has the commit's address."""
+    pull_request: SourcePullRequest | None
+    """The merged one that brought it, else an open one; None: none, so nobody was asked."""
+
+
 class CheckState(StrEnum):
     """How a check run reads on GitHub; only IN_PROGRESS is not an end."""
 

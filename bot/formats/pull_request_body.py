@@ -7,19 +7,20 @@ supply chain, what happens on merge. A part without data says so, and never "cle
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from bot.domain.assessment import Assessment
 from bot.domain.environments import SHORT_COMMIT, Approvals
-from bot.domain.history import GitCommit
+from bot.domain.history import Contribution, GitCommit
 from bot.domain.oci import Digest
 from bot.formats import contents_section, evidence_body, vulnerability_section
 from bot.formats.body_budget import Detail, fitting
 from bot.formats.evidence_cells import NOT_EVALUATED
-from bot.formats.markdown import code, details, plain, table, text
+from bot.formats.markdown import code, plain, table, text
+from bot.formats.source_section import SourceChanges, counted, source_section
 
 _MARKER: Final = re.compile(r"<!-- lockkeeper:promotion v1 id=([0-9a-f]{26})( superseded)? -->")
 _EVALUATED: Final = re.compile(r"evaluated [0-9-]{10} [0-9:]{5} UTC</sub>")
@@ -77,6 +78,8 @@ class BodyFacts:
     """The judged evidence; None: nothing was looked at."""
     report_url: str = ""
     """Where the whole report stands; empty: nowhere."""
+    contributions: Mapping[str, Contribution] | None = None
+    """How the new commits came; None: nobody knows."""
 
 
 def title(application: str, environment: str, branch: str, commit: str) -> str:
@@ -118,7 +121,7 @@ def render(facts: BodyFacts) -> str:
             if assessed
             else _vulnerabilities(),
             contents_section.contents(assessed, detail) if assessed else _contents(),
-            _source_changes(facts, detail.commits),
+            source_section(_source_changes(facts), detail.commits),
             _supply_chain(facts),
             _on_merge(facts),
             _foot(facts),
@@ -133,7 +136,7 @@ def _verdict(facts: BodyFacts) -> str:
         # The more serious of the two colours stays.
         first = first if first in {"> [!CAUTION]", "> [!WARNING]"} else "> [!WARNING]"
         diverging = (
-            f"> **Diverging: {_count(facts.leaving, 'commit')} of {code(facts.environment)} "
+            f"> **Diverging: {counted(facts.leaving, 'commit')} of {code(facts.environment)} "
             "would leave with this build.** Lockkeeper does not merge it by itself."
         )
         lines = f"{first}\n{diverging}\n{rest}"
@@ -221,43 +224,16 @@ def _contents() -> str:
     return f"### Contents (SBOM)\n\n{NOT_EVALUATED} {words}"
 
 
-def _source_changes(facts: BodyFacts, shown: int) -> str:
-    heading = "### Source changes\n\n"
-    if facts.commits is None:
-        runs = any(image.now for image in facts.images)
-        unknown = "The commits cannot be listed: nobody knows which commit runs there now."
-        first = f"Nothing is in {code(facts.environment)} yet, so there is nothing to compare."
-        return heading + (unknown if runs else first)
-    listed = _commits(facts, facts.commits, shown)
-    unlisted = len(facts.commits) if facts.commits and not listed else 0
-    count = (
-        f"**{_count(facts.commits, 'commit')}** since the version now in {code(facts.environment)}"
+def _source_changes(facts: BodyFacts) -> SourceChanges:
+    return SourceChanges(
+        environment=facts.environment,
+        repository=facts.source_repository,
+        web_url=facts.web_url,
+        commits=facts.commits,
+        leaving=facts.leaving,
+        is_first=not any(image.now for image in facts.images),
+        contributions=facts.contributions,
     )
-    parts = [heading + count]
-    if listed:
-        parts.append(details("Commits", listed))
-    if unlisted:
-        parts.append("They are not listed here: there was no room.")
-    if facts.leaving:
-        parts.append(f"**{_count(facts.leaving, 'commit')} would leave:**")
-        parts.append(_commits(facts, facts.leaving, shown))
-    return "\n\n".join(parts)
-
-
-def _count(things: Sequence[object], name: str) -> str:
-    return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"
-
-
-def _commits(facts: BodyFacts, commits: Sequence[GitCommit], shown: int) -> str:
-    rows = [
-        [_version(facts, commit.id, ""), text(commit.subject, 100), text(commit.author, 40)]
-        for commit in commits[:shown]
-    ]
-    if not rows:
-        return ""
-    more = len(commits) - len(rows)
-    rest = f"\n\n…and {more} more." if more else ""
-    return table(["Commit", "Subject", "Author"], rows) + rest
 
 
 def _supply_chain(facts: BodyFacts) -> str:

@@ -11,13 +11,20 @@ from pathlib import Path
 import pytest
 
 from bot.adapters.clock import SystemClock
-from bot.adapters.github import permissions
+from bot.adapters.github import permissions, records
 from bot.adapters.github.api import GitHubApi, RefNotMovedError
 from bot.adapters.github.calls import Calls, GitHubRefusedError
 from bot.adapters.github.tokens import Tokens
 from bot.domain.environments import GitHubRepository
-from bot.domain.errors import IntegrityError, NotFoundError, UnavailableError
-from bot.domain.history import Check, CheckState, DeploymentReport, FileWrite
+from bot.domain.errors import IntegrityError, NotFoundError, RejectedError, UnavailableError
+from bot.domain.history import (
+    Check,
+    CheckState,
+    Contribution,
+    DeploymentReport,
+    FileWrite,
+    SourcePullRequest,
+)
 from bot.domain.oci import Digest
 from tests.world.github.fixture import running_github
 from tests.world.github.people import User
@@ -415,3 +422,60 @@ def test_attestations_are_handed_over_as_they_are(scene: Scene) -> None:
 
     assert [json.loads(one) for one in scene.api.attestations(DEPLOY, digest)] == [bundle]
     assert scene.api.attestations(DEPLOY, Digest("sha256:" + "b" * 64)) == []
+
+
+# --- contributions ---
+
+
+def test_many_commits_are_asked_for_at_once(scene: Scene) -> None:
+    pull = scene.pull_request("feature")
+    pull.title = "Add a feature <b>"
+    merge = scene.dana.merge(pull)
+    pushed = [
+        scene.dana.push(scene.deploy, "main", {"n.txt": f"{number}\n"}) for number in range(60)
+    ]
+    waiting = scene.pull_request("waiting")
+    asked = [merge, pull.head, *pushed, waiting.head, "f" * 40]
+    before = len(scene.world.requests)
+
+    found = scene.api.contributions(DEPLOY, asked)
+
+    assert [one.commit for one in found] == asked[:-1]
+    feature = SourcePullRequest(pull.number, "Add a feature <b>", merged=True, author="dana")
+    assert found[0] == Contribution(merge, "dana", feature)
+    assert found[1].pull_request == feature
+    assert {one.pull_request for one in found[2:62]} == {None}
+    assert found[62].pull_request == SourcePullRequest(
+        waiting.number, waiting.title, merged=False, author="dana"
+    )
+    queries = [one for one in scene.world.requests[before:] if one[1].endswith("/graphql")]
+    assert len(queries) == 2
+
+
+def test_a_commit_of_nobody_s_address_has_no_author() -> None:
+    data = {"oid": "a" * 40, "author": {"user": None}, "associatedPullRequests": {"nodes": []}}
+
+    assert records.contribution(data) == Contribution("a" * 40, None, None)
+
+
+def test_the_pull_request_that_brought_a_commit_first_counts() -> None:
+    def node(number: int, *, merged: bool) -> dict[str, object]:
+        return {"number": number, "title": "t", "merged": merged, "author": None}
+
+    nodes = [node(9, merged=True), node(3, merged=False), node(5, merged=True), None]
+
+    found = records.contribution({"oid": "a" * 40, "associatedPullRequests": {"nodes": nodes}})
+
+    assert found.pull_request == SourcePullRequest(5, "t", merged=True, author=None)
+
+
+def test_no_commits_ask_nothing(scene: Scene) -> None:
+    before = len(scene.world.requests)
+
+    assert scene.api.contributions(DEPLOY, []) == []
+    assert len(scene.world.requests) == before
+
+
+def test_contributions_of_a_repository_without_the_app_are_refused(scene: Scene) -> None:
+    with pytest.raises(RejectedError):
+        scene.api.contributions(GitHubRepository("acme", "elsewhere"), ["a" * 40])

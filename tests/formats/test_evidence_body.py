@@ -14,6 +14,7 @@ from hypothesis import given, settings, strategies as st
 
 from bot.domain.assessment import Assessment, Evidence, assess
 from bot.domain.evidence import Finding, FindingKey, Fix, Scan, Severity, Suppression
+from bot.domain.history import Contribution, SourcePullRequest
 from bot.domain.oci import Digest
 from bot.domain.packages import Package, PackageName, inventory
 from bot.domain.policy import EnvironmentPolicy, LicenceRule, Reason, Result, Scope
@@ -201,6 +202,9 @@ def test_the_same_facts_make_the_same_body() -> None:
 # Hostile strings in every part of a body: its shape stays that of a body with harmless ones.
 
 
+UNKNOWN = replace(COMMITS[0], id="f" * 40)
+
+
 def strewn(words: Iterator[str]) -> BodyFacts:
     """Every string of a body that comes from outside."""
     findings = [
@@ -248,14 +252,27 @@ def strewn(words: Iterator[str]) -> BodyFacts:
         images=[ImageFacts(next(words), digest, digest, (next(words),), (next(words),))] * 2,
         source_repositories=[next(words)],
         target_repositories=[next(words)],
-        commits=[replace(COMMITS[0], subject=next(words), author=next(words)) for _ in range(3)],
+        commits=[
+            replace(one, subject=next(words), author=next(words)) for one in (*COMMITS, UNKNOWN)
+        ],
+        contributions={
+            COMMITS[0].id: Contribution(
+                COMMITS[0].id,
+                next(words),
+                SourcePullRequest(7, next(words), merged=True, author=next(words)),
+            ),
+            COMMITS[1].id: Contribution(COMMITS[1].id, next(words), None),
+            COMMITS[2].id: Contribution(
+                COMMITS[2].id, None, SourcePullRequest(8, next(words), merged=False, author=None)
+            ),
+        },
         leaving=[replace(COMMITS[0], subject=next(words), author=next(words))],
         newer=next(words),
         assessment=assess(next(words), evidence, POLICY, AT),
     )
 
 
-STREWN = 141
+STREWN = 148
 
 
 def harmless() -> Iterator[str]:
@@ -288,7 +305,9 @@ def test_hostile_strings_change_no_body(source: str) -> None:
         for prose in page.prose:
             assert not added_by_github(prose), prose
         for link in page.links:
-            assert re.match(r"https://(github\.com|nvd\.nist\.gov|lockkeeper\.example)/", link)
+            assert re.match(
+                r"https://((redirect\.)?github\.com|nvd\.nist\.gov|lockkeeper\.example)/", link
+            )
 
 
 def test_review_without_a_promotion() -> None:

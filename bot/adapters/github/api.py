@@ -35,6 +35,7 @@ from bot.domain.history import (
     Check,
     CheckState,
     ContributedCommit,
+    Contribution,
     DeploymentReport,
     FileWrite,
     GitHubFacts,
@@ -48,6 +49,18 @@ _CREATE_COMMIT: Final = """\
 mutation ($input: CreateCommitOnBranchInput!) {
   createCommitOnBranch(input: $input) { commit { oid } }
 }"""
+_CONTRIBUTIONS: Final = """\
+query ($owner: String!, $name: String!DECLARED) {
+  repository(owner: $owner, name: $name) {
+ASKED
+  }
+}
+fragment change on Commit {
+  oid
+  author { user { login } }
+  associatedPullRequests(first: 10) { nodes { number title merged author { login } } }
+}"""
+_BATCH: Final = 50  # commits of one query; GitHub allows 500,000 nodes, the time is what limits
 _STRIPES: Final = 64
 _FACTS_LIFE: Final = timedelta(minutes=1)
 # A merge needs one of the ways that the repository allows; GitHub says 405 to the others.
@@ -123,6 +136,31 @@ class GitHubApi:
         found = self._pages(repository, permissions.READ_PULL_REQUESTS, path)
         return [records.contributed(item) for item in found]
 
+    def contributions(
+        self, repository: GitHubRepository, commits: Sequence[str]
+    ) -> Sequence[Contribution]:
+        """Authors and pull requests of many commits, so many in one request."""
+        batches = [commits[i : i + _BATCH] for i in range(0, len(commits), _BATCH)]
+        return [one for batch in batches for one in self._contributions(repository, batch)]
+
+    def _contributions(
+        self, repository: GitHubRepository, commits: Sequence[str]
+    ) -> Iterator[Contribution]:
+        names = {f"c{number}": commit for number, commit in enumerate(commits)}
+        declared = "".join(f", ${name}: GitObjectID!" for name in names)
+        asked = "\n".join(f"{name}: object(oid: ${name}) {{ ...change }}" for name in names)
+        data = self._graphql(
+            repository,
+            permissions.READ_COMMIT_PULL_REQUESTS,
+            "contributions",
+            _CONTRIBUTIONS.replace("DECLARED", declared).replace("ASKED", asked),
+            {"owner": repository.owner, "name": repository.name, **names},
+        )
+        for name in names:
+            found = (data.get("repository") or {}).get(name)
+            if found:
+                yield records.contribution(found)
+
     def author_of(self, repository: GitHubRepository, commit: str) -> frozenset[str]:
         """Logins of a commit's author and committer."""
         data = self._get(repository, permissions.READ_CONTENTS, f"/commits/{quoted(commit)}")
@@ -195,31 +233,39 @@ class GitHubApi:
             {"path": path, "contents": base64.b64encode(content).decode()}
             for path, content in contents.items()
         ]
+        wanted = {
+            "branch": {"repositoryNameWithOwner": str(repository), "branchName": staging},
+            "expectedHeadOid": base,
+            "message": {"headline": headline, "body": text},
+            "fileChanges": {"additions": additions},
+        }
         data = self._graphql(
             repository,
+            permissions.WRITE_CONTENTS,
+            "createCommitOnBranch",
             _CREATE_COMMIT,
-            {
-                "branch": {"repositoryNameWithOwner": str(repository), "branchName": staging},
-                "expectedHeadOid": base,
-                "message": {"headline": headline, "body": text},
-                "fileChanges": {"additions": additions},
-            },
+            {"input": wanted},
         )
         self.delete_branch(repository, staging)
         return str(data["createCommitOnBranch"]["commit"]["oid"])
 
     def _graphql(
-        self, repository: GitHubRepository, document: str, given: Mapping[str, Any]
+        self,
+        repository: GitHubRepository,
+        needed: Mapping[str, str],
+        name: str,
+        document: str,
+        variables: Mapping[str, Any],
     ) -> Any:  # noqa: ANN401 - shaped by the document
-        body = {"query": document, "variables": {"input": given}}
-        with self._token(repository, permissions.WRITE_CONTENTS) as token:
+        body = {"query": document, "variables": dict(variables)}
+        with self._token(repository, needed) as token:
             answer = self.calls.send(token, "POST", GRAPHQL, body=body)
         errors = answer.data.get("errors")
         if errors:
             if any(error.get("type") == "RATE_LIMITED" for error in errors):
                 raise UnavailableError("GitHub's rate limit stops GraphQL", retry_after=60)
             text = str(errors[0].get("message", ""))[:200]
-            raise GitHubRefusedError("GraphQL createCommitOnBranch", answer.status, text)
+            raise GitHubRefusedError(f"GraphQL {name}", answer.status, text)
         return answer.data["data"]
 
     def _tree(self, repository: GitHubRepository, base: str, files: Sequence[FileWrite]) -> str:

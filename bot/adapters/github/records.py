@@ -7,7 +7,14 @@ from typing import Any, TypeVar
 import msgspec
 
 from bot.domain.errors import UnavailableError
-from bot.domain.history import Actor, ContributedCommit, PullRequest, Review
+from bot.domain.history import (
+    Actor,
+    ContributedCommit,
+    Contribution,
+    PullRequest,
+    Review,
+    SourcePullRequest,
+)
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -63,6 +70,33 @@ class CommitRecord(msgspec.Struct):
     sha: str
     author: dict[str, Any] | None = None
     committer: dict[str, Any] | None = None
+
+
+class _Account(msgspec.Struct):
+    login: str
+
+
+class _GitActor(msgspec.Struct):
+    user: _Account | None = None
+
+
+class _AssociatedPullRequest(msgspec.Struct):
+    number: int
+    title: str
+    merged: bool
+    author: _Account | None = None
+
+
+class _AssociatedPullRequests(msgspec.Struct):
+    nodes: list[_AssociatedPullRequest | None] | None = None
+
+
+class ChangeRecord(msgspec.Struct, rename="camel"):
+    """A GraphQL ``Commit`` with the pull requests that GitHub associates with it."""
+
+    oid: str
+    author: _GitActor | None = None
+    associated_pull_requests: _AssociatedPullRequests | None = None
 
 
 class CheckOutput(msgspec.Struct):
@@ -160,6 +194,24 @@ def contributed(data: object) -> ContributedCommit:
     """A commit of a pull request."""
     record = read(data, CommitRecord)
     return ContributedCommit(record.sha, _login(record.author), _login(record.committer))
+
+
+def contribution(data: object) -> Contribution:
+    """A commit and the pull request that brought it first."""
+    record = read(data, ChangeRecord)
+    associated = record.associated_pull_requests
+    found = [one for one in (associated.nodes if associated else None) or [] if one]
+    # A release branch is merged by a later pull request than the one in which it was reviewed.
+    first = min(found, key=lambda one: (not one.merged, one.number), default=None)
+    return Contribution(
+        record.oid,
+        record.author.user.login if record.author and record.author.user else None,
+        SourcePullRequest(
+            first.number, first.title, first.merged, first.author.login if first.author else None
+        )
+        if first
+        else None,
+    )
 
 
 def _login(account: dict[str, Any] | None) -> str | None:

@@ -295,3 +295,20 @@ def _set_head(state: State, pull: PullRequest, tip: str) -> None:
     pull.head = tip
     pull.base = pull.repository.head(pull.base_ref) or pull.base
     pull.unknown_mergeability = state.mergeability_lag
+
+
+def associated(repository: Repository, commit: str) -> list[PullRequest]:
+    """Return the merged ones that introduced a commit; off the default branch open ones too.
+
+    Docs: REST "List pull requests associated with a commit"; GraphQL
+    ``Commit.associatedPullRequests``.
+    """
+    tip = repository.head(repository.default_branch)
+    on_default = tip is not None and repository.git.is_ancestor(commit, tip)
+    found = []
+    for pull in repository.pulls.values():
+        brought = pull.merged and commit in {pull.merge_commit, *pull.final_commits}
+        waits = pull.state == "open" and repository.git.is_ancestor(commit, pull.head)
+        if brought or (waits and not on_default):
+            found.append(pull)
+    return found

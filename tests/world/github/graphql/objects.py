@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.world.github.behaviour import mergeability
+from tests.world.github.behaviour.pulls import associated
 from tests.world.github.clock import stamp, stamp_or_none
 from tests.world.github.errors import ApiError
-from tests.world.github.gitstore import TreeEntry
+from tests.world.github.gitstore import Signature, TreeEntry
 from tests.world.github.permissions import INTEGRATION, Principal, permit
 from tests.world.github.records import Account, PullRequest, Repository, Review
 from tests.world.github.state import State
@@ -282,9 +283,27 @@ def commit(viewer: Viewer, found: Repository, oid: str) -> Json:
         "tree": lambda: _tree(found, read.tree),
         "parents": lambda **_: connection([commit(viewer, found, p) for p in read.parents]),
         "signature": _SIGNATURE if verified else None,
-        "author": {"name": read.author.name, "email": read.author.email},
+        "author": _git_actor(viewer, read.author),
+        "associatedPullRequests": lambda **_: connection(
+            [pull(viewer, one) for one in _associated(viewer, found, oid)]
+        ),
         "repository": lambda: repository(viewer, found),
     }
+
+
+def _git_actor(viewer: Viewer, signature: Signature) -> Json:
+    account = viewer.state.account_of_email(signature.email)
+    return {
+        "__typename": "GitActor",
+        "name": signature.name,
+        "email": signature.email,
+        "user": actor(viewer, account) if account else None,
+    }
+
+
+def _associated(viewer: Viewer, found: Repository, oid: str) -> list[PullRequest]:
+    viewer.repository(found.full_name, "pull_requests:read")
+    return associated(found, oid)
 
 
 def _pull_state(found: PullRequest) -> str:

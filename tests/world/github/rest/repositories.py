@@ -6,6 +6,7 @@ import base64
 from typing import Any
 from urllib.parse import unquote
 
+from tests.world.github.behaviour.pulls import associated
 from tests.world.github.errors import ApiError, conflict, not_found
 from tests.world.github.gitstore import TreeEntry
 from tests.world.github.records import ROLES, BranchRules, Repository
@@ -121,16 +122,7 @@ def list_pulls_of_commit(call: Call) -> Answer:
     The merged ones that introduced it, for a commit of the default branch, else the open ones that
     contain it (docs: List pull requests associated with a commit).
     """
-    repository = call.repository
-    commit = commit_named(call, call.path["commit_sha"])
-    tip = repository.head(repository.default_branch)
-    on_default = tip is not None and repository.git.is_ancestor(commit, tip)
-    found = []
-    for pull in repository.pulls.values():
-        brought = pull.merged and commit in {pull.merge_commit, *pull.final_commits}
-        waits = pull.state == "open" and repository.git.is_ancestor(commit, pull.head)
-        if brought or (waits and not on_default):
-            found.append(pull)
+    found = associated(call.repository, commit_named(call, call.path["commit_sha"]))
     return call.page(found, lambda one: pulls.simple(call.state, one, one.merge_commit))
 
 

@@ -1,0 +1,189 @@
+"""What a body says about the source: pull requests with their authors, commits without one."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from bot.domain.environments import SHORT_COMMIT
+from bot.domain.history import Contribution, GitCommit, SourcePullRequest
+from bot.formats.markdown import code, details, table, text
+
+_GITHUB: Final = "https://github.com"
+_QUIET: Final = "https://redirect.github.com"
+"""Leads to github.com, and leaves no "mentioned this" over there: what Renovate's links use."""
+_NAMED: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class SourceChanges:
+    """New commits of a source repository, and what GitHub knows of them."""
+
+    environment: str
+    repository: str
+    web_url: str
+    """Where people read GitHub."""
+    commits: Sequence[GitCommit] | None
+    """None: they cannot be listed."""
+    leaving: Sequence[GitCommit]
+    is_first: bool
+    """Nothing is in the environment yet."""
+    contributions: Mapping[str, Contribution] | None = None
+    """By commit; None: nobody knows how they came."""
+
+    def commit_link(self, commit: str) -> str:
+        """A commit, by its short id."""
+        return f"[{code(commit[:SHORT_COMMIT])}]({self.web_url}/{self.repository}/commit/{commit})"
+
+    def pull_request_link(self, number: int) -> str:
+        """A pull request; on other servers than github.com a link would leave a mention there."""
+        if self.web_url != _GITHUB:
+            return f"pull request {number}"
+        return f"[pull request {number}]({_QUIET}/{self.repository}/pull/{number})"
+
+
+def source_section(changes: SourceChanges, shown: int) -> str:
+    """Counts; the pull requests folded; what came without one named."""
+    heading = "### Source changes\n\n"
+    if changes.commits is None:
+        unknown = "The commits cannot be listed: nobody knows which commit runs there now."
+        first = f"Nothing is in {code(changes.environment)} yet, so there is nothing to compare."
+        return heading + (first if changes.is_first else unknown)
+    if changes.contributions is None:
+        parts = _as_git_has_them(changes, changes.commits, shown)
+    else:
+        parts = _by_pull_request(changes, changes.commits, changes.contributions, shown)
+    if changes.leaving:
+        parts.append(f"**{counted(changes.leaving, 'commit')} would leave:**")
+        parts.append(_commit_table(changes, changes.leaving, shown))
+    return heading + "\n\n".join(part for part in parts if part)
+
+
+def counted(things: Collection[object], name: str) -> str:
+    """``1 commit``, ``2 commits``."""
+    return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"
+
+
+def _since(changes: SourceChanges) -> str:
+    return f"since the version now in {code(changes.environment)}"
+
+
+def _as_git_has_them(changes: SourceChanges, commits: Sequence[GitCommit], shown: int) -> list[str]:
+    parts = [f"**{counted(commits, 'commit')}** {_since(changes)}"]
+    listed = _commit_table(changes, commits, shown)
+    if listed:
+        parts.append(details("Commits", listed))
+    elif commits:
+        parts.append("They are not listed here: there was no room.")
+    return parts
+
+
+def _commit_table(changes: SourceChanges, commits: Sequence[GitCommit], shown: int) -> str:
+    rows = [
+        [changes.commit_link(commit.id), text(commit.subject, 100), text(commit.author, 40)]
+        for commit in commits[:shown]
+    ]
+    if not rows:
+        return ""
+    more = len(commits) - len(rows)
+    rest = f"\n\n…and {more} more." if more else ""
+    return table(["Commit", "Subject", "Author"], rows) + rest
+
+
+@dataclass(frozen=True, slots=True)
+class _Grouped:
+    """Commits by how they came."""
+
+    pull_requests: dict[int, SourcePullRequest] = field(default_factory=dict)
+    members: dict[int, list[GitCommit]] = field(default_factory=dict)
+    without: list[GitCommit] = field(default_factory=list)
+    """No merged pull request brought them."""
+    unknown: list[GitCommit] = field(default_factory=list)
+
+
+def _grouped(commits: Sequence[GitCommit], contributions: Mapping[str, Contribution]) -> _Grouped:
+    groups = _Grouped()
+    for commit in commits:
+        known = contributions.get(commit.id)
+        if known is None:
+            groups.unknown.append(commit)
+        elif known.pull_request is None or not known.pull_request.merged:
+            groups.without.append(commit)
+        else:
+            groups.pull_requests[known.pull_request.number] = known.pull_request
+            groups.members.setdefault(known.pull_request.number, []).append(commit)
+    return groups
+
+
+def _by_pull_request(
+    changes: SourceChanges,
+    commits: Sequence[GitCommit],
+    contributions: Mapping[str, Contribution],
+    shown: int,
+) -> list[str]:
+    groups = _grouped(commits, contributions)
+    authors = sorted({_author(commit, contributions) for commit in commits})
+    number = f"{counted(commits, 'commit')} in {counted(groups.members, 'pull request')}"
+    parts = [
+        f"**{number}** by {counted(authors, 'author')} {_since(changes)}",
+        _skipped(changes, groups.without),
+    ]
+    if groups.unknown:
+        parts.append(f"{counted(groups.unknown, 'commit')}: GitHub does not say how they came.")
+    rows = [
+        _pull_request_row(changes, groups.pull_requests[n], groups.members[n])
+        for n in sorted(groups.members, reverse=True)
+    ]
+    others = [*groups.without, *groups.unknown]
+    rows = [_commit_row(changes, commit, contributions) for commit in others] + rows
+    if rows[:shown]:
+        more = f"\n\n…and {len(rows) - shown} more." if len(rows) > shown else ""
+        header = ["Pull request", "Title", "Author", "Commits"]
+        listed = table(header, rows[:shown], "lllr") + more
+        parts.append(details("Pull requests and their authors", listed))
+    elif rows:
+        parts.append("They are not listed here: there was no room.")
+    return parts
+
+
+def _author(commit: GitCommit, contributions: Mapping[str, Contribution]) -> str:
+    known = contributions.get(commit.id)
+    return (known.author if known else None) or commit.author
+
+
+def _skipped(changes: SourceChanges, without: Sequence[GitCommit]) -> str:
+    if not without:
+        return ""
+    named = [f"{changes.commit_link(c.id)} {text(c.subject, 60)}" for c in without[:_NAMED]]
+    more = len(without) - len(named)
+    rest = f" and {more} more" if more else ""
+    return (
+        f"⚠️ **{counted(without, 'commit')} without a merged pull request** (skipped review): "
+        f"{', '.join(named)}{rest}."
+    )
+
+
+def _pull_request_row(
+    changes: SourceChanges, found: SourcePullRequest, members: Sequence[GitCommit]
+) -> list[str]:
+    return [
+        changes.pull_request_link(found.number),
+        text(found.title, 100),
+        code(found.author, 40) if found.author else "not known",
+        str(len(members)),
+    ]
+
+
+def _commit_row(
+    changes: SourceChanges, commit: GitCommit, contributions: Mapping[str, Contribution]
+) -> list[str]:
+    known = contributions.get(commit.id)
+    login = code(known.author, 40) if known and known.author else text(commit.author, 40)
+    waits = known.pull_request if known else None
+    came = "not known" if known is None else f"⚠️{_waiting(waits)}"
+    return [came, f"{changes.commit_link(commit.id)} {text(commit.subject, 100)}", login, "1"]
+
+
+def _waiting(found: SourcePullRequest | None) -> str:
+    return f"\u00a0{found.number}, not merged" if found else "\u00a0none"
