@@ -19,7 +19,8 @@ from bot.formats.json_document import Lax, Text, decoded
 PROVENANCE: Final = "https://slsa.dev/provenance"
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _URI: Final = re.compile(
-    r"(?:git\+)?(?:https?://|ssh://)?(?:[A-Za-z0-9_-]+@)?[A-Za-z0-9.-]+(?::[0-9]+)?[/:]"
+    r"(?:git\+)?(?:https?://|ssh://)?(?:[A-Za-z0-9_-]+@)?"
+    r"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+(?::[0-9]+)?[/:]"
     r"([A-Za-z0-9-]+/[A-Za-z0-9._-]+?)(?:\.git)?(?:[@#].*)?"
 )
 _BUILDKIT: Final = "https://mobyproject.org/buildkit@v1#metadata"

@@ -8,17 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from bot.adapters.signing import load_public_key
 from bot.cli.image import image
 from bot.domain.oci import Digest, DigestReference, ImageRepository
 from bot.domain.trust import KeyRoot
 from bot.usecases.verify_source import Statements, Trust, statements
+from tests.world.attaching import attach, provenance, statement
 from tests.world.clients import client
 from tests.world.images import build_image
 from tests.world.keys import generate_key_pair
 from tests.world.registry import Registry
+from tests.world.sigstore import CLAIMS, COMMIT, ISSUER, sigstore, token
 from tests.world.tools import run
 
 IMAGE = build_image()
@@ -105,3 +107,128 @@ def test_the_command_says_so(attested: Attested) -> None:
     assert json.loads(right.stdout)["predicate_types"] == [f"{PROVENANCE}/v1"]
     assert wrong.exit_code == 1
     assert "not attested" in wrong.stdout
+
+
+# --- without keys: cosign 3 signs at a local sigstore
+
+
+@dataclass(frozen=True)
+class Keyless:
+    """An image that a workflow signs."""
+
+    reference: DigestReference
+    directory: Path
+
+    def cosign(self, verb: str, *arguments: str, claims: dict[str, str] | None = None) -> None:
+        run(
+            "cosign3",
+            verb,
+            f"--signing-config={self.directory}/signing_config.json",
+            f"--trusted-root={self.directory}/trusted_root.json",
+            f"--identity-token={token(claims)}",
+            "--yes",
+            *arguments,
+            str(self.reference),
+            environment={"HOME": str(self.directory)},
+        )
+
+    def attest(self, claims: dict[str, str] | None = None) -> None:
+        predicate = self.directory / "provenance.json"
+        predicate.write_text(json.dumps(provenance()))
+        self.cosign("attest", "--type=slsaprovenance1", f"--predicate={predicate}", claims=claims)
+
+    def lockkeeper(self, *words: str) -> Result:
+        root = f"--trusted-root={self.directory}/trusted_root.json"
+        identity = ["--repository=acme/api", "--repository-id=4711", root]
+        return CliRunner().invoke(image, ["verify", str(self.reference), *identity, *words])
+
+
+@pytest.fixture
+def keyless(tmp_path: Path) -> Iterator[Keyless]:
+    services = sigstore()
+    (tmp_path / "trusted_root.json").write_bytes(services.trusted_root)
+    (tmp_path / "signing_config.json").write_text(json.dumps(services.signing_config))
+    with Registry() as world:
+        IMAGE.push(world.host, "dev/api", "v1")
+        yield Keyless(ImageRepository(world.host, "dev/api").at(Digest(IMAGE.digest)), tmp_path)
+
+
+def test_what_a_workflow_attests_with_cosign_is_found(keyless: Keyless) -> None:
+    keyless.attest()
+
+    done = keyless.lockkeeper("--type", PROVENANCE, "--commit", COMMIT, "--json")
+
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert found["predicate_types"] == [f"{PROVENANCE}/v1"]
+    assert found["by"] == [CLAIMS["identity"]]
+
+
+def test_what_a_workflow_signs_with_cosign_is_signed(keyless: Keyless) -> None:
+    before = keyless.lockkeeper()
+    keyless.cosign("sign")
+
+    after = keyless.lockkeeper("--workflow", ".github/workflows/release.yml", "--github-hosted")
+
+    assert before.exit_code == 1
+    assert after.exit_code == 0, after.output
+    assert f"verified, by {CLAIMS['identity']}" in after.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["--ref=release/*"], "on refs/heads/main, not on refs/heads/release/*"),
+        (["--commit", "d" * 40], f"about commit {COMMIT}, not {'d' * 40}"),
+        (["--workflow=.github/workflows/x.yml"], "not by https://github.com/acme/api/.github/work"),
+        (["--issuer=https://other.example.com"], "not by https://other.example.com"),
+        (["--repository-id=1"], "has the id 4711, not 1"),
+    ],
+    ids=lambda value: value[0].partition("=")[0] if isinstance(value, list) else "",
+)
+def test_whatever_differs_is_said(keyless: Keyless, words: list[str], why: str) -> None:
+    keyless.cosign("sign")
+
+    done = keyless.lockkeeper(*words)
+
+    assert done.exit_code == 1
+    assert "not signed by it" in done.stdout
+    assert why in done.stderr
+
+
+def test_cosign_reads_what_sigstore_python_signed(keyless: Keyless) -> None:
+    attach(
+        keyless.reference,
+        sigstore().attest(statement(IMAGE.digest, f"{PROVENANCE}/v1", provenance())),
+        annotations={"dev.sigstore.bundle.predicateType": f"{PROVENANCE}/v1"},
+    )
+
+    run(
+        "cosign3",
+        "verify-attestation",
+        f"--trusted-root={keyless.directory}/trusted_root.json",
+        f"--certificate-identity={CLAIMS['identity']}",
+        f"--certificate-oidc-issuer={ISSUER}",
+        "--type=slsaprovenance1",
+        str(keyless.reference),
+        environment={"HOME": str(keyless.directory)},
+    )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["--key=ci.pub", "--repository=acme/api"],
+        ["--repository=acme/api"],
+        ["--repository=acme/api", "--repository-id=1", "-a", "a=b"],
+    ],
+    ids=["nobody", "both", "no-id", "annotation"],
+)
+def test_who_counts_must_be_said(tmp_path: Path, words: list[str]) -> None:
+    (tmp_path / "ci.pub").write_bytes(PAIR.public)
+    given = [word.replace("ci.pub", str(tmp_path / "ci.pub")) for word in words]
+
+    done = CliRunner().invoke(image, ["verify", "localhost:1/a:b", *given])
+
+    assert done.exit_code == 2

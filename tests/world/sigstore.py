@@ -16,6 +16,7 @@ from typing import Final
 import jwt
 import pytest
 import requests
+from cryptography.hazmat.primitives.asymmetric import rsa
 from sigstore import dsse
 from sigstore.models import ClientTrustConfig
 from sigstore.oidc import IdentityToken
@@ -52,29 +53,34 @@ class Sigstore:
     def attest(self, statement: bytes, claims: Mapping[str, str] | None = None) -> bytes:
         """A bundle of an in-toto statement, signed by sigstore-python as whom the claims say."""
         context = SigningContext.from_trust_config(ClientTrustConfig.from_json(self._configured()))
-        with context.signer(_token({**CLAIMS, **(claims or {})})) as signer:
+        with context.signer(IdentityToken(token(claims))) as signer:
             return signer.sign_dsse(dsse.Statement(statement)).to_json().encode()
 
-    def _configured(self) -> str:
+    @property
+    def signing_config(self) -> dict[str, object]:
+        """Which services a client signs with: ``signing_config.v0.2.json``."""
         service = {
             "url": self.url,
             "majorApiVersion": 1,
             "validFor": {"start": "2020-01-01T00:00:00Z"},
             "operator": "sigstore.mock",
         }
+        return {
+            "mediaType": "application/vnd.dev.sigstore.signingconfig.v0.2+json",
+            "caUrls": [service],
+            "oidcUrls": [],
+            "rekorTlogUrls": [service],
+            "rekorTlogConfig": {"selector": "ANY"},
+            "tsaUrls": [],
+            "tsaConfig": {"selector": "ANY"},
+        }
+
+    def _configured(self) -> str:
         return json.dumps(
             {
                 "mediaType": "application/vnd.dev.sigstore.clienttrustconfig.v0.1+json",
                 "trustedRoot": json.loads(self.trusted_root),
-                "signingConfig": {
-                    "mediaType": "application/vnd.dev.sigstore.signingconfig.v0.2+json",
-                    "caUrls": [service],
-                    "oidcUrls": [],
-                    "rekorTlogUrls": [service],
-                    "rekorTlogConfig": {"selector": "ANY"},
-                    "tsaUrls": [],
-                    "tsaConfig": {"selector": "ANY"},
-                },
+                "signingConfig": self.signing_config,
             }
         )
 
@@ -104,8 +110,13 @@ def sigstore() -> Sigstore:
     return Sigstore(url, answer.content)
 
 
-def _token(claims: Mapping[str, str]) -> IdentityToken:
+def token(claims: Mapping[str, str] | None = None) -> str:
     """A token as GitHub Actions issues it; the local Fulcio believes every one."""
-    now = int(time.time())
-    body = {**claims, "sub": claims["identity"], "aud": "sigstore", "iat": now, "exp": now + 600}
-    return IdentityToken(jwt.encode(body, "nobody looks at this key, whatever it is", "HS256"))
+    now, said = int(time.time()), {**CLAIMS, **(claims or {})}
+    body = {**said, "sub": said["identity"], "aud": "sigstore", "iat": now, "exp": now + 600}
+    return jwt.encode(body, _issuer_key(), "RS256")
+
+
+@functools.cache
+def _issuer_key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(65537, 2048)

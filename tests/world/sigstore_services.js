@@ -29,16 +29,32 @@ function canonical(proposed) {
   };
 }
 
-// sigstore-python sends its token in a header and its request as base64 of PEM, as Fulcio's API
-// allows; the mock reads neither.
+// Clients send their token in a header, and sigstore-python its request as base64 of PEM, as
+// Fulcio's API allows; the mock reads neither.
 function certificateRequest(request, body) {
-  const parsed = JSON.parse(body);
-  const token = (request.headers.authorization || '').replace(/^Bearer /, '');
-  const pem = Buffer.from(parsed.certificateSigningRequest, 'base64').toString();
-  return JSON.stringify({
-    credentials: { oidcIdentityToken: token },
-    certificateSigningRequest: pem,
-  });
+  const oidcIdentityToken = (request.headers.authorization || '').replace(/^Bearer /, '');
+  const asked = { credentials: { oidcIdentityToken }, ...JSON.parse(body) };
+  const csr = asked.certificateSigningRequest;
+  if (csr) asked.certificateSigningRequest = Buffer.from(csr, 'base64').toString();
+  return JSON.stringify(asked);
+}
+
+// The mock's log has one entry, whose proof is all zero and empty: cosign's protobuf JSON leaves
+// that out, and sigstore-python wants it. Here every entry is the second of two (RFC 6962, 2.1).
+function inclusionProof({ body, timestamp, logID }) {
+  const first = sha256(Buffer.from([0, 0]));
+  const leaf = sha256(Buffer.concat([Buffer.from([0]), body]));
+  const root = sha256(Buffer.concat([Buffer.from([1]), first, leaf]));
+  const note = `${this.host} - 1\n2\n${base64(root)}\nTimestamp: ${timestamp}000000000\n`;
+  const signature = crypto.sign('sha256', Buffer.from(note), this.privateKey);
+  const signed = base64(Buffer.concat([logID.subarray(0, 4), signature]));
+  return {
+    logIndex: 1,
+    treeSize: 2,
+    hashes: [first.toString('hex')],
+    rootHash: root.toString('hex'),
+    checkpoint: `${note}\n\u2014 ${this.host} ${signed}\n`,
+  };
 }
 
 function log(publicKey, url, start) {
@@ -54,6 +70,7 @@ async function main() {
   const ctLog = await initializeCTLog(keys());
   const authority = await initializeCA(keys(), ctLog);
   const rekor = await initializeTLog('http://127.0.0.1', keys());
+  rekor.calculateInclusionProof = inclusionProof;
   const fulcio = fulcioHandler(authority, { subjectClaim: 'identity' });
   const entries = rekorHandler(rekor);
   const start = new Date(Date.now() - 3600_000).toISOString();
@@ -80,8 +97,12 @@ async function main() {
       };
     } else if (request.url === fulcio.path) {
       answer = await fulcio.fn(certificateRequest(request, body));
+      if (answer.statusCode === 201) answer.statusCode = 200; // what Fulcio says; cosign insists
     } else if (request.url.replace(/\/$/, '') === entries.path) {
       answer = await entries.fn(JSON.stringify(canonical(JSON.parse(body))));
+      const [uuid] = Object.keys(JSON.parse(answer.response)); // cosign reads it from the header
+      response.setHeader('ETag', uuid);
+      response.setHeader('Location', `${entries.path}/${uuid}`);
     }
     response.writeHead(answer.statusCode, { 'Content-Type': answer.contentType || 'application/json' });
     response.end(answer.response);
