@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.world.images import BuiltImage, image_of
+from tests.world.images import MANIFEST, BuiltImage, descriptor, digest_of, image_of
 
 BUILT: Final = datetime(2026, 11, 20, 6, 0, tzinfo=UTC)
 _PAGE: Final = 4096
@@ -423,3 +423,17 @@ def _xxh64(content: bytes) -> int:
     found = (found ^ found >> 33) * two & mask
     found = (found ^ found >> 29) * three & mask
     return found ^ found >> 32
+
+
+def layout_of(image: BuiltImage, platform: str, directory: Path) -> None:
+    """What a registry's client would save: one platform as an OCI layout."""
+    manifest = image.children[platform]
+    document = json.loads(manifest)
+    digests = [document["config"]["digest"], *(layer["digest"] for layer in document["layers"])]
+    folder = directory / "blobs" / "sha256"
+    folder.mkdir(parents=True)
+    for content in (manifest, *(image.blobs[digest] for digest in digests)):
+        (folder / digest_of(content).partition(":")[2]).write_bytes(content)
+    (directory / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
+    entry = descriptor(MANIFEST, manifest)
+    (directory / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [entry]}))

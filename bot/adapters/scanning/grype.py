@@ -1,7 +1,6 @@
 """grype: unfiltered, offline, exit status 0 whatever it finds; policy is ours.
 
-One run writes both documents: its report, and the SBOM that syft, which is inside it, made. The
-vulnerabilities that grype adds to that SBOM are taken out again: an SBOM does not change.
+One run writes both documents: its report, and the SBOM that syft, which is inside it, made.
 """
 
 from __future__ import annotations
@@ -19,8 +18,7 @@ from bot.adapters.scanning.rooms import Room
 from bot.adapters.scanning.sandbox import Sandbox
 from bot.adapters.scanning.tools import Session, readable_version, stamp_of
 from bot.domain.errors import UnavailableError
-from bot.domain.evidence import UnreadableEvidenceError
-from bot.formats.json_document import checked, decoded, moment
+from bot.formats.json_document import moment
 from bot.ports import Examination
 
 NAME: Final = "grype"
@@ -89,7 +87,7 @@ class Grype:
         """One run for both documents."""
         outputs = ["-o", "json", "-o", f"cyclonedx-json={session.room.work / _SBOM}"]
         report = session.run([f"oci-dir:{image}", *outputs])
-        return Examination(_without_vulnerabilities(session.written(_SBOM)), report)
+        return Examination(session.written(_SBOM), report)
 
     def match(self, session: Session, sbom: Path) -> bytes:
         """What it finds in the SBOM."""
@@ -98,12 +96,3 @@ class Grype:
     @property
     def _file(self) -> Path:
         return self.database_folder / _SCHEMA / "vulnerability.db"
-
-
-def _without_vulnerabilities(sbom: bytes) -> bytes:
-    file = f"{NAME}'s SBOM"
-    document = decoded(checked(sbom, file), dict[str, msgspec.Raw], file, "a JSON object")
-    if "bomFormat" not in document:
-        raise UnreadableEvidenceError(file, "no CycloneDX document")
-    document.pop("vulnerabilities", None)
-    return msgspec.json.encode(document)

@@ -57,11 +57,14 @@ class Room:
             descriptor = os.open(self.work / name, flags)
         except OSError as error:
             raise UnavailableError(f"its output {name} cannot be read: {error.strerror}") from error
-        with open(descriptor, "rb") as file:  # noqa: PTH123 - opened above, with these flags
+        try:
             found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
                 raise UnavailableError(f"its output {name} is not a file of its own")
-            content = file.read(limit + 1)
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                content = file.read(limit + 1)
+        finally:
+            os.close(descriptor)
         if len(content) > limit:
             raise UnavailableError(f"its output {name} has more than {limit} bytes")
         return content

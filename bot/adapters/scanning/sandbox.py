@@ -35,6 +35,7 @@ from bot.domain.errors import UnavailableError
 USER: Final = 10_042  # user and group id of scanners, where the bot is root
 DISK_RESERVE: Final = 2**30  # bytes; a scanner that leaves less free is ended
 _LOOK: Final = 0.25  # seconds between two looks at the disk
+_MOMENT: Final = 0.005  # seconds
 _SAID: Final = 64 * 1024  # bytes of standard error that are kept
 _QUOTED: Final = 300  # characters of it in a message
 _CHUNK: Final = 64 * 1024
@@ -162,14 +163,15 @@ class Sandbox:
         Raises:
             UnavailableError: they cannot be made, or the scanner's user cannot reach them.
         """
-        try:
-            with rooms.opened(self._directory, self._user) as room:
-                if self._user is not None:
-                    rooms.check_reachable(room.path)
-                yield room
-        except OSError as error:
-            where = self._directory or "the folder for temporary files"
-            raise UnavailableError(f"{where} cannot be used: {error.strerror}") from error
+        with contextlib.ExitStack() as stack:
+            try:
+                room = stack.enter_context(rooms.opened(self._directory, self._user))
+            except OSError as error:
+                where = self._directory or "the folder for temporary files"
+                raise UnavailableError(f"{where} cannot be used: {error.strerror}") from error
+            if self._user is not None:
+                rooms.check_reachable(room.path)
+            yield room
 
     def run(
         self,
@@ -302,7 +304,8 @@ class _Run:
             selector.register(process.stderr, selectors.EVENT_READ, self._take_said)
             selector.register(facts, selectors.EVENT_READ, self._take_facts)
             while selector.get_map() or not _has_ended(process):
-                for key, _events in selector.select(_LOOK):
+                # Its pipes close a moment before it ends, unless it closes them to hide.
+                for key, _events in selector.select(_LOOK if selector.get_map() else _MOMENT):
                     chunk = os.read(key.fd, _CHUNK)
                     key.data(chunk)
                     if not chunk:

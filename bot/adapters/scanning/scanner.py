@@ -11,15 +11,18 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
+
+import msgspec
 
 from bot.adapters.scanning.sandbox import Confinement, Sandbox
 from bot.adapters.scanning.tools import Tool, stamp_of
 from bot.domain.errors import ConfigurationError, UnavailableError
 from bot.domain.evidence import FindingKey, UnreadableEvidenceError
+from bot.formats.json_document import checked, decoded
 from bot.formats.reports import read_sbom, read_scan
 from bot.ports import Clock, Examination, ScannerFacts
 
@@ -121,6 +124,7 @@ class ConfinedScanner:
             asked = _digests_of(image)
             seen = self._tool.examine(self._tool.session(self._sandbox, room), image)
         name = self._tool.name
+        seen = replace(seen, sbom=_without_vulnerabilities(seen.sbom, f"{name}'s SBOM"))
         _check_bound(f"{name}'s report", _subjects_of_report(seen.report, name), asked)
         _check_bound(f"{name}'s SBOM", read_sbom(seen.sbom, f"{name}'s SBOM").subjects, asked)
         return seen
@@ -169,6 +173,13 @@ class ConfinedScanner:
                 " check the scanner and its database, or name another canary in"
                 " LOCKKEEPER_SCANNER_CANARY"
             )
+
+
+def _without_vulnerabilities(sbom: bytes, file: str) -> bytes:
+    """Scanners add what they found today; an SBOM is kept and does not change."""
+    document = decoded(checked(sbom, file), dict[str, msgspec.Raw], file, "a CycloneDX document")
+    document.pop("vulnerabilities", None)
+    return msgspec.json.encode(document)
 
 
 def _digests_of(image: Path) -> frozenset[str]:

@@ -18,6 +18,7 @@ from bot.adapters.scanning.sandbox import Sandbox
 from bot.adapters.scanning.tools import Session, readable_version, stamp_of
 from bot.domain.errors import UnavailableError
 from bot.formats.json_document import moment
+from bot.formats.reports import read_scan
 from bot.ports import Examination
 
 NAME: Final = "Trivy"
@@ -116,6 +117,7 @@ def examined(session: Session, image: Path, flags: tuple[str, ...]) -> Examinati
     """One look into an OCI layout; the SBOM is converted from its report."""
     ignored = _nothing_ignored(session)
     report = session.run(["image", f"--input={image}", LOOKED_FOR, *UNFILTERED, ignored, *flags])
+    read_scan(report, f"{NAME}'s report")  # what nobody can read is not converted
     source = session.given("report.json", report)
     converted = ["convert", "--format=cyclonedx", flags[0], str(source)]
     return Examination(session.run(converted), report)

@@ -1,0 +1,214 @@
+"""The real trivy, grype and syft, on databases made here and an image of a real registry."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import requests
+
+from bot.adapters.scanning import ConfinedScanner, scanner_of
+from bot.domain.evidence import Looked
+from bot.domain.oci import DOCKER_CONFIG, DOCKER_MANIFEST, Digest, DigestReference, ImageRepository
+from bot.formats.reports import read_sbom, read_scan
+from tests.world.clients import HandClock, client
+from tests.world.images import digest_of, encoded, push_blob, push_manifest
+from tests.world.scanners import (
+    BUILT,
+    CANARY,
+    Advisory,
+    open_folder,
+    packaged_image,
+    placed,
+    write_grype_database,
+    write_trivy_database,
+)
+from tests.world.tools import attempt, free_port, run_registry, tool
+
+IMAGE = packaged_image(
+    {"openssl": "3.0.9-1", "bash": "5.2"}, {"lodash": "4.17.4"}, ("linux/amd64", "linux/arm64")
+)
+EXPECTED = {("CVE-2019-10744", "lodash"), ("CVE-2023-5363", "openssl")}
+NEWER = Advisory("CVE-2026-1000", "bash", "5.3")
+TOKEN = "s3cret"  # noqa: S105 - of a server that lives for a test
+
+
+@dataclass
+class Bench:
+    """A scanner with its database, and a registry with an image."""
+
+    scanner: ConfinedScanner
+    renew: Callable[[], None]
+    """Give it a newer database that knows one vulnerability more."""
+    registry: str
+
+    def saving(self, digest: str) -> Callable[[Path], None]:
+        reference = ImageRepository(self.registry, "dev/api").at(Digest(digest))
+        return lambda directory: client(self.registry).save_layout(reference, directory)
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with run_registry("registry", tmp_path_factory.mktemp("registry")) as host:
+        IMAGE.push(host, "dev/api", "v1")
+        yield host
+
+
+@pytest.fixture(params=["trivy", "grype", "trivy-server"])
+def bench(request: pytest.FixtureRequest, registry: str) -> Iterator[Bench]:
+    kind = str(request.param)
+    program = "grype" if kind == "grype" else "trivy"
+    write = write_grype_database if kind == "grype" else write_trivy_database
+    with open_folder() as folder, contextlib.ExitStack() as stack:
+        database = write(folder / "database", CANARY)
+        executable = str(placed(tool(program), folder))
+
+        def made(server: str | None = None) -> ConfinedScanner:
+            scanner = scanner_of(
+                executable,
+                clock=HandClock(),
+                database=None if server else database,
+                server=server,
+                token=TOKEN if server else None,
+            )
+            assert scanner
+            return scanner
+
+        def renewed() -> None:
+            write(database, [*CANARY, NEWER], BUILT + timedelta(hours=6))
+
+        if kind != "trivy-server":
+            yield Bench(made(), renewed, registry)
+            return
+        port = free_port()
+        server = [stack.enter_context(trivy_server(executable, database, port))]
+
+        def restarted() -> None:
+            server.pop().terminate()
+            renewed()
+            server.append(stack.enter_context(trivy_server(executable, database, port)))
+
+        yield Bench(made(f"http://127.0.0.1:{port}"), restarted, registry)
+
+
+@contextlib.contextmanager
+def trivy_server(executable: str, database: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    command = [
+        *(executable, "server", f"--listen=127.0.0.1:{port}", f"--cache-dir={database}"),
+        *("--skip-db-update", f"--token={TOKEN}"),
+    ]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 20
+        while True:
+            with contextlib.suppress(requests.ConnectionError):
+                requests.request("GET", f"http://127.0.0.1:{port}/healthz", timeout=5)
+                break
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        try:
+            yield process
+        finally:
+            process.terminate()
+
+
+def test_findings_are_found_bound_and_found_again_in_the_sbom(bench: Bench) -> None:
+    digest = IMAGE.child("linux/amd64")
+
+    seen = bench.scanner.examine(bench.saving(digest))
+    again = bench.scanner.match(seen.sbom)
+
+    scan = read_scan(seen.report, "report")
+    assert {(key.vulnerability, key.package.name) for key in scan.findings} == EXPECTED
+    config = json.loads(IMAGE.children["linux/amd64"])["config"]["digest"]
+    assert scan.image_id == config
+    assert {Looked.OS, Looked.LIBRARY} <= scan.looked
+    assert read_scan(again, "report").findings.keys() == scan.findings.keys()
+
+
+def test_the_sbom_has_every_package_and_names_its_image(bench: Bench) -> None:
+    seen = bench.scanner.examine(bench.saving(IMAGE.child("linux/arm64")))
+
+    inventory = read_sbom(seen.sbom, "SBOM")
+    assert {"openssl", "bash", "lodash"} <= {name.name for name in inventory.versions}
+    manifest = IMAGE.children["linux/arm64"]
+    assert inventory.subjects <= {digest_of(manifest), json.loads(manifest)["config"]["digest"]}
+    assert inventory.subjects
+    assert "vulnerabilities" not in json.loads(seen.sbom)
+
+
+def test_a_newer_database_finds_more_in_the_kept_sbom(bench: Bench) -> None:
+    sbom = bench.scanner.examine(bench.saving(IMAGE.child("linux/amd64"))).sbom
+    before = bench.scanner.facts()
+
+    bench.renew()
+    after = bench.scanner.facts()
+    found = read_scan(bench.scanner.match(sbom), "report").findings
+
+    assert (before.database, after.database) == (BUILT, BUILT + timedelta(hours=6))
+    assert {(key.vulnerability, key.package.name) for key in found} == {
+        *EXPECTED,
+        ("CVE-2026-1000", "bash"),
+    }
+
+
+def test_facts_name_the_program_and_its_data(bench: Bench) -> None:
+    facts = bench.scanner.facts()
+
+    assert facts.name in {"Trivy", "grype"}
+    assert facts.version in {"0.74.0", "0.116.0"}
+    assert facts.database == BUILT
+
+
+def test_an_image_with_dockers_media_types_is_read(bench: Bench) -> None:
+    reference = as_docker_writes(bench.registry)
+
+    seen = bench.scanner.examine(bench.saving(reference.digest))
+
+    scan = read_scan(seen.report, "report")
+    assert {(key.vulnerability, key.package.name) for key in scan.findings} == EXPECTED
+
+
+def test_platforms_are_told_apart(bench: Bench) -> None:
+    sboms = [
+        bench.scanner.examine(bench.saving(IMAGE.child(platform))).sbom
+        for platform in ("linux/amd64", "linux/arm64")
+    ]
+
+    first, second = (read_sbom(sbom, "SBOM").subjects for sbom in sboms)
+    assert first.isdisjoint(second)
+
+
+def test_syft_writes_sboms_that_are_read(registry: str, tmp_path: Path) -> None:
+    reference = ImageRepository(registry, "dev/api").at(Digest(IMAGE.child("linux/amd64")))
+    client(registry).save_layout(reference, tmp_path)
+
+    for form in ("cyclonedx-json", "spdx-json", "spdx-json@2.2"):
+        done = attempt(
+            *("syft", f"oci-dir:{tmp_path}", "-o", form, "-q"),
+            environment={"SYFT_CHECK_FOR_APP_UPDATE": "false"},
+        )
+        inventory = read_sbom(done.stdout.encode(), form)
+        assert {"openssl", "bash", "lodash"} <= {name.name for name in inventory.versions}
+        assert reference.digest in inventory.subjects
+
+
+def as_docker_writes(host: str) -> DigestReference:
+    document = json.loads(IMAGE.children["linux/amd64"])
+    document["mediaType"] = DOCKER_MANIFEST
+    document["config"]["mediaType"] = DOCKER_CONFIG
+    for layer in document["layers"]:
+        layer["mediaType"] = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+    content = encoded(document)
+    base = f"http://{host}/v2/dev/api"
+    with requests.Session() as session:
+        for digest, blob in IMAGE.blobs.items():
+            push_blob(session, base, digest, blob)
+        push_manifest(session, base, digest_of(content), content, DOCKER_MANIFEST)
+    return ImageRepository(host, "dev/api").at(Digest(digest_of(content)))
