@@ -19,6 +19,7 @@ from bot.domain.evidence import (
     Suppression,
 )
 from bot.domain.history import Contribution, GitCommit, SourcePullRequest
+from bot.domain.images import BaseImage
 from bot.domain.oci import Digest
 from bot.domain.packages import Inventory, Package, PackageName, inventory
 from bot.domain.policy import (
@@ -263,6 +264,8 @@ FACTS = BodyFacts(
             88_185_241,
             datetime(2026, 11, 19, 16, 40, tzinfo=UTC),
             datetime(2026, 11, 3, 9, 12, tzinfo=UTC),
+            (BaseImage("docker.io/library/python:3.13-slim", "sha256:77c0" + "0" * 56 + "2e41"),),
+            (BaseImage("docker.io/library/python:3.13-slim", "sha256:1a09" + "0" * 56 + "b7f3"),),
         )
     ],
     source_repositories=["registry.dev.example.com/acme/checkout"],

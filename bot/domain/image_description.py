@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Final
 
 from bot.domain.images import (
+    BaseImage,
     Descriptor,
     ImageDescription,
     ImageIndex,
@@ -52,7 +53,23 @@ def describe_image(
         contradictions=contradictions,
         ambiguities=tuple(_ambiguities(tree, configs)),
         created=max(times, default=None),
+        bases=tuple(sorted(set(_bases(tree, configs)))),
     )
+
+
+def _bases(tree: ImageTree, configs: Mapping[Digest, ImageConfig]) -> Iterator[BaseImage]:
+    """By each platform's annotations, else its labels, else the index's annotations.
+
+    image-spec 1.1, annotations.md: ``base.digest`` is that of the manifest with the same first
+    layers, so each platform has its own.
+    """
+    for manifest in tree.walk():
+        config = configs.get(manifest.digest)
+        if config is not None and isinstance(manifest, ImageManifest):
+            said = {**tree.root.annotations, **config.labels, **manifest.annotations}
+            name, digest = (said.get(f"{_LABELS}base.{part}", "") for part in ("name", "digest"))
+            if name or digest:
+                yield BaseImage(name, digest)
 
 
 def _platforms(tree: ImageTree, configs: Mapping[Digest, ImageConfig]) -> Iterator[PlatformImage]:

@@ -230,6 +230,16 @@ class PlatformImage:
     """Of its config blob: what scanners call the image's id."""
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class BaseImage:
+    """What a platform of an image says that it was built on."""
+
+    name: str
+    """A reference, usually by tag; empty: it does not say. Text from outside."""
+    digest: str
+    """Of the base's manifest; empty: it does not say. Text from outside."""
+
+
 @dataclass(frozen=True, slots=True)
 class ImageDescription:
     """What an image says about itself; none of it is verified."""
@@ -248,6 +258,8 @@ class ImageDescription:
     """Why the image cannot be evaluated whole: a platform twice, an index in the index, a child
     that is neither runnable nor a known attestation."""
     created: datetime | None
+    bases: tuple[BaseImage, ...] = ()
+    """Each once, sorted; platforms of an image may have different ones."""
 
     @property
     def digest(self) -> Digest:

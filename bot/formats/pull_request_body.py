@@ -15,6 +15,7 @@ from typing import Final
 from bot.domain.assessment import Assessment
 from bot.domain.environments import SHORT_COMMIT, Approvals
 from bot.domain.history import Contribution, GitCommit
+from bot.domain.images import BaseImage
 from bot.domain.oci import Digest
 from bot.formats import contents_section, evidence_body, vulnerability_section
 from bot.formats.body_budget import Detail, fitting
@@ -25,6 +26,7 @@ from bot.formats.source_section import SourceChanges, counted, source_section
 _MARKER: Final = re.compile(r"<!-- lockkeeper:promotion v1 id=([0-9a-f]{26})( superseded)? -->")
 _EVALUATED: Final = re.compile(r"evaluated [0-9-]{10} [0-9:]{5} UTC</sub>")
 _FEW_IMAGES: Final = 10
+_FEW_BASES: Final = 3
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9 ._/@:+-]")
 
 
@@ -42,6 +44,8 @@ class ImageFacts:
     now_size: int | None = None
     new_created: datetime | None = None
     now_created: datetime | None = None
+    new_bases: Sequence[BaseImage] = ()
+    now_bases: Sequence[BaseImage] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +167,7 @@ def _identity(facts: BodyFacts, detail: Detail) -> str:
         rows += [
             [f"**Image digest**{name}", _digest(image.now), _digest(image.new)],
             [f"**Platforms**{name}", *_pair(image.now_platforms, image.new_platforms)],
+            *([[f"**Base image**{name}", *_bases(image)]] if _has_base(image) else []),
             [f"**Size**{name} (compressed)", _size(image.now_size), _grown(image)],
             [f"**Built**{name}", _time(image.now_created), _time(image.new_created)],
         ]
@@ -192,6 +197,37 @@ def _digest(digest: Digest | None) -> str:
 
 def _pair(now: Sequence[str], new: Sequence[str]) -> list[str]:
     return [text(", ".join(side)) or "not known" for side in (now, new)]
+
+
+def _has_base(image: ImageFacts) -> bool:
+    """Most builders say nothing; then there is nothing to compare."""
+    return bool(image.new_bases or image.now_bases)
+
+
+def _bases(image: ImageFacts) -> list[str]:
+    now, new = _base(image.now_bases), _base(image.new_bases)
+    is_known = image.now is not None and bool(image.now_bases and image.new_bases)
+    changed = is_known and set(image.now_bases) != set(image.new_bases)
+    return [now if image.now else "none", f"{new} (changed)" if changed else new]
+
+
+def _base(bases: Sequence[BaseImage]) -> str:
+    """What people call it; digests of one name are those of its platforms."""
+    names: dict[str, list[str]] = {}
+    for base in bases:
+        names.setdefault(base.name, []).append(base.digest)
+    shown = [
+        " ".join(part for part in (code(name, 80), _base_digests(digests)) if part)
+        for name, digests in names.items()
+    ]
+    return ", ".join(shown[:_FEW_BASES]) or "not known"
+
+
+def _base_digests(digests: Sequence[str]) -> str:
+    known = [digest for digest in digests if digest]
+    if len(known) > 1:
+        return f"({len(known)} platforms)"
+    return code(f"{known[0][:15]}…{known[0][-4:]}") if known else ""
 
 
 def _size(size: int | None) -> str:

@@ -1,7 +1,16 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from bot.domain.image_description import ImageConfig, describe_image
-from bot.domain.images import Descriptor, ImageDescription, ImageIndex, ImageManifest, ImageTree
+from bot.domain.images import (
+    BaseImage,
+    Descriptor,
+    ImageDescription,
+    ImageIndex,
+    ImageManifest,
+    ImageTree,
+)
 from bot.domain.oci import (
     OCI_CONFIG,
     OCI_INDEX,
@@ -131,3 +140,44 @@ def test_a_child_listed_as_another_platform_than_its_own_is_ambiguous() -> None:
     found = described([(child, AMD64, ImageConfig(ARM64, {}, None))])
 
     assert found.ambiguities == (f"{child.digest} is listed as linux/amd64, its config disagrees",)
+
+
+BASE = "org.opencontainers.image.base."
+
+
+def based(content: str, **said: str) -> ImageManifest:
+    return replace(manifest(content), annotations={BASE + part: v for part, v in said.items()})
+
+
+def test_each_platform_has_its_own_base() -> None:
+    amd64 = based("1", name="docker.io/library/debian:12", digest="sha256:aa")
+    arm64 = based("2", name="docker.io/library/debian:12", digest="sha256:bb")
+
+    found = described(
+        [(amd64, AMD64, ImageConfig(AMD64, {}, None)), (arm64, ARM64, ImageConfig(ARM64, {}, None))]
+    )
+
+    assert found.bases == (
+        BaseImage("docker.io/library/debian:12", "sha256:aa"),
+        BaseImage("docker.io/library/debian:12", "sha256:bb"),
+    )
+
+
+def test_a_base_stands_in_labels_or_on_the_index_too() -> None:
+    by_label = ImageConfig(AMD64, {BASE + "name": "debian:12"}, None)
+    silent = ImageConfig(AMD64, {}, None)
+
+    assert described([(manifest("1"), AMD64, by_label)]).bases == (BaseImage("debian:12", ""),)
+    assert described([(manifest("1"), AMD64, silent)], {BASE + "name": "alpine"}).bases == (
+        BaseImage("alpine", ""),
+    )
+    assert described([(manifest("1"), AMD64, silent)]).bases == ()
+
+
+def test_an_attestation_has_no_base() -> None:
+    amd64 = based("1", name="debian:12")
+    attestation = based("2", name="somebody's word")
+
+    found = described([(amd64, AMD64, ImageConfig(AMD64, {}, None)), (attestation, None, None)])
+
+    assert found.bases == (BaseImage("debian:12", ""),)

@@ -15,6 +15,7 @@ from hypothesis import given, settings, strategies as st
 from bot.domain.assessment import Assessment, Evidence, assess
 from bot.domain.evidence import Finding, FindingKey, Fix, Scan, Severity, Suppression
 from bot.domain.history import Contribution, SourcePullRequest
+from bot.domain.images import BaseImage
 from bot.domain.oci import Digest
 from bot.domain.packages import Package, PackageName, inventory
 from bot.domain.policy import EnvironmentPolicy, LicenceRule, Reason, Result, Scope
@@ -249,7 +250,18 @@ def strewn(words: Iterator[str]) -> BodyFacts:
         branch=next(words),
         known_by=next(words),
         ref=next(words),
-        images=[ImageFacts(next(words), digest, digest, (next(words),), (next(words),))] * 2,
+        images=[
+            ImageFacts(
+                next(words),
+                digest,
+                digest,
+                (next(words),),
+                (next(words),),
+                new_bases=(BaseImage(next(words), next(words)),),
+                now_bases=(BaseImage(next(words), next(words)),),
+            )
+        ]
+        * 2,
         source_repositories=[next(words)],
         target_repositories=[next(words)],
         commits=[
@@ -272,7 +284,7 @@ def strewn(words: Iterator[str]) -> BodyFacts:
     )
 
 
-STREWN = 148
+STREWN = 152
 
 
 def harmless() -> Iterator[str]:

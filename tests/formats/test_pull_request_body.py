@@ -8,6 +8,7 @@ from hypothesis import given, strategies as st
 
 from bot.domain.environments import Approvals
 from bot.domain.history import GitCommit
+from bot.domain.images import BaseImage
 from bot.domain.oci import Digest
 from bot.formats.body_budget import LIMIT
 from bot.formats.pull_request_body import (
@@ -110,3 +111,35 @@ def test_authored_text_keeps_to_its_characters(branch: str, application: str) ->
     for line in (title(application, "prod", branch, "c" * 40), authored(branch)):
         assert all(c.isascii() and (c.isalnum() or c in " ._/@:+-") for c in line)
         assert len(line) <= 255
+
+
+def with_bases(new: tuple[BaseImage, ...], now: tuple[BaseImage, ...]) -> str:
+    image = replace(FACTS.images[0], new_bases=new, now_bases=now)
+    rows = [
+        line
+        for line in render(replace(FACTS, images=[image])).splitlines()
+        if line.startswith("| **Base image**")
+    ]
+    return "".join(rows)
+
+
+def test_the_base_image_and_whether_it_changed() -> None:
+    old = BaseImage("debian:12", "sha256:" + "a" * 64)
+    new = BaseImage("debian:12", "sha256:" + "b" * 64)
+
+    assert with_bases((new,), (old,)) == (
+        "| **Base image** | `debian:12` `sha256:aaaaaaaa…aaaa` "
+        "| `debian:12` `sha256:bbbbbbbb…bbbb` (changed) |"
+    )
+    assert "changed" not in with_bases((new,), (new,))
+
+
+def test_bases_of_several_platforms_are_counted() -> None:
+    each = tuple(BaseImage("debian:12", f"sha256:{n}") for n in "ab")
+
+    assert "| `debian:12` (2 platforms) |" in with_bases(each, ())
+    assert with_bases(each, ()).startswith("| **Base image** | not known |")
+
+
+def test_an_image_that_says_nothing_has_no_row() -> None:
+    assert with_bases((), ()) == ""
