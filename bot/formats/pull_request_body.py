@@ -215,7 +215,9 @@ def _base(bases: Sequence[BaseImage]) -> str:
     """What people call it; digests of one name are those of its platforms."""
     names: dict[str, list[str]] = {}
     for base in bases:
-        names.setdefault(base.name, []).append(base.digest)
+        # docker.io/library/ is what everybody leaves out (distribution/reference, "familiar names").
+        name = base.name.removeprefix("docker.io/library/")
+        names.setdefault(name, []).append(base.digest)
     shown = [
         " ".join(part for part in (code(name, 80), _base_digests(digests)) if part)
         for name, digests in names.items()
