@@ -252,7 +252,9 @@ class _Reading:
     def _read_referrers(self, digest: Digest) -> None:
         repository = self.image.reference.repository
         inside = {one.digest for one in self.image.attestations}
-        for descriptor in self.registry.referrers(repository.at(digest)):
+        place = f"what refers to {digest.short}"
+        listed = self._reading(place, lambda: self.registry.referrers(repository.at(digest)))
+        for descriptor in listed or ():
             if descriptor.digest in self._seen | inside or not _may_count(descriptor):
                 continue  # since BuildKit 0.32 its attestations stand in the index and here
             place = f"referrer {descriptor.digest.short}"

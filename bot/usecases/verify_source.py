@@ -6,9 +6,10 @@ or the workflow that a certificate names.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from itertools import chain, islice
+from typing import Final, TypeVar
 
 from bot.domain.errors import ConfigurationError, IntegrityError, RejectedError
 from bot.domain.images import ACCESSORY_LIMIT
@@ -32,11 +33,15 @@ from bot.ports import Certificates, ImageRegistry, Verifier
 from bot.usecases.envelopes import attached, bundled, is_signed_by
 from bot.usecases.sign_image import signed_payloads
 
+T = TypeVar("T")
+
 SBOM_TYPES: Final = ("https://spdx.dev/Document", "https://cyclonedx.org/bom")
 VEX_TYPES: Final = ("https://openvex.dev/ns", "https://cyclonedx.org/vex")
 """Predicate types, each with or without a version behind it."""
 SIGNATURE_LIMIT: Final = 2**20
 """Bytes of a bundle that says "signed"; some KiB are usual."""
+PAYLOADS_LIMIT: Final = 100
+"""Signatures of the source under ``.sig`` that are looked at; each costs a request."""
 _REASONS: Final = 3  # of the signatures that do not count; whoever may push may add thousands
 
 
@@ -220,7 +225,8 @@ def signature_vouching(
     As ``cosign verify`` does: the digest counts, not the name, which a copy does not keep.
     """
     refused: list[NotVouched] = []
-    for content, signature in signed_payloads(registry, reference):
+    payloads = islice(signed_payloads(registry, reference), PAYLOADS_LIMIT)
+    for content, signature in _readable(payloads, refused):
         said = payload_vouching(content, signature, roots, trust)
         if isinstance(said, NotVouched):
             refused.append(said)
@@ -237,7 +243,16 @@ def signature_vouching(
     )
     if found.verified:
         return Vouched(found.verified[0].by)
-    return next(iter([*found.refused, *refused]), None)
+    every = sorted([*found.refused, *refused], key=lambda one: one.is_judged)
+    return next(iter(every), None)
+
+
+def _readable(found: Iterable[T], refused: list[NotVouched]) -> Iterator[T]:
+    """What can be read; whoever may push can put a list there that nobody can."""
+    try:
+        yield from found
+    except (IntegrityError, RejectedError) as error:
+        refused.append(NotVouched(str(error), is_judged=False))
 
 
 def _is_about(content: bytes, reference: DigestReference) -> bool:
@@ -267,8 +282,12 @@ def statements(
         limit: bytes of one of them; larger ones are passed over.
     """
     verified: dict[bytes, VerifiedStatement] = {}
+    unread: list[NotVouched] = []
     refused: dict[NotVouched, None] = {}
-    for envelope in _envelopes(registry, reference, predicate_type, limit):
+    for envelope in chain(
+        _readable(bundled(registry, reference, predicate_type, limit), unread),
+        _readable(attached(registry, reference, predicate_type, limit), unread),
+    ):
         statement = sigstore_bundle.parse_statement(envelope.payload)
         if statement is None or not sigstore_bundle.is_of_type(
             statement.predicate_type, predicate_type
@@ -283,11 +302,4 @@ def statements(
             continue
         found = VerifiedStatement(statement.predicate_type, envelope.payload, said.by)
         verified.setdefault(envelope.payload, found)
-    return Statements(tuple(verified.values()), tuple(refused)[:_REASONS])
-
-
-def _envelopes(
-    registry: ImageRegistry, reference: DigestReference, predicate_type: str, limit: int
-) -> Iterator[Envelope]:
-    yield from bundled(registry, reference, predicate_type, limit)
-    yield from attached(registry, reference, predicate_type, limit)
+    return Statements(tuple(verified.values()), (*unread, *refused)[:_REASONS])

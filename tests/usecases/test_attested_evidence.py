@@ -47,7 +47,7 @@ from tests.world.images import (
     push_manifest,
 )
 from tests.world.keys import generate_key_pair
-from tests.world.registry import Registry
+from tests.world.registry import Registry, answer
 from tests.world.sigstore import COMMIT, sigstore
 
 IMAGE = build_image()
@@ -495,3 +495,18 @@ def test_a_flood_ends_at_the_limit_and_is_told(scene: Scene) -> None:
 
     assert found.notes[0] == "more hangs on the image than is read: 50 documents or 128 MiB"
     assert len(found.notes) <= 20
+
+
+def test_a_list_that_nobody_can_read_is_told_and_judges_nothing() -> None:
+    with Registry(referrers_api=False) as world:
+        IMAGE.push(world.host, "dev/api", "v1")
+        reference = ImageRepository(world.host, "dev/api").at(Digest(IMAGE.digest))
+        scene = Scene(reference, Trust(BUILT, {}))
+        garbage = answer(200, b"[1]", {"Content-Type": INDEX})
+        world.on("GET", f"/manifests/sha256-{reference.digest.hex}$", garbage, times=99)
+
+        found = scene.read()
+
+    assert found.signature.result is Result.NOT_EVALUATED
+    assert found.provenance_reason.result is Result.NOT_EVALUATED
+    assert any(note.startswith("what refers to sha256:") for note in found.notes)
