@@ -215,7 +215,7 @@ def _base(bases: Sequence[BaseImage]) -> str:
     """What people call it; digests of one name are those of its platforms."""
     names: dict[str, list[str]] = {}
     for base in bases:
-        # docker.io/library/ is what everybody leaves out (distribution/reference, "familiar names").
+        # What everybody leaves out: distribution/reference, "familiar names".
         name = base.name.removeprefix("docker.io/library/")
         names.setdefault(name, []).append(base.digest)
     shown = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
@@ -19,6 +20,7 @@ from bot.domain.images import BaseImage
 from bot.domain.oci import Digest
 from bot.domain.packages import Package, PackageName, inventory
 from bot.domain.policy import EnvironmentPolicy, LicenceRule, Reason, Result, Scope
+from bot.formats.assessment_document import render_summary
 from bot.formats.body_budget import BUDGET, LIMIT
 from bot.formats.evidence_body import review
 from bot.formats.markdown import plain
@@ -297,6 +299,44 @@ def harmless() -> Iterator[str]:
 def shape(markdown: str) -> list[str]:
     """Tags; how many code spans a cell has depends on sorting, that of one row does not."""
     return rendered(markdown).skeleton
+
+
+def controls(printed: str) -> set[str]:
+    """Characters that a terminal obeys or that reorder what stands around them."""
+    kinds = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
+    return {c for c in printed if unicodedata.category(c) in kinds} - {"\n", "\u2060"}
+
+
+@pytest.mark.parametrize("source", ["fuzzed", "real"])
+def test_hostile_strings_tell_a_terminal_nothing(source: str) -> None:
+    strings = list(fuzzed() if source == "fuzzed" else real())
+
+    for start in range(0, len(strings) - STREWN, STREWN):
+        some = strings[start : start + STREWN]
+        judged = strewn(iter(some)).assessment
+        assert judged is not None
+
+        printed = review(judged, [(some[0], some[1], some[2])])
+
+        assert not controls(printed)
+        assert not controls(render_summary(judged).decode())
+
+
+@pytest.mark.parametrize("word", ["plain", "<&|*_`@#$:>", "\U0001f7e5"])
+def test_many_pull_requests_stay_within_the_budget(word: str) -> None:
+    commits = [replace(COMMITS[0], id=f"{n:040x}", subject=word * 99) for n in range(250)]
+    contributions = {
+        one.id: Contribution(
+            one.id, word, SourcePullRequest(n, word * 99, merged=bool(n % 2), author=word)
+        )
+        for n, one in enumerate(commits)
+    }
+
+    body = render(replace(FACTS, commits=commits, contributions=contributions))
+
+    assert len(body.encode()) <= BUDGET
+    assert "**250 commits in 125 pull requests**" in body
+    assert "**125 commits without a merged pull request**" in body
 
 
 @pytest.mark.parametrize("source", ["fuzzed", "real"])

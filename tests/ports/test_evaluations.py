@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from bot.adapters.store import MIGRATIONS, EvaluationStore, migrate, open_database
+from bot.adapters.store.evaluations import KEPT_LIMIT
 from bot.domain.errors import IntegrityError
 from bot.formats.assessment_document import DOCUMENT_LIMIT
 from bot.ports import Evaluations, StoredEvaluation
@@ -80,3 +81,16 @@ def test_a_row_that_was_changed_is_damaged_or_too_large(kept: Kept) -> None:
     kept.damage(b"{}")
     with pytest.raises(IntegrityError, match="damaged"):
         kept.evaluations.evaluation(PROMOTION)
+
+
+def test_the_newest_ones_of_an_application_in_an_environment_are_kept(kept: Kept) -> None:
+    other = replace(EVALUATION, promotion="f" * 26, application="checkout")
+    kept.evaluations.record(other)
+
+    for number in range(KEPT_LIMIT + 3):
+        at = AT + timedelta(minutes=number)
+        kept.evaluations.record(replace(EVALUATION, promotion=f"{number:026x}", at=at))
+
+    found = [kept.evaluations.evaluation(f"{n:026x}") for n in range(KEPT_LIMIT + 3)]
+    assert [one is None for one in found] == [True] * 3 + [False] * KEPT_LIMIT
+    assert kept.evaluations.evaluation(other.promotion) == other

@@ -1,10 +1,14 @@
-"""`bot.ports.Evaluations`: one row for each promotion, its document deflated (a tenth of it)."""
+"""`bot.ports.Evaluations`: one row for each promotion, its document deflated (a tenth of it).
+
+The newest `KEPT_LIMIT` of an application in an environment stay.
+"""
 
 from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 import sqlalchemy as sa
 
@@ -13,6 +17,9 @@ from bot.adapters.store.schema import EVALUATION
 from bot.domain.errors import IntegrityError
 from bot.formats.assessment_document import DOCUMENT_LIMIT
 from bot.ports import StoredEvaluation
+
+KEPT_LIMIT: Final = 200
+"""Evaluations of one application in one environment; a page of an older one is not found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +40,7 @@ class EvaluationStore:
         }
         with transaction(self.database) as connection:
             replace(connection, EVALUATION, values, ("promotion",))
+            connection.execute(_forgotten(evaluation))
 
     def evaluation(self, promotion: str) -> StoredEvaluation | None:
         """The newest one; None if there is none."""
@@ -49,6 +57,21 @@ class EvaluationStore:
             row.verdict,
             _inflated(row.document, promotion),
         )
+
+
+def _forgotten(evaluation: StoredEvaluation) -> sa.Delete:
+    """All but the newest of the same application in the same environment."""
+    same = sa.and_(
+        EVALUATION.c.environment == evaluation.environment,
+        EVALUATION.c.application == evaluation.application,
+    )
+    newest = (
+        sa.select(EVALUATION.c.promotion)
+        .where(same)
+        .order_by(EVALUATION.c.at.desc(), EVALUATION.c.promotion)
+        .limit(KEPT_LIMIT)
+    )
+    return EVALUATION.delete().where(same, EVALUATION.c.promotion.not_in(newest))
 
 
 def _inflated(content: bytes, promotion: str) -> bytes:
