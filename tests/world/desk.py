@@ -45,6 +45,8 @@ class Desk:
     dana: User
     rita: User
     ports: Ports
+    settings: Mapping[str, str]
+    """For a process of the bot beside it."""
 
     def look(self) -> View:
         """A new look, as each job takes one."""
@@ -92,20 +94,17 @@ def running_desk(directory: Path, files: Mapping[str, str | bytes | None]) -> It
         (grant / "registry.json").write_text(json.dumps({"auths": {HOST: {}}}))
         (directory / "grants" / "sources").write_text("acme/*\n")
         (directory / "app.pem").write_text(app.private_key)
-        bot = assemble(
-            Settings.read(
-                {
-                    "LOCKKEEPER_APP_ID": str(app.app.id),
-                    "LOCKKEEPER_PRIVATE_KEY_FILE": str(directory / "app.pem"),
-                    "LOCKKEEPER_WEBHOOK_SECRET": "secret",
-                    "LOCKKEEPER_MANIFESTS": "acme/deploy",
-                    "LOCKKEEPER_GITHUB_URL": world.url,
-                    "LOCKKEEPER_DATA_DIR": str(directory / "data"),
-                    "LOCKKEEPER_GRANTS_DIR": str(directory / "grants"),
-                }
-            )
-        )
+        settings = {
+            "LOCKKEEPER_APP_ID": str(app.app.id),
+            "LOCKKEEPER_PRIVATE_KEY_FILE": str(directory / "app.pem"),
+            "LOCKKEEPER_WEBHOOK_SECRET": "secret",
+            "LOCKKEEPER_MANIFESTS": "acme/deploy",
+            "LOCKKEEPER_GITHUB_URL": world.url,
+            "LOCKKEEPER_DATA_DIR": str(directory / "data"),
+            "LOCKKEEPER_GRANTS_DIR": str(directory / "grants"),
+        }
+        bot = assemble(Settings.read(settings))
         try:
-            yield Desk(world, manifests, source, dana, rita, bot.workflows.ports)
+            yield Desk(world, manifests, source, dana, rita, bot.workflows.ports, settings)
         finally:
             bot.database.dispose()
