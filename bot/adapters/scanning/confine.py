@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import fcntl
 import json
 import os
@@ -51,8 +52,6 @@ _SCOPE_ABI: Final = 6
 _ALLOW: Final = 0x7FFF0000
 _KILL: Final = 0x80000000
 _ERRNO: Final = 0x00050000
-_EPERM: Final = 1
-_ENOSYS: Final = 38
 _X32: Final = 0x40000000
 
 
@@ -90,8 +89,6 @@ class Report(TypedDict):
     landlock: int
     """The kernel's ABI; 0: none."""
     seccomp: bool
-    pid: int
-    """Of the scanner, as the bot sees it; 0 in the launcher's own report."""
     failure: str
 
 
@@ -179,18 +176,19 @@ def _become(user: int | None) -> bool:
     return True
 
 
-def _limit(plan: Plan) -> None:
+def _limit(plan: Plan, *, alone: bool) -> None:
     wanted = {
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_CPU: plan["cpu_seconds"],
         # Not RLIMIT_AS: Go and bbolt reserve and map much more than they use.
         resource.RLIMIT_DATA: plan["memory"],
         resource.RLIMIT_FSIZE: plan["file_size"],
-        resource.RLIMIT_NPROC: plan["processes"],
         resource.RLIMIT_NOFILE: plan["open_files"],
         resource.RLIMIT_MEMLOCK: 0,
         resource.RLIMIT_MSGQUEUE: 0,
     }
+    if alone:  # otherwise the bot's own threads would count, and those of other containers
+        wanted[resource.RLIMIT_NPROC] = plan["processes"]
     for kind, value in wanted.items():
         _soft, hard = resource.getrlimit(kind)
         ceiling = value if hard == resource.RLIM_INFINITY else min(value, hard)
@@ -361,7 +359,7 @@ class _Filter:
         self._load(0)
         if column == 0:
             self._emit(0x35, 0, 1, _X32)  # jump if greater or equal
-            self._return(_ERRNO | _ENOSYS)
+            self._return(_ERRNO | errno.ENOSYS)
 
     def refuse(self, numbers: tuple[int | None, int | None], error: int) -> None:
         """Answer this call with an error; 0: as if it had been done."""
@@ -376,7 +374,7 @@ class _Filter:
         self._load_argument(argument)
         self._emit(0x45, 0, 1, bits)  # jump if any bit is set
         self._return(_ALLOW)
-        self._return(_ERRNO | _EPERM)
+        self._return(_ERRNO | errno.EPERM)
 
     def only_values(self, numbers: tuple[int, int], argument: int, values: list[int]) -> None:
         """Allow this call if the lower half of its argument is one of the values."""
@@ -385,7 +383,7 @@ class _Filter:
         for value in values:
             self._emit(0x15, 0, 1, value)
             self._return(_ALLOW)
-        self._return(_ERRNO | _EPERM)
+        self._return(_ERRNO | errno.EPERM)
 
     def only_internet_streams(self, numbers: tuple[int, int]) -> None:
         """Allow a socket if it is one of TCP."""
@@ -396,7 +394,7 @@ class _Filter:
         self._emit(0x54, 0, 0, 0xF)  # and: without SOCK_CLOEXEC and SOCK_NONBLOCK
         self._emit(0x15, 0, 1, int(socket.SOCK_STREAM))
         self._return(_ALLOW)
-        self._return(_ERRNO | _EPERM)
+        self._return(_ERRNO | errno.EPERM)
 
     def enforce(self, libc: _Libc) -> None:
         """From here on, for good."""
@@ -431,14 +429,14 @@ def _filter(*, network: bool) -> _Filter | None:
     own = os.getpid()
     if network:
         made.only_internet_streams(_SOCKET)
-    made.refuse(_SOCKET, _EPERM)
-    made.refuse(_SOCKETPAIR, _EPERM)
+    made.refuse(_SOCKET, errno.EPERM)
+    made.refuse(_SOCKETPAIR, errno.EPERM)
     made.only_bits(_CLONE, 0, _CLONE_THREAD)
-    made.refuse(_CLONE3, _ENOSYS)  # its flags are out of reach; libc falls back to clone
+    made.refuse(_CLONE3, errno.ENOSYS)  # its flags are out of reach; libc falls back to clone
     made.only_values(_TGKILL, 0, [own])
     made.only_values(_PRLIMIT, 0, [0, own])
     for refused in _SYSCALLS.values():
-        made.refuse(refused, _EPERM)
+        made.refuse(refused, errno.EPERM)
     for pretended in _PRETENDED.values():
         made.refuse(pretended, 0)
     return made
@@ -463,22 +461,28 @@ def main(plan: Plan) -> int:
     libc = _Libc()
     os.set_inheritable(plan["status"], False)  # noqa: FBT003 - its signature
     _die_with_parent(libc, os.getppid())
-    report = Report(
-        namespaces=False, other_user=False, landlock=0, seccomp=False, pid=0, failure=""
-    )
+    report = Report(namespaces=False, other_user=False, landlock=0, seccomp=False, failure="")
     try:
-        report["namespaces"] = _separated(libc)
-        if plan["listener"] is not None and plan["port"] is not None and report["namespaces"]:
-            _hand_over_listener(plan["listener"], plan["port"])
+        _leave(libc, plan, report)
     except OSError as error:
-        report["failure"] = f"namespaces: {error.strerror}"
+        _tell(plan, {**report, "failure": f"namespaces: {error.strerror}"})
+        return FAILED
     pid = os.fork()
     if not pid:
         _enter(libc, plan, report)
-    _tell(plan, {"pid": pid})
     os.close(plan["status"])
     _pid, status = os.waitpid(pid, 0)
     return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
+
+
+def _leave(libc: _Libc, plan: Plan, report: Report) -> None:
+    """Enter namespaces of its own; what shall reach a port does not start without them."""
+    report["namespaces"] = _separated(libc)
+    if plan["listener"] is None or plan["port"] is None:
+        return
+    if not report["namespaces"]:
+        raise PermissionError(errno.EPERM, "a network of its own cannot be made here")
+    _hand_over_listener(plan["listener"], plan["port"])
 
 
 def _enter(libc: _Libc, plan: Plan, report: Report) -> None:
@@ -501,7 +505,7 @@ def _confine(libc: _Libc, plan: Plan, report: Report) -> None:
     # Opened before the user changes: the way to a folder need not be open to the other one.
     rules = _ruleset(libc, abi, plan) if abi else None
     os.chdir(plan["cwd"])
-    _limit(plan)
+    _limit(plan, alone=report["namespaces"] or plan["user"] is not None)
     report["other_user"] = _become(plan["user"])
     # Another user clears it (prctl(2), PR_SET_PDEATHSIG).
     libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))

@@ -16,7 +16,7 @@ import msgspec
 
 from bot.adapters.scanning.rooms import Room
 from bot.adapters.scanning.sandbox import Sandbox
-from bot.adapters.scanning.tools import Session, readable_version, stamp_of
+from bot.adapters.scanning.tools import Session, readable_version, size_of, stamp_of
 from bot.domain.errors import UnavailableError
 from bot.formats.json_document import moment
 from bot.ports import Examination
@@ -52,6 +52,10 @@ class Grype:
     def stamp(self) -> object:
         """The files of the database."""
         return stamp_of(self._file, self._file.with_name("import.json"))
+
+    def size(self) -> int | None:
+        """Of its one large file."""
+        return size_of(self._file)
 
     def database(self) -> datetime:
         """By its own table (grype/db/v6/models.go, DBMetadata)."""

@@ -342,12 +342,10 @@ class _Run:
 
     def _report(self) -> confine.Report:
         report = confine.Report(
-            namespaces=False, other_user=False, landlock=0, seccomp=False, pid=0, failure=""
+            namespaces=False, other_user=False, landlock=0, seccomp=False, failure=""
         )
         for line in bytes(self._facts).splitlines():
-            told = json.loads(line)
-            if "failure" in told:
-                report = told
+            report = json.loads(line)
         return report
 
 
@@ -362,7 +360,7 @@ def _received(ours: socket.socket, process: subprocess.Popen[bytes]) -> socket.s
         _kill(process)
         raise UnavailableError(
             "a scanner with a server needs a network namespace of its own, which cannot be made"
-            " here; allow user namespaces, or use a scanner with a database"
+            " here; allow user namespaces, or give it a database (LOCKKEEPER_SCANNER_DATABASE)"
         )
     return socket.socket(fileno=descriptors[0])
 

@@ -28,6 +28,7 @@ from bot.ports import Clock, Examination, ScannerFacts
 
 DEFAULT_CANARY: Final = Path(__file__).with_name("canary.cdx.json")
 _AT_ONCE: Final = 2  # runs of one scanner
+_SHRUNK: Final = 0.9  # of a database: less than that is a broken one, or somebody's work
 _SHOWN: Final = 5  # missed findings that a message names
 
 
@@ -66,6 +67,15 @@ def _useless(file: Path, fact: str) -> ConfigurationError:
     return ConfigurationError(str(file), None, fact, remedy)
 
 
+@dataclass(frozen=True, slots=True)
+class _Proven:
+    """Data with which the canary was found."""
+
+    stamp: object
+    size: int | None
+    facts: ScannerFacts
+
+
 class ConfinedScanner:
     """One scanner, kept away from everything else."""
 
@@ -89,7 +99,7 @@ class ConfinedScanner:
         """
         self._tool, self._sandbox, self._canary = tool, sandbox, canary
         self._clock, self._oldest = clock, oldest
-        self._proven: tuple[object, ScannerFacts] | None = None
+        self._proven: _Proven | None = None
         self._guard = threading.Lock()
         self._turns = threading.BoundedSemaphore(_AT_ONCE)
 
@@ -147,12 +157,21 @@ class ConfinedScanner:
     def _proven_facts(self) -> ScannerFacts:
         with self._guard:
             now = (stamp_of(self._sandbox.executable), self._tool.stamp())
-            if self._proven is None or self._proven[0] != now:
-                self._proven = None
+            known = self._proven
+            if known is None or known.stamp != now:
+                size = self._tool.size()
+                self._check_shrinkage(known.size if known else None, size)
                 facts = self._asked_facts()
                 self._ask_canary(facts)
-                self._proven = (now, facts)
-            return self._proven[1]
+                known = self._proven = _Proven(now, size, facts)
+            return known.facts
+
+    def _check_shrinkage(self, before: int | None, now: int | None) -> None:
+        if before and now is not None and now < before * _SHRUNK:
+            raise UnavailableError(
+                f"{self._tool.name}'s database has shrunk from {before} to {now} bytes and is not"
+                " taken over; look at where it comes from, or restart Lockkeeper if that is right"
+            )
 
     def _asked_facts(self) -> ScannerFacts:
         database = self._tool.database()

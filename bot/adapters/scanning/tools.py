@@ -79,6 +79,10 @@ class Tool(Protocol):
         """Something that is different once its data are."""
         ...
 
+    def size(self) -> int | None:
+        """Bytes of its database; None where nobody knows."""
+        ...
+
     def database(self) -> datetime:
         """When its database was built; UnavailableError where that cannot be read."""
         ...
@@ -103,6 +107,14 @@ class Tool(Protocol):
 def readable_version(text: str) -> str:
     """A version as a scanner tells it, if it looks like one."""
     return text if _VERSION.fullmatch(text) else "unknown"
+
+
+def size_of(path: Path) -> int | None:
+    """Bytes of a file that is there."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
 
 
 def stamp_of(*paths: Path) -> tuple[object, ...]:

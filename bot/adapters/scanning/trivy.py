@@ -15,7 +15,7 @@ import msgspec
 
 from bot.adapters.scanning.rooms import Room
 from bot.adapters.scanning.sandbox import Sandbox
-from bot.adapters.scanning.tools import Session, readable_version, stamp_of
+from bot.adapters.scanning.tools import Session, readable_version, size_of, stamp_of
 from bot.domain.errors import UnavailableError
 from bot.formats.json_document import moment
 from bot.formats.reports import read_scan
@@ -62,6 +62,10 @@ class Trivy:
         folder = self.database_folder
         java = folder / "java-db"
         return stamp_of(self._metadata, folder / "db" / "trivy.db", java / "metadata.json")
+
+    def size(self) -> int | None:
+        """Of its one large file."""
+        return size_of(self.database_folder / "db" / "trivy.db")
 
     def database(self) -> datetime:
         """By its metadata (trivy-db, pkg/metadata/metadata.go)."""

@@ -176,6 +176,10 @@ class TrivyServer:
         """The server's word about its database."""
         return self.database()
 
+    def size(self) -> int | None:
+        """It does not say."""
+        return None
+
     def database(self) -> datetime:
         """By ``GET /version`` (trivy pkg/rpc/server/listen.go)."""
         status, content = self.gate.send("GET", "/version", b"", "application/json")

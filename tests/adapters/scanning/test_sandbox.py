@@ -353,12 +353,13 @@ def test_the_bot_dies_and_takes_the_scanner_along(stage: Stage) -> None:
         "with sandbox.room() as room:\n"
         "    print(room.path, flush=True); sandbox.run(room, ['marker-of-this-test'])\n"
     )
-    environment = {"PYTHONPATH": str(Path(__file__).parents[3])}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen(
         [sys.executable, "-c", code, str(program)], stdout=subprocess.PIPE, env=environment
     ) as bot:
         assert bot.stdout
         room = bot.stdout.readline().decode().strip()
+        assert room
         _await(lambda: _running(room))
         bot.kill()
 

@@ -168,6 +168,21 @@ def test_an_old_database_is_not_believed(desk: Desk) -> None:
         scanner.match(b"{}")
 
 
+def test_a_database_that_shrinks_is_not_taken_over(desk: Desk) -> None:
+    file = desk.database / "db" / "trivy.db"
+    full = file.read_bytes()
+    scanner = desk.scanner()
+    before = scanner.facts()
+
+    desk.renew()
+    file.write_bytes(full[: len(full) * 4 // 5])
+    with pytest.raises(UnavailableError, match=r"has shrunk from .* and is not taken over"):
+        scanner.facts()
+
+    file.write_bytes(full)
+    assert scanner.facts().database > before.database
+
+
 @pytest.mark.parametrize(
     ("behaviour", "error", "fact"),
     [
