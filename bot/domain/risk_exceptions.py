@@ -68,7 +68,8 @@ class ExceptionsInForce:
         result = worst([Result.PASS, *(reason.result for reason in reasons)])
         detail = f"{len(self._all)} in force here"
         if reasons:
-            detail = f"{len(reasons)} do not hold any more"
+            first = f"{len(reasons)} do not hold: {reasons[0].text}"
+            detail = first if len(reasons) == 1 else f"{first}; and {len(reasons) - 1} more"
         elif stale:
             detail = f"{len(self._all)}, of which {stale} match nothing in this image (stale?)"
         return Check("exceptions", "Exceptions are in date", result, detail, tuple(reasons))

@@ -210,5 +210,5 @@ def test_an_exception_without_backing_holds_nothing_and_says_so(
         ]
     else:
         assert checks["medium"].result is Result.FAIL
-        assert "does not count: commit" in checks["exceptions"].reasons[0].text
+        assert "exception SEC-812 does not count: commit" in checks["exceptions"].detail
         assert judged.delta.suppressed == ()
