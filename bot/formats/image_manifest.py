@@ -150,11 +150,20 @@ def _manifest(document: _Manifest, content: bytes, media_type: str, thing: str) 
 
 
 def check_children(index: ImageIndex, thing: str) -> None:
-    """Refuse an image index with more children than an image has platforms.
+    """Refuse an image index whose children are too many, or not named by sha256.
+
+    Manifests are written and signed under sha256, the one algorithm that every registry and
+    verifier knows (image-spec 1.1, descriptor.md, "Registered algorithms"): under another name
+    the index would not find its child again.
 
     Raises:
         LimitExceededError: more than CHILD_LIMIT. Lists of referrers may be longer.
+        UnsupportedImageError: a child is named by another algorithm.
     """
+    for child in index.manifests:
+        if child.digest.algorithm != "sha256":
+            fact = f"names its child {child.digest.short} by {child.digest.algorithm}"
+            raise UnsupportedImageError(f"index {thing}", fact, "build it with sha256 digests")
     if len(index.manifests) > CHILD_LIMIT:
         found = str(len(index.manifests))
         raise LimitExceededError(f"index {thing}, children", str(CHILD_LIMIT), found)

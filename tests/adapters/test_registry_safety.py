@@ -236,6 +236,29 @@ def test_a_manifest_that_crawls_is_given_up(source: Registry) -> None:
         client(source.host, clock=clock).resolve(dev(source).tagged("v1"))
 
 
+def test_headers_that_crawl_are_given_up(source: Registry) -> None:
+    clock = HandClock()
+    sent: list[bytes] = []
+
+    def crawl(handler: world.Handler) -> bool:
+        handler.close_connection = True
+        with contextlib.suppress(OSError):
+            handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-Endless: ")
+            for _ in range(1000):
+                clock.move(50)
+                time.sleep(0.02)  # lets the client read what was sent before
+                handler.wfile.write(b"x")
+                sent.append(b"x")
+        return True
+
+    source.on("GET", "/manifests/v1", crawl, times=99)
+
+    with pytest.raises(UnavailableError):
+        client(source.host, clock=clock).resolve(dev(source).tagged("v1"))
+
+    assert len(sent) < 100
+
+
 def test_a_source_that_crawls_once_is_taken_up_elsewhere(
     source: Registry, target: Registry
 ) -> None:

@@ -115,6 +115,15 @@ def test_an_image_has_at_most_64_children() -> None:
         check_children(index, "x")
 
 
+def test_a_child_that_is_named_by_sha512_is_refused() -> None:
+    entry = {**ENTRY, "digest": "sha512:" + "a" * 128}
+    index = parsed({**INDEX, "manifests": [entry]}, OCI_INDEX)
+
+    assert isinstance(index, ImageIndex)
+    with pytest.raises(UnsupportedImageError, match="by sha512; build it with sha256 digests"):
+        check_children(index, "x")
+
+
 def test_what_we_render_is_what_we_read() -> None:
     blob = Descriptor("text/plain", Digest(DIGEST), 5, {"k": "ü"})
     subject = Descriptor(OCI_INDEX, Digest(DIGEST), 7)

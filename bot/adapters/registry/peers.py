@@ -1,4 +1,4 @@
-"""Which network addresses a connection may reach.
+"""Which network addresses a connection may reach, and how long an answer may take to begin.
 
 A name can resolve to a harmless address when it is checked and to another one when it is used.
 So the address of the connected peer is what is checked, after the connection and before its
@@ -8,10 +8,14 @@ first byte (before the TLS handshake, too).
 from __future__ import annotations
 
 import contextlib
+import http.client
+import io
 import ipaddress
 import socket
 import threading
 import weakref
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -20,6 +24,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from bot.domain.errors import NotGrantedError, RejectedError, UnavailableError
 from bot.domain.grants import RegistryGrant
+from bot.ports import Clock
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -37,6 +42,7 @@ _METADATA: Final = frozenset(
     )
 )
 SEND_SECONDS: Final = 60.0  # for one piece of a body
+HEADER_SECONDS: Final = 60.0  # from an answer's first byte to the end of its headers
 _NAT64: Final = ipaddress.ip_network(
     "64:ff9b::/96"
 )  # RFC 6052: an IPv4 address in the last 32 bits
@@ -120,8 +126,49 @@ class Connections:
                     socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)
 
 
+class _Beginning(io.RawIOBase):
+    """What a socket brings; until the headers are there, against a clock.
+
+    A header that comes byte by byte keeps every timeout of the socket away.
+    """
+
+    def __init__(self, raw: io.RawIOBase, now: Callable[[], datetime]) -> None:
+        self._raw, self._now = raw, now
+        self._until: datetime | None = None
+        self.is_over = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int | None:  # noqa: ANN401 - the protocol of buffers
+        count = self._raw.readinto(buffer)
+        if not self.is_over:
+            now = self._now()
+            self._until = self._until or now + timedelta(seconds=HEADER_SECONDS)
+            if now > self._until:
+                raise TimeoutError("its headers do not end")
+        return count
+
+    def close(self) -> None:
+        super().close()
+        self._raw.close()
+
+
+def _answers(clock: Clock) -> type[http.client.HTTPResponse]:
+    """Answers whose headers come in time."""
+
+    class _Answer(http.client.HTTPResponse):
+        def begin(self) -> None:
+            beginning = _Beginning(self.fp.detach(), clock.now)
+            self.fp = io.BufferedReader(beginning)
+            super().begin()
+            beginning.is_over = True
+
+    return _Answer
+
+
 def pool_classes(
-    grant: RegistryGrant, connections: Connections, proxy: str = ""
+    grant: RegistryGrant, connections: Connections, clock: Clock, proxy: str = ""
 ) -> dict[str, type[HTTPConnectionPool]]:
     """urllib3 pools whose connections refuse peers outside the grant.
 
@@ -148,11 +195,15 @@ def pool_classes(
             connected.settimeout(SEND_SECONDS)
             return connected
 
+    answers = _answers(clock)
+
     class _Http(_Checked, HTTPConnection):
         scheme = "http"
+        response_class = answers
 
     class _Https(_Checked, HTTPSConnection):
         scheme = "https"
+        response_class = answers
 
     class _HttpPool(HTTPConnectionPool):
         ConnectionCls: Any = _Http

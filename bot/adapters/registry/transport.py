@@ -116,7 +116,7 @@ class Transport:
         self.grant = grant
         self._clock, self._sleep, self._limits = clock, sleep, limits
         self._connections = Connections()
-        self._adapter = _GuardedAdapter(grant, self._connections, workers * 4)
+        self._adapter = _GuardedAdapter(grant, self._connections, clock, workers * 4)
         self._authenticator = Authenticator(grant, self._fetch, clock)
 
     def url(self, repository: ImageRepository, *segments: str) -> str:
@@ -292,8 +292,10 @@ def _origin(url: str) -> tuple[str, str]:
 class _GuardedAdapter(HTTPAdapter):
     """requests' adapter over connections that check their peer."""
 
-    def __init__(self, grant: RegistryGrant, connections: Connections, size: int) -> None:
-        self._grant, self._connections = grant, connections
+    def __init__(
+        self, grant: RegistryGrant, connections: Connections, clock: Clock, size: int
+    ) -> None:
+        self._grant, self._connections, self._clock = grant, connections, clock
         # Not blocking: a worker holds a download while it opens an upload, so that a full pool
         # that made it wait could wait for ever. What is too much is closed after use.
         super().__init__(pool_connections=16, pool_maxsize=size, max_retries=0, pool_block=False)
@@ -309,10 +311,14 @@ class _GuardedAdapter(HTTPAdapter):
         self.poolmanager = PoolManager(
             num_pools=connections, maxsize=maxsize, block=block, blocksize=CHUNK, **kwargs
         )
-        self.poolmanager.pool_classes_by_scheme = pool_classes(self._grant, self._connections)
+        self.poolmanager.pool_classes_by_scheme = pool_classes(
+            self._grant, self._connections, self._clock
+        )
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:  # noqa: ANN401 - requests' signature
         """Make the pools of connections through a proxy; requests calls this."""
         manager = super().proxy_manager_for(proxy, blocksize=CHUNK, **kwargs)
-        manager.pool_classes_by_scheme = pool_classes(self._grant, self._connections, proxy)
+        manager.pool_classes_by_scheme = pool_classes(
+            self._grant, self._connections, self._clock, proxy
+        )
         return manager
