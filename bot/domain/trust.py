@@ -161,7 +161,8 @@ class IdentityRoot:
     def _objections_to_run(self, found: Certificate, built: BuiltFrom, uri: str) -> Iterator[str]:
         refs = [_full(self.ref)] if self.ref else [_full(glob) for glob in built.branches]
         if not any(matches(glob, found.ref) for glob in refs):
-            yield f"it was made on {_shown(found.ref)}, not on {' or '.join(refs)}"
+            wanted = " or ".join(refs) or "a branch that feeds an environment"
+            yield f"it was made on {_shown(found.ref)}, not on {wanted}"
         if not found.trigger or found.trigger in _FOREIGN_TRIGGERS:
             yield f"it was made by a run that {_shown(found.trigger)} triggered"
         if self.hosted and found.runner != _HOSTED:

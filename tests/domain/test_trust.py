@@ -74,6 +74,12 @@ def test_a_ref_that_is_written_replaces_the_branches() -> None:
     assert "not on refs/tags/v*" in root.objection(FITS, BUILT)
 
 
+def test_without_branches_no_run_counts() -> None:
+    said = IdentityRoot().objection(FITS, replace(BUILT, branches=()))
+
+    assert said == "it was made on refs/heads/main, not on a branch that feeds an environment"
+
+
 def test_an_installation_of_github_has_its_own_names() -> None:
     own = replace(BUILT, web_url="https://ghe.example.com", issuer="https://ghe.example.com/_oidc")
     certificate = replace(FITS, repository=own.uri, issuer=own.issuer)
