@@ -33,7 +33,12 @@ from bot.adapters.scanning.rooms import Room
 from bot.domain.errors import UnavailableError
 
 USER: Final = 10_042  # user and group id of scanners, where the bot is root
+SECONDS: Final = 600.0
+MEMORY: Final = 4 * 2**30  # bytes
+OUTPUT: Final = 64 * 2**20  # bytes
+DISK: Final = 8 * 2**30  # bytes
 DISK_RESERVE: Final = 2**30  # bytes; a scanner that leaves less free is ended
+THREADS: Final = 512
 _LOOK: Final = 0.25  # seconds between two looks at the disk
 _MOMENT: Final = 0.005  # seconds
 _SAID: Final = 64 * 1024  # bytes of standard error that are kept
@@ -46,15 +51,15 @@ _LIBRARIES: Final = ("/lib", "/lib64", "/usr/lib", "/usr/lib64")
 class Limits:
     """What one run may use."""
 
-    seconds: float = 600.0
+    seconds: float = SECONDS
     """By the clock on the wall; processor time of two cores counts twice."""
-    memory: int = 4 * 2**30
+    memory: int = MEMORY
     """Bytes."""
-    output: int = 64 * 2**20
+    output: int = OUTPUT
     """Bytes of a report or SBOM."""
-    disk: int = 8 * 2**30
+    disk: int = DISK
     """Bytes of temporary files."""
-    threads: int = 512
+    threads: int = THREADS
 
 
 @dataclass(frozen=True, slots=True)
