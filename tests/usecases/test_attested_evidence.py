@@ -390,6 +390,12 @@ def test_without_the_means_to_verify_nothing_is_judged(scene: Scene) -> None:
     assert ignorant.read(BY_WORKFLOW).provenance_reason.result is Result.NOT_EVALUATED
 
 
+def test_what_github_does_not_send_along_is_told(scene: Scene) -> None:
+    found = scene.read(BY_KEY, {IMAGE.digest: [b"null"]})
+
+    assert found.notes == ("GitHub's attestations: it holds no envelope that can be read",)
+
+
 def test_what_github_refuses_is_told(scene: Scene) -> None:
     def refused(_digest: Digest) -> Sequence[bytes]:
         raise RejectedError("GitHub refused it: needs attestations=read")
