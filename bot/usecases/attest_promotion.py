@@ -24,8 +24,7 @@ from bot.usecases.envelopes import (
     Written,
     attached,
     bundled,
-    ensure_also_bundled,
-    ensure_attached,
+    ensure_in_both_layouts,
     is_signed_by,
 )
 
@@ -89,8 +88,7 @@ def ensure_statement(
     statement: PromotionStatement,
 ) -> Written:
     """Make exactly these bytes carry the key's signature in both layouts."""
-    under_tag = ensure_attached(registry, signer, reference, payload, PREDICATE_TYPE)
-    return Written(int(under_tag)) + ensure_also_bundled(
+    return ensure_in_both_layouts(
         registry, signer, reference, payload, PREDICATE_TYPE, statement.at
     )
 

@@ -29,8 +29,7 @@ from bot.usecases.attest_promotion import Attestation
 from bot.usecases.envelopes import (
     attached,
     bundled,
-    ensure_attached,
-    ensure_bundled,
+    ensure_in_both_layouts,
     is_signed_by,
 )
 
@@ -79,10 +78,8 @@ def attest_verdict(
     )
     payload = _attested(registry, keys.verifiers, reference, statement) or render_verdict(statement)
     signer = keys.signers[0]
-    written = ensure_bundled(
-        registry, signer, reference, payload, SVR_TYPE, assessment.at
-    ) + ensure_attached(registry, signer, reference, payload, SVR_TYPE)
-    return Attestation(Digest.of(payload), signer.fingerprint, written)
+    written = ensure_in_both_layouts(registry, signer, reference, payload, SVR_TYPE, assessment.at)
+    return Attestation(Digest.of(payload), signer.fingerprint, written.count, written.warnings)
 
 
 def attest_vulnerabilities(
@@ -101,10 +98,8 @@ def attest_vulnerabilities(
     if not keys.signers:
         return None
     payload, signer = render_vulnerabilities(reference, scan, report), keys.signers[0]
-    written = ensure_bundled(
-        registry, signer, reference, payload, VULN_TYPE, scan.finished
-    ) + ensure_attached(registry, signer, reference, payload, VULN_TYPE)
-    return Attestation(Digest.of(payload), signer.fingerprint, written)
+    written = ensure_in_both_layouts(registry, signer, reference, payload, VULN_TYPE, scan.finished)
+    return Attestation(Digest.of(payload), signer.fingerprint, written.count, written.warnings)
 
 
 def attested_verdicts(

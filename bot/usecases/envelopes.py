@@ -180,6 +180,21 @@ def ensure_also_bundled(
         return Written(0, (f"{error}; what is signed stands under its tag alone",))
 
 
+def ensure_in_both_layouts(
+    registry: ImageRegistry,
+    signer: Signer,
+    reference: DigestReference,
+    statement: bytes,
+    predicate_type: str,
+    at: datetime | None = None,
+) -> Written:
+    """Make this statement by this key hang on the image under ``.att`` and in a bundle."""
+    under_tag = ensure_attached(registry, signer, reference, statement, predicate_type)
+    return Written(int(under_tag)) + ensure_also_bundled(
+        registry, signer, reference, statement, predicate_type, at
+    )
+
+
 def ensure_attached(
     registry: ImageRegistry,
     signer: Signer,
