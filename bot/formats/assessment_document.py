@@ -21,6 +21,7 @@ from bot.domain.errors import IntegrityError
 from bot.domain.evidence import Exploitation, Finding, Scan, Severity, Suppression
 from bot.domain.packages import Inventory, PackageName
 from bot.domain.policy import Check, Reason
+from bot.formats import structs
 from bot.formats.markdown import plain
 
 DOCUMENT_LIMIT: Final = 8 * 2**20  # bytes of a document
@@ -255,7 +256,7 @@ def read_assessment(document: bytes) -> AssessmentDocument:
         DamagedAssessmentError: It was written by something else.
     """
     try:
-        return msgspec.json.decode(document, type=AssessmentDocument)
+        return structs.decode(document, AssessmentDocument)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DamagedAssessmentError(plain(str(error))) from error
 

@@ -37,6 +37,7 @@ from bot.domain.oci import (
     InvalidNameError,
     Platform,
 )
+from bot.formats import structs
 
 _SCHEMA_1: Final = "application/vnd.docker.distribution.manifest.v1+"
 _NESTING_LIMIT: Final = 64
@@ -227,7 +228,7 @@ def _time(text: str | None) -> datetime | None:
 def _decoded(content: bytes, kind: type[_T], thing: str) -> _T:
     _check_nesting(content, thing)
     try:
-        return msgspec.json.decode(content, type=kind)
+        return structs.decode(content, kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise MalformedManifestError(thing, f"not a manifest: {error}") from error
 

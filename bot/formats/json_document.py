@@ -16,6 +16,7 @@ import msgspec
 
 from bot.domain.errors import LimitExceededError
 from bot.domain.evidence import UnreadableEvidenceError
+from bot.formats import structs
 
 SIZE_LIMIT: Final = 64 * 2**20  # bytes; a report, an SBOM
 NESTING_LIMIT: Final = 64
@@ -71,7 +72,7 @@ def decoded(document: bytes, kind: type[T], file: str, what: str) -> T:
         UnreadableEvidenceError: Not JSON, or not of that kind; what and where.
     """
     try:
-        return msgspec.json.decode(document, type=kind)
+        return structs.decode(document, kind)
     except msgspec.ValidationError as error:
         raise UnreadableEvidenceError(file, f"not {what}: {error}") from error
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:

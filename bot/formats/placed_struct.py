@@ -15,6 +15,7 @@ import msgspec
 
 from bot.domain.errors import ConfigurationError
 from bot.domain.pipeline_rules import did_you_mean
+from bot.formats import structs
 from bot.formats.yaml_tree import Plain, compose_all, plain
 
 _PATH: Final = re.compile(r"at `(\$[^`]*)`")
@@ -74,7 +75,7 @@ class PlacedDocument:
             ConfigurationError: It is not of that kind; where, what, and the nearest known key.
         """
         try:
-            return msgspec.convert(value, kind)
+            return structs.convert(value, kind)
         except msgspec.ValidationError as error:
             raise self._placed(str(error), kind, path) from error
         except UnicodeEncodeError as error:  # YAML's \uD83D, which JSON would join with the next

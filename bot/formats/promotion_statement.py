@@ -20,7 +20,7 @@ from typing import Any, Final
 import msgspec
 
 from bot.domain.oci import Digest, ImageRepository, InvalidNameError
-from bot.formats import sigstore_bundle
+from bot.formats import sigstore_bundle, structs
 
 PREDICATE_TYPE: Final = "https://lockkeeper.dev/promotion/v1"
 
@@ -166,7 +166,7 @@ def parse_promotion(payload: bytes) -> PromotionStatement | None:
     if statement is None or statement.predicate_type != PREDICATE_TYPE:
         return None
     try:
-        found = msgspec.json.decode(payload, type=_Document).predicate
+        found = structs.decode(payload, _Document).predicate
         at = datetime.fromisoformat(found.timestamp)
         ImageRepository.parse(found.target.repository)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, InvalidNameError, ValueError):

@@ -15,6 +15,7 @@ import msgspec
 
 from bot.domain.images import Descriptor, NewManifest
 from bot.domain.oci import OCI_MANIFEST, Digest, InvalidNameError
+from bot.formats import structs
 from bot.formats.image_manifest import EMPTY_CONFIG, compact_json, empty_config, render_manifest
 
 BUNDLE_TYPE: Final = "application/vnd.dev.sigstore.bundle.v0.3+json"
@@ -234,6 +235,6 @@ def _base64(content: bytes) -> str:
 
 def _decoded(content: bytes, kind: type[_T]) -> _T | None:
     try:
-        return msgspec.json.decode(content, type=kind)
+        return structs.decode(content, kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None

@@ -19,6 +19,7 @@ import msgspec
 
 from bot.domain.images import Descriptor, ImageManifest, NewManifest
 from bot.domain.oci import OCI_CONFIG, OCI_MANIFEST, Digest, InvalidNameError
+from bot.formats import structs
 from bot.formats.image_manifest import compact_json, rendered_descriptor
 
 PAYLOAD_TYPE: Final = "application/vnd.dev.cosign.simplesigning.v1+json"
@@ -77,7 +78,7 @@ def render_payload(payload: SimplePayload) -> bytes:
 def parse_payload(content: bytes) -> SimplePayload | None:
     """Read a payload of anybody's; None if it is none."""
     try:
-        found = msgspec.json.decode(content, type=_Payload)
+        found = structs.decode(content, _Payload)
         digest = Digest(found.critical.image.docker_manifest_digest)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, InvalidNameError):
         return None

@@ -27,7 +27,7 @@ from bot.domain.errors import LimitExceededError
 from bot.domain.evidence import Scan, UnreadableEvidenceError
 from bot.domain.oci import Digest, DigestReference, InvalidNameError
 from bot.domain.policy import Check, Result, Verdict
-from bot.formats import sigstore_bundle
+from bot.formats import sigstore_bundle, structs
 
 SVR_TYPE: Final = "https://in-toto.io/attestation/svr/v0.2"
 VULN_TYPE: Final = "https://cosign.sigstore.dev/attestation/vuln/v1"
@@ -140,7 +140,7 @@ def parse_verdict(payload: bytes) -> VerdictStatement | None:
     if statement is None or statement.predicate_type != SVR_TYPE or len(statement.subjects) != 1:
         return None
     try:
-        found = msgspec.json.decode(payload, type=_Document).predicate
+        found = structs.decode(payload, _Document).predicate
         policies = [
             PolicyDocument(one.uri, Digest(f"sha256:{one.digest['sha256']}"))
             for one in found.verifier.policies
@@ -192,7 +192,7 @@ def render_vulnerabilities(reference: DigestReference, scan: Scan, report: bytes
 
 def _decoded(report: bytes, reference: DigestReference) -> Mapping[str, Any]:
     try:
-        return msgspec.json.decode(report, type=dict[str, Any])
+        return structs.decode(report, dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UnreadableEvidenceError(f"report of {reference.digest}", str(error)) from error
 

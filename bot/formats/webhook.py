@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 
 from bot.domain.errors import RejectedError
+from bot.formats import structs
 
 HANDLED: Final = frozenset(
     {
@@ -94,7 +95,7 @@ def parse_webhook(event: str, body: bytes) -> WebhookHint:
         return WebhookHint(event)
     _check_nesting(event, body)
     try:
-        payload = msgspec.json.decode(body, type=_Payload)
+        payload = structs.decode(body, _Payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         # Without the cause: its text quotes the payload.
         raise MalformedWebhookError(event, "it does not have the shape") from None
@@ -116,7 +117,7 @@ def read_hint(text: str) -> WebhookHint:
         MalformedWebhookError: it wrote something else.
     """
     try:
-        return msgspec.json.decode(text, type=WebhookHint)
+        return structs.decode(text, WebhookHint)
     except (msgspec.DecodeError, RecursionError):
         raise MalformedWebhookError("stored", "it is not a hint") from None
 

@@ -15,6 +15,7 @@ from bot.domain.history import (
     Review,
     SourcePullRequest,
 )
+from bot.formats import structs
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -147,7 +148,7 @@ class DeploymentStatusRecord(msgspec.Struct):
 def read(data: object, kind: type[S]) -> S:
     """Convert an answer; UnavailableError if it is not what GitHub documents."""
     try:
-        return msgspec.convert(data, kind)
+        return structs.convert(data, kind)
     except msgspec.ValidationError as error:
         raise UnavailableError(f"GitHub answered something else than a {kind.__name__}") from error
 

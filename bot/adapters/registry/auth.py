@@ -31,6 +31,7 @@ from bot.adapters.registry.errors import (
 from bot.adapters.registry.logins import Login, Logins
 from bot.adapters.registry.peers import host_of
 from bot.domain.grants import TOKEN_USER, HostGrant, RegistryGrant, canonical_host
+from bot.formats import structs
 from bot.formats.www_authenticate import Challenge, parse_challenges
 from bot.ports import Clock
 
@@ -208,7 +209,7 @@ class Authenticator:
 
     def _parsed(self, reply: Reply, host: str) -> _Token:
         try:
-            answer = msgspec.json.decode(reply.content, type=_TokenAnswer)
+            answer = structs.decode(reply.content, _TokenAnswer)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             answer = _TokenAnswer()
         value = answer.token or answer.access_token

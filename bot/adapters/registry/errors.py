@@ -20,6 +20,7 @@ from urllib3.exceptions import NameResolutionError
 from bot.adapters.registry.calls import Reply
 from bot.adapters.registry.limits import LONGEST_PAUSE
 from bot.domain.errors import LockkeeperError, NotFoundError, RejectedError, UnavailableError
+from bot.formats import structs
 
 _TEMPORARY_STATUS: Final = frozenset({408, 425, 429, 499, 500, 502, 503, 504, 522})
 # go-containerregistry, transport/error.go, without BLOB_UPLOAD_INVALID: that one restarts a blob.
@@ -83,7 +84,7 @@ class _Errors(msgspec.Struct):
 def error_codes(reply: Reply) -> tuple[str, ...]:
     """The codes of an error answer; none if it has no such body."""
     try:
-        found = msgspec.json.decode(reply.content, type=_Errors).errors
+        found = structs.decode(reply.content, _Errors).errors
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ()
     return tuple(entry.code for entry in found[:5] if _CODE.fullmatch(entry.code))

@@ -23,6 +23,7 @@ import msgspec
 
 from bot.domain.errors import RejectedError, UnavailableError
 from bot.domain.grants import TOKEN_USER, CredentialHelper, HostGrant
+from bot.formats import structs
 from bot.ports import Clock
 
 _SECONDS: Final = 30.0  # for one answer of a helper
@@ -103,7 +104,7 @@ def _asked(helper: CredentialHelper, host: str) -> Login:
     if len(output) > _LIMIT:
         raise HelperError(helper.program, host, f"it prints more than {_LIMIT} bytes")
     try:
-        answer = msgspec.json.decode(output, type=_Answer)
+        answer = structs.decode(output, _Answer)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise HelperError(helper.program, host, "it prints something else") from None
     if not answer.username or not answer.secret:

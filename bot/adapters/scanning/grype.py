@@ -18,6 +18,7 @@ from bot.adapters.scanning.rooms import Room
 from bot.adapters.scanning.sandbox import Sandbox
 from bot.adapters.scanning.tools import Session, readable_version, size_of, stamp_of
 from bot.domain.errors import UnavailableError
+from bot.formats import structs
 from bot.formats.json_document import moment
 from bot.ports import Examination
 
@@ -83,7 +84,7 @@ class Grype:
         """By ``grype version``."""
         output = session.run(["version", "-o", "json"])
         try:
-            return readable_version(msgspec.json.decode(output, type=_Version).version)
+            return readable_version(structs.decode(output, _Version).version)
         except msgspec.DecodeError:
             return "unknown"
 

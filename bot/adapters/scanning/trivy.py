@@ -17,6 +17,7 @@ from bot.adapters.scanning.rooms import Room
 from bot.adapters.scanning.sandbox import Sandbox
 from bot.adapters.scanning.tools import Session, readable_version, size_of, stamp_of
 from bot.domain.errors import UnavailableError
+from bot.formats import structs
 from bot.formats.json_document import moment
 from bot.formats.reports import read_scan
 from bot.ports import Examination
@@ -70,7 +71,7 @@ class Trivy:
     def database(self) -> datetime:
         """By its metadata (trivy-db, pkg/metadata/metadata.go)."""
         try:
-            metadata = msgspec.json.decode(self._metadata.read_bytes(), type=_Metadata)
+            metadata = structs.decode(self._metadata.read_bytes(), _Metadata)
         except OSError as error:
             raise UnavailableError(
                 f"Trivy's database {self._metadata} cannot be read: {error.strerror}; fill that"
@@ -93,7 +94,16 @@ class Trivy:
 
     def examine(self, session: Session, image: Path) -> Examination:
         """One look; the SBOM is converted from the report."""
-        return examined(session, image, self._flags)
+        try:
+            return examined(session, image, self._flags)
+        except UnavailableError as error:
+            if "Java DB" not in str(error) or (self.database_folder / "java-db").is_dir():
+                raise
+            raise UnavailableError(
+                "the image has Java archives, and Trivy has no index of them in"
+                f" {self.database_folder}; fill it with: trivy image --download-java-db-only"
+                " --cache-dir FOLDER"
+            ) from error
 
     def match(self, session: Session, sbom: Path) -> bytes:
         """What it finds in the SBOM."""
@@ -112,7 +122,7 @@ def version_of(session: Session, flags: tuple[str, ...]) -> str:
     """What ``trivy version`` says."""
     output = session.run(["version", "--format=json", flags[0]])
     try:
-        return readable_version(msgspec.json.decode(output, type=_Version).Version)
+        return readable_version(structs.decode(output, _Version).Version)
     except msgspec.DecodeError:
         return "unknown"
 

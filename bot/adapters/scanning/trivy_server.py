@@ -28,6 +28,7 @@ from bot.adapters.scanning.sandbox import Port, Sandbox
 from bot.adapters.scanning.tools import Session
 from bot.adapters.scanning.trivy import NAME, examined, matched, version_of
 from bot.domain.errors import UnavailableError
+from bot.formats import structs
 from bot.formats.json_document import moment
 from bot.ports import Examination
 
@@ -184,7 +185,7 @@ class TrivyServer:
         """By ``GET /version`` (trivy pkg/rpc/server/listen.go)."""
         status, content = self.gate.send("GET", "/version", b"", "application/json")
         try:
-            known = msgspec.json.decode(content, type=_Version).VulnerabilityDB
+            known = structs.decode(content, _Version).VulnerabilityDB
         except msgspec.DecodeError:
             known = None
         built = moment(known.UpdatedAt) if known else None

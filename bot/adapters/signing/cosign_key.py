@@ -15,6 +15,7 @@ from nacl.exceptions import CryptoError
 from nacl.secret import SecretBox
 
 from bot.domain.errors import ConfigurationError
+from bot.formats import structs
 
 _PEM: Final = re.compile(
     rb"-----BEGIN ENCRYPTED (SIGSTORE|COSIGN) PRIVATE KEY-----\s+"
@@ -64,7 +65,7 @@ def decrypted(content: bytes, file: str, password: bytes) -> bytes:
     """
     try:
         found = _PEM.search(content)
-        document = msgspec.json.decode(base64.b64decode(found[2] if found else b""), type=_KeyFile)
+        document = structs.decode(base64.b64decode(found[2] if found else b""), _KeyFile)
         salt = base64.b64decode(document.kdf.salt, validate=True)
         nonce = base64.b64decode(document.cipher.nonce, validate=True)
         ciphertext = base64.b64decode(document.ciphertext, validate=True)

@@ -20,6 +20,7 @@ import requests
 
 from bot.domain.errors import ConfigurationError, IntegrityError, UnavailableError
 from bot.domain.grants import is_loopback
+from bot.formats import structs
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_./-]{0,200}[A-Za-z0-9_])?")
 _TIMEOUT: Final = (10.0, 60.0)  # seconds to connect, and between two bytes
@@ -129,7 +130,7 @@ class TransitKey:
             fact = f"Vault at {self._address} cannot be reached ({type(error).__name__})"
             raise UnavailableError(f"{self._file}: {fact}") from error
         try:
-            return msgspec.json.decode(content, type=answer)
+            return structs.decode(content, answer)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise IntegrityError(f"{self._file}: {self._address} does not answer as Vault") from (
                 error
