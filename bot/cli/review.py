@@ -72,6 +72,7 @@ def review(
     """
     with failing(as_json=as_json):
         policy, exceptions = _policy(policy_file, environment)
+        documents = _vex_documents(policy_file, policy)
         new, old = _scan(new_scan), _scan(old_scan)
         evidence = Evidence(
             new=new,
@@ -79,7 +80,7 @@ def review(
             new_inventory=merged(_each(new_sbom, read_sbom)),
             old_inventory=merged(_each(old_sbom, read_sbom)),
             exploitation=_exploitation(kev, epss, new, old),
-            vex=tuple(s for statements in _each(vex, read_vex) for s in statements),
+            vex=tuple(s for statements in _each([*documents, *vex], read_vex) for s in statements),
             exceptions=exceptions,
             last_promotion=promoted.date() if promoted else None,
         )
@@ -107,6 +108,16 @@ def _policy(
             str(file), None, f"{policy.exceptions_file} does not exist beside it"
         )
     return policy, read_exceptions(_text(beside), file=policy.exceptions_file)
+
+
+def _vex_documents(file: Path | None, policy: EnvironmentPolicy | None) -> list[Path]:
+    """What the policy names itself; the command line may add to it."""
+    if file is None or policy is None:
+        return []
+    for name in policy.vex_documents:
+        if not (file.parent / name).is_file():
+            raise ConfigurationError(str(file), None, f"{name} does not exist beside it")
+    return [file.parent / name for name in policy.vex_documents]
 
 
 def _text(file: Path) -> str:

@@ -88,11 +88,9 @@ def assess(
 ) -> Assessment:
     """Judge the new image; without a policy nothing gates, and everything is still shown."""
     accepted = policy.vex_statuses if policy else frozenset({"not_affected", "fixed"})
-    is_accepted = policy is None or policy.accepts_vex_of_repository
     excepted = ExceptionsInForce(environment, evidence.exceptions, evidence.exploitation, at)
-    vex = evidence.vex if is_accepted else ()
-    new = _judged(evidence.new, vex, accepted, excepted)
-    old = _judged(evidence.old, vex, accepted, excepted)
+    new = _judged(evidence.new, evidence.vex, accepted, excepted)
+    old = _judged(evidence.old, evidence.vex, accepted, excepted)
     new_inventory = evidence.new_inventory or (new.inventory if new else None)
     old_inventory = evidence.old_inventory or (old.inventory if old else None)
     difference = None

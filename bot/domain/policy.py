@@ -236,8 +236,8 @@ class EnvironmentPolicy:
     max_report_age: timedelta | None = None
     severity_from: tuple[str, ...] = ("vendor", "nvd")
     vex_statuses: frozenset[str] = frozenset({"not_affected", "fixed"})
-    accepts_vex_of_repository: bool = True
-    """Whether VEX counts that stands beside the policy."""
+    vex_documents: tuple[str, ...] = ()
+    """VEX that counts because it stands beside the policy; relative to the policy file."""
     exceptions_file: str = ""
     """Relative to the policy file; empty: none."""
     exceptions_teams: tuple[str, ...] = ()

@@ -92,6 +92,7 @@ class _Vex(Strict):
     accept: list[Literal["policy-repo", "signed"]] = msgspec.field(
         default_factory=lambda: ["policy-repo", "signed"]
     )
+    documents: tuple[str, ...] = ()
     identities: tuple[str | _Root, ...] = ()
     statuses: list[Literal["not_affected", "fixed"]] = msgspec.field(
         default_factory=lambda: ["not_affected", "fixed"]
@@ -196,7 +197,7 @@ def _environment(placed: PlacedDocument, name: str, entry: dict[str, Any]) -> En
         max_report_age=_optional(placed, scan.max_report_age, (*at, "scan", "max_report_age")),
         severity_from=tuple(content.severity_from),
         vex_statuses=frozenset(content.vex.statuses),
-        accepts_vex_of_repository="policy-repo" in content.vex.accept,
+        vex_documents=_vex_documents(placed, content.vex, (*at, "vex")),
         exceptions_file=exceptions.file,
         exceptions_teams=exceptions.teams,
         required=_required(content.require),
@@ -294,6 +295,13 @@ def _exceptions(
             remedy = "write organization/team"
             raise placed.error((*at, "teams", index), f"not a team: {team!r}", remedy)
     return _Exceptions(_path(placed, value.file, (*at, "file")), value.teams)
+
+
+def _vex_documents(placed: PlacedDocument, vex: _Vex, at: tuple[str | int, ...]) -> tuple[str, ...]:
+    found = [
+        _path(placed, path, (*at, "documents", index)) for index, path in enumerate(vex.documents)
+    ]
+    return tuple(found) if "policy-repo" in vex.accept else ()
 
 
 def _path(placed: PlacedDocument, path: str | None, at: Sequence[str | int]) -> str:

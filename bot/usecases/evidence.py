@@ -83,7 +83,10 @@ def evaluate(
         if new is not None and new.inventory is not None
         else merged(one.inventory for one in attested if one.inventory),
         exploitation=_exploitation(view, scans),
-        vex=tuple(statement for one in attested for statement in one.vex),
+        vex=(
+            *rules.vex.get(environment.name, ()),
+            *(statement for one in attested for statement in one.vex),
+        ),
         exceptions=exceptions_in_force(view, environment.name, rules, scans),
         last_promotion=_promoted(view, environment, application, before),
         first_seen=reports.first_seen(scope, list(findings), now.date()) if reports else {},

@@ -37,6 +37,7 @@ from bot.ports import GitHistory
 from bot.usecases.answer import answer_pull_request
 from bot.usecases.desk import View, source_repository
 from bot.usecases.evidence import Evaluated, evaluate, keep, report_url
+from bot.usecases.source_changes import source_changes
 from bot.usecases.told import tell_source
 
 STAGING: Final = "lockkeeper-staging"
@@ -374,6 +375,7 @@ def close_pointless(view: View, environment: Environment, application: Applicati
 
 def _facts(view: View, proposal: Proposal, assessment: Assessment) -> BodyFacts:
     environment, application = proposal.environment, proposal.application
+    commits = _between(proposal, proposal.running, proposal.source)
     sources = [
         source_repository(view.pipeline, environment, application, image.name)
         for image in application.images
@@ -394,7 +396,8 @@ def _facts(view: View, proposal: Proposal, assessment: Assessment) -> BodyFacts:
         target_repositories=sorted(
             str(environment.repository_of(application, image.name)) for image in application.images
         ),
-        commits=_between(proposal, proposal.running, proposal.source),
+        commits=commits,
+        contributions=source_changes(view.ports.github, application.source, commits),
         leaving=_leaving(proposal),
         signs=environment.signs,
         approvals=environment.approvals,
@@ -442,6 +445,8 @@ def _image_facts(view: View, proposal: Proposal, image: str) -> ImageFacts:
         now_size=_size(now_image),
         new_created=new_image.created if new_image else None,
         now_created=now_image.created if now_image else None,
+        new_bases=new_image.bases if new_image else (),
+        now_bases=now_image.bases if now_image else (),
     )
 
 

@@ -6,16 +6,19 @@ version in which all are valid stays in force.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from bot.domain.environments import Pipeline
 from bot.domain.errors import ConfigurationError
+from bot.domain.evidence import UnreadableEvidenceError
 from bot.domain.pipeline_rules import did_you_mean
 from bot.domain.policy import EnvironmentPolicy, RiskException
+from bot.domain.vex import VexStatement
 from bot.formats.pipeline_file import PIPELINE_FILE
 from bot.formats.policy_file import read_exceptions, read_policy
+from bot.formats.reports import read_vex
 from bot.ports import GitHistory
 
 
@@ -28,6 +31,8 @@ class Rules:
     """By environment; one that is not there has no policy, and nothing gates it."""
     exceptions: Mapping[str, tuple[RiskException, ...]] = field(default_factory=dict)
     """By environment."""
+    vex: Mapping[str, tuple[VexStatement, ...]] = field(default_factory=dict)
+    """By environment: statements that count because they stand beside the policy."""
     files: frozenset[str] = frozenset()
     """Every file that they were read from."""
     key_files: Mapping[str, bytes] = field(default_factory=dict)
@@ -45,6 +50,7 @@ class Rules:
         return (
             self.policy(environment) == other.policy(environment)
             and self.exceptions.get(environment) == other.exceptions.get(environment)
+            and self.vex.get(environment) == other.vex.get(environment)
             and self.key_files == other.key_files
         )
 
@@ -81,6 +87,15 @@ def rules_of(pipeline: Pipeline, content: Callable[[str], bytes | None], commit:
         except UnicodeDecodeError as error:
             raise ConfigurationError(path, None, "not UTF-8") from error
 
+    def said(document: str) -> Sequence[VexStatement]:
+        path = beside(file, document)
+        try:
+            return read_vex(there(path, file), path)
+        except UnreadableEvidenceError as error:
+            raise ConfigurationError(
+                path, None, error.defect, "write OpenVEX or CycloneDX"
+            ) from error
+
     file = pipeline.policy_file
     policies = read_policy(text(file, PIPELINE_FILE), file=file)
     for name in policies:
@@ -94,12 +109,18 @@ def rules_of(pipeline: Pipeline, content: Callable[[str], bytes | None], commit:
         if policy.exceptions_file
         for path in [beside(file, policy.exceptions_file)]
     }
+    vex = {
+        name: tuple(statement for document in policy.vex_documents for statement in said(document))
+        for name, policy in policies.items()
+    }
     keys = {name for policy in policies.values() for name in policy.roots.files}
     named = {p.exceptions_file for p in policies.values() if p.exceptions_file} | keys
+    named |= {document for policy in policies.values() for document in policy.vex_documents}
     return Rules(
         commit,
         policies,
         exceptions,
+        vex,
         frozenset({file, *(beside(file, name) for name in named)}),
         {name: there(beside(file, name), file) for name in sorted(keys)},
         file,

@@ -450,7 +450,6 @@ def test_the_last_statement_counts() -> None:
 def test_a_policy_may_refuse_vex() -> None:
     evidence = of(BAD, vex=(vex(),))
 
-    assert judged(evidence, CRITICAL, accepts_vex_of_repository=False).result is Result.FAIL
     assert judged(evidence, CRITICAL, vex_statuses=frozenset({"fixed"})).result is Result.FAIL
 
 

@@ -91,9 +91,13 @@ def test_the_whole_vocabulary() -> None:
 
 def test_the_examples_of_the_guide_are_valid() -> None:
     page = (Path(__file__).parents[2] / "docs" / "policy.md").read_text(encoding="utf-8")
-    policy, exceptions = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    blocks: list[str] = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    named, policy, roots, exceptions = blocks
 
+    assert "policy: policy.yaml" in named
     assert len(read_policy(policy, file="policy.yaml")["stage"].rules) == 8
+    within = f"version: 1\nenvironments:\n  stage:\n{roots}"
+    assert len(read_policy(within, file="policy.yaml")["stage"].roots.signature) == 2
     assert read_exceptions(exceptions, file="exceptions.yaml")[0].ticket == "SEC-812"
 
 

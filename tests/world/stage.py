@@ -240,7 +240,8 @@ class Bot:
         """Notice that it died; with ``restarts`` start it again."""
         if self.process is not None and self.process.poll() is not None:
             if not self.restarts:
-                raise NeverHappenedError(f"the bot is gone\n{self.last_words()}")
+                code = self.process.returncode
+                raise NeverHappenedError(f"the bot is gone ({code})\n{self.last_words()}")
             self.kills += 1
             self.exit_codes.append(self.process.returncode)
             self.start()

@@ -19,9 +19,9 @@ from bot.domain.errors import IntegrityError
 from bot.domain.evidence import FindingKey
 from bot.domain.memory import Scope
 from bot.domain.oci import Digest
+from bot.formats.json_document import SIZE_LIMIT
 from bot.ports import Examination, MatchReport
 
-_LIMIT: Final = 64 * 2**20  # bytes of a report; its readers have the same limit
 _LONGEST: Final = 1_000  # characters of why there is none
 
 
@@ -99,7 +99,7 @@ class ReportStore:
 def _inflated(content: bytes) -> bytes:
     stream = zlib.decompressobj()
     try:
-        document = stream.decompress(content, _LIMIT)
+        document = stream.decompress(content, SIZE_LIMIT)
     except zlib.error as error:
         raise IntegrityError("a kept scan report is damaged") from error
     if not stream.eof:

@@ -1,0 +1,109 @@
+"""What the default branch wants of an application in an environment, and what brought it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bot.domain.environments import Application, Environment, Image
+from bot.domain.errors import LimitExceededError
+from bot.domain.memory import Resolution
+from bot.domain.oci import Digest, DigestReference
+from bot.formats.manifest_file import Spot
+from bot.usecases.desk import View
+from bot.usecases.seals import is_sealed, needs_attestation
+
+_HISTORY = 1000
+"""First-parent commits that are searched for the merge that brought a digest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the default branch wants of one image, and what brought it."""
+
+    view: View
+    environment: Environment
+    application: Application
+    image: Image
+    digest: Digest
+    merge: str
+    """The first-parent commit that brought the digest."""
+    resolution: Resolution | None
+    """Which commit's image it is, if the record knows."""
+    is_sealed: bool
+    """It is sealed already by an earlier promotion; this one is still to be attested."""
+
+    @property
+    def reference(self) -> DigestReference:
+        """Where it should stand."""
+        return self.environment.repository_of(self.application, self.image.name).at(self.digest)
+
+    @property
+    def commit(self) -> str:
+        """Its source commit; empty if nobody knows."""
+        return self.resolution.commit if self.resolution else ""
+
+    @property
+    def branch(self) -> str:
+        """The source branch that asked for it; empty if our record does not know."""
+        scope = self.view.scope(self.environment.name, self.application.name)
+        heads = reversed(self.view.ports.memory.written_heads(scope))
+        return next((head.trigger_branch for head in heads if head.source == self.commit), "")
+
+
+def wishes_of(view: View, environment: Environment, application: Application) -> list[Wish]:
+    """Digests at the application's places that lack a seal or an attestation, each once."""
+    images = {image.name: image for image in application.images}
+    wishes: dict[tuple[str, Digest, str], Wish] = {}
+    for spot in view.spots(view.head, environment):
+        if spot.place.image not in images:
+            continue
+        reference = spot.written.reference()
+        if reference is None or reference.digest is None:
+            continue  # cannot be sealed; its publication says so
+        expected = environment.repository_of(application, spot.place.image)
+        if reference.repository != expected:
+            continue
+        image = images[spot.place.image]
+        wish = _wish(view, environment, application, image, reference.digest, spot)
+        wishes.setdefault((image.name, wish.digest, wish.merge), wish)
+    return [wish for wish in wishes.values() if not wish.is_sealed or _lacks_attestation(wish)]
+
+
+def _lacks_attestation(wish: Wish) -> bool:
+    application = wish.application.name
+    return needs_attestation(wish.view, wish.environment, application, wish.reference, wish.merge)
+
+
+def _wish(
+    view: View,
+    environment: Environment,
+    application: Application,
+    image: Image,
+    digest: Digest,
+    spot: Spot,
+) -> Wish:
+    memory = view.ports.memory
+    record = memory.resolution_of(view.id, application.name, image.name, digest)
+    merge = _merge_that_brought(view, environment, spot)
+    sealed = is_sealed(view, environment, image.name, digest)
+    return Wish(view, environment, application, image, digest, merge, record, sealed)
+
+
+def _merge_that_brought(view: View, environment: Environment, spot: Spot) -> str:
+    """The oldest first-parent commit since when the place has said what it says now."""
+    commits = view.history.first_parents(view.head, limit=_HISTORY)
+    for commit, parent in zip(commits, [*commits[1:], None], strict=True):
+        path = spot.place.path
+        if parent is None and commit.parents:
+            raise LimitExceededError(f"history of {path}", f"{_HISTORY} merges")
+        if parent is None:
+            return commit.id
+        changed = path in view.history.changes(parent.id, commit.id)
+        if changed and _says(view, environment, parent.id, spot) != spot.written.digest:
+            return commit.id
+    return view.head
+
+
+def _says(view: View, environment: Environment, commit: str, spot: Spot) -> str:
+    found = (s for s in view.spots(commit, environment) if s.place == spot.place)
+    return next((one.written.digest for one in found), "")
