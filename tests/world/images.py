@@ -84,10 +84,14 @@ def build_image(
 
 
 def image_of(
-    files: Mapping[str, str], platforms: Sequence[str], labels: Mapping[str, str] | None = None
+    files: Mapping[str, str | bytes],
+    platforms: Sequence[str],
+    labels: Mapping[str, str] | None = None,
 ) -> BuiltImage:
     """An image of one layer with these files, by their paths without a leading slash."""
-    archive = _archived({path: content.encode() for path, content in files.items()})
+    archive = _archived(
+        {path: one if isinstance(one, bytes) else one.encode() for path, one in files.items()}
+    )
     layer = _layer(archive)
     blobs, children = {digest_of(layer): layer}, {}
     for platform in platforms:

@@ -245,7 +245,7 @@ def packaged_image(
         f"Description: {name}\n"
         for name, version in debian.items()
     )
-    files = {
+    files: dict[str, str | bytes] = {
         "etc/os-release": 'ID=debian\nVERSION_ID="12"\nNAME="Debian GNU/Linux"\n',
         "etc/debian_version": "12.2\n",
         "var/lib/dpkg/status": status,

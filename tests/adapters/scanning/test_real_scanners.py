@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import subprocess
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,15 +17,17 @@ import pytest
 import requests
 
 from bot.adapters.scanning import ConfinedScanner, scanner_of
+from bot.domain.errors import UnavailableError
 from bot.domain.evidence import Looked
 from bot.domain.oci import DOCKER_CONFIG, DOCKER_MANIFEST, Digest, DigestReference, ImageRepository
 from bot.formats.reports import read_sbom, read_scan
 from tests.world.clients import HandClock, client
-from tests.world.images import digest_of, encoded, push_blob, push_manifest
+from tests.world.images import digest_of, encoded, image_of, push_blob, push_manifest
 from tests.world.scanners import (
     BUILT,
     CANARY,
     Advisory,
+    layout_of,
     open_folder,
     packaged_image,
     placed,
@@ -183,6 +187,21 @@ def test_platforms_are_told_apart(bench: Bench) -> None:
 
     first, second = (read_sbom(sbom, "SBOM").subjects for sbom in sboms)
     assert first.isdisjoint(second)
+
+
+def test_java_archives_need_their_index() -> None:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as jar:
+        jar.writestr("META-INF/MANIFEST.MF", "Manifest-Version: 1.0\n")
+    image = image_of({"app/some.jar": archive.getvalue()}, ["linux/amd64"])
+    with open_folder() as folder:
+        database = write_trivy_database(folder / "database", CANARY)
+        program = str(placed(tool("trivy"), folder))
+        scanner = scanner_of(program, clock=HandClock(), database=database)
+        assert scanner
+
+        with pytest.raises(UnavailableError, match="--download-java-db-only"):
+            scanner.examine(lambda directory: layout_of(image, "linux/amd64", directory))
 
 
 def test_syft_writes_sboms_that_are_read(registry: str, tmp_path: Path) -> None:
