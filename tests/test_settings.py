@@ -51,6 +51,28 @@ def test_everything_can_be_set(tmp_path: Path) -> None:
     assert settings.publish_interval_seconds == 5
 
 
+def test_a_scanner_is_set(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("hunter2\n")
+
+    settings = Settings.read(
+        {
+            "LOCKKEEPER_SCANNER": "trivy:/opt/scanner",
+            "LOCKKEEPER_SCANNER_SERVER": "https://trivy.example.com/",
+            "LOCKKEEPER_SCANNER_TOKEN_FILE": str(tmp_path / "token"),
+            "LOCKKEEPER_SCANNER_DIR": "/scans",
+            "LOCKKEEPER_SCANNER_SECONDS": "60",
+        }
+    )
+
+    assert settings.scanner == "trivy:/opt/scanner"
+    assert settings.scanner_server == "https://trivy.example.com"
+    assert settings.scanner_token == "hunter2"  # noqa: S105 - of this test
+    assert settings.scanner_dir == Path("/scans")
+    assert settings.scanner_database is None
+    assert (settings.scanner_seconds, settings.scanner_memory_mib) == (60, 4096)
+    assert "hunter2" not in repr(settings)
+
+
 def test_secrets_are_not_shown() -> None:
     settings = Settings.read(
         {
@@ -78,6 +100,9 @@ def test_secrets_are_not_shown() -> None:
         ("LOCKKEEPER_RECONCILE_SECONDS", "0"),
         ("LOCKKEEPER_RECONCILE_SECONDS", "5m"),
         ("LOCKKEEPER_WEBHOOK_SECRET", ""),
+        ("LOCKKEEPER_SCANNER_SERVER", "trivy:4954"),
+        ("LOCKKEEPER_SCANNER_MEMORY_MIB", "4G"),
+        ("LOCKKEEPER_SCANNER_DATABASE_DAYS", "0"),
     ],
 )
 def test_an_error_names_the_variable_and_a_remedy(name: str, value: str) -> None:
