@@ -32,6 +32,8 @@ from bot.domain.packages import (
 )
 from bot.formats.json_document import Lax, Text, day, decoded, moment
 
+# A system that has packages and does not say which one it is (trivy pkg/scan/local/service.go).
+_UNRECOGNISED: Final = "none"
 # Type of a result -> purl type (trivy pkg/fanal/types/const.go, pkg/purl/purl.go).
 _OS_FAMILIES: Final = {
     **dict.fromkeys(("alpine", "wolfi", "chainguard", "minimos"), "apk"),
@@ -188,6 +190,8 @@ def _scan(report: _Report, file: str) -> Scan:
     results = report.Results or []
     metadata = report.Metadata or _Metadata()
     system = metadata.OS or _OS()
+    if system.Family == _UNRECOGNISED:
+        system = _OS()
     platform = _platform(metadata.ImageConfig)
     findings = collapsed(
         _finding(entry, result, platform)
@@ -244,6 +248,8 @@ def _looked_in(result: _Result) -> Looked | None:
         "license-file": Looked.LICENCE,
         "config": Looked.CONFIGURATION,
     }
+    if result.Type == _UNRECOGNISED:
+        return None  # its packages were listed and matched with nothing
     if result.Class:
         return kinds.get(result.Class)
     # Before 0.20 there was no class.

@@ -341,6 +341,25 @@ def test_trivy_schema_1(vulnerabilities: object) -> None:
     assert Looked.OS in scan.looked
 
 
+def test_packages_of_a_system_that_was_not_recognised_are_not_covered() -> None:
+    """What Trivy 0.74 says of an image without ``os-release``: its packages match nothing."""
+    packages = [{"Name": "openssl", "Version": "3.0.9-1"}]
+    report = {
+        "SchemaVersion": 2,
+        "Metadata": {"OS": {"Family": "none", "Name": ""}},
+        "Results": [
+            {"Target": "image", "Class": "os-pkgs", "Type": "none", "Packages": packages},
+            {"Target": "Node.js", "Class": "lang-pkgs", "Type": "node-pkg"},
+        ],
+    }
+
+    scan = read_scan(json.dumps(report).encode(), "trivy.json")
+
+    assert scan.looked == {Looked.LIBRARY}
+    assert scan.operating_system == ""
+    assert scan.end_of_life is None
+
+
 @pytest.mark.parametrize("results", [None, [], "absent"])
 def test_a_report_without_results_covers_nothing(results: object) -> None:
     report: dict[str, object] = {"SchemaVersion": 2, "ArtifactName": "scratch"}

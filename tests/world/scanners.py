@@ -237,8 +237,13 @@ def packaged_image(
     npm: Mapping[str, str],
     platforms: Sequence[str] = ("linux/amd64",),
     labels: Mapping[str, str] | None = None,
+    *,
+    changed: Mapping[str, str | None] | None = None,
 ) -> BuiltImage:
-    """An image of Debian 12 that has these packages installed: name to version."""
+    """An image of Debian 12 that has these packages installed: name to version.
+
+    ``changed`` are files that it has besides, or, with None, has not.
+    """
     status = "\n".join(
         f"Package: {name}\nStatus: install ok installed\nPriority: optional\nSection: libs\n"
         f"Maintainer: Nobody <nobody@example.com>\nArchitecture: amd64\nVersion: {version}\n"
@@ -257,7 +262,9 @@ def packaged_image(
             for name, version in npm.items()
         },
     }
-    return image_of(files, platforms, labels)
+    changes = {**files, **(changed or {})}
+    kept = {path: content for path, content in changes.items() if content is not None}
+    return image_of(kept, platforms, labels)
 
 
 # --- grype's database ------------------------------------------------------------------------

@@ -189,6 +189,56 @@ def test_platforms_are_told_apart(bench: Bench) -> None:
     assert first.isdisjoint(second)
 
 
+@pytest.mark.parametrize("bench", ["trivy", "grype"], indirect=True)
+def test_an_image_that_hides_its_system_is_not_covered(bench: Bench) -> None:
+    hidden = packaged_image(
+        {"openssl": "3.0.9-1"},
+        {"lodash": "4.17.4"},
+        changed={"etc/os-release": None, "etc/debian_version": None},
+    )
+
+    seen = bench.scanner.examine(lambda folder: layout_of(hidden, "linux/amd64", folder))
+
+    for report in (seen.report, bench.scanner.match(seen.sbom)):
+        scan = read_scan(report, "report")
+        assert Looked.OS not in scan.looked
+        assert scan.operating_system == ""
+        assert Looked.LIBRARY in scan.looked
+
+
+@pytest.mark.parametrize("bench", ["trivy", "grype"], indirect=True)
+def test_an_sbom_inside_the_image_takes_no_finding_away(bench: Bench) -> None:
+    """Trivy reads SBOM files in images and adds their packages; the real ones stay."""
+    claimed = [
+        ("openssl", "3.0.13-1", "pkg:deb/debian/openssl@3.0.13-1?distro=debian-12.2"),
+        ("lodash", "4.17.21", "pkg:npm/lodash@4.17.21"),
+    ]
+    sbom = {
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.5",
+        "version": 1,
+        "metadata": {"component": {"type": "container", "name": "clean", "bom-ref": "root"}},
+        "components": [
+            {"type": "operating-system", "bom-ref": "os", "name": "debian", "version": "12.2"},
+            *(
+                {"type": "library", "bom-ref": purl, "name": name, "version": v, "purl": purl}
+                for name, v, purl in claimed
+            ),
+        ],
+    }
+    image = packaged_image(
+        {"openssl": "3.0.9-1"},
+        {"lodash": "4.17.4"},
+        changed={"app/clean.cdx.json": json.dumps(sbom)},
+    )
+
+    seen = bench.scanner.examine(lambda folder: layout_of(image, "linux/amd64", folder))
+
+    for report in (seen.report, bench.scanner.match(seen.sbom)):
+        found = read_scan(report, "report").findings
+        assert {(key.vulnerability, key.package.name) for key in found} == EXPECTED
+
+
 def test_java_archives_need_their_index() -> None:
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as jar:
