@@ -144,3 +144,115 @@ def test_the_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with pytest.raises(ConfigurationError, match=r"lockkeeper\[keyless\]"):
         KeylessVerifier().certified(b"{}")
+
+
+# --- an instance without logs, as GitHub has one for private repositories
+
+
+@pytest.fixture
+def private(tmp_path: Path) -> KeylessVerifier:
+    """Both instances, one on each line: what `gh attestation trusted-root` prints."""
+    file = tmp_path / "trusted_root.jsonl"
+    file.write_bytes(sigstore().trusted_root + b"\n" + sigstore().private_root + b"\n")
+    return KeylessVerifier(file)
+
+
+def test_a_private_repository_s_bundle_has_a_timestamp_in_place_of_logs(
+    private: KeylessVerifier,
+) -> None:
+    found = private.certified(sigstore().attest_privately(STATEMENT))
+
+    assert (found.payload_type, found.payload) == ("application/vnd.in-toto+json", STATEMENT)
+    assert ROOT.objection(found.certificate, BUILT) == ""
+    assert private.certified(sigstore().attest(STATEMENT)).certificate == found.certificate
+
+
+def test_its_certificate_is_judged_like_any_other(private: KeylessVerifier) -> None:
+    found = private.certified(sigstore().attest_privately(STATEMENT, {"repository_id": "666"}))
+
+    assert "has the id 666, not 4711" in ROOT.objection(found.certificate, BUILT)
+
+
+def test_where_no_such_instance_is_trusted_it_says_whose_root_is_needed(
+    verifier: KeylessVerifier,
+) -> None:
+    with pytest.raises(NotCertifiedError, match="gh attestation trusted-root"):
+        verifier.certified(sigstore().attest_privately(STATEMENT))
+
+
+def other_timestamp(bundle: dict[str, Any]) -> None:
+    other = json.loads(sigstore().attest_privately(STATEMENT))
+    material = other["verificationMaterial"]
+    bundle["verificationMaterial"]["timestampVerificationData"] = material[
+        "timestampVerificationData"
+    ]
+
+
+def no_timestamp(bundle: dict[str, Any]) -> None:
+    bundle["verificationMaterial"]["timestampVerificationData"] = {"rfc3161Timestamps": []}
+
+
+def many_timestamps(bundle: dict[str, Any]) -> None:
+    bundle["verificationMaterial"]["timestampVerificationData"]["rfc3161Timestamps"] *= 33
+
+
+def other_certificate(bundle: dict[str, Any]) -> None:
+    other = json.loads(sigstore().attest_privately(STATEMENT))
+    bundle["verificationMaterial"]["certificate"] = other["verificationMaterial"]["certificate"]
+
+
+def public_certificate(bundle: dict[str, Any]) -> None:
+    other = json.loads(sigstore().attest(STATEMENT))
+    bundle["verificationMaterial"]["certificate"] = other["verificationMaterial"]["certificate"]
+
+
+def two_signatures(bundle: dict[str, Any]) -> None:
+    bundle["dsseEnvelope"]["signatures"] *= 2
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [
+        (corrupt_payload, "its signature is not over what it holds"),
+        (other_timestamp, "no timestamp of a trusted authority"),
+        (no_timestamp, "no timestamp of a trusted authority"),
+        (many_timestamps, "more than 32 timestamps"),
+        (other_certificate, "its signature is not over what it holds"),
+        (public_certificate, "no trusted authority issued it for that time"),
+        (two_signatures, "has 2 signatures"),
+    ],
+)
+def test_a_timestamped_bundle_that_was_touched_is_not_certified(
+    private: KeylessVerifier, damage: Callable[[dict[str, Any]], None], why: str
+) -> None:
+    bundle = json.loads(sigstore().attest_privately(STATEMENT))
+    damage(bundle)
+
+    with pytest.raises(NotCertifiedError, match=why):
+        private.certified(json.dumps(bundle).encode())
+
+
+@pytest.mark.parametrize("lacking", ["timestampAuthorities", "certificateAuthorities"])
+def test_a_root_that_trusts_nobody_is_refused(tmp_path: Path, lacking: str) -> None:
+    root = json.loads(sigstore().private_root)
+    root[lacking] = []
+    (tmp_path / "root.json").write_text(json.dumps(root, indent=2))
+
+    with pytest.raises(ConfigurationError):
+        KeylessVerifier(tmp_path / "root.json").certified(b"{}")
+
+
+def test_an_authority_counts_only_while_it_was_valid(tmp_path: Path) -> None:
+    root = json.loads(sigstore().private_root)
+    root["timestampAuthorities"][0]["validFor"]["end"] = "2020-01-01T00:00:00Z"
+    (tmp_path / "root.json").write_text(json.dumps(root, indent=2))
+
+    with pytest.raises(NotCertifiedError, match="no timestamp of a trusted authority"):
+        KeylessVerifier(tmp_path / "root.json").certified(sigstore().attest_privately(STATEMENT))
+
+
+def test_what_stands_in_logs_is_not_certified_by_a_timestamp(tmp_path: Path) -> None:
+    (tmp_path / "root.json").write_bytes(sigstore().private_root)
+
+    with pytest.raises(NotCertifiedError, match="no instance that has logs is trusted"):
+        KeylessVerifier(tmp_path / "root.json").certified(sigstore().attest(STATEMENT))

@@ -1,10 +1,12 @@
-// Fulcio, its certificate transparency log and Rekor on loopback, from @sigstore/mock.
-// Says its port on the first line of stdout; GET /trusted_root.json is what verifiers trust.
+// Fulcio, its certificate transparency log and Rekor on loopback, from @sigstore/mock. And below
+// /private/ an instance without logs: Fulcio and a timestamp authority, as GitHub has it for private
+// repositories. Says its port on the first line of stdout; GET /trusted_root.json and
+// /private/trusted_root.json are what verifiers trust.
 // Ends when stdin does, so that it never outlives the tests.
 const crypto = require('crypto');
 const http = require('http');
 const {
-  fulcioHandler, initializeCA, initializeCTLog, initializeTLog, rekorHandler,
+  fulcioHandler, initializeCA, initializeCTLog, initializeTLog, initializeTSA, rekorHandler, tsaHandler,
 } = require('@sigstore/mock');
 
 const P256 = 'PKIX_ECDSA_P256_SHA_256';
@@ -57,6 +59,15 @@ function inclusionProof({ body, timestamp, logID }) {
   };
 }
 
+function trusted(url, start, ...certificates) {
+  return {
+    subject: { organization: 'sigstore.mock', commonName: 'sigstore' },
+    uri: url,
+    certChain: { certificates: certificates.map((one) => ({ rawBytes: base64(one) })) },
+    validFor: { start },
+  };
+}
+
 function log(publicKey, url, start) {
   return {
     baseUrl: url,
@@ -73,6 +84,10 @@ async function main() {
   rekor.calculateInclusionProof = inclusionProof;
   const fulcio = fulcioHandler(authority, { subjectClaim: 'identity' });
   const entries = rekorHandler(rekor);
+  const privateAuthority = await initializeCA(keys(), undefined);
+  const privateFulcio = fulcioHandler(privateAuthority, { subjectClaim: 'identity' });
+  const timestamps = await initializeTSA(keys());
+  const clock = tsaHandler(timestamps);
   const start = new Date(Date.now() - 3600_000).toISOString();
 
   const server = http.createServer(async (request, response) => {
@@ -86,15 +101,25 @@ async function main() {
         response: JSON.stringify({
           mediaType: 'application/vnd.dev.sigstore.trustedroot+json;version=0.1',
           tlogs: [log(rekor.publicKey, url, start)],
-          certificateAuthorities: [{
-            subject: { organization: 'sigstore.mock', commonName: 'sigstore' },
-            uri: url,
-            certChain: { certificates: [{ rawBytes: base64(authority.rootCertificate) }] },
-            validFor: { start },
-          }],
+          certificateAuthorities: [trusted(url, start, authority.rootCertificate)],
           ctlogs: [log(ctLog.publicKey, url, start)],
         }),
       };
+    } else if (request.url === '/private/trusted_root.json') {
+      answer = {
+        statusCode: 200,
+        response: JSON.stringify({ // as protobuf's JSON has it: what is empty is left out
+          mediaType: 'application/vnd.dev.sigstore.trustedroot+json;version=0.1',
+          certificateAuthorities: [trusted(url, start, privateAuthority.rootCertificate)],
+          timestampAuthorities: [
+            trusted(url, start, timestamps.intCertificate, timestamps.rootCertificate),
+          ],
+        }),
+      };
+    } else if (request.url === `/private${privateFulcio.path}`) {
+      answer = await privateFulcio.fn(certificateRequest(request, body));
+    } else if (request.url === `/private${clock.path}`) {
+      answer = await clock.fn(body);
     } else if (request.url === fulcio.path) {
       answer = await fulcio.fn(certificateRequest(request, body));
       if (answer.statusCode === 201) answer.statusCode = 200; // what Fulcio says; cosign insists

@@ -11,35 +11,40 @@ from __future__ import annotations
 import importlib.util
 import logging
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from bot.adapters.signing.certificates import read_certificate
+from bot.adapters.signing.timestamped import TimestampedVerifier
 from bot.domain.errors import ConfigurationError
 from bot.domain.trust import Certificate, CertifiedEnvelope, NotCertifiedError
+from bot.formats.structs import decode
 
 if TYPE_CHECKING:
     from sigstore.verify import Verifier
 
-# sigstore/fulcio, docs/oid-info.md: UTF8String in DER from .8 on.
-_FULCIO: Final = "1.3.6.1.4.1.57264.1."
-_EXTENSIONS: Final = {
-    "issuer": "8",
-    "runner": "11",
-    "repository": "12",
-    "commit": "13",
-    "ref": "14",
-    "repository_id": "15",
-    "workflow": "18",
-    "trigger": "20",
-}
 _PUBLIC: Final = "https://tuf-repo-cdn.sigstore.dev"
-_UTF8_STRING: Final = 0x0C
-_SHORT_FORM: Final = 0x80  # X.690, 8.1.3: lengths below it stand in one byte
-_LONG_FORMS: Final = {0x81: 1, 0x82: 2}
+# What others wrote goes through several parsers, each with errors of its own.
+_UNREADABLE: Final = (ValueError, TypeError, AttributeError, KeyError, x509.ExtensionNotFound)
+_Instance = Callable[[bytes], CertifiedEnvelope]
+
+
+class _Material(msgspec.Struct, rename="camel"):
+    tlog_entries: list[Any] = msgspec.field(default_factory=list)
+
+
+class _Bundle(msgspec.Struct, rename="camel"):
+    verification_material: _Material
+
+
+class _Root(msgspec.Struct):
+    tlogs: list[Any] = msgspec.field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -47,8 +52,9 @@ class KeylessVerifier:
     """`bot.ports.Certificates`: who signed a bundle, by its certificate."""
 
     trusted_root: Path | None = None
-    """``trusted_root.json`` of the instance; None: the public one, as the library brings it."""
-    _made: list[Verifier] = field(default_factory=list, init=False, repr=False)
+    """``trusted_root.json``, or one of them on each line, as ``gh attestation trusted-root`` prints
+    them; None: that of the public instance, as the library brings it."""
+    _made: list[_Instances] = field(default_factory=list, init=False, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     def certified(self, bundle: bytes) -> CertifiedEnvelope:
@@ -58,47 +64,85 @@ class KeylessVerifier:
             ConfigurationError: the extra is missing, or the trusted root cannot be read.
             NotCertifiedError: chain, logs or signature do not hold.
         """
-        verifier = self._verifier()
-        from sigstore.errors import Error  # noqa: PLC0415 - an extra
-        from sigstore.models import Bundle  # noqa: PLC0415 - an extra
-
-        reading = _Reading()
+        instances = self._instances()
         try:
-            parsed = Bundle.from_json(bundle)
-            if not isinstance(parsed.signing_certificate.public_key(), ec.EllipticCurvePublicKey):
-                raise NotCertifiedError("its key is of another kind than ECDSA")
-            payload_type, payload = verifier.verify_dsse(parsed, reading)
-        except Error as error:
-            raise NotCertifiedError(_first_line(error)) from error
-        # What others wrote goes through several parsers, each with errors of its own.
-        except (ValueError, TypeError, AttributeError, KeyError, x509.ExtensionNotFound) as error:
-            raise NotCertifiedError(f"it cannot be read ({type(error).__name__})") from error
-        return CertifiedEnvelope(reading.certificate, payload_type, payload)
+            is_logged = bool(
+                decode(bundle, _Bundle).verification_material.tlog_entries
+            )
+        except (ValueError, RecursionError) as error:
+            raise NotCertifiedError("it is no bundle that can be read") from error
+        if not is_logged and not instances.without_logs:
+            fact = "it stands in no log; trust GitHub's own instance (gh attestation trusted-root)"
+            raise NotCertifiedError(fact)
+        return _first(instances.with_logs if is_logged else instances.without_logs, bundle)
 
-    def _verifier(self) -> Verifier:
+    def _instances(self) -> _Instances:
         with self._lock:
             if not self._made:
                 self._made.append(self._make())
             return self._made[0]
 
-    def _make(self) -> Verifier:
+    def _make(self) -> _Instances:
         file = str(self.trusted_root or "keyless verification")
         if importlib.util.find_spec("sigstore") is None:
             fact = "certificates cannot be verified with what is installed"
             raise ConfigurationError(file, None, fact, 'pip install "lockkeeper[keyless]"')
         from sigstore.errors import Error  # noqa: PLC0415 - an extra
-        from sigstore.models import TrustedRoot  # noqa: PLC0415 - an extra
-        from sigstore.verify import Verifier  # noqa: PLC0415 - an extra
 
         # It reports each bundle that does not hold, in words of strangers: we report it ourselves.
         logging.getLogger("sigstore").setLevel(logging.ERROR)
         try:
-            root = TrustedRoot.from_file(str(self.trusted_root or _embedded()))
-            return Verifier(trusted_root=root)
-        except (Error, OSError, ValueError, KeyError, TypeError) as error:
+            return _Instances.read((self.trusted_root or _embedded()).read_bytes())
+        except (Error, OSError, *_UNREADABLE) as error:
             fact = "is no trusted root of sigstore that can be read"
             remedy = "name a trusted_root.json, as its TUF repository has it"
             raise ConfigurationError(file, None, fact, remedy) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Instances:
+    """Whom to ask about a bundle: one that has logs vouches only for what stands in them."""
+
+    with_logs: tuple[_Instance, ...]
+    without_logs: tuple[_Instance, ...]
+
+    @classmethod
+    def read(cls, content: bytes) -> _Instances:
+        roots = [line for line in content.splitlines() if line.strip()]
+        if not all(line.startswith(b"{") and line.rstrip().endswith(b"}") for line in roots):
+            roots = [content]  # one document, laid out over several lines
+        logged: list[_Instance] = []
+        timestamped: list[_Instance] = []
+        for root in roots:
+            if decode(root, _Root).tlogs:
+                logged.append(_logged(root))
+            else:
+                timestamped.append(TimestampedVerifier(root).certified)
+        return cls(tuple(logged), tuple(timestamped))
+
+
+def _logged(root: bytes) -> _Instance:
+    from sigstore.models import TrustedRoot  # noqa: PLC0415 - an extra
+    from sigstore.verify import Verifier  # noqa: PLC0415 - an extra
+    from sigstore_models.trustroot.v1 import TrustedRoot as Document  # noqa: PLC0415 - an extra
+
+    verifier = Verifier(trusted_root=TrustedRoot(Document.from_json(root)))
+    return lambda bundle: _certified(verifier, bundle)
+
+
+def _certified(verifier: Verifier, bundle: bytes) -> CertifiedEnvelope:
+    from sigstore.errors import Error  # noqa: PLC0415 - an extra
+    from sigstore.models import Bundle  # noqa: PLC0415 - an extra
+
+    reading = _Reading()
+    try:
+        parsed = Bundle.from_json(bundle)
+        if not isinstance(parsed.signing_certificate.public_key(), ec.EllipticCurvePublicKey):
+            raise NotCertifiedError("its key is of another kind than ECDSA")
+        payload_type, payload = verifier.verify_dsse(parsed, reading)
+    except Error as error:
+        raise NotCertifiedError(_first_line(error)) from error
+    return CertifiedEnvelope(reading.certificate, payload_type, payload)
 
 
 class _Reading:
@@ -109,33 +153,21 @@ class _Reading:
 
     def verify(self, cert: x509.Certificate) -> None:
         """Keep what the certificate says."""
-        said = {name: _extension(cert, number) for name, number in _EXTENSIONS.items()}
-        names = cert.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        uris = names.get_values_for_type(x509.UniformResourceIdentifier)
-        mails = names.get_values_for_type(x509.RFC822Name)
-        self.certificate = Certificate(subject=next(iter([*uris, *mails]), ""), **said)
+        self.certificate = read_certificate(cert)
 
 
-def _extension(certificate: x509.Certificate, number: str) -> str:
-    """The text of one of Fulcio's extensions; empty without it."""
-    oid = x509.ObjectIdentifier(f"{_FULCIO}{number}")
-    try:
-        value = certificate.extensions.get_extension_for_oid(oid).value
-    except x509.ExtensionNotFound:
-        return ""
-    return _text(value.value) if isinstance(value, x509.UnrecognizedExtension) else ""
-
-
-def _text(der: bytes) -> str:
-    """A UTF8String in DER; an extension that is none says nothing that could count."""
-    if len(der) < 2 or der[0] != _UTF8_STRING:  # noqa: PLR2004 - tag and length
-        return ""
-    more = _LONG_FORMS.get(der[1], 0)
-    if not more and der[1] >= _SHORT_FORM:
-        return ""
-    length = int.from_bytes(der[2 : 2 + more], "big") if more else der[1]
-    content = der[2 + more :]
-    return content.decode("utf-8", "replace") if len(content) == length else ""
+def _first(instances: tuple[_Instance, ...], bundle: bytes) -> CertifiedEnvelope:
+    """The word of the first instance that vouches; else what the last one objects."""
+    objection = NotCertifiedError("no instance that has logs is trusted")
+    for certified in instances:
+        try:
+            return certified(bundle)
+        except NotCertifiedError as error:
+            objection = error
+        except _UNREADABLE as error:
+            objection = NotCertifiedError(f"it cannot be read ({type(error).__name__})")
+            objection.__cause__ = error
+    raise objection
 
 
 def _embedded() -> Path:
