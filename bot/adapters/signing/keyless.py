@@ -66,9 +66,7 @@ class KeylessVerifier:
         """
         instances = self._instances()
         try:
-            is_logged = bool(
-                decode(bundle, _Bundle).verification_material.tlog_entries
-            )
+            is_logged = bool(decode(bundle, _Bundle).verification_material.tlog_entries)
         except (ValueError, RecursionError) as error:
             raise NotCertifiedError("it is no bundle that can be read") from error
         if not is_logged and not instances.without_logs:
