@@ -9,6 +9,7 @@ server's address nor the token are known to the scanner.
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -37,7 +38,8 @@ _REQUEST_LIMIT: Final = 64 * 2**20  # bytes of one list of packages
 _ANSWER_LIMIT: Final = 64 * 2**20  # bytes
 _SECONDS: Final = 120.0
 # rpc/scanner/service.proto, rpc/cache/service.proto
-_PATHS: Final = ("/twirp/trivy.scanner.v1.Scanner/", "/twirp/trivy.cache.v1.Cache/")
+_PATH: Final = re.compile(r"/twirp/trivy\.(scanner\.v1\.Scanner|cache\.v1\.Cache)/[A-Za-z]{1,40}")
+_MEDIA_TYPES: Final = ("application/protobuf", "application/json")  # Twirp's two
 _CHUNK: Final = 64 * 1024
 
 
@@ -138,13 +140,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         length = self.headers.get("Content-Length", "")
-        if not self.path.startswith(_PATHS) or not length.isdecimal():
+        if not _PATH.fullmatch(self.path) or not length.isdecimal():
             self.send_error(HTTPStatus.FORBIDDEN)
             return
         if int(length) > _REQUEST_LIMIT:
             self.send_error(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
             return
-        media_type = self.headers.get("Content-Type", "application/protobuf")
+        asked = self.headers.get("Content-Type", "")
+        media_type = asked if asked in _MEDIA_TYPES else _MEDIA_TYPES[0]
         try:
             status, content = self.through.send(
                 "POST", self.path, self.rfile.read(int(length)), media_type
