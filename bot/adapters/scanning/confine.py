@@ -29,6 +29,8 @@ import sys
 from typing import Any, Final, TypedDict
 
 FAILED: Final = 125  # exit status of a launcher that never became the scanner
+TOO_LARGE: Final = 124  # exit status when it was ended for its memory
+_LOOK: Final = 0.1  # seconds between two looks at its memory
 
 # include/uapi/linux/sched.h, prctl.h, landlock.h, seccomp.h, filter.h, audit.h
 _CLONE_THREAD: Final = 0x00010000
@@ -467,12 +469,38 @@ def main(plan: Plan) -> int:
     except OSError as error:
         _tell(plan, {**report, "failure": f"namespaces: {error.strerror}"})
         return FAILED
+    # Waited for below, and so not to get lost in between; the scanner has it back.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
     pid = os.fork()
     if not pid:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
         _enter(libc, plan, report)
     os.close(plan["status"])
-    _pid, status = os.waitpid(pid, 0)
-    return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
+    return _watch(pid, plan["memory"])
+
+
+def _watch(pid: int, memory: int) -> int:
+    """Wait for the scanner; its exit status, or `TOO_LARGE` once it was that."""
+    while True:
+        found, status = os.waitpid(pid, os.WNOHANG)
+        if found:
+            return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
+        if _resident(pid) > memory:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            return TOO_LARGE
+        signal.sigtimedwait([signal.SIGCHLD], _LOOK)
+
+
+def _resident(pid: int) -> int:
+    """Bytes of memory of its own: also what it shares with nobody, which no limit counts."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/status") as file:  # noqa: PTH123 - os alone is imported
+        return sum(
+            int(line.split()[1]) * 1024
+            for line in file
+            if line.startswith(("RssAnon:", "RssShmem:"))
+        )
+    return 0
 
 
 def _leave(libc: _Libc, plan: Plan, report: Report) -> None:

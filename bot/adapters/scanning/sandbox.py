@@ -259,6 +259,8 @@ class _Run:
             finally:
                 _kill(process)
             status = process.wait()
+        if status == confine.TOO_LARGE:
+            raise self._over(f"used more than {self._limits.memory} bytes of memory")
         report = self._report()
         done = Done(status, bytes(self._output), _printable(bytes(self._said)))
         if status == confine.FAILED or report["failure"]:

@@ -284,6 +284,18 @@ def test_memory_is_bounded(stage: Stage) -> None:
     assert done.output == b"bounded\n"
 
 
+def test_shared_memory_is_bounded_too(stage: Stage) -> None:
+    code = (
+        "import mmap, time\n"
+        "m = mmap.mmap(-1, 2**30)\n"
+        "for at in range(0, 2**30, 4096): m[at] = 1\n"
+        "time.sleep(5)\n"
+    )
+
+    with pytest.raises(UnavailableError, match="used more than 536870912 bytes of memory"):
+        stage.run(code)
+
+
 @pytest.mark.parametrize(
     ("code", "fact"),
     [

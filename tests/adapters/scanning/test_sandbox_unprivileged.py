@@ -75,6 +75,8 @@ ways = {
     "metadata": lambda: socket.create_connection(("169.254.169.254", 80), 2),
     "udp": lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM),
     "unix": lambda: socket.socket(socket.AF_UNIX),
+    "given": lambda: open("../given/image", "w"),
+    "program": lambda: open(__file__, "a"),
     "fork": os.fork,
     "session": os.setsid,
 }
