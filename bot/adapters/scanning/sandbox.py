@@ -297,8 +297,9 @@ class _Run:
             for descriptor in passed:
                 os.close(descriptor)
         stack.enter_context(process)
+        stack.callback(_kill, process)
         if self._port and ours:
-            stack.enter_context(self._port.serve(_received(ours, process)))
+            stack.enter_context(self._port.serve(_received(ours)))
         return process, facts
 
     def _watch(self, process: subprocess.Popen[bytes], facts: IO[bytes]) -> None:
@@ -356,7 +357,7 @@ class _Run:
         return report
 
 
-def _received(ours: socket.socket, process: subprocess.Popen[bytes]) -> socket.socket:
+def _received(ours: socket.socket) -> socket.socket:
     """The listener that the launcher made in the inner network."""
     ours.settimeout(10)
     try:
@@ -364,7 +365,6 @@ def _received(ours: socket.socket, process: subprocess.Popen[bytes]) -> socket.s
     except OSError:
         descriptors = []
     if not descriptors:
-        _kill(process)
         raise UnavailableError(
             "a scanner with a server needs a network namespace of its own, which cannot be made"
             " here; allow user namespaces, or give it a database (LOCKKEEPER_SCANNER_DATABASE)"
@@ -379,9 +379,10 @@ def _has_ended(process: subprocess.Popen[bytes]) -> bool:
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """End the launcher, the scanner and all it may have started; not yet waited for."""
-    with contextlib.suppress(OSError):
-        os.killpg(process.pid, signal.SIGKILL)
+    """End the launcher, the scanner and all it may have started; harmless once waited for."""
+    if process.returncode is None:
+        with contextlib.suppress(OSError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _confinement(report: confine.Report) -> Confinement:

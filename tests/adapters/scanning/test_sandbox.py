@@ -249,7 +249,7 @@ def test_the_network_is_out_of_reach(stage: Stage, code: str) -> None:
         "call(57)",  # fork
         "call(58)",  # vfork
         "call(56, 17, 0, 0, 0, 0)",  # clone(SIGCHLD)
-        "call(435, 0, 0)",  # clone3
+        "call(435, (ctypes.c_uint64 * 8)(0, 0, 0, 0, 17), 64)",  # clone3(exit_signal=SIGCHLD)
         "os.setsid()",
         "os.setpgid(0, 0)",
         "call(272, 0x10000000)",  # unshare(CLONE_NEWUSER)
