@@ -254,10 +254,8 @@ class _Run:
         """Start it and watch it to its end."""
         with contextlib.ExitStack() as stack:
             process, facts = self._start(stack)
-            try:
-                self._watch(process, facts)
-            finally:
-                _kill(process)
+            self._watch(process, facts)
+            _kill(process)  # what may be left of its group
             status = process.wait()
         if status == confine.TOO_LARGE:
             raise self._over(f"used more than {self._limits.memory} bytes of memory")

@@ -216,7 +216,7 @@ def test_modes_of_foreign_files_do_not_change(stage: Stage) -> None:
         "socket.socket(socket.AF_INET6)",
         "socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)",
         "socket.socket(socket.AF_UNIX).connect('{folder}/bot.sock')",
-        "socket.socket(socket.AF_UNIX).connect(chr(0) + 'lockkeeper-test')",
+        "socket.socket(socket.AF_UNIX).connect(chr(0) + 'lockkeeper-{own}')",
         "socket.socketpair()",
         "call(425, 8, None)",  # io_uring_setup: another way to sockets
     ],
@@ -228,13 +228,13 @@ def test_the_network_is_out_of_reach(stage: Stage, code: str) -> None:
         socket.socket(socket.AF_UNIX) as abstract,
     ):
         named.bind(str(stage.folder / "bot.sock"))
-        abstract.bind("\0lockkeeper-test")
+        abstract.bind(f"\0lockkeeper-{PARENT}")
         for one in (named, abstract):
             one.listen()
         os.chmod(stage.folder / "bot.sock", 0o777)  # noqa: PTH101, S103 - only the sandbox keeps it
         port = listener.getsockname()[1]
 
-        answer = stage.tries(code.format(port=port, folder=stage.folder))
+        answer = stage.tries(code.format(port=port, folder=stage.folder, own=PARENT))
 
     assert answer.startswith("refused"), answer
 
