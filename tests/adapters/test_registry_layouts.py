@@ -148,6 +148,13 @@ def test_a_wrong_byte_leaves_no_layout(source: Registry, tmp_path: Path) -> None
         assert partial or hashlib.sha256(content).hexdigest() == path.name
 
 
+def test_a_folder_that_cannot_be_written_is_named(source: Registry, tmp_path: Path) -> None:
+    (tmp_path / "blobs").write_text("in the way")
+
+    with pytest.raises(UnavailableError, match=f"{tmp_path} cannot be written: "):
+        client(source.host).save_layout(named(source, AMD64), tmp_path)
+
+
 def test_a_missing_layer_is_named(source: Registry, tmp_path: Path) -> None:
     gone = json.loads(IMAGE.children["linux/amd64"])["layers"][1]["digest"]
     del source.repositories["dev/api"].blobs[gone]

@@ -50,18 +50,21 @@ def save_layout(
         NotFoundError: the manifest or a blob is not there.
         UnsupportedImageError: an index, an artifact, or an image with layers from elsewhere.
         LimitExceededError: the descriptors promise more than ``limit`` bytes.
-        UnavailableError: the disk is too full for it.
+        UnavailableError: the disk is too full for it, or cannot be written.
         DigestMismatchError: the registry serves other bytes.
     """
     manifest = _platform_manifest(manifests, reference)
     contents = {blob.digest: blob for blob in manifest.blobs}
     _check_size(manifest, contents, reference, directory, limit)
-    for digest in (reference.digest, *contents):
-        _folder(_path(directory, digest).parent)
-    _write(_path(directory, reference.digest), manifest.content)
-    _Fetch(blobs, reference.repository, directory).run(list(contents.values()), workers)
-    _write(directory / "oci-layout", _VERSION)
-    _write(directory / "index.json", _index(manifest, reference.digest))
+    try:
+        for digest in (reference.digest, *contents):
+            _folder(_path(directory, digest).parent)
+        _write(_path(directory, reference.digest), manifest.content)
+        _Fetch(blobs, reference.repository, directory).run(list(contents.values()), workers)
+        _write(directory / "oci-layout", _VERSION)
+        _write(directory / "index.json", _index(manifest, reference.digest))
+    except OSError as error:
+        raise UnavailableError(f"{directory} cannot be written: {error.strerror}") from error
 
 
 def _platform_manifest(manifests: Manifests, reference: DigestReference) -> ImageManifest:

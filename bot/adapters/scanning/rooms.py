@@ -40,6 +40,26 @@ class Room:
         """Where the scanner writes, starts, and has its home and its temporary files."""
         return self.path / "work"
 
+    def give(self, name: str, content: bytes) -> Path:
+        """Write a file for the scanner; UnavailableError where there is no room for it."""
+        path = self.given / name
+        try:
+            path.write_bytes(content)
+            path.chmod(0o644)
+        except OSError as error:
+            raise UnavailableError(f"{path} cannot be written: {error.strerror}") from error
+        return path
+
+    def give_folder(self, name: str) -> Path:
+        """Make a folder for the scanner, which the bot fills."""
+        path = self.given / name
+        try:
+            path.mkdir()
+            path.chmod(0o755)
+        except OSError as error:
+            raise UnavailableError(f"{path} cannot be made: {error.strerror}") from error
+        return path
+
     def used(self) -> int:
         """Bytes on disk that the scanner has written; a flood of files counts as endless."""
         total = 0

@@ -127,9 +127,7 @@ class ConfinedScanner:
         """Look into one platform's image."""
         self.facts()
         with self._turns, self._sandbox.room() as room:
-            image = room.given / "image"
-            image.mkdir()
-            image.chmod(0o755)
+            image = room.give_folder("image")
             save(image)
             asked = _digests_of(image)
             seen = self._tool.examine(self._tool.session(self._sandbox, room), image)
@@ -147,7 +145,7 @@ class ConfinedScanner:
     def _matched(self, sbom: bytes) -> bytes:
         with self._turns, self._sandbox.room() as room:
             session = self._tool.session(self._sandbox, room)
-            report = self._tool.match(session, session.given("sbom.cdx.json", sbom))
+            report = self._tool.match(session, session.room.give("sbom.cdx.json", sbom))
         name = self._tool.name
         told = _subjects_of_report(report, name)
         if told:

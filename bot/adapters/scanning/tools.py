@@ -59,13 +59,6 @@ class Session:
         except UnavailableError as error:
             raise UnavailableError(f"{self.name}: {error}") from error
 
-    def given(self, name: str, content: bytes) -> Path:
-        """Give it a file to read."""
-        path = self.room.given / name
-        path.write_bytes(content)
-        path.chmod(0o644)
-        return path
-
 
 class Tool(Protocol):
     """A kind of scanner."""

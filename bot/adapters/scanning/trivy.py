@@ -132,7 +132,7 @@ def examined(session: Session, image: Path, flags: tuple[str, ...]) -> Examinati
     ignored = _nothing_ignored(session)
     report = session.run(["image", f"--input={image}", LOOKED_FOR, *UNFILTERED, ignored, *flags])
     read_scan(report, f"{NAME}'s report")  # what nobody can read is not converted
-    source = session.given("report.json", report)
+    source = session.room.give("report.json", report)
     converted = ["convert", "--format=cyclonedx", flags[0], str(source)]
     return Examination(session.run(converted), report)
 
@@ -145,4 +145,4 @@ def matched(session: Session, sbom: Path, flags: tuple[str, ...]) -> bytes:
 
 def _nothing_ignored(session: Session) -> str:
     """Without it, a ``.trivyignore`` of the working folder would count."""
-    return f"--ignorefile={session.given('nothing-ignored', b'')}"
+    return f"--ignorefile={session.room.give('nothing-ignored', b'')}"

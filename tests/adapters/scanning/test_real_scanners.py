@@ -95,7 +95,9 @@ def bench(request: pytest.FixtureRequest, registry: str) -> Iterator[Bench]:
         server = [stack.enter_context(trivy_server(executable, database, port))]
 
         def restarted() -> None:
-            server.pop().terminate()
+            before = server.pop()
+            before.terminate()
+            before.wait(timeout=20)
             renewed()
             server.append(stack.enter_context(trivy_server(executable, database, port)))
 
