@@ -65,6 +65,8 @@ class Evidence:
     signature: Reason | None = None
     """What verification said; None: nobody verified."""
     provenance: Reason | None = None
+    notes: tuple[str, ...] = ()
+    """What hangs on the image and does not count, one sentence each."""
     missing: tuple[str, ...] = ()
     """Why evidence that was wanted is not there, one sentence each."""
 

@@ -246,6 +246,8 @@ class EnvironmentPolicy:
     required: Required = field(default_factory=Required)
     roots: TrustRoots = field(default_factory=TrustRoots)
     """Whose word about an image counts."""
+    attests_scans: bool = False
+    """Whether what the scanner said of each platform is attested when it is sealed."""
     accepts_signed_vex: bool = True
     """Whether VEX counts that hangs on the image and that a root vouches for."""
 

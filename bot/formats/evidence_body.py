@@ -193,7 +193,8 @@ def supply_chain(assessment: Assessment) -> list[list[str]]:
         ["SBOM", packages],
         ["Scan", scan],
     ]
-    return rows + [["Missing", text(missing, 200)] for missing in evidence.missing[:10]]
+    rows += [["Missing", text(missing, 200)] for missing in evidence.missing[:10]]
+    return rows + [["Does not count", text(note, 200)] for note in evidence.notes[:5]]
 
 
 def _said(reason: Reason | None) -> str:

@@ -104,6 +104,10 @@ class _Exceptions(Strict):
     teams: tuple[str, ...] = ()
 
 
+class _Attest(Strict):
+    vuln: bool = False
+
+
 class _Require(Strict):
     sbom: bool | Literal["every-platform"] | _Root | tuple[_Root, ...] = False
     signature: bool | _Root | tuple[_Root, ...] = False
@@ -120,6 +124,7 @@ class _Environment(Strict):
     vex: _Vex = msgspec.field(default_factory=_Vex)
     exceptions: str | _Exceptions | None = None
     require: _Require = msgspec.field(default_factory=_Require)
+    attest: _Attest = msgspec.field(default_factory=_Attest)
 
 
 class _File(Strict):
@@ -203,6 +208,7 @@ def _environment(placed: PlacedDocument, name: str, entry: dict[str, Any]) -> En
         required=_required(content.require),
         roots=_trust_roots(placed, content, at),
         accepts_signed_vex="signed" in content.vex.accept,
+        attests_scans=content.attest.vuln,
     )
 
 

@@ -8,31 +8,36 @@ harmless, and a queue row cannot ask for anything that the default branch does n
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from bot.domain.assessment import Assessment
 from bot.domain.authority import Authorised
 from bot.domain.environments import tag_values
 from bot.domain.errors import (
     IntegrityError,
+    LimitExceededError,
     NotFoundError,
     RejectedError,
     UnavailableError,
 )
+from bot.domain.evidence import UnreadableEvidenceError
 from bot.domain.history import CheckState
 from bot.domain.images import AccessoryPolicy
 from bot.domain.jobs import Done, Failed, Job, JobKind, Outcome
 from bot.domain.memory import Seal
 from bot.domain.oci import Digest
+from bot.domain.trust import TrustRoots
 from bot.formats.markdown import code, text
 from bot.formats.promotion_statement import EvidenceEntry
 from bot.formats.verdict_statement import SVR_TYPE, PolicyDocument
 from bot.ports import ImageRegistry, Verifier
 from bot.usecases.admission import NotAdmittedError, admit, authorise
 from bot.usecases.attest_promotion import ensure_attested
-from bot.usecases.attest_verdict import Judged, attest_verdict
+from bot.usecases.attest_verdict import Judged, attest_verdict, attest_vulnerabilities
 from bot.usecases.attribution import merged_pull_request
-from bot.usecases.copy_image import ensure_copied
+from bot.usecases.copy_image import ensure_copied, verified_accessories
 from bot.usecases.desk import Ports, View, is_held, look, source_repository
+from bot.usecases.evidence import newest_report
 from bot.usecases.promotion_story import Promoted, promotion_id, promotion_story
 from bot.usecases.seals import (
     ENVIRONMENT_ANNOTATION,
@@ -41,7 +46,11 @@ from bot.usecases.seals import (
 )
 from bot.usecases.sign_image import ensure_signed
 from bot.usecases.told import tell_deployment, tell_merge, tell_pull_request, tell_source
+from bot.usecases.trust import trust_of
 from bot.usecases.wishes import Wish, wishes_of
+
+_NOTES: Final = 20
+"""Remarks on a sealed image that are told."""
 
 
 def deliver(ports: Ports, manifests: int, environment: str, application: str) -> Outcome:
@@ -68,7 +77,7 @@ def _deliver_one(wish: Wish) -> str:
     try:
         authorised = authorise(wish)
         if wish.is_sealed:
-            _attest(wish, authorised, _tags(wish)[0], ())
+            _attest(wish, authorised, _tags(wish)[0], (), [])
         else:
             _seal(wish, authorised, admit(wish))
     except (RejectedError, IntegrityError) as error:
@@ -87,23 +96,52 @@ def _seal(wish: Wish, authorised: Authorised, assessment: Assessment) -> None:
     registry = view.registry(environment)
     _tell(wish, CheckState.IN_PROGRESS, "Delivering", f"Copying {code(str(wish.reference))}.")
     immutable, moving = _tags(wish)
-    source = source_repository(view.pipeline, environment, wish.application, wish.image.name)
-    if source is not None:
-        policy = AccessoryPolicy(is_ours=_is_ours(_all_keys(view)))
-        _, back = ensure_copied(
-            registry, source.at(wish.digest), wish.reference.repository, accessories=policy
-        )
-    else:
-        back = registry.read_back(wish.reference)
+    notes: list[str] = []
+    manifests = _copy(wish, registry, notes)
     for tag in immutable:
         registry.tag(wish.reference, tag, move=False)
-    signed_by = _sign(wish, registry, immutable)
-    _attest(wish, authorised, immutable, _attest_verdict(wish, assessment))
+    signed_by = _sign(wish, registry, immutable, notes)
+    _attest_scans(wish, registry, notes)
+    _attest(wish, authorised, immutable, _attest_verdict(wish, assessment, notes), notes)
     for tag in moving:
         registry.tag(wish.reference, tag, move=True)
     sealed = f"{code(str(wish.reference))} holds every platform, read back."
-    _tell_merge(wish, CheckState.SUCCESS, f"Sealed for {environment.name}", sealed)
-    _record(wish, authorised, len(back.manifests), signed_by, assessment)
+    _tell_merge(wish, CheckState.SUCCESS, f"Sealed for {environment.name}", sealed + _listed(notes))
+    _record(wish, authorised, manifests, signed_by, assessment)
+
+
+def _listed(notes: Sequence[str]) -> str:
+    """What was sealed with a remark, for people."""
+    shown = [f"- {text(note, 300)}" for note in dict.fromkeys(notes)]
+    more = [f"- and {len(shown) - _NOTES} more"] if len(shown) > _NOTES else []
+    return "\n\n" + "\n".join([*shown[:_NOTES], *more]) if shown else ""
+
+
+def _copy(wish: Wish, registry: ImageRegistry, notes: list[str]) -> int:
+    """Have the image in its own repository and read it back; how many manifests it has."""
+    view = wish.view
+    source = source_repository(view.pipeline, wish.environment, wish.application, wish.image.name)
+    if source is None:
+        return len(registry.read_back(wish.reference).manifests)
+    report, back = ensure_copied(
+        registry,
+        source.at(wish.digest),
+        wish.reference.repository,
+        accessories=_accessories(wish),
+    )
+    notes += [f"{left.name} stays behind: {left.reason}" for left in report.left_behind]
+    return len(back.manifests)
+
+
+def _accessories(wish: Wish) -> AccessoryPolicy:
+    """What goes along: where there is `sign`, only what the policy's roots vouch for."""
+    view, environment = wish.view, wish.environment
+    is_ours = _is_ours(_all_keys(view))
+    if not environment.signs:
+        return AccessoryPolicy(is_ours=is_ours)
+    policy = view.rules.policy(environment.name)
+    trust = trust_of(view, wish.application, wish.commit, view.rules)
+    return verified_accessories(trust, policy.roots if policy else TrustRoots(), is_ours)
 
 
 def _all_keys(view: View) -> Sequence[Verifier]:
@@ -143,7 +181,7 @@ def _tags(wish: Wish) -> tuple[list[str], list[str]]:
     return immutable, moving
 
 
-def _sign(wish: Wish, registry: ImageRegistry, tags: Sequence[str]) -> str:
+def _sign(wish: Wish, registry: ImageRegistry, tags: Sequence[str], notes: list[str]) -> str:
     """Sign the index and exactly its platforms; the fingerprint of the key, if any."""
     environment = wish.environment
     if not environment.signs:
@@ -169,10 +207,13 @@ def _sign(wish: Wish, registry: ImageRegistry, tags: Sequence[str]) -> str:
         at=wish.view.ports.clock.now(),
     )
     record_signatures(wish.view, environment, wish.reference, signed.fingerprint, signed.payloads)
+    notes += signed.warnings
     return signer.fingerprint
 
 
-def _attest_verdict(wish: Wish, assessment: Assessment) -> Sequence[EvidenceEntry]:
+def _attest_verdict(
+    wish: Wish, assessment: Assessment, notes: list[str]
+) -> Sequence[EvidenceEntry]:
     """Attest that it passes, where the environment has a key for that; what was attested."""
     view, environment = wish.view, wish.environment
     name = wish.application.name
@@ -194,7 +235,26 @@ def _attest_verdict(wish: Wish, assessment: Assessment) -> Sequence[EvidenceEntr
     if done is None:
         return ()
     record_signatures(view, environment, wish.reference, done.fingerprint, [done.payload])
+    notes += done.warnings
     return (EvidenceEntry(SVR_TYPE, done.payload, verified=True),)
+
+
+def _attest_scans(wish: Wish, registry: ImageRegistry, notes: list[str]) -> None:
+    """Attest what the scanner said of each platform, where the policy asks for it."""
+    view, environment = wish.view, wish.environment
+    policy, keys = view.rules.policy(environment.name), view.attestation_keys(environment)
+    if policy is None or not policy.attests_scans:
+        return
+    for platform in registry.describe(wish.reference).platforms:
+        reference = wish.reference.repository.at(platform.digest)
+        try:
+            report = newest_report(view, platform.digest)
+            done = attest_vulnerabilities(registry, keys, reference, *report) if report else None
+        except (LimitExceededError, UnreadableEvidenceError) as error:
+            notes.append(f"the scan of {platform.platform} is not attested: {error}")
+            continue
+        if done is not None:
+            notes += done.warnings
 
 
 def _attest(
@@ -202,6 +262,7 @@ def _attest(
     authorised: Authorised,
     tags: Sequence[str],
     evidence: Sequence[EvidenceEntry],
+    notes: list[str],
 ) -> None:
     """Attest who brought the digest here, where the environment has a key for that."""
     view, environment = wish.view, wish.environment
@@ -220,6 +281,7 @@ def _attest(
     story = promotion_story(view, environment, promoted, authorised, evidence)
     done = ensure_attested(view.registry(environment), ring.signers[0], ring.verifiers, story)
     record_signatures(view, environment, wish.reference, done.fingerprint, [done.payload])
+    notes += done.warnings
 
 
 def _record(

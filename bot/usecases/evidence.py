@@ -12,7 +12,7 @@ from datetime import date
 
 from bot.domain.assessment import Assessment, Evidence, assess
 from bot.domain.environments import Application, Environment
-from bot.domain.errors import NotFoundError, RejectedError, UnavailableError
+from bot.domain.errors import IntegrityError, NotFoundError, RejectedError, UnavailableError
 from bot.domain.evidence import Exploitation, Scan, merged_scans, rematched
 from bot.domain.images import ImageDescription, PlatformImage
 from bot.domain.jobs import Job
@@ -92,6 +92,7 @@ def evaluate(
         first_seen=reports.first_seen(scope, list(findings), now.date()) if reports else {},
         signature=_weakest(one.signature for one in attested),
         provenance=_weakest(one.provenance for one in attested),
+        notes=tuple(dict.fromkeys(note for one in attested for note in one.notes)),
         missing=tuple(dict.fromkeys(missing)),
     )
     assessment = assess(environment.name, evidence, rules.policy(environment.name), now)
@@ -122,6 +123,7 @@ class _Attested:
     inventory: Inventory | None = None
     vex: tuple[VexStatement, ...] = ()
     missing: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def _attested(
@@ -148,8 +150,14 @@ def _attested(
     except RejectedError as error:
         unread = Reason(Result.NOT_EVALUATED, str(error))
         return _Attested(unread, unread)
-    reason = found.provenance_reason
-    return _Attested(found.signature, reason, found.inventory, found.vex, found.missing)
+    return _Attested(
+        found.signature,
+        found.provenance_reason,
+        found.inventory,
+        found.vex,
+        found.missing,
+        found.notes,
+    )
 
 
 def _weakest(reasons: Iterable[Reason]) -> Reason | None:
@@ -159,19 +167,49 @@ def _weakest(reasons: Iterable[Reason]) -> Reason | None:
     return next((reason for reason in said if reason.result is result), None)
 
 
-def keep(view: View, promotion: str, application: Application, assessment: Assessment) -> None:
-    """Keep the complete assessment for the promotion's page."""
-    if view.ports.evaluations is not None:
-        view.ports.evaluations.record(
-            StoredEvaluation(
-                promotion,
-                assessment.environment,
-                application.name,
-                assessment.at,
-                str(assessment.verdict.result),
-                render_assessment(assessment),
-            )
-        )
+def keep(
+    view: View, promotion: str, application: Application, evaluated: Evaluated
+) -> Result | None:
+    """Keep the complete assessment for the promotion's page; the answer that stood there before.
+
+    What only waits for the scanner takes the place of no answer.
+    """
+    kept = view.ports.evaluations
+    if kept is None:
+        return None
+    try:
+        before = kept.evaluation(promotion)
+    except IntegrityError:
+        before = None  # it is written anew
+    if before is None or not evaluated.waits:
+        kept.record(_stored(promotion, application, evaluated.assessment))
+    return Result(before.verdict) if before and before.verdict in set(Result) else None
+
+
+def _stored(promotion: str, application: Application, assessment: Assessment) -> StoredEvaluation:
+    return StoredEvaluation(
+        promotion,
+        assessment.environment,
+        application.name,
+        assessment.at,
+        str(assessment.verdict.result),
+        render_assessment(assessment),
+    )
+
+
+def newest_report(view: View, platform: Digest) -> tuple[Scan, bytes] | None:
+    """The scanner's answer about one platform with today's data; None: there is none.
+
+    Raises:
+        UnreadableEvidenceError: It is no report.
+    """
+    if view.ports.scanner is None or view.ports.reports is None:
+        return None
+    match = view.ports.reports.match(platform, view.ports.scanner.facts().generation)
+    if match is None or match.failure:
+        return None
+    scan = read_scan(match.report, f"the report on {platform.short}")
+    return replace(scan, finished=match.at), match.report
 
 
 def said_by(assessment: Assessment) -> str:
@@ -270,10 +308,12 @@ class _Looker:
         name = f"{image} {digest.short} ({platform.platform})"
         seen = reports.examination(facts.name, platform.digest)
         match = reports.match(platform.digest, facts.generation)
-        if match is None or match.failure or seen is None:
+        if match is not None and match.failure:
+            self.missing.append(f"{name}: {match.failure}")
+            return None  # its job tries again, with longer and longer pauses
+        if match is None or seen is None:
             self.jobs.append(scan_job(self._view, self._environment, image, digest))
-            why = match.failure if match and match.failure else "it is being scanned"
-            self.missing.append(f"{name}: {why}")
+            self.missing.append(f"{name}: it is being scanned")
             return None
         try:
             examined = read_scan(seen.report, f"the report on {name}")

@@ -19,6 +19,7 @@ from bot.domain.images import ImageDescription
 from bot.domain.jobs import Again, Done, Job, JobKind, Outcome
 from bot.domain.memory import WrittenHead
 from bot.domain.oci import Digest, DigestReference
+from bot.domain.policy import Result
 from bot.domain.promotion import promotion_id
 from bot.domain.publication import Place
 from bot.formats.check_output import check_output
@@ -38,7 +39,7 @@ from bot.usecases.answer import answer_pull_request
 from bot.usecases.desk import View, source_repository
 from bot.usecases.evidence import Evaluated, evaluate, keep, report_url
 from bot.usecases.source_changes import source_changes
-from bot.usecases.told import tell_source
+from bot.usecases.told import tell_source, tell_verdict
 
 STAGING: Final = "lockkeeper-staging"
 """Branches below it live for the seconds in which a commit is made."""
@@ -100,6 +101,9 @@ def ensure_pull_request(view: View, proposal: Proposal) -> Outcome:
         view, proposal.environment, proposal.application, proposal.images, view.rules
     )
     pull_request = _ensure(view, proposal, existing, contents, evaluated.assessment)
+    before = keep(view, number, proposal.application, evaluated)
+    if existing is not None and before not in {None, Result.NOT_EVALUATED} and not evaluated.waits:
+        tell_verdict(view, existing.number, evaluated.assessment, before, report_url(view, number))
     for job in evaluated.jobs:
         view.ports.jobs.put(job)
     return _settle(view, proposal, pull_request, evaluated)
@@ -231,7 +235,6 @@ def _ensure(
     assessment: Assessment,
 ) -> PullRequest:
     github, body = view.ports.github, render(_facts(view, proposal, assessment))
-    keep(view, _id(view, proposal), proposal.application, assessment)
     name = title(
         proposal.application.name, proposal.environment.name, proposal.branch, proposal.source
     )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from bot.domain.assessment import Assessment
 from bot.domain.environments import Application, Environment, GitHubRepository
 from bot.domain.errors import NotFoundError, RejectedError
 from bot.domain.history import Check, CheckState, DeploymentReport
+from bot.domain.policy import Result
+from bot.formats.check_output import verdict_changed
 from bot.formats.markdown import plain
 from bot.formats.pull_request_body import authored
 from bot.usecases.desk import View
@@ -83,6 +86,20 @@ def tell_deployment(
         view.ports.github.report_deployment(application.source, report)
     except RejectedError:
         return
+
+
+def tell_verdict(
+    view: View, number: int, assessment: Assessment, before: Result, report_url: str
+) -> None:
+    """Comment that the verdict of an open promotion is another one: edits notify nobody.
+
+    One comment per answer, written when it is first given.
+    """
+    now = assessment.verdict.result
+    if now is not before:
+        marker = f"<!-- lockkeeper:verdict {now} -->"
+        body = f"{marker}\n{verdict_changed(assessment, before, report_url)}"
+        view.ports.github.set_comment(view.repository, number, marker, body)
 
 
 def tell_pull_request(view: View, number: int, body: str) -> None:

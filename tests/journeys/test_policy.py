@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-import json
-import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import requests
 
+from bot.formats.pull_request_body import marked_promotion
 from tests.journeys import walk
 from tests.journeys.conftest import Raise
 from tests.world.images import BuiltImage
-from tests.world.scanners import Advisory, packaged_image, write_trivy_database
+from tests.world.scanners import (
+    CANARY,
+    Advisory,
+    misbehave,
+    open_folder,
+    packaged_image,
+    placed,
+    write_fake_trivy,
+    write_trivy_database,
+)
 from tests.world.stage import PIPELINE, Stage
 from tests.world.tools import tool
 
@@ -27,62 +37,46 @@ environments:
       - { id: critical, deny: introduced, severity: ">= critical", fix: available }
       - { id: high, warn: introduced, severity: ">= high" }
 """
-CANARY = {
-    "bomFormat": "CycloneDX",
-    "specVersion": "1.6",
-    "version": 1,
-    "metadata": {"component": {"bom-ref": "canary", "type": "container", "name": "canary"}},
-    "components": [
-        {
-            "bom-ref": "lodash",
-            "type": "library",
-            "name": "lodash",
-            "version": "4.17.4",
-            "purl": "pkg:npm/lodash@4.17.4",
-        }
-    ],
-    "vulnerabilities": [{"id": "CVE-2019-10744", "affects": [{"ref": "lodash"}]}],
-}
-KNOWN = [
-    Advisory("CVE-2019-10744", "lodash", "4.17.12", "npm", 4),
-    Advisory("CVE-2023-5363", "openssl", "3.0.13-1", severity=3),
-]
 CLEAN = {"lodash": "4.17.21"}
 
 
-@pytest.fixture
-def open_path() -> Iterator[Path]:
-    """A folder that the scanner's user may enter; pytest's are for one user alone."""
-    with tempfile.TemporaryDirectory(prefix="lockkeeper-scanner-") as folder:
-        Path(folder).chmod(0o755)
-        yield Path(folder)
+Renew = Callable[..., Path]
 
 
 @pytest.fixture
-def database(open_path: Path) -> Callable[..., Path]:
+def folder() -> Iterator[Path]:
+    with open_folder() as found:
+        yield found
+
+
+@pytest.fixture
+def renew(folder: Path) -> Renew:
     """(Re)write the scanner's database; each time as if it were newer."""
     builds = iter(range(100))
 
     def write(*advisories: Advisory) -> Path:
         built = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=24)
         later = built + timedelta(minutes=next(builds))
-        return write_trivy_database(open_path / "trivy", [*KNOWN, *advisories], later)
+        return write_trivy_database(folder / "trivy-db", [*CANARY, *advisories], later)
 
     return write
 
 
-@pytest.fixture
-def stage(raise_stage: Raise, database: Callable[..., Path], tmp_path: Path) -> Iterator[Stage]:
-    canary = tmp_path / "canary.json"
-    canary.write_text(json.dumps(CANARY))
+def policed(raise_stage: Raise, program: Path, database: Path) -> AbstractContextManager[Stage]:
     variables = {
-        "LOCKKEEPER_SCANNER": str(tool("trivy")),
-        "LOCKKEEPER_SCANNER_DATABASE": str(database()),
-        "LOCKKEEPER_SCANNER_CANARY": str(canary),
+        "LOCKKEEPER_SCANNER": str(program),
+        "LOCKKEEPER_SCANNER_DATABASE": str(database),
+        "LOCKKEEPER_SCANNER_SECONDS": "5",
     }
     files = {"policy.yaml": POLICY, "exceptions.yaml": ""}
     pipeline = f"policy: policy.yaml\n{PIPELINE}"
-    with raise_stage(variables=variables, pipeline=pipeline, manifests_files=files) as up:
+    return raise_stage(variables=variables, pipeline=pipeline, manifests_files=files)
+
+
+@pytest.fixture
+def stage(raise_stage: Raise, renew: Renew, folder: Path) -> Iterator[Stage]:
+    """With a real Trivy."""
+    with policed(raise_stage, placed(tool("trivy"), folder), renew()) as up:
         yield up
 
 
@@ -90,12 +84,19 @@ def build(stage: Stage, branch: str, npm: dict[str, str]) -> tuple[str, BuiltIma
     """A commit whose image has these packages, until it is published in dev."""
     commit = stage.commit("develop")
     labels = {"org.opencontainers.image.revision": commit}
-    debian = {"openssl": "3.0.11-1", "base-files": "12.4"}
+    debian = {"openssl": "3.0.9-1", "base-files": "12.4"}
     image = packaged_image(debian, npm, ("linux/amd64", "linux/arm64"), labels)
     stage.push_image(image, commit)
     stage.wait_published("dev", image.digest)
     stage.dana.push(stage.source, branch, parent=commit)
     return commit, image
+
+
+def promotion_page(stage: Stage, body: str) -> str:
+    """What the board shows of the promotion that a body is marked with."""
+    marked = marked_promotion(body)
+    assert marked
+    return requests.get(f"http://{stage.bot.board}/promotions/{marked[0]}", timeout=10).text
 
 
 def to_stage(stage: Stage) -> BuiltImage:
@@ -118,9 +119,11 @@ def test_what_is_introduced_blocks_until_a_build_without_it_comes(stage: Stage) 
 
     assert "CVE-2019-10744" in said
     assert "CVE-2019-10744" in developer
-    assert "blocked for" in pull.body
-    assert "**1**" in pull.body or "CVE-2019-10744" in pull.body
-    assert "CVE-2023-5363" in pull.body, "what runs there already is shown, and does not block"
+    body = pull.body or ""
+    assert "blocked for" in body
+    assert "CVE-2019-10744" in body
+    assert "CVE-2023-5363" in body, "what runs there already is shown, and does not block"
+    assert "CVE-2019-10744" in promotion_page(stage, body)
     stage.dana.merge(pull)  # nothing at GitHub stops her here
     refused = walk.check(stage, pull.merge_commit or "", "failure", "payments -> stage")
     assert "does not pass" in refused
@@ -136,19 +139,19 @@ def test_what_is_introduced_blocks_until_a_build_without_it_comes(stage: Stage) 
     stage.wait_published("stage", better.digest)
 
 
-def test_new_data_is_heard_while_a_pull_request_is_open(
-    stage: Stage, database: Callable[..., Path]
-) -> None:
+def test_new_data_is_heard_while_a_pull_request_is_open(stage: Stage, renew: Renew) -> None:
     to_stage(stage)
     _, image = build(stage, "release/v1.1.0", {**CLEAN, "express": "4.0.0"})
     pull = walk.promotion(stage, "stage", image)
     walk.check(stage, pull.head, "success")
 
-    database(Advisory("CVE-2026-40001", "express", "4.20.0", "npm", 4))
+    renew(Advisory("CVE-2026-40001", "express", "4.20.0", "npm", 4))
 
     said = walk.check(stage, pull.head, "failure")
     assert "CVE-2026-40001" in said
-    stage.eventually(lambda: "CVE-2026-40001" in pull.body or None, "the body says so too")
+    stage.eventually(lambda: "CVE-2026-40001" in (pull.body or "") or None, "the body says so too")
+    commented = stage.eventually(lambda: pull.comments, "people hear of it")
+    assert "changed" in commented[0].body
 
 
 def test_an_exception_counts_from_the_next_merge_on(stage: Stage) -> None:
@@ -188,11 +191,36 @@ def test_a_policy_that_is_wrong_is_refused_and_stops_nothing(stage: Stage) -> No
 def test_digests_and_policy_in_one_pull_request_come_apart(stage: Stage) -> None:
     _, image = build(stage, "feature/x", CLEAN)
     overlay = walk.pinned(stage, "stage", image.digest)
-    files = {walk.overlay("stage"): overlay, "exceptions.yaml": "[]\n"}
-    stage.dana.push(stage.manifests, "both", files)
+    stage.dana.push(
+        stage.manifests, "both", {walk.overlay("stage"): overlay, "exceptions.yaml": "[]\n"}
+    )
     pull = stage.dana.open_pull_request(stage.manifests, "both")
 
     said = walk.check(stage, pull.head, "failure")
 
     assert "Two pull requests, please" in said
     assert "exceptions.yaml" in said
+
+
+@pytest.mark.parametrize("behaviour", ["null", "hang", "flood", "crash", "liar"])
+def test_a_scanner_that_goes_wrong_is_not_taken_for_clean(
+    raise_stage: Raise, folder: Path, behaviour: str
+) -> None:
+    program, database = write_fake_trivy(folder)
+    misbehave(database, behaviour)
+    with policed(raise_stage, program, database) as stage:
+        _, image = build(stage, "release/v1.0.0", CLEAN)
+        pull = walk.promotion(stage, "stage", image)
+
+        said = stage.eventually(
+            lambda: pull.body if "trivy" in (pull.body or "").lower() else None,
+            "a clear sentence",
+        )
+
+        assert "not decided for" in said
+        walk.check(stage, pull.head, "failure")
+        stage.dana.merge(pull)
+        stage.github.webhooks.wait_until_delivered(30)
+        walk.wait(2)
+        assert stage.published("stage") is None
+        assert stage.resolve("stage", image.digest) is None

@@ -1,6 +1,7 @@
 """`bot.ports.Reports`: what scanners said, by digest, deflated.
 
-Nothing in here is a secret or a decision. Losing it costs a scan.
+Nothing in here is a secret or a decision. What cannot be read any more counts as not there, and
+losing it costs a scan.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import sqlalchemy as sa
 
 from bot.adapters.store.database import ensure, replace, text_of, transaction
 from bot.adapters.store.schema import EXAMINATION, FIRST_SEEN, MATCH
-from bot.domain.errors import IntegrityError
 from bot.domain.evidence import FindingKey
 from bot.domain.memory import Scope
 from bot.domain.oci import Digest
@@ -38,7 +38,10 @@ class ReportStore:
         )
         with transaction(self.database) as connection:
             row = connection.execute(query).one_or_none()
-        return None if row is None else Examination(_inflated(row.sbom), _inflated(row.report))
+        if row is None:
+            return None
+        sbom, report = _inflated(row.sbom), _inflated(row.report)
+        return None if sbom is None or report is None else Examination(sbom, report)
 
     def record_examination(self, scanner: str, digest: Digest, seen: Examination) -> None:
         """Keep what was seen; the newest counts."""
@@ -58,9 +61,10 @@ class ReportStore:
         )
         with transaction(self.database) as connection:
             row = connection.execute(query).one_or_none()
-        if row is None:
+        report = None if row is None else _inflated(row.report)
+        if row is None or report is None:
             return None
-        return MatchReport(datetime.fromisoformat(row.at), _inflated(row.report), row.failure)
+        return MatchReport(datetime.fromisoformat(row.at), report, row.failure)
 
     def record_match(self, digest: Digest, generation: str, match: MatchReport) -> None:
         """Keep the newest answer about a digest; older generations go."""
@@ -96,12 +100,11 @@ class ReportStore:
         return {key: min(today, known[key.vulnerability, str(key.package)]) for key in findings}
 
 
-def _inflated(content: bytes) -> bytes:
+def _inflated(content: bytes) -> bytes | None:
+    """The document; None if it is damaged, cut off, or larger than any can be."""
     stream = zlib.decompressobj()
     try:
         document = stream.decompress(content, SIZE_LIMIT)
-    except zlib.error as error:
-        raise IntegrityError("a kept scan report is damaged") from error
-    if not stream.eof:
-        raise IntegrityError("a kept scan report is cut off, or larger than any can be")
-    return document
+    except zlib.error:
+        return None
+    return document if stream.eof else None
