@@ -126,17 +126,32 @@ class _Libc:
 
 
 def _separated(libc: _Libc) -> bool:
-    """Leave the network, the processes and the IPC objects of this machine."""
+    """Leave the network, the processes and the IPC objects of this machine, if that is allowed.
+
+    Tried in a child first: where AppArmor or the like lets one make a user namespace and then
+    refuses to map its user (Ubuntu 24.04), there would be no way back.
+    """
+    child = os.fork()
+    if not child:
+        try:
+            _separate(libc)
+        except OSError:
+            os._exit(1)
+        os._exit(0)
+    _pid, status = os.waitpid(child, 0)
+    if status:
+        return False
+    _separate(libc)
+    return True
+
+
+def _separate(libc: _Libc) -> None:
     user, group = os.getuid(), os.getgid()
     # In a user namespace of its own, root could not become another user any more.
     own = 0 if user == 0 else _NEW_USER
-    try:
-        libc.unshare(own | _NEW_NAMESPACES)
-    except OSError:
-        return False
+    libc.unshare(own | _NEW_NAMESPACES)
     if own:
         _map_own(user, group)
-    return True
 
 
 def _map_own(user: int, group: int) -> None:
