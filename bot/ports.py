@@ -441,6 +441,10 @@ class Scanner(Protocol):
         """Who answers, with which data."""
         ...
 
+    def gaps(self) -> Sequence[str]:
+        """What does not keep it apart here; with one gap no environment that signs asks it."""
+        ...
+
     def examine(self, save: Callable[[Path], None]) -> Examination:
         """Look into one platform's image; ``save`` writes its OCI layout into a directory."""
         ...

@@ -256,12 +256,17 @@ class _Looker:
         self._facts: ScannerFacts | None = None
         self._reports: Reports | None = view.ports.reports
         if view.ports.scanner is None:
-            self.missing.append("no scanner is configured")
+            self.missing.append("No scanner is configured")
             return
         try:
-            self._facts = view.ports.scanner.facts()
+            gaps = view.ports.scanner.gaps() if environment.signs else ()
+            self._facts = None if gaps else view.ports.scanner.facts()
         except UnavailableError as error:
             self.missing.append(str(error))
+            return
+        if gaps:
+            why = f"{environment.name} signs, and the scanner is not kept apart here"
+            self.missing.append(f"{why}: {'; '.join(gaps)}")
 
     def scan_of(self, images: Mapping[str, Digest]) -> Scan | None:
         """One scan of all platforms of all these images; None as soon as one is missing."""

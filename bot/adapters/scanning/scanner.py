@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -122,6 +122,10 @@ class ConfinedScanner:
                 f" {self._oldest.days} days; update it, or raise LOCKKEEPER_SCANNER_DATABASE_DAYS"
             )
         return facts
+
+    def gaps(self) -> Sequence[str]:
+        """What does not keep it apart here; empty: nothing."""
+        return self.confinement.missing
 
     def examine(self, save: Callable[[Path], None]) -> Examination:
         """Look into one platform's image."""
