@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ from bot.formats.pull_request_body import marked_promotion
 from tests.journeys import walk
 from tests.journeys.conftest import Raise
 from tests.world.images import BuiltImage
+from tests.world.keys import generate_key_pair
 from tests.world.scanners import (
     CANARY,
     Advisory,
@@ -25,7 +27,7 @@ from tests.world.scanners import (
     write_trivy_database,
 )
 from tests.world.stage import PIPELINE, Stage
-from tests.world.tools import tool
+from tests.world.tools import run, tool
 
 POLICY = """\
 version: 1
@@ -224,3 +226,44 @@ def test_a_scanner_that_goes_wrong_is_not_taken_for_clean(
         walk.wait(2)
         assert stage.published("stage") is None
         assert stage.resolve("stage", image.digest) is None
+
+
+def test_what_must_be_signed_waits_for_its_signature(stage: Stage, tmp_path: Path) -> None:
+    keys = generate_key_pair(b"", cost=32768)
+    (tmp_path / "ci.key").write_bytes(keys.private)
+    policy = f"{POLICY}    require: {{ signature: {{ key: ci.pub }} }}\n"
+    stage.dana.push(
+        stage.manifests, "rules", {"policy.yaml": policy, "ci.pub": keys.public.decode()}
+    )
+    stage.dana.merge(stage.dana.open_pull_request(stage.manifests, "rules"))
+    commit, image = build(stage, "release/v1.0.0", CLEAN)
+    pull = walk.promotion(stage, "stage", image)
+    assert "Signature" in walk.check(stage, pull.head, "failure")
+
+    run(
+        *("cosign3", "sign", "--key", str(tmp_path / "ci.key"), "--allow-http-registry"),
+        *("--use-signing-config=false", "--tlog-upload=false", "--yes"),
+        f"{stage.hosts['dev']}/acme/payments@{image.digest}",
+        environment={"COSIGN_PASSWORD": ""},
+    )
+    stage.github.complete_checks(stage.source, commit)
+
+    walk.check(stage, pull.head, "success")
+    stage.dana.merge(pull)
+    stage.wait_published("stage", image.digest)
+
+
+def test_a_death_while_the_scanner_works_loses_nothing(raise_stage: Raise, folder: Path) -> None:
+    program, database = write_fake_trivy(folder)
+    misbehave(database, "hang")
+    with policed(raise_stage, program, database) as stage:
+        _, image = build(stage, "release/v1.0.0", {"express": "4.0.0"})
+        pull = walk.promotion(stage, "stage", image)
+        walk.wait(1)  # it scans
+        stage.bot.stop(signal.SIGKILL)
+        misbehave(database, "honest")
+        stage.bot.start()
+
+        walk.check(stage, pull.head, "success")
+        stage.dana.merge(pull)
+        stage.wait_published("stage", image.digest)
