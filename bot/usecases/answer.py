@@ -6,7 +6,7 @@ with them is judged like a promotion, and digests together with rules have to co
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bot.domain.environments import Application, Environment
@@ -15,13 +15,14 @@ from bot.domain.history import CheckState, PullRequest
 from bot.domain.jobs import Done, Outcome
 from bot.domain.oci import Digest
 from bot.domain.policy import Result
+from bot.domain.promotion import promotion_id
 from bot.domain.publication import Place
 from bot.formats.check_output import check_output
 from bot.formats.manifest_file import Written
 from bot.formats.markdown import code, text
 from bot.formats.pipeline_file import PIPELINE_FILE
 from bot.usecases.desk import Ports, View, as_configuration_error, look, pipeline_at
-from bot.usecases.evidence import Evaluated, evaluate
+from bot.usecases.evidence import Evaluated, evaluate, report_url
 from bot.usecases.resolve import is_in_source
 from bot.usecases.rules import rules_at
 from bot.usecases.told import tell_commit
@@ -199,21 +200,25 @@ def _judge_digests(view: View, moved: Sequence[Moved], *, is_ours: bool) -> Judg
             CheckState.FAILURE, "These digests cannot be delivered", f"{reasons}\n\n{listed}"
         )
     author = "Lockkeeper's own edit" if is_ours else "Digests changed by hand"
-    return _judge_evidence(view, moved, f"{author}.\n\n{listed}")
+    return _judge_evidence(view, moved, f"{author}.\n\n{listed}", is_ours=is_ours)
 
 
-def _judge_evidence(view: View, moved: Sequence[Moved], facts: str) -> Judgement:
+def _judge_evidence(view: View, moved: Sequence[Moved], facts: str, *, is_ours: bool) -> Judgement:
     """What the policies of all environments that are touched say; the worst answer counts."""
+    promotions = list(_promotions(view, moved))
     judged = [
         evaluate(view, environment, application, images, view.rules)
-        for environment, application, images in _promotions(view, moved)
+        for environment, application, images in promotions
     ]
     for job in dict.fromkeys(job for one in judged for job in one.jobs):
         view.ports.jobs.put(job)
     if not judged:
         return Judgement(CheckState.SUCCESS, "Nothing of ours changes", facts)
-    worst = min(judged, key=_seriousness)
-    said = check_output(worst.assessment)
+    worst, promotion = min(
+        zip(judged, promotions, strict=True), key=lambda pair: _seriousness(pair[0])
+    )
+    page = _page(view, *promotion) if is_ours else ""
+    said = check_output(worst.assessment, page)
     names = ", ".join(sorted({one.environment.name for one in moved}))
     title = f"Promotion to {names}: {said.title}"
     summary = f"{facts}\n\n{said.summary}"
@@ -223,6 +228,13 @@ def _judge_evidence(view: View, moved: Sequence[Moved], facts: str) -> Judgement
         title = f"Promotion to {names}: being scanned"
         return Judgement(CheckState.IN_PROGRESS, title, summary, said.text)
     return Judgement(CheckState.FAILURE, title, summary, said.text)
+
+
+def _page(
+    view: View, environment: Environment, application: Application, images: Mapping[str, Digest]
+) -> str:
+    promotion = promotion_id(view.id, environment.name, application.name, images)
+    return report_url(view, promotion)
 
 
 def _seriousness(evaluated: Evaluated) -> tuple[bool, int]:

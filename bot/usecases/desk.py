@@ -108,6 +108,9 @@ class View:
     """What it asks of images."""
     broken: ConfigurationError | None = None
     """What is wrong with the newest pipeline file or rules, if those are not in force."""
+    _spots: dict[tuple[str, str], list[Spot]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @property
     def web_url(self) -> str:
@@ -159,7 +162,13 @@ class View:
         return self.history.read(blob).decode("utf-8", "surrogateescape")
 
     def spots(self, commit: str, environment: Environment) -> list[Spot]:
-        """Every place of the environment's files at a commit."""
+        """Every place of the environment's files at a commit; each is read once in a look."""
+        key = commit, environment.name
+        if key not in self._spots:
+            self._spots[key] = self._read_spots(commit, environment)
+        return self._spots[key]
+
+    def _read_spots(self, commit: str, environment: Environment) -> list[Spot]:
         names = self.names()
         found: list[Spot] = []
         for path, entry in sorted(self.history.paths(commit).items()):

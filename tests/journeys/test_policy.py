@@ -267,3 +267,35 @@ def test_a_death_while_the_scanner_works_loses_nothing(raise_stage: Raise, folde
         walk.check(stage, pull.head, "success")
         stage.dana.merge(pull)
         stage.wait_published("stage", image.digest)
+
+
+def test_contents_that_are_wanted_are_those_that_syft_lists(stage: Stage, tmp_path: Path) -> None:
+    policy = f"{POLICY}    require: {{ sbom: every-platform }}\n"
+    stage.dana.push(stage.manifests, "rules", {"policy.yaml": policy})
+    stage.dana.merge(stage.dana.open_pull_request(stage.manifests, "rules"))
+    commit, image = build(stage, "release/v1.0.0", CLEAN)
+    pull = walk.promotion(stage, "stage", image)
+    assert "no SBOM describes" in walk.check(stage, pull.head, "failure")
+
+    for number, child in enumerate(image.child_digests):
+        reference = f"{stage.hosts['dev']}/acme/payments@{child}"
+        document = run(
+            *("syft", "scan", f"registry:{reference}", "--output", "cyclonedx-json", "--quiet"),
+            environment={
+                "SYFT_REGISTRY_INSECURE_USE_HTTP": "true",
+                "SYFT_CHECK_FOR_APP_UPDATE": "false",
+                "HOME": str(tmp_path),
+            },
+        )
+        file = tmp_path / f"{number}.cdx.json"
+        file.write_text(document)
+        kind = "application/vnd.cyclonedx+json"
+        run(
+            *("oras", "attach", "--plain-http", "--disable-path-validation"),
+            *("--artifact-type", kind, reference, f"{file}:{kind}"),
+        )
+    stage.github.complete_checks(stage.source, commit)
+
+    walk.check(stage, pull.head, "success")
+    stage.dana.merge(pull)
+    stage.wait_published("stage", image.digest)
