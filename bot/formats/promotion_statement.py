@@ -148,7 +148,8 @@ def render_promotion(statement: PromotionStatement) -> bytes:
         if asked
         else None,
         evidence=tuple(
-            _Evidence(one.predicate_type, one.digest, one.verified) for one in statement.evidence
+            _Evidence(one.predicate_type, str(one.digest), one.verified)
+            for one in statement.evidence
         ),
         builder=_Builder(statement.builder, statement.version),
         timestamp=statement.at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -299,3 +301,46 @@ def test_contents_that_are_wanted_are_those_that_syft_lists(stage: Stage, tmp_pa
     walk.check(stage, pull.head, "success")
     stage.dana.merge(pull)
     stage.wait_published("stage", image.digest)
+
+
+PROD = """\
+  prod:
+    attest: { vuln: true }
+    rules:
+      - { id: critical, deny: introduced, severity: ">= critical", fix: available }
+"""
+
+
+def test_prod_carries_what_it_was_judged_by(stage: Stage, tmp_path: Path) -> None:
+    stage.dana.push(stage.manifests, "rules", {"policy.yaml": POLICY + PROD})
+    stage.dana.merge(stage.dana.open_pull_request(stage.manifests, "rules"))
+    image = to_stage(stage)
+    walk.release(stage, "v1.0.0")
+    pull = walk.promotion(stage, "prod", image)
+    walk.check(stage, pull.head, "success")
+    stage.rita.approve(pull)
+    stage.dana.merge(pull)
+    stage.wait_published("prod", image.digest)
+
+    key = tmp_path / "attest.pub"
+    key.write_bytes(stage.attestation_key)
+    name = f"{stage.hosts['prod']}/acme/payments"
+    looked = (
+        *("--key", str(key), "--insecure-ignore-tlog=true", "--allow-http-registry"),
+        *("--output", "json"),
+    )
+    verdict = run(
+        *("cosign3", "verify-attestation", *looked),
+        *("--type", "https://in-toto.io/attestation/svr/v0.2", f"{name}@{image.digest}"),
+    )
+    assert "LOCKKEEPER_PROD_POLICY" in _payload(verdict)
+    for child in image.child_digests:
+        scan = run("cosign3", "verify-attestation", *looked, "--type", "vuln", f"{name}@{child}")
+        assert "CVE-2023-5363" in _payload(scan)
+    assert walk.is_signed(stage, "prod", image.digest)
+
+
+def _payload(verified: str) -> str:
+    """The statements that cosign has verified."""
+    found = [json.loads(line) for line in verified.splitlines() if line.startswith("{")]
+    return "".join(base64.b64decode(one["payload"]).decode() for one in found)
