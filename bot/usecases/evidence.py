@@ -6,7 +6,7 @@ what a scanner has not answered yet is asked for, and until then it is missing, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 
@@ -18,7 +18,7 @@ from bot.domain.images import ImageDescription, PlatformImage
 from bot.domain.jobs import Job
 from bot.domain.oci import Digest
 from bot.domain.packages import Inventory, merged
-from bot.domain.policy import Reason, Result, worst
+from bot.domain.policy import EnvironmentPolicy, Reason, Required, Result, worst
 from bot.domain.vex import VexStatement
 from bot.formats.assessment_document import render_assessment
 from bot.formats.reports import read_scan
@@ -139,13 +139,14 @@ def _attested(
         nowhere = Reason(Result.NOT_EVALUATED, f"{name} {digest.short} is nowhere to be read")
         return _Attested(nowhere, nowhere)
     known = view.ports.memory.resolution_of(view.id, application.name, name, digest)
+    policy = rules.policy(environment.name)
     try:
         found = attested_evidence(
             view.registry(environment),
             reference,
             trust_of(view, application, known.commit if known else "", rules),
-            rules.policy(environment.name),
-            elsewhere=lambda asked: view.ports.github.attestations(application.source, asked),
+            policy,
+            elsewhere=_elsewhere(view, application, policy),
         )
     except RejectedError as error:
         unread = Reason(Result.NOT_EVALUATED, str(error))
@@ -158,6 +159,15 @@ def _attested(
         found.missing,
         found.notes,
     )
+
+
+def _elsewhere(
+    view: View, application: Application, policy: EnvironmentPolicy | None
+) -> Callable[[Digest], Sequence[bytes]] | None:
+    """Ask GitHub as well, where the policy wants what may be there: each question is a request."""
+    if policy is None or policy.required == Required():
+        return None
+    return lambda digest: view.ports.github.attestations(application.source, digest)
 
 
 def _weakest(reasons: Iterable[Reason]) -> Reason | None:

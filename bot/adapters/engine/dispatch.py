@@ -36,7 +36,7 @@ QUEUES: Final[Mapping[JobKind, str]] = {
     JobKind.PROPOSE: "propose",
     JobKind.DELIVER: "deliver",
     JobKind.PUBLISH: "publish",
-    JobKind.SCAN: "scan",
+    JobKind.SCAN: "upkeep",
     JobKind.ANSWER: "upkeep",
     JobKind.RECONCILE: "upkeep",
     JobKind.COMMAND: "upkeep",
