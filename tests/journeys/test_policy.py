@@ -6,7 +6,7 @@ import base64
 import json
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -66,15 +66,21 @@ def renew(folder: Path) -> Renew:
     return write
 
 
-def policed(raise_stage: Raise, program: Path, database: Path) -> AbstractContextManager[Stage]:
+@contextmanager
+def policed(
+    raise_stage: Raise, program: Path, database: Path, *, seconds: int = 60
+) -> Iterator[Stage]:
+    """A stage with a policy, judged by this scanner."""
     variables = {
         "LOCKKEEPER_SCANNER": str(program),
         "LOCKKEEPER_SCANNER_DATABASE": str(database),
-        "LOCKKEEPER_SCANNER_SECONDS": "5",
+        "LOCKKEEPER_SCANNER_SECONDS": str(seconds),
     }
     files = {"policy.yaml": POLICY, "exceptions.yaml": ""}
     pipeline = f"policy: policy.yaml\n{PIPELINE}"
-    return raise_stage(variables=variables, pipeline=pipeline, manifests_files=files)
+    with raise_stage(variables=variables, pipeline=pipeline, manifests_files=files) as up:
+        up.patience = 90  # real scanners, and the pauses after those that go wrong
+        yield up
 
 
 @pytest.fixture
@@ -212,7 +218,7 @@ def test_a_scanner_that_goes_wrong_is_not_taken_for_clean(
 ) -> None:
     program, database = write_fake_trivy(folder)
     misbehave(database, behaviour)
-    with policed(raise_stage, program, database) as stage:
+    with policed(raise_stage, program, database, seconds=5) as stage:
         _, image = build(stage, "release/v1.0.0", CLEAN)
         pull = walk.promotion(stage, "stage", image)
 
@@ -258,7 +264,7 @@ def test_what_must_be_signed_waits_for_its_signature(stage: Stage, tmp_path: Pat
 def test_a_death_while_the_scanner_works_loses_nothing(raise_stage: Raise, folder: Path) -> None:
     program, database = write_fake_trivy(folder)
     misbehave(database, "hang")
-    with policed(raise_stage, program, database) as stage:
+    with policed(raise_stage, program, database, seconds=5) as stage:
         _, image = build(stage, "release/v1.0.0", {"express": "4.0.0"})
         pull = walk.promotion(stage, "stage", image)
         walk.wait(1)  # it scans
