@@ -25,6 +25,13 @@ _LONG: Final = 19
 """Digits of the largest row, and one more."""
 
 
+@dataclass(slots=True)
+class _LastWord:
+    """What the scanner said when it was last asked: its generation, or why it does not answer."""
+
+    said: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Workflows:
     """The engine's ``run``: from a job to its outcome."""
@@ -34,8 +41,7 @@ class Workflows:
     retry: Callable[[str], bool]
     journal: Callable[[str], AbstractContextManager[None]]
     """Watches everything that one job does."""
-    _generation: list[str] = field(default_factory=list)
-    """What the scanner's answers came from when it was last asked; empty: not asked yet."""
+    _scanner: _LastWord = field(default_factory=_LastWord)
 
     def __call__(self, job: Job) -> Outcome:
         """Take the look that the job asks for; its errors are the engine's to judge."""
@@ -68,17 +74,23 @@ class Workflows:
             self.ports.jobs.put(Job(JobKind.RECONCILE, manifests))
 
     def put_rescans(self) -> None:
-        """Look at everything again when the scanner answers with other data than before."""
-        scanner = self.ports.scanner
-        if scanner is None:
+        """Look at everything again when the scanner answers with other data than before.
+
+        Raises:
+            UnavailableError: it does not answer, for a reason that was not said before.
+        """
+        if self.ports.scanner is None:
             return
+        before = self._scanner.said
         try:
-            generation = scanner.facts().generation
-        except UnavailableError:
-            return  # said wherever an answer of it is missing
-        if self._generation and self._generation[-1] != generation:
+            self._scanner.said = self.ports.scanner.facts().generation
+        except UnavailableError as error:
+            self._scanner.said = str(error)
+            if self._scanner.said != before:
+                raise
+            return
+        if before and self._scanner.said != before:
             self.put_reconcile()
-        self._generation[:] = [generation]
 
     def put_commands(self) -> None:
         """Pick up the operator's command rows."""

@@ -77,21 +77,23 @@ class Desk:
 
 
 @contextlib.contextmanager
-def running_desk(directory: Path, files: Mapping[str, str | bytes | None]) -> Iterator[Desk]:
-    """``files`` are the manifests repository's, beside a pipeline file."""
+def running_desk(
+    directory: Path, files: Mapping[str, str | bytes | None], *, host: str = HOST
+) -> Iterator[Desk]:
+    """``files`` are the manifests repository's, beside a pipeline file; ``host`` has the images."""
     with running_github(directory / "github") as world:
         world.add_organization("acme")
         dana, rita = world.add_user("dana"), world.add_user("rita")
         world.add_team("acme", "security", [rita])
         manifests = world.add_repository(
-            "acme/deploy", files={"lockkeeper.yaml": PIPELINE, **files}
+            "acme/deploy", files={"lockkeeper.yaml": PIPELINE.replace(HOST, host), **files}
         )
         source = world.add_repository("acme/payments", files={"app.py": "print(0)\n"})
         app = world.create_app("", "secret", PERMISSIONS, ["push"])
         world.install(app, [manifests, source])
         grant = directory / "grants" / "prod"
         grant.mkdir(parents=True)
-        (grant / "registry.json").write_text(json.dumps({"auths": {HOST: {}}}))
+        (grant / "registry.json").write_text(json.dumps({"auths": {host: {}}}))
         (directory / "grants" / "sources").write_text("acme/*\n")
         (directory / "app.pem").write_text(app.private_key)
         settings = {
