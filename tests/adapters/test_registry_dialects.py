@@ -159,6 +159,8 @@ def test_ecr_answers_201_to_a_chunk(source: Registry, target: Registry) -> None:
 
     copied(source, target)
 
+    assert target.requests("PATCH", "/uploads/"), "chunks were what went through"
+
 
 @pytest.mark.parametrize("status", [400, 405, 415])
 def test_ecr_refuses_artifact_types_and_the_signature_tag_is_what_is_left(
@@ -384,6 +386,8 @@ def test_harbor_refuses_a_mount_without_rights_on_the_other_project(
     source.on("POST", "mount=", world.error(status, "DENIED"), times=99)
 
     copied(source, source)
+
+    assert source.requests("POST", "mount="), "it was tried"
 
 
 def test_harbor_wants_the_image_before_its_signature(source: Registry, target: Registry) -> None:

@@ -227,7 +227,9 @@ def test_every_reader_sees_every_platform(copied: Copied, platform: str) -> None
 
 
 def test_every_layer_is_what_it_says(copied: Copied) -> None:
-    run("crane", "validate", "--insecure", f"--remote={copied.target.tagged}")
+    done = attempt("crane", "validate", "--insecure", f"--remote={copied.target.tagged}")
+
+    assert done.returncode == 0, done.stderr
 
 
 def test_skopeo_copies_it_on(copied: Copied, tmp_path: Path) -> None:

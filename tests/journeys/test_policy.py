@@ -142,11 +142,41 @@ def test_what_is_introduced_blocks_until_a_build_without_it_comes(stage: Stage) 
     assert stage.published("stage") == running.digest
     assert stage.resolve("stage", worse.digest) is None, "nothing of it was copied"
 
+    stage.dana.push(stage.manifests, "loosen", {"policy.yaml": POLICY.replace("deny:", "warn:")})
+    stage.dana.merge(stage.dana.open_pull_request(stage.manifests, "loosen"))
+    stage.eventually(
+        lambda: (
+            "the policy as it was before the merge"
+            in walk.check(stage, pull.merge_commit or "", "failure", "payments -> stage")
+            or None
+        ),
+        "rules that are loosened later do not let it pass",
+    )
+    assert stage.published("stage") == running.digest
+
     _, better = build(stage, "release/v1.0.2", {**CLEAN, "express": "4.0.0"})
     mended = walk.promotion(stage, "stage", better)
     walk.check(stage, mended.head, "success")
     stage.dana.merge(mended)
     stage.wait_published("stage", better.digest)
+
+
+def test_the_bot_does_not_merge_what_the_policy_blocks(stage: Stage) -> None:
+    policy = POLICY.replace("  stage:", "  dev:")
+    stage.dana.push(stage.manifests, "rules", {"policy.yaml": policy})
+    stage.dana.merge(stage.dana.open_pull_request(stage.manifests, "rules"))
+    _, good = build(stage, "feature/x", CLEAN)
+    commit = stage.commit("develop")
+    labels = {"org.opencontainers.image.revision": commit}
+    bad = packaged_image({"base-files": "12.4"}, {"lodash": "4.17.4"}, labels=labels)
+
+    stage.push_image(bad, commit)
+
+    walk.source_check(stage, commit, "dev", "Blocked")
+    walk.settled(stage)
+    pull = stage.open_promotion("dev")
+    assert pull is not None
+    assert stage.published("dev") == good.digest
 
 
 def test_new_data_is_heard_while_a_pull_request_is_open(stage: Stage, renew: Renew) -> None:
@@ -325,8 +355,17 @@ def test_prod_carries_what_it_was_judged_by(stage: Stage, tmp_path: Path) -> Non
     pull = walk.promotion(stage, "prod", image)
     walk.check(stage, pull.head, "success")
     stage.rita.approve(pull)
+    unsigned = tmp_path / "unsigned.vex.json"
+    unsigned.write_text('{"@context": "https://openvex.dev/ns/v0.2.0"}')
+    kind = "application/vnd.openvex+json"
+    run(
+        *("oras", "attach", "--plain-http", "--disable-path-validation", "--artifact-type", kind),
+        *(f"{stage.hosts['stage']}/acme/payments@{image.digest}", f"{unsigned}:{kind}"),
+    )
     stage.dana.merge(pull)
     stage.wait_published("prod", image.digest)
+    sealed = walk.check(stage, pull.merge_commit or "", "success", "payments -> prod")
+    assert "stays behind: it is unsigned" in sealed
 
     key = tmp_path / "attest.pub"
     key.write_bytes(stage.attestation_key)

@@ -37,6 +37,7 @@ def test_a_killed_bot_goes_on_where_it_was(walked: Walked) -> None:
     stage.bot.start()
 
     stage.wait_published("dev", image.digest)
+    assert stage.published("dev") == image.digest
 
 
 def test_a_direct_push_is_not_delivered(walked: Walked) -> None:
@@ -60,3 +61,4 @@ def test_a_deleted_ref_is_put_back(walked: Walked) -> None:
     stage.dana.delete_branch(stage.manifests, "env/stage")
 
     stage.eventually(lambda: stage.ref("stage") == before or None, "env/stage is put back")
+    assert stage.ref("stage") == before

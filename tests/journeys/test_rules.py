@@ -46,9 +46,12 @@ def test_rules_that_are_merged_first_hold_for_the_next_merge(stage: Stage) -> No
     stage.dana.push(stage.manifests, "main", {FILE: weaker})
     walk.release(stage)
 
-    stage.dana.merge(walk.promotion(stage, "prod", image))
+    pull = walk.promotion(stage, "prod", image)
+    stage.dana.merge(pull)
 
     stage.wait_published("prod", image.digest)
+    assert stage.published("prod") == image.digest
+    assert pull.reviews == [], "nobody had to approve"
 
 
 def test_a_broken_file_names_the_place_and_stops_nothing(stage: Stage) -> None:

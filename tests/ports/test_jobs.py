@@ -157,6 +157,7 @@ def test_lanes_run_side_by_side(bench: Bench) -> None:
     bench.jobs.put(replace(JOB, subject="checkout"))
 
     eventually(lambda: len(bench.worker.ran) == 2, "both run at the same time")
+    assert bench.worker.most_at_once == 2
     bench.worker.gate.release(2)
     eventually(bench.is_idle, "both ended")
 
@@ -186,6 +187,7 @@ def test_a_new_request_does_not_wait_for_the_due_time(bench: Bench) -> None:
     bench.jobs.put(JOB)
 
     eventually(lambda: len(bench.worker.ran) == 2 and bench.is_idle(), "it ran at once")
+    assert bench.clock.now() < due
 
 
 @pytest.mark.parametrize(
@@ -250,3 +252,4 @@ def test_periodic_calls_follow_the_clock(bench: Bench) -> None:
     bench.clock.move(seconds=301)
 
     eventually(lambda: len(calls) == 2, "called again when due")
+    assert calls[1] - calls[0] >= timedelta(seconds=300)

@@ -21,7 +21,7 @@ from tests.world.images import build_image
 from tests.world.keys import generate_key_pair
 from tests.world.registry import Registry
 from tests.world.sigstore import CLAIMS, COMMIT, ISSUER, sigstore, token
-from tests.world.tools import run
+from tests.world.tools import attempt, run
 
 IMAGE = build_image()
 PAIR, OTHER = (generate_key_pair(cost=32768) for _ in range(2))
@@ -203,7 +203,7 @@ def test_cosign_reads_what_sigstore_python_signed(keyless: Keyless) -> None:
         annotations={"dev.sigstore.bundle.predicateType": f"{PROVENANCE}/v1"},
     )
 
-    run(
+    done = attempt(
         "cosign3",
         "verify-attestation",
         f"--trusted-root={keyless.directory}/trusted_root.json",
@@ -213,6 +213,8 @@ def test_cosign_reads_what_sigstore_python_signed(keyless: Keyless) -> None:
         str(keyless.reference),
         environment={"HOME": str(keyless.directory)},
     )
+
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ class _Libc:
     def __init__(self) -> None:
         self._libc = ctypes.CDLL(None, use_errno=True)
 
-    def syscall(self, number: int, *arguments: Any) -> int:  # noqa: ANN401 - ctypes takes many types
+    def syscall(self, number: int, *arguments: Any) -> int:  # noqa: ANN401 - ctypes converts ints, bytes and structures
         """A system call; OSError where it answers -1."""
         converted = [ctypes.c_ulong(one) if isinstance(one, int) else one for one in arguments]
         return self._checked(self._libc.syscall(ctypes.c_long(number), *converted))
@@ -108,7 +108,7 @@ class _Libc:
     def unshare(self, flags: int) -> None:
         self._checked(self._libc.unshare(ctypes.c_int(flags)))
 
-    def prctl(self, option: int, *arguments: Any) -> None:  # noqa: ANN401 - ctypes takes many types
+    def prctl(self, option: int, *arguments: Any) -> None:  # noqa: ANN401 - ctypes converts ints, bytes and structures
         """Four arguments always: the kernel refuses rubbish in the unused ones."""
         padded = [*arguments, 0, 0, 0, 0][:4]
         converted = [ctypes.c_ulong(one) if isinstance(one, int) else one for one in padded]
@@ -160,7 +160,7 @@ def _map_own(user: int, group: int) -> None:
         ("setgroups", "deny"),
         ("gid_map", f"{group} {group} 1"),
     ):
-        with open(f"/proc/self/{name}", "w") as file:  # noqa: PTH123 - one write, as the kernel asks
+        with open(f"/proc/self/{name}", "w") as file:  # noqa: PTH123 - the kernel takes one write; pathlib is not imported
             file.write(content)
 
 
@@ -211,7 +211,7 @@ def _limit(plan: Plan, *, alone: bool) -> None:
         ceiling = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(kind, (ceiling, ceiling))
     # Out of memory, the kernel takes the scanner and not the bot.
-    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:  # noqa: PTH123 - one write
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:  # noqa: PTH123 - starts without pathlib
         file.write("1000")
 
 
@@ -242,7 +242,7 @@ class _Ruleset:
         except FileNotFoundError:
             return
         granted = rights & self._handled
-        if not os.path.isdir(path):  # noqa: PTH112 - os alone is imported
+        if not os.path.isdir(path):  # noqa: PTH112 - starts without pathlib
             granted &= _FILE_RIGHTS
         rule = struct.pack("=Qi", granted, place)
         self._libc.syscall(445, self._descriptor, 1, ctypes.create_string_buffer(rule), 0)
@@ -476,7 +476,7 @@ def _filtered(libc: _Libc, *, network: bool) -> bool:
 def main(plan: Plan) -> int:
     """Launch; returns the scanner's exit status, 128 and the signal if one has ended it."""
     libc = _Libc()
-    os.set_inheritable(plan["status"], False)  # noqa: FBT003 - its signature
+    os.set_inheritable(plan["status"], False)  # noqa: FBT003 - takes it by position alone
     _die_with_parent(libc, os.getppid())
     report = Report(namespaces=False, other_user=False, landlock=0, seccomp=False, failure="")
     try:
@@ -509,7 +509,7 @@ def _watch(pid: int, memory: int) -> int:
 
 def _resident(pid: int) -> int:
     """Bytes of memory of its own: also what it shares with nobody, which no limit counts."""
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/status") as file:  # noqa: PTH123 - os alone is imported
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/status") as file:  # noqa: PTH123 - starts without pathlib
         return sum(
             int(line.split()[1]) * 1024
             for line in file
@@ -537,7 +537,7 @@ def _enter(libc: _Libc, plan: Plan, report: Report) -> None:
         _tell(plan, dict(report))
         if not plan["command"]:
             os._exit(0)
-        os.execve(plan["command"][0], plan["command"], plan["environment"])  # noqa: S606 - the aim
+        os.execve(plan["command"][0], plan["command"], plan["environment"])  # noqa: S606 - the confined program takes our place, without a shell
     except OSError as error:
         _tell(plan, {**report, "failure": f"{error.strerror} ({error.filename or 'confinement'})"})
     os._exit(FAILED)

@@ -279,7 +279,7 @@ class _Run:
             plan["listener"] = channel = theirs.detach()
             passed.append(channel)
         try:
-            process = subprocess.Popen(  # noqa: S603 - our own launcher
+            process = subprocess.Popen(  # noqa: S603 - our own launcher, by its path, without a shell
                 [sys.executable, "-I", "-S", confine.__file__, json.dumps(plan)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -301,8 +301,8 @@ class _Run:
         return process, facts
 
     def _watch(self, process: subprocess.Popen[bytes], facts: IO[bytes]) -> None:
-        assert process.stdout is not None  # noqa: S101 - asked for above
-        assert process.stderr is not None  # noqa: S101 - asked for above
+        assert process.stdout is not None  # noqa: S101 - for mypy: PIPE was asked for
+        assert process.stderr is not None  # noqa: S101 - for mypy: PIPE was asked for
         deadline = time.monotonic() + self._limits.seconds
         looked = time.monotonic()
         with selectors.DefaultSelector() as selector:

@@ -20,7 +20,7 @@ import msgspec
 
 from bot.adapters.scanning.sandbox import Confinement, Sandbox
 from bot.adapters.scanning.tools import Tool, stamp_of
-from bot.domain.errors import ConfigurationError, UnavailableError
+from bot.domain.errors import ConfigurationError, RejectedError, UnavailableError
 from bot.domain.evidence import FindingKey, UnreadableEvidenceError
 from bot.formats.json_document import checked, decoded
 from bot.formats.reports import read_sbom, read_scan
@@ -163,10 +163,20 @@ class ConfinedScanner:
             if known is None or known.stamp != now:
                 size = self._tool.size()
                 self._check_shrinkage(known.size if known else None, size)
-                facts = self._asked_facts()
-                self._ask_canary(facts)
-                known = self._proven = _Proven(now, size, facts)
+                known = self._proven = _Proven(now, size, self._prove())
             return known.facts
+
+    def _prove(self) -> ScannerFacts:
+        try:
+            facts = self._asked_facts()
+            self._ask_canary(facts)
+        except RejectedError as error:  # whoever asks for facts asks whether its word counts
+            program = self._sandbox.executable
+            raise UnavailableError(
+                f"{self._tool.name} answers nonsense to what is known ({error}): its word does not"
+                f" count; check {program} and its database"
+            ) from error
+        return facts
 
     def _check_shrinkage(self, before: int | None, now: int | None) -> None:
         if before and now is not None and now < before * _SHRUNK:

@@ -174,7 +174,7 @@ def test_no_file_of_the_bot_opens(stage: Stage) -> None:
         "open('{folder}/database/data', 'w')",
         "open('{folder}/database/new', 'w')",
         "open('{folder}/new', 'w')",
-        "open('/tmp/lockkeeper-escaped', 'w')",
+        "open('{shared}/escaped', 'w')",
         "open('../given/new', 'w')",
         "open('../new', 'w')",
         "os.unlink('{folder}/database/data')",
@@ -188,11 +188,15 @@ def test_no_file_of_the_bot_opens(stage: Stage) -> None:
     ],
 )
 def test_nothing_outside_is_written(stage: Stage, code: str) -> None:
-    answer = stage.tries(code.format(folder=stage.folder))
+    shared = stage.folder / "shared"
+    shared.mkdir()
+    shared.chmod(0o1777)  # as the system's own folder for temporary files is
+
+    answer = stage.tries(code.format(folder=stage.folder, shared=shared))
 
     assert answer.startswith("refused"), answer
     assert (stage.folder / "database" / "data").read_text() == "old"
-    assert not Path("/tmp/lockkeeper-escaped").exists()  # noqa: S108 - must not be there
+    assert list(shared.iterdir()) == []
 
 
 def test_modes_of_foreign_files_do_not_change(stage: Stage) -> None:

@@ -158,6 +158,15 @@ def test_the_scanner_is_not_shown_what_it_must_find() -> None:
     assert len(canary.expected) == 5
 
 
+@pytest.mark.parametrize("answer", ["null", "[]", "{}", "no JSON", '{"SchemaVersion": 2}'])
+def test_nonsense_about_the_canary_is_no_word(desk: Desk, answer: str) -> None:
+    """`facts` answers or is unavailable: nothing else stops a promotion from being shown."""
+    misbehave(desk.database, f"python:print({answer!r})")
+
+    with pytest.raises(UnavailableError, match=r"its word does\s+not count|trivy"):
+        desk.scanner().facts()
+
+
 def test_an_old_database_is_not_believed(desk: Desk) -> None:
     scanner = desk.scanner(database_days=3)
     scanner.facts()
