@@ -140,6 +140,7 @@ def test_a_trusted_root_that_is_none_is_named(tmp_path: Path) -> None:
 
 
 def test_the_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The extra is installed wherever tests run; without it the interpreter would answer this.
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
 
     with pytest.raises(ConfigurationError, match=r"lockkeeper\[keyless\]"):

@@ -127,6 +127,7 @@ def test_a_disk_that_would_be_full_is_not_filled(
     source: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     free = layouts.DISK_RESERVE + 100
+    # Nobody fills a real disk for a test; what the system would answer is all that is replaced.
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: _Usage(2 * free, free, free))
 
     with pytest.raises(UnavailableError, match="make room on that disk"):

@@ -12,7 +12,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import requests
 
-from bot.adapters.scanning import trivy_server
 from bot.adapters.scanning.trivy_server import Gate, TrivyServer
 from bot.domain.errors import UnavailableError
 
@@ -111,12 +110,14 @@ def test_nothing_else_passes(upstream: Upstream, inside: str, method: str, path:
     assert upstream.seen == []
 
 
-def test_a_length_is_needed_and_bounded(
-    upstream: Upstream, inside: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(trivy_server, "_REQUEST_LIMIT", 4)
+def test_a_length_is_needed_and_bounded(upstream: Upstream, inside: str) -> None:
+    host, port = inside.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), 5) as connection:
+        head = f"POST {SCAN} HTTP/1.0\r\nContent-Length: {64 * 2**20 + 1}\r\n\r\n"
+        connection.sendall(head.encode())
+        answer = connection.recv(100)
 
-    assert ask("POST", f"{inside}{SCAN}").status_code == 413
+    assert answer.split()[1] == b"413"
     chunked = requests.post(f"{inside}{SCAN}", data=iter([b"x"]), timeout=10)
     assert chunked.status_code == 403
     assert upstream.seen == []
@@ -134,11 +135,8 @@ def test_a_redirect_is_not_followed(upstream: Upstream, inside: str) -> None:
     assert len(upstream.seen) == 1
 
 
-def test_an_endless_answer_ends(
-    upstream: Upstream, inside: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(trivy_server, "_ANSWER_LIMIT", 10)
-    upstream.answer = b"x" * 100
+def test_an_endless_answer_ends(upstream: Upstream, inside: str) -> None:
+    upstream.answer = b"x" * (64 * 2**20 + 1)
 
     assert ask("POST", f"{inside}{SCAN}").status_code == 502
 
