@@ -11,19 +11,20 @@ WORKDIR /src
 # Every dependency is pinned and hashed; the layer is built anew only when the lock changes.
 COPY requirements.lock requirements-dev.lock ./
 RUN /opt/lockkeeper/bin/pip install --no-cache-dir --disable-pip-version-check \
-    --only-binary :all: --require-hashes -r requirements.lock
+    --only-binary :all: --no-deps --require-hashes -r requirements.lock
 # The build backend by the same rule, in a venv that is left behind.
 RUN python3 -m venv /opt/backend \
  && awk '/^[a-zA-Z]/ { keep = /^(hatchling|packaging|pathspec|pluggy|tomlkit|trove-classifiers)==/ } keep' \
     requirements-dev.lock > backend.lock \
  && /opt/backend/bin/pip install --no-cache-dir --disable-pip-version-check \
-    --only-binary :all: --require-hashes -r backend.lock
+    --only-binary :all: --no-deps --require-hashes -r backend.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY bot bot
 RUN /opt/backend/bin/pip wheel --disable-pip-version-check --no-deps --no-build-isolation \
     --wheel-dir dist . \
  && /opt/lockkeeper/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps \
     --no-index dist/*.whl \
+ && /opt/lockkeeper/bin/pip check --disable-pip-version-check \
  && /opt/lockkeeper/bin/pip uninstall --quiet --yes pip
 
 FROM ${BASE}
