@@ -2,36 +2,43 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+LOCKED := $(VENV)/.locked
 STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+# Every package is in the lock with its hash. Nothing is resolved, so nothing new can enter or break it.
+FROM_LOCK := install --quiet --no-deps --require-hashes
 
-.PHONY: help install tools test check demo bench clean
+.PHONY: help install tools quick check test demo bench clean
 
 help:            ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
-$(STAMP): requirements-dev.lock pyproject.toml
+$(LOCKED): requirements-dev.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "lockkeeper needs Python 3.11 or newer; say: make PYTHON=python3.12 install" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	@echo "install: the locked packages"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.lock
-	@echo "install: Lockkeeper itself"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@$(BIN)/python -m pip check --disable-pip-version-check
+	@echo "install: the locked packages into $(VENV) (about a minute)"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(PIP) $(FROM_LOCK) -r requirements-dev.lock
+	@$(PIP) check
+	@touch $(LOCKED)
+
+$(STAMP): $(LOCKED) pyproject.toml
+	@echo "install: lockkeeper itself"
+	@$(PIP) install --quiet --no-deps --no-build-isolation -e .
 	@touch $(STAMP)
 
 install: $(STAMP)   ## create .venv with everything pinned and hashed
 
-tools:           ## build the real tools (cosign, crane, zot ...) into .tools/bin
+tools:           ## build the real tools that tests compare with; `make tools` needs Go
 	@bash .ci/tools/build.sh
 
-check: install   ## format, lint, types, layers
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports --no-cache
+quick: install   ## format, lint, types, layers and the fast tests
+	@bash .ci/parts quick
 
-test: check      ## all checks and all tests
-	$(BIN)/pytest
+check: install   ## format, lint, types, layers
+	@bash .ci/parts check
+
+test: install    ## every check and every test; T=path for one file
+	@bash .ci/parts test $(T)
 
 demo: install    ## walk one application from develop to prod, for real; KEEP=1 leaves it up
 	@$(BIN)/python -m tests.demo $(if $(KEEP),--keep,)
