@@ -33,8 +33,17 @@ RUN apt-get update \
  && apt-get clean && rm -rf /var/lib/apt/lists/* \
  && useradd --uid 10001 --user-group --no-create-home --home-dir /var/lib/lockkeeper \
     --shell /usr/sbin/nologin lockkeeper \
+ && install --directory /usr/share/lockkeeper \
+ && dpkg-query --show >/usr/share/lockkeeper/packages \
  && install --directory --owner lockkeeper --group lockkeeper --mode 0700 /var/lib/lockkeeper
 COPY --from=build /opt/lockkeeper /opt/lockkeeper
+# What it was built of: the commit and version by the release, Debian's packages in the file above.
+ARG REVISION=unknown
+ARG VERSION=unreleased
+LABEL org.opencontainers.image.title=lockkeeper \
+      org.opencontainers.image.licenses=Apache-2.0 \
+      org.opencontainers.image.revision=${REVISION} \
+      org.opencontainers.image.version=${VERSION}
 ENV PATH=/opt/lockkeeper/bin:/usr/local/bin:/usr/bin:/bin
 # By number, so that a cluster can prove that it is not root (runAsNonRoot).
 USER 10001:10001

@@ -147,6 +147,14 @@ def test_only_what_is_copied_goes_to_the_builder() -> None:
     assert allowed == copied
 
 
+def test_the_image_says_what_it_was_built_of() -> None:
+    last = stages()[-1]
+
+    assert ("ARG", "REVISION=unknown") in last
+    assert "org.opencontainers.image.revision=${REVISION}" in values("LABEL", last)[0]
+    assert "dpkg-query --show >/usr/share/lockkeeper/packages" in values("RUN", last)[0]
+
+
 # --- what a real build keeps ---
 
 
