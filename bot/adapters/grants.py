@@ -24,7 +24,14 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
 
-from bot.domain.errors import ConfigurationError, LimitExceededError, NotGrantedError
+from bot.domain.doctor.environments import GrantsFolder, GrantState
+from bot.domain.doctor.findings import Known, Unknown
+from bot.domain.errors import (
+    ConfigurationError,
+    LimitExceededError,
+    LockkeeperError,
+    NotGrantedError,
+)
 from bot.domain.grants import KeyRole
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -75,6 +82,19 @@ class Grants:
         owner, _, name = manifests.partition("/")
         folder = _child(self.root, owner)
         return ManifestsGrant(manifests, _child(folder, name) if folder else None)
+
+    def state(self) -> GrantsFolder:
+        """The folder as it is; what cannot be read in one member is that member's."""
+        return GrantsFolder(
+            str(self.root), self.root.is_dir(), tuple(self._state(name) for name in self.manifests)
+        )
+
+    def _state(self, name: str) -> GrantState:
+        try:
+            grant = self.of(name)
+            return GrantState(name, Known(grant.environments()), grant.findings())
+        except LockkeeperError as error:
+            return GrantState(name, Unknown(str(error), is_refusal=True))
 
     def _is_flat(self) -> bool:
         flat = _grants_something(self.root)

@@ -155,4 +155,5 @@ def _status_words(answer: dict[str, Any]) -> str:
         + (f": {j['summary']}" if j["summary"] else "")
         for j in answer["jobs"]
     ]
+    lines += [finding["line"] for finding in answer.get("findings", [])]
     return "\n".join(lines) or "nothing is promoted anywhere yet"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from bot.domain.doctor.findings import Finding
 from bot.domain.environments import Application, Environment
 from bot.domain.errors import NotFoundError, RejectedError
 from bot.domain.jobs import Done, Job, JobKind, JobState, Outcome
@@ -192,7 +193,8 @@ def status(request: Request) -> Answer:
             for application in view.pipeline.applications.values():
                 places += _standing(view, environment, application)
     jobs = [_job(state) for state in request.ports.jobs.states()]
-    return {"places": places, "jobs": jobs}
+    findings = [_finding(one) for one in request.ports.findings()]
+    return {"places": places, "jobs": jobs, "findings": findings}
 
 
 def _standing(
@@ -235,6 +237,17 @@ def _state(
     if not spot.written.digest:
         return "nothing promoted yet"
     return "published" if is_shown else "delivering"
+
+
+def _finding(finding: Finding) -> dict[str, object]:
+    return {
+        "id": str(finding.about),
+        "subject": finding.subject,
+        "severity": str(finding.severity),
+        "fact": finding.fact,
+        "remedy": finding.remedy,
+        "line": finding.line,
+    }
 
 
 def _job(state: JobState) -> dict[str, object]:

@@ -6,10 +6,11 @@ the default branch, so a broken file stops nothing but itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from bot.domain.doctor.findings import Finding
 from bot.domain.environments import (
     Application,
     Environment,
@@ -90,6 +91,8 @@ class Ports:
     """Reads a public key in PEM; the name is for messages."""
     board_url: str = ""
     """Where people reach the board; empty: nowhere."""
+    findings: Callable[[], Sequence[Finding]] = tuple
+    """What is not in order with the set-up, as it was last looked at."""
 
 
 @dataclass(frozen=True, slots=True)
