@@ -25,6 +25,7 @@ from bot.adapters.github.tokens import Tokens
 from bot.adapters.grants import Grants, KeyFile
 from bot.adapters.journal import Journal
 from bot.adapters.looks import LooksTogether
+from bot.adapters.outbox import Outbox
 from bot.adapters.premises import LocalPremises
 from bot.adapters.registry import HostLimits, Registry
 from bot.adapters.rounds import Rounds
@@ -54,6 +55,7 @@ from bot.ports import (
 from bot.settings import Settings
 from bot.usecases.desk import Limits, Ports
 from bot.usecases.diagnose import Doctor
+from bot.usecases.reconcile import may_concern
 from bot.usecases.review_request import STAGING
 from bot.web.health import create_board
 from bot.web.intake import Authenticity, create_closed_intake, create_intake
@@ -118,14 +120,24 @@ class Granted:
 
     def key_places(self) -> Sequence[KeyPlace]:
         """Every public key of this installation that is known without asking anybody."""
-        return [
-            KeyPlace(manifests, environment, role, Path(file.path).name, key.fingerprint)
-            for manifests in self.grants.manifests
-            for environment in self.grants.of(manifests).environments()
-            for role in KeyRole
-            for file in self.grants.of(manifests).keys(environment, role)
-            if (key := self._known(file)) is not None
-        ]
+        return [place for name in self.grants.manifests for place in self._places(name)]
+
+    def _places(self, manifests: str) -> Sequence[KeyPlace]:
+        """Those of one manifests repository; none where they cannot be read: its own look says so.
+
+        Whoever asks for another one must not fail because of it.
+        """
+        try:
+            grant = self.grants.of(manifests)
+            return [
+                KeyPlace(manifests, environment, role, Path(file.path).name, key.fingerprint)
+                for environment in grant.environments()
+                for role in KeyRole
+                for file in grant.keys(environment, role)
+                if (key := self._known(file)) is not None
+            ]
+        except LockkeeperError:
+            return ()
 
     def _grant(self, manifests: GitHubRepository, environment: str) -> tuple[RegistryGrant, str]:
         found = self.grants.of(str(manifests)).registry_json(environment)
@@ -175,6 +187,7 @@ class Lockkeeper:
     engine: Engine
     workflows: Workflows
     checkups: Checkups
+    outbox: Outbox
 
     def serve(self, *, listens: bool = True) -> None:
         """Serve webhooks and do the work until a signal says stop.
@@ -190,8 +203,11 @@ class Lockkeeper:
             if listens
             else create_closed_intake()
         )
-        board = create_board(self._reason_not_ready, self.checkups.lines)
-        rounds = Rounds("lockkeeper-doctor", self.checkups.look, again_seconds=SOON_SECONDS)
+        board = create_board(self._reason_not_ready, self._remarks)
+        rounds = (
+            Rounds("lockkeeper-doctor", self.checkups.look, again_seconds=SOON_SECONDS),
+            Rounds("lockkeeper-outbox", self.outbox.send_waiting, again_seconds=SOON_SECONDS),
+        )
         board.register_blueprint(promotion_pages(store.EvaluationStore(self.database)))
         self.engine.every(settings.reconcile_seconds, self.workflows.put_reconcile)
         self.engine.every(_COMMANDS_SECONDS, self.workflows.put_commands)
@@ -208,13 +224,18 @@ class Lockkeeper:
         finally:
             self.database.dispose()
 
-    def _begin(self, rounds: Rounds) -> None:
+    def _begin(self, rounds: Sequence[Rounds]) -> None:
         self.engine.start()
-        rounds.start()
+        for one in rounds:
+            one.start()
 
-    def _end(self, rounds: Rounds) -> None:
-        rounds.stop()
+    def _end(self, rounds: Sequence[Rounds]) -> None:
+        for one in rounds:
+            one.stop()
         self.engine.stop()
+
+    def _remarks(self) -> Sequence[str]:
+        return [finding.line for finding in self.workflows.ports.findings()]
 
     def _reason_not_ready(self) -> str:
         return self.engine.reason_not_ready() or self.checkups.reason_not_ready()
@@ -230,14 +251,11 @@ class Lockkeeper:
         if hint.event in {"installation", "installation_repositories"}:
             return True
         try:
-            repository = GitHubRepository.parse(hint.repository)
+            GitHubRepository.parse(hint.repository)
         except RejectedError:
             return False
         ports = self.workflows.ports
-        return any(
-            repository == manifests or ports.grants.allows_source(manifests, repository)
-            for manifests in ports.manifests
-        )
+        return any(may_concern(ports, one, hint.repository) for one in ports.manifests)
 
 
 def open_store(settings: Settings) -> tuple[sa.Engine, store.CommandStore, store.AuditStore]:
@@ -334,8 +352,11 @@ def assemble(settings: Settings, kinds: Sequence[JobKind] = tuple(JobKind)) -> L
     grants = Granted(Grants(settings.grants_dir, manifests), clock, journal)
     scanner = _scanner(settings, clock)
     checkups = Checkups(_doctor(settings, clock, grants, scanner))
+    github = journal.acting(GitHub, GitHubApi(calls, tokens))  # type: ignore[type-abstract]  # a Protocol names the port
+    outbox = Outbox(github, clock)
     ports = Ports(
-        github=journal.acting(GitHub, GitHubApi(calls, tokens)),  # type: ignore[type-abstract]  # a Protocol names the port
+        github=github,
+        outbox=outbox,
         mirrors=_mirrors(settings, tokens),
         memory=journal.recording(Memory, store.MemoryStore(database)),  # type: ignore[type-abstract]  # a Protocol names the port
         audit=journal.recording(Audit, audit),  # type: ignore[type-abstract]  # a Protocol names the port
@@ -356,7 +377,7 @@ def assemble(settings: Settings, kinds: Sequence[JobKind] = tuple(JobKind)) -> L
         certificates=KeylessVerifier(settings.trusted_root),
         public_key=load_public_key,
         board_url=settings.board_url,
-        findings=checkups.remarkable,
+        findings=lambda: (*outbox.findings(), *checkups.remarkable()),
     )
     workflows = Workflows(ports, commands, engine.retry, journal.job)
-    return Lockkeeper(settings, database, engine, workflows, checkups)
+    return Lockkeeper(settings, database, engine, workflows, checkups, outbox)

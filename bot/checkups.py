@@ -54,10 +54,6 @@ class Checkups:
         """What is not in order, the worst first; nothing before the first look."""
         return self._latest.remarkable if self._latest else ()
 
-    def lines(self) -> Sequence[str]:
-        """The same, one line each."""
-        return [finding.line for finding in self.remarkable()]
-
     def _stopping(self) -> Sequence[Finding]:
         # Whoever worked once has been set up right: what is unknown since then passes.
         latest = self._latest

@@ -59,6 +59,7 @@ from bot.domain.memory import (
     WrittenHead,
 )
 from bot.domain.oci import Digest, DigestReference, ImageRepository, TagReference
+from bot.domain.reports import Report
 from bot.domain.trust import CertifiedEnvelope
 
 P = ParamSpec("P")
@@ -738,6 +739,14 @@ class GitHub(Protocol):
         self, repository: GitHubRepository, ref: str, commit: str, *, create: bool
     ) -> None:
         """Fast-forward (or create) an environment ref; never by force."""
+        ...
+
+
+class Outbox(Protocol):
+    """Where reports for people go; what becomes of them never holds back what they tell."""
+
+    def tell(self, report: Report) -> bool:
+        """Send it now, or later; False while it waits for GitHub. What is refused is over."""
         ...
 
 

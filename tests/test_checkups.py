@@ -46,7 +46,7 @@ def test_a_bot_that_can_do_nothing_is_not_ready_and_looks_again_soon() -> None:
 
     assert checkups.look() == SOON_SECONDS
     assert checkups.reason_not_ready() == "nothing can be promoted"
-    assert checkups.lines() == [ONE.line, OTHER.line]
+    assert list(checkups.remarkable()) == [ONE, OTHER]
 
 
 def test_one_manifests_repository_that_works_is_enough() -> None:
@@ -54,7 +54,7 @@ def test_one_manifests_repository_that_works_is_enough() -> None:
 
     assert checkups.look() == LATER_SECONDS
     assert checkups.reason_not_ready() == ""
-    assert checkups.lines() == [ONE.line, WARNING.line]
+    assert list(checkups.remarkable()) == [ONE, WARNING]
 
 
 def test_a_github_that_never_answered_is_a_reason_and_an_outage_is_none() -> None:
@@ -67,7 +67,7 @@ def test_a_github_that_never_answered_is_a_reason_and_an_outage_is_none() -> Non
     checkups.look()
 
     assert checkups.reason_not_ready() == ""
-    assert checkups.lines() == [NO_API.line]
+    assert list(checkups.remarkable()) == [NO_API]
 
 
 def test_a_failure_after_a_good_start_is_a_reason() -> None:
