@@ -258,9 +258,17 @@ class Lockkeeper:
         return any(may_concern(ports, one, hint.repository) for one in ports.manifests)
 
 
+def _make_data_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        fact = f"LOCKKEEPER_DATA_DIR: {folder} cannot be made ({error.strerror})"
+        raise RejectedError(f"{fact}; give the bot's user this folder, or name another") from error
+
+
 def open_store(settings: Settings) -> tuple[sa.Engine, store.CommandStore, store.AuditStore]:
     """The database of a running (or stopped) bot, for the command line."""
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    _make_data_folder(settings.data_dir)
     database = store.open_database(settings.database_url)
     store.migrate(database, "store", store.MIGRATIONS)
     clock = SystemClock(settings.test_clock)

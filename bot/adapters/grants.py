@@ -98,12 +98,7 @@ class Grants:
 
     def _is_flat(self) -> bool:
         flat = _grants_something(self.root)
-        nested = [
-            repository
-            for owner in _folders(self.root)
-            for repository in _folders(owner)
-            if _grants_something(repository)
-        ]
+        nested = [one for owner in _folders(self.root) for one in _granted_below(owner)]
         if flat and nested:
             place = nested[0].relative_to(self.root)
             fact = f"has grants at the top and in {place}"
@@ -213,6 +208,21 @@ class ManifestsGrant:
                 fact = "is not an owner/name glob"
                 raise ConfigurationError(str(path), number, fact, "for example acme/*")
             yield owner, name
+
+
+def _granted_below(owner: Path) -> list[Path]:
+    """Repositories of an owner that are granted something; whoever cannot be read says so."""
+    try:
+        return [one for one in _folders(owner) if _is_granted(one)]
+    except ConfigurationError:
+        return []
+
+
+def _is_granted(repository: Path) -> bool:
+    try:
+        return _grants_something(repository)
+    except ConfigurationError:
+        return True
 
 
 def _grants_something(folder: Path) -> bool:
