@@ -20,13 +20,19 @@ from bot.adapters.git.mirror import Mirrors
 from bot.adapters.github import permissions
 from bot.adapters.github.api import GitHubApi
 from bot.adapters.github.calls import Calls
+from bot.adapters.github.set_up import GitHubSetUp
 from bot.adapters.github.tokens import Tokens
 from bot.adapters.grants import Grants, KeyFile
 from bot.adapters.journal import Journal
+from bot.adapters.looks import LooksTogether
+from bot.adapters.outbox import Outbox
+from bot.adapters.premises import LocalPremises
 from bot.adapters.registry import HostLimits, Registry
+from bot.adapters.rounds import Rounds
 from bot.adapters.scanning import harden, scanner_of
 from bot.adapters.signing import is_key_uri, load_key, load_public_key
 from bot.adapters.signing.keyless import KeylessVerifier
+from bot.checkups import SOON_SECONDS, Checkups
 from bot.domain.environments import GitHubRepository
 from bot.domain.errors import LockkeeperError, NotGrantedError, RejectedError
 from bot.domain.grants import KeyPlace, KeyRole, RegistryGrant
@@ -48,6 +54,8 @@ from bot.ports import (
 )
 from bot.settings import Settings
 from bot.usecases.desk import Limits, Ports
+from bot.usecases.diagnose import Doctor
+from bot.usecases.reconcile import may_concern
 from bot.usecases.review_request import STAGING
 from bot.web.health import create_board
 from bot.web.intake import Authenticity, create_closed_intake, create_intake
@@ -57,6 +65,8 @@ from bot.workflows import Workflows
 
 _COMMANDS_SECONDS = 0.5
 _SCANNER_SECONDS = 15.0
+_DOCTOR_TIMEOUT = 4
+"""Seconds that the doctor waits for GitHub: less than a round of its looks."""
 
 
 @dataclass(frozen=True)
@@ -110,14 +120,24 @@ class Granted:
 
     def key_places(self) -> Sequence[KeyPlace]:
         """Every public key of this installation that is known without asking anybody."""
-        return [
-            KeyPlace(manifests, environment, role, Path(file.path).name, key.fingerprint)
-            for manifests in self.grants.manifests
-            for environment in self.grants.of(manifests).environments()
-            for role in KeyRole
-            for file in self.grants.of(manifests).keys(environment, role)
-            if (key := self._known(file)) is not None
-        ]
+        return [place for name in self.grants.manifests for place in self._places(name)]
+
+    def _places(self, manifests: str) -> Sequence[KeyPlace]:
+        """Those of one manifests repository; none where they cannot be read: its own look says so.
+
+        Whoever asks for another one must not fail because of it.
+        """
+        try:
+            grant = self.grants.of(manifests)
+            return [
+                KeyPlace(manifests, environment, role, Path(file.path).name, key.fingerprint)
+                for environment in grant.environments()
+                for role in KeyRole
+                for file in grant.keys(environment, role)
+                if (key := self._known(file)) is not None
+            ]
+        except LockkeeperError:
+            return ()
 
     def _grant(self, manifests: GitHubRepository, environment: str) -> tuple[RegistryGrant, str]:
         found = self.grants.of(str(manifests)).registry_json(environment)
@@ -166,6 +186,8 @@ class Lockkeeper:
     database: sa.Engine
     engine: Engine
     workflows: Workflows
+    checkups: Checkups
+    outbox: Outbox
 
     def serve(self, *, listens: bool = True) -> None:
         """Serve webhooks and do the work until a signal says stop.
@@ -181,7 +203,11 @@ class Lockkeeper:
             if listens
             else create_closed_intake()
         )
-        board = create_board(self.engine.reason_not_ready)
+        board = create_board(self._reason_not_ready, self._remarks)
+        rounds = (
+            Rounds("lockkeeper-doctor", self.checkups.look, again_seconds=SOON_SECONDS),
+            Rounds("lockkeeper-outbox", self.outbox.send_waiting, again_seconds=SOON_SECONDS),
+        )
         board.register_blueprint(promotion_pages(store.EvaluationStore(self.database)))
         self.engine.every(settings.reconcile_seconds, self.workflows.put_reconcile)
         self.engine.every(_COMMANDS_SECONDS, self.workflows.put_commands)
@@ -192,11 +218,27 @@ class Lockkeeper:
                 board,
                 settings.listen,
                 settings.board_listen,
-                on_started=self.engine.start,
-                on_stop=self.engine.stop,
+                on_started=lambda: self._begin(rounds),
+                on_stop=lambda: self._end(rounds),
             )
         finally:
             self.database.dispose()
+
+    def _begin(self, rounds: Sequence[Rounds]) -> None:
+        self.engine.start()
+        for one in rounds:
+            one.start()
+
+    def _end(self, rounds: Sequence[Rounds]) -> None:
+        for one in rounds:
+            one.stop()
+        self.engine.stop()
+
+    def _remarks(self) -> Sequence[str]:
+        return [finding.line for finding in self.workflows.ports.findings()]
+
+    def _reason_not_ready(self) -> str:
+        return self.engine.reason_not_ready() or self.checkups.reason_not_ready()
 
     def _is_known(self, hint: WebhookHint) -> bool:
         """Whether the repository is a manifests repository or a granted source of one.
@@ -209,19 +251,24 @@ class Lockkeeper:
         if hint.event in {"installation", "installation_repositories"}:
             return True
         try:
-            repository = GitHubRepository.parse(hint.repository)
+            GitHubRepository.parse(hint.repository)
         except RejectedError:
             return False
         ports = self.workflows.ports
-        return any(
-            repository == manifests or ports.grants.allows_source(manifests, repository)
-            for manifests in ports.manifests
-        )
+        return any(may_concern(ports, one, hint.repository) for one in ports.manifests)
+
+
+def _make_data_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        fact = f"LOCKKEEPER_DATA_DIR: {folder} cannot be made ({error.strerror})"
+        raise RejectedError(f"{fact}; give the bot's user this folder, or name another") from error
 
 
 def open_store(settings: Settings) -> tuple[sa.Engine, store.CommandStore, store.AuditStore]:
     """The database of a running (or stopped) bot, for the command line."""
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    _make_data_folder(settings.data_dir)
     database = store.open_database(settings.database_url)
     store.migrate(database, "store", store.MIGRATIONS)
     clock = SystemClock(settings.test_clock)
@@ -248,6 +295,49 @@ def _scanner(settings: Settings, clock: Clock) -> Scanner | None:
     )
 
 
+def _tokens(settings: Settings, calls: Calls) -> Tokens:
+    return Tokens(calls, str(settings.required_app_id()), settings.required_private_key())
+
+
+def _mirrors(settings: Settings, tokens: Tokens) -> Mirrors:
+    return Mirrors(
+        settings.data_dir / "mirrors",
+        settings.github_url,
+        lambda repository: tokens.text(repository, permissions.READ_CONTENTS),
+    )
+
+
+def doctor_of(settings: Settings) -> Doctor:
+    """The doctor alone, for the command line; nothing is made or changed."""
+    clock = SystemClock(settings.test_clock)
+    grants = Granted(Grants(settings.grants_dir, settings.required_manifests()), clock, Journal())
+    return _doctor(settings, clock, grants, _scanner(settings, clock))
+
+
+def _doctor(settings: Settings, clock: Clock, grants: Granted, scanner: Scanner | None) -> Doctor:
+    """Who looks at the set-up: with calls and tokens of its own, that wait for less."""
+    calls = Calls(settings.github_api_url, clock, _DOCTOR_TIMEOUT)
+    tokens = _tokens(settings, calls)
+    known = {"store": len(store.MIGRATIONS), "engine": len(engine_adapter.MIGRATIONS)}
+    return Doctor(
+        manifests=tuple(GitHubRepository.parse(name) for name in settings.required_manifests()),
+        app_id=settings.required_app_id(),
+        api_url=settings.github_api_url,
+        reconcile_seconds=settings.reconcile_seconds,
+        set_up=GitHubSetUp(calls, tokens),
+        reach=_mirrors(settings, tokens).reach,
+        grants=grants,
+        premises=LocalPremises(
+            settings.data_dir,
+            lambda: store.inspect(settings.database_url, known),
+            grants.grants.state,
+        ),
+        scanner=scanner,
+        clock=clock,
+        looks=LooksTogether,
+    )
+
+
 def assemble(settings: Settings, kinds: Sequence[JobKind] = tuple(JobKind)) -> Lockkeeper:
     """Put one process together; nothing is contacted but the database.
 
@@ -266,19 +356,21 @@ def assemble(settings: Settings, kinds: Sequence[JobKind] = tuple(JobKind)) -> L
 
     engine = Engine(database, clock, run, kinds=kinds)
     calls = Calls(settings.github_api_url, clock)
-    tokens = Tokens(calls, str(settings.required_app_id()), settings.required_private_key())
+    tokens = _tokens(settings, calls)
+    grants = Granted(Grants(settings.grants_dir, manifests), clock, journal)
+    scanner = _scanner(settings, clock)
+    checkups = Checkups(_doctor(settings, clock, grants, scanner))
+    github = journal.acting(GitHub, GitHubApi(calls, tokens))  # type: ignore[type-abstract]  # a Protocol names the port
+    outbox = Outbox(github, clock)
     ports = Ports(
-        github=journal.acting(GitHub, GitHubApi(calls, tokens)),  # type: ignore[type-abstract]  # a Protocol names the port
-        mirrors=Mirrors(
-            settings.data_dir / "mirrors",
-            settings.github_url,
-            lambda repository: tokens.text(repository, permissions.READ_CONTENTS),
-        ),
+        github=github,
+        outbox=outbox,
+        mirrors=_mirrors(settings, tokens),
         memory=journal.recording(Memory, store.MemoryStore(database)),  # type: ignore[type-abstract]  # a Protocol names the port
         audit=journal.recording(Audit, audit),  # type: ignore[type-abstract]  # a Protocol names the port
         jobs=journal.recording(Jobs, engine),  # type: ignore[type-abstract]  # a Protocol names the port
         clock=clock,
-        grants=Granted(Grants(settings.grants_dir, manifests), clock, journal),
+        grants=grants,
         web_url=settings.github_url,
         manifests=tuple(GitHubRepository.parse(name) for name in manifests),
         limits=Limits(
@@ -287,12 +379,13 @@ def assemble(settings: Settings, kinds: Sequence[JobKind] = tuple(JobKind)) -> L
         ),
         version=version("lockkeeper"),
         reports=store.ReportStore(database),
-        scanner=_scanner(settings, clock),
+        scanner=scanner,
         feeds=FileFeeds(settings.kev_catalogue, settings.epss_scores),
         evaluations=store.EvaluationStore(database),
         certificates=KeylessVerifier(settings.trusted_root),
         public_key=load_public_key,
         board_url=settings.board_url,
+        findings=lambda: (*outbox.findings(), *checkups.remarkable()),
     )
     workflows = Workflows(ports, commands, engine.retry, journal.job)
-    return Lockkeeper(settings, database, engine, workflows)
+    return Lockkeeper(settings, database, engine, workflows, checkups, outbox)

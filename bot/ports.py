@@ -13,6 +13,12 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Final, ParamSpec, Protocol, TypeVar
 
+from bot.domain.doctor.app import AppAnswer, DeliveryLog
+from bot.domain.doctor.branches import BranchRules
+from bot.domain.doctor.environments import Access, GrantsFolder
+from bot.domain.doctor.findings import Look
+from bot.domain.doctor.machine import DatabaseState
+from bot.domain.doctor.members import Installation, RepositoryState
 from bot.domain.environments import GitHubRepository
 from bot.domain.evidence import Exploitation, FindingKey
 from bot.domain.grants import KeyPlace, KeyRole
@@ -53,6 +59,7 @@ from bot.domain.memory import (
     WrittenHead,
 )
 from bot.domain.oci import Digest, DigestReference, ImageRepository, TagReference
+from bot.domain.reports import Report
 from bot.domain.trust import CertifiedEnvelope
 
 P = ParamSpec("P")
@@ -311,6 +318,10 @@ class ImageRegistry(Protocol):
 
     def blob(self, repository: ImageRepository, blob: Descriptor, limit: int) -> bytes:
         """A small blob, verified; LimitExceededError if its descriptor promises more."""
+        ...
+
+    def access(self, repository: ImageRepository, *, writes: bool) -> Access:
+        """What is allowed there; an upload that is begun to know it is given back."""
         ...
 
     def save_layout(self, reference: DigestReference, directory: Path) -> None:
@@ -731,6 +742,14 @@ class GitHub(Protocol):
         ...
 
 
+class Outbox(Protocol):
+    """Where reports for people go; what becomes of them never holds back what they tell."""
+
+    def tell(self, report: Report) -> bool:
+        """Send it now, or later; False while it waits for GitHub. What is refused is over."""
+        ...
+
+
 class Grants(Protocol):
     """What the operator allows an environment of a manifests repository."""
 
@@ -754,4 +773,91 @@ class Grants(Protocol):
 
     def key_places(self) -> Sequence[KeyPlace]:
         """Every public key of this installation that is known without asking anybody."""
+        ...
+
+
+# --- the set-up ------------------------------------------------------------------------------
+
+
+class AppSetUp(Protocol):
+    """What GitHub says of the App itself and of the repositories that it is meant for.
+
+    Nothing here acts. An error of any kind is an unknown to whoever asks.
+    """
+
+    def app(self) -> AppAnswer:
+        """Who GitHub takes the App for: also where it refuses the App."""
+        ...
+
+    def deliveries(self) -> DeliveryLog:
+        """Where webhooks go, and how the newest ones were answered."""
+        ...
+
+    def visible(self) -> Sequence[str]:
+        """Repositories that the App is installed on, ``owner/name``, as far as one page goes."""
+        ...
+
+    def installation(self, repository: GitHubRepository) -> Installation | None:
+        """The installation that covers a repository; None: GitHub shows no such repository."""
+        ...
+
+    def repository(self, repository: GitHubRepository) -> RepositoryState:
+        """The repository as the App sees it."""
+        ...
+
+    def file(self, repository: GitHubRepository, path: str) -> bytes | None:
+        """A file on the default branch; None: there is none."""
+        ...
+
+    def rules(self, repository: GitHubRepository, branch: str) -> BranchRules:
+        """What holds for a branch, whether it exists or not."""
+        ...
+
+    def tags(self, repository: GitHubRepository, name: str) -> Sequence[str]:
+        """Tags of exactly this name."""
+        ...
+
+
+class Premises(Protocol):
+    """The machine on which the bot stands; nothing that is asked leaves anything behind."""
+
+    @property
+    def data_folder(self) -> str:
+        """Where the data folder is."""
+        ...
+
+    def write(self) -> None:
+        """Write into the data folder and take it back; RejectedError where that is impossible."""
+        ...
+
+    def free(self) -> int:
+        """Bytes that are free in the data folder."""
+        ...
+
+    def versions(self) -> Mapping[str, str]:
+        """Programs that Lockkeeper runs with -> their versions."""
+        ...
+
+    def database(self) -> DatabaseState:
+        """The database as it is; it is neither made nor changed."""
+        ...
+
+    def grants(self) -> GrantsFolder:
+        """The grants folder as it is."""
+        ...
+
+
+class Reach(Protocol):
+    """Whether git can read a repository, without keeping anything of it."""
+
+    def __call__(self, repository: GitHubRepository) -> None:
+        """UnavailableError if it cannot."""
+        ...
+
+
+class Looks(Protocol):
+    """Looks that are taken side by side, until a deadline that all of them share."""
+
+    def begin(self, look: Callable[[], R]) -> Callable[[], Look[R]]:
+        """Begin a look; what is returned waits for it, and says why there is no answer."""
         ...

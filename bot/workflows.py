@@ -18,7 +18,7 @@ from bot.usecases.deliver import deliver
 from bot.usecases.desk import Ports
 from bot.usecases.propose import propose
 from bot.usecases.publish import publish
-from bot.usecases.reconcile import intake, manifests_ids, reconcile
+from bot.usecases.reconcile import intake, put_reconcile, reconcile
 from bot.usecases.scan import scan
 
 _LONG: Final = 19
@@ -70,8 +70,7 @@ class Workflows:
 
     def put_reconcile(self) -> None:
         """Ask for a look at everything of every manifests repository."""
-        for manifests in manifests_ids(self.ports):
-            self.ports.jobs.put(Job(JobKind.RECONCILE, manifests))
+        put_reconcile(self.ports)
 
     def put_rescans(self) -> None:
         """Look at everything again when the scanner answers with other data than before.

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from bot.adapters.github import permissions
+from bot.domain.doctor.app import WANTED_EVENTS, WANTED_PERMISSIONS
 from bot.formats.webhook import HANDLED
 from bot.formats.yaml_tree import compose_all, plain
 from tests.contract import published
@@ -44,6 +45,11 @@ def test_the_app_asks_for_what_its_requests_and_events_need_and_for_no_more() ->
             needed[name] = max(level, needed.get(name, level), key=LEVELS.index)
 
     assert manifest()["default_permissions"] == needed
+
+
+def test_the_doctor_looks_for_what_the_app_asks_for() -> None:
+    assert manifest()["default_permissions"] == WANTED_PERMISSIONS
+    assert set(manifest()["default_events"]) == WANTED_EVENTS
 
 
 def test_every_kind_of_request_is_in_the_union() -> None:

@@ -13,6 +13,7 @@ import click
 import pytest
 
 from bot.cli.main import lockkeeper
+from bot.domain.doctor.findings import About, Severity
 from bot.formats import docker_config
 from bot.formats.pipeline_file import schema
 from bot.formats.webhook import HANDLED
@@ -249,6 +250,22 @@ def test_every_log_message_is_documented_and_no_other() -> None:
     said = re.findall(r"^\| `lockkeeper\.\w+` \| `([^`]+)` \|", section, re.MULTILINE)
 
     assert set(said) == log_messages()
+
+
+# --- findings ---
+
+
+def test_every_finding_is_documented_and_no_other() -> None:
+    section = page("doctor.md").split("## Findings")[1]
+    rows = re.findall(r"^\| `([a-z.-]+)` \|", section, re.MULTILINE)
+
+    assert sorted(rows) == sorted(str(one) for one in About)
+
+
+def test_every_severity_is_documented_from_the_worst_to_the_best() -> None:
+    section = page("doctor.md").split("| severity |")[1].split("\n\n")[0]
+
+    assert re.findall(r"^\| `([a-z ]+)` \|", section, re.MULTILINE) == [str(s) for s in Severity]
 
 
 # --- the pipeline file ---

@@ -24,7 +24,14 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
 
-from bot.domain.errors import ConfigurationError, LimitExceededError, NotGrantedError
+from bot.domain.doctor.environments import GrantsFolder, GrantState
+from bot.domain.doctor.findings import Known, Unknown
+from bot.domain.errors import (
+    ConfigurationError,
+    LimitExceededError,
+    LockkeeperError,
+    NotGrantedError,
+)
 from bot.domain.grants import KeyRole
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -76,14 +83,22 @@ class Grants:
         folder = _child(self.root, owner)
         return ManifestsGrant(manifests, _child(folder, name) if folder else None)
 
+    def state(self) -> GrantsFolder:
+        """The folder as it is; what cannot be read in one member is that member's."""
+        return GrantsFolder(
+            str(self.root), self.root.is_dir(), tuple(self._state(name) for name in self.manifests)
+        )
+
+    def _state(self, name: str) -> GrantState:
+        try:
+            grant = self.of(name)
+            return GrantState(name, Known(grant.environments()), grant.findings())
+        except LockkeeperError as error:
+            return GrantState(name, Unknown(str(error), is_refusal=True))
+
     def _is_flat(self) -> bool:
         flat = _grants_something(self.root)
-        nested = [
-            repository
-            for owner in _folders(self.root)
-            for repository in _folders(owner)
-            if _grants_something(repository)
-        ]
+        nested = [one for owner in _folders(self.root) for one in _granted_below(owner)]
         if flat and nested:
             place = nested[0].relative_to(self.root)
             fact = f"has grants at the top and in {place}"
@@ -193,6 +208,21 @@ class ManifestsGrant:
                 fact = "is not an owner/name glob"
                 raise ConfigurationError(str(path), number, fact, "for example acme/*")
             yield owner, name
+
+
+def _granted_below(owner: Path) -> list[Path]:
+    """Repositories of an owner that are granted something; whoever cannot be read says so."""
+    try:
+        return [one for one in _folders(owner) if _is_granted(one)]
+    except ConfigurationError:
+        return []
+
+
+def _is_granted(repository: Path) -> bool:
+    try:
+        return _grants_something(repository)
+    except ConfigurationError:
+        return True
 
 
 def _grants_something(folder: Path) -> bool:

@@ -9,6 +9,7 @@ import click
 
 _VERBS: Final = {
     "serve": "bot.cli.operate:serve",
+    "doctor": "bot.cli.doctor:doctor",
     "image": "bot.cli.image:image",
     "plan": "bot.cli.plan:plan",
     "review": "bot.cli.review:review",

@@ -155,4 +155,6 @@ def _status_words(answer: dict[str, Any]) -> str:
         + (f": {j['summary']}" if j["summary"] else "")
         for j in answer["jobs"]
     ]
+    lines += [f"{name} cannot be read: {why}" for name, why in answer.get("problems", {}).items()]
+    lines += [finding["line"] for finding in answer.get("findings", [])]
     return "\n".join(lines) or "nothing is promoted anywhere yet"

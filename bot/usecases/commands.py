@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from bot.domain.doctor.findings import Finding
 from bot.domain.environments import Application, Environment
 from bot.domain.errors import NotFoundError, RejectedError
 from bot.domain.jobs import Done, Job, JobKind, JobState, Outcome
@@ -12,8 +13,8 @@ from bot.domain.memory import Adoption, Command, Hold, PublicationRecord
 from bot.domain.oci import Digest
 from bot.formats.manifest_file import Spot
 from bot.ports import Commands
-from bot.usecases.desk import Ports, View, is_held, look
-from bot.usecases.reconcile import manifests_ids
+from bot.usecases.desk import Ports, View, is_held, look_at
+from bot.usecases.members import for_each
 from bot.usecases.reseal import reseal as reseal_environment
 
 Answer = Mapping[str, object]
@@ -46,12 +47,17 @@ class Request:
             raise NotFoundError(meaning, "the command") from error
 
     def view_with(self, environment: str) -> View:
-        """The one manifests repository that has this environment."""
-        for manifests in manifests_ids(self.ports):
-            view = look(self.ports, manifests)
+        """The one manifests repository that has this environment.
+
+        Raises:
+            NotFoundError: None of those that can be read has it; those that cannot are named.
+        """
+        members = for_each(self.ports.manifests, lambda one: look_at(self.ports, one))
+        for view in members.found:
             if environment in view.pipeline.environments:
                 return view
-        raise NotFoundError(f"environment {environment}", "any pipeline file")
+        unread = f" that can be read ({members.words})" if members.problems else ""
+        raise NotFoundError(f"environment {environment}", f"any pipeline file{unread}")
 
 
 def command(
@@ -185,14 +191,20 @@ def retry(request: Request) -> Answer:
 
 def status(request: Request) -> Answer:
     """What each application is in each environment, and which jobs are not over."""
-    places: list[dict[str, object]] = []
-    for manifests in manifests_ids(request.ports):
-        view = look(request.ports, manifests)
-        for environment in view.pipeline.environments.values():
-            for application in view.pipeline.applications.values():
-                places += _standing(view, environment, application)
+    members = for_each(
+        request.ports.manifests, lambda one: list(_places(look_at(request.ports, one)))
+    )
+    places = [place for found in members.found for place in found]
+    problems = {str(name): str(error) for name, error in members.problems.items()}
     jobs = [_job(state) for state in request.ports.jobs.states()]
-    return {"places": places, "jobs": jobs}
+    findings = [_finding(one) for one in request.ports.findings()]
+    return {"places": places, "problems": problems, "jobs": jobs, "findings": findings}
+
+
+def _places(view: View) -> Iterator[dict[str, object]]:
+    for environment in view.pipeline.environments.values():
+        for application in view.pipeline.applications.values():
+            yield from _standing(view, environment, application)
 
 
 def _standing(
@@ -235,6 +247,17 @@ def _state(
     if not spot.written.digest:
         return "nothing promoted yet"
     return "published" if is_shown else "delivering"
+
+
+def _finding(finding: Finding) -> dict[str, object]:
+    return {
+        "id": str(finding.about),
+        "subject": finding.subject,
+        "severity": str(finding.severity),
+        "fact": finding.fact,
+        "remedy": finding.remedy,
+        "line": finding.line,
+    }
 
 
 def _job(state: JobState) -> dict[str, object]:

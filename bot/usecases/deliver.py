@@ -64,12 +64,27 @@ def deliver(ports: Ports, manifests: int, environment: str, application: str) ->
     if held:
         return Done(held)
     wishes = wishes_of(view, target, delivered)
-    failures = [failure for wish in wishes if (failure := _deliver_one(wish))]
+    failures: list[str] = []
+    unavailable: list[UnavailableError] = []
+    for wish in wishes:
+        try:
+            failures += [failure] if (failure := _deliver_one(wish)) else []
+        except UnavailableError as error:
+            unavailable.append(error)  # the other images do not wait for this one's registry
     if wishes:
         ports.jobs.put(Job(JobKind.PUBLISH, view.id, environment))
+    if unavailable:
+        raise _worst(unavailable)
     if failures:
         return Failed("; ".join(dict.fromkeys(failures)))
     return Done(f"{len(wishes)} wishes of {application} in {environment} are sealed")
+
+
+def _worst(errors: Sequence[UnavailableError]) -> UnavailableError:
+    """One error for all of them, with the longest wait that was asked for."""
+    waits = [one.retry_after for one in errors if one.retry_after is not None]
+    words = "; ".join(dict.fromkeys(str(one) for one in errors))
+    return UnavailableError(words, retry_after=max(waits, default=None))
 
 
 def _deliver_one(wish: Wish) -> str:
@@ -83,7 +98,7 @@ def _deliver_one(wish: Wish) -> str:
     except (RejectedError, IntegrityError) as error:
         return _refuse(wish, error)
     except UnavailableError as error:
-        _tell_retry(wish, error)
+        _tell(wish, CheckState.IN_PROGRESS, "Delivery is tried again", text(str(error), 400))
         raise
     return ""
 
@@ -347,14 +362,6 @@ def _tell_merge(wish: Wish, state: CheckState, heading: str, summary: str) -> No
     """Say on the merge itself how its delivery ended."""
     view, environment, application = wish.view, wish.environment, wish.application
     tell_merge(view, environment, wish.merge, state, heading, summary, application=application)
-
-
-def _tell_retry(wish: Wish, error: UnavailableError) -> None:
-    """Say that it is tried again; that GitHub is away must not hide the first cause."""
-    try:
-        _tell(wish, CheckState.IN_PROGRESS, "Delivery is tried again", text(str(error), 400))
-    except UnavailableError:
-        return
 
 
 def _comment(wish: Wish, body: str) -> None:

@@ -6,10 +6,11 @@ the default branch, so a broken file stops nothing but itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from bot.domain.doctor.findings import Finding
 from bot.domain.environments import (
     Application,
     Environment,
@@ -37,10 +38,12 @@ from bot.ports import (
     KeyRing,
     Memory,
     Mirrors,
+    Outbox,
     Reports,
     Scanner,
     Verifier,
 )
+from bot.usecases.members import for_each
 from bot.usecases.rules import Rules, rules_at
 
 _HISTORY: int = 1000
@@ -66,6 +69,7 @@ class Ports:
     """Everything outside, as the use cases know it."""
 
     github: GitHub
+    outbox: Outbox
     mirrors: Mirrors
     memory: Memory
     audit: Audit
@@ -90,6 +94,8 @@ class Ports:
     """Reads a public key in PEM; the name is for messages."""
     board_url: str = ""
     """Where people reach the board; empty: nowhere."""
+    findings: Callable[[], Sequence[Finding]] = tuple
+    """What is not in order with the set-up, as it was last looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,14 +197,25 @@ class View:
 def look(ports: Ports, manifests: int) -> View:
     """Look at the manifests repository of that id.
 
+    Others that cannot be seen do not matter, as long as it is found without them.
+
     Raises:
         NotFoundError: The operator named no repository of that id, or it is empty.
+        UnavailableError: It may be one that GitHub does not tell about now.
     """
-    for repository in ports.manifests:
-        facts = ports.github.facts(repository)
+    seen = for_each(ports.manifests, lambda one: (one, ports.github.facts(one)))
+    for repository, facts in seen.found:
         if facts.id == manifests:
             return _view(ports, ManifestsRepository(repository), facts.id, facts.default_branch)
-    raise NotFoundError(f"manifests repository {manifests}", "LOCKKEEPER_MANIFESTS")
+    seen.raise_unavailable()
+    problems = f" ({seen.words})" if seen.problems else ""
+    raise NotFoundError(f"manifests repository {manifests}", f"LOCKKEEPER_MANIFESTS{problems}")
+
+
+def look_at(ports: Ports, repository: GitHubRepository) -> View:
+    """Look at a manifests repository by its name; errors as of `look`."""
+    facts = ports.github.facts(repository)
+    return _view(ports, ManifestsRepository(repository), facts.id, facts.default_branch)
 
 
 def _view(ports: Ports, repository: ManifestsRepository, number: int, branch: str) -> View:

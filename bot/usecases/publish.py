@@ -8,7 +8,7 @@ sealed or was published before, or nothing is written.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -556,46 +556,60 @@ def _conclude(desk: Desk, before: str, commit: str, tree: str) -> None:
     )
     if record is None or view.ports.audit.has(once):
         return
-    _report(desk, before, commit, tree)
+    if not _report(desk, before, commit, tree):
+        return  # what waits may be lost with this process: the next look tells it again
     facts = {"ref": environment.ref, "commit": commit, "source": record.source}
     view.ports.audit.append("published", view.scope(environment.name), facts, once=once)
 
 
-def _report(desk: Desk, before: str, commit: str, tree: str) -> None:
-    """Tell the developer, the reviewer and the environments that take their images from here."""
+def _report(desk: Desk, before: str, commit: str, tree: str) -> bool:
+    """Tell the developer, the reviewer and the environments that take their images from here.
+
+    False while one of the reports waits.
+    """
     view, environment = desk.view, desk.environment
-    for promoted in _promoted(desk, before, tree):
-        if promoted.merge:
-            _tell_published(desk, promoted.merge, commit)
-        link = f"[{commit[:7]}]({view.web_url}/commit/{commit})"
-        summary = f"{code(str(promoted.digest))} is published on {code(environment.ref)} as {link}."
-        if promoted.commit != "-":
-            scope = view.scope(environment.name, promoted.application.name)
-            heads = view.ports.memory.written_heads(scope)
-            triggers = [head.trigger for head in heads if head.source == promoted.commit]
-            tell_source(
-                view,
-                promoted.application,
-                environment,
-                [*triggers[-1:], promoted.commit],
-                CheckState.SUCCESS,
-                "Published",
-                summary,
-            )
-            tell_deployment(
-                view,
-                promoted.application,
-                environment,
-                promoted.commit,
-                "success",
-                f"Published on {environment.ref} as {commit[:7]}",
-            )
-        if promoted.pull_request:
-            tell_pull_request(view, promoted.pull_request, _sealed_words(desk, promoted, summary))
+    told = [
+        is_over
+        for promoted in _promoted(desk, before, tree)
+        for is_over in _report_one(desk, promoted, commit)
+    ]
     for name, follower in view.pipeline.environments.items():
         if follower.source_environment == environment.name:
             for application in view.pipeline.applications:
                 view.ports.jobs.put(Job(JobKind.PROPOSE, view.id, name, application))
+    return all(told)
+
+
+def _report_one(desk: Desk, promoted: Promoted, commit: str) -> Iterator[bool]:
+    """Tell of one image; each report by itself."""
+    view, environment = desk.view, desk.environment
+    if promoted.merge:
+        yield _tell_published(desk, promoted.merge, commit)
+    link = f"[{commit[:7]}]({view.web_url}/commit/{commit})"
+    summary = f"{code(str(promoted.digest))} is published on {code(environment.ref)} as {link}."
+    if promoted.commit != "-":
+        scope = view.scope(environment.name, promoted.application.name)
+        heads = view.ports.memory.written_heads(scope)
+        triggers = [head.trigger for head in heads if head.source == promoted.commit]
+        yield tell_source(
+            view,
+            promoted.application,
+            environment,
+            [*triggers[-1:], promoted.commit],
+            CheckState.SUCCESS,
+            "Published",
+            summary,
+        )
+        yield tell_deployment(
+            view,
+            promoted.application,
+            environment,
+            promoted.commit,
+            "success",
+            f"Published on {environment.ref} as {commit[:7]}",
+        )
+    if promoted.pull_request:
+        yield tell_pull_request(view, promoted.pull_request, _sealed_words(desk, promoted, summary))
 
 
 def _tell_visible(
@@ -617,9 +631,9 @@ def _tell_visible(
             )
 
 
-def _tell_published(desk: Desk, merge: str, commit: str) -> None:
+def _tell_published(desk: Desk, merge: str, commit: str) -> bool:
     title, summary = f"Published on {desk.environment.ref}", _stands_at(desk, commit)
-    tell_merge(desk.view, desk.environment, merge, CheckState.SUCCESS, title, summary)
+    return tell_merge(desk.view, desk.environment, merge, CheckState.SUCCESS, title, summary)
 
 
 def _stands_at(desk: Desk, commit: str) -> str:

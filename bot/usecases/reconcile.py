@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bot.domain.environments import GitHubRepository, ManifestsRepository
-from bot.domain.errors import NotFoundError, RejectedError
+from bot.domain.errors import RejectedError
 from bot.domain.jobs import Done, Failed, Job, JobKind, Outcome
 from bot.domain.memory import SeenHead
 from bot.formats.webhook import WebhookHint
-from bot.usecases.desk import Ports, View, look
+from bot.usecases.desk import Ports, View, look, look_at
+from bot.usecases.members import for_each
 from bot.usecases.review_request import head_branch
 
 _HEAD_ACTIONS = frozenset({"opened", "reopened", "synchronize", "edited"})
@@ -21,10 +22,10 @@ _IMAGE_EVENTS = frozenset({"check_suite", "workflow_run", "registry_package", "p
 def reconcile(ports: Ports, manifests: int) -> Outcome:
     """Look at everything of one manifests repository: what no webhook told is found here."""
     view = look(ports, manifests)
-    jobs = list(_everything(view))
-    for job in jobs:
-        ports.jobs.put(job)
-    return Done(f"{len(jobs)} looks at {view.repository}")
+    count = 0
+    for count, job in enumerate(_everything(view), start=1):  # noqa: B007 - how many there were
+        ports.jobs.put(job)  # at once: what cannot be listed later stops nothing before it
+    return Done(f"{count} looks at {view.repository}")
 
 
 def _everything(view: View) -> Iterator[Job]:
@@ -39,21 +40,37 @@ def _everything(view: View) -> Iterator[Job]:
 
 def intake(ports: Ports, hint: WebhookHint) -> Outcome:
     """Turn a webhook delivery's hint into looks; what it says is never taken as a fact."""
-    found: list[Job] = []
-    problems: list[str] = []
-    for repository in ports.manifests:
-        try:
-            view = look(ports, ports.github.facts(repository).id)
-        except RejectedError as error:
-            problems.append(str(error))
-            continue
+    found: dict[Job, None] = {}
+
+    def follow(repository: GitHubRepository) -> None:
+        view = look_at(ports, repository)
         _follow(view, hint)
-        found += _looks(view, hint)
-    for job in dict.fromkeys(found):
+        for job in _looks(view, hint):
+            found[job] = None  # kept although a later list may fail
+
+    concerned = [one for one in ports.manifests if may_concern(ports, one, hint.repository)]
+    members = for_each(concerned, follow)
+    for job in found:
         ports.jobs.put(job)
-    if problems and not found:
-        return Failed("; ".join(problems))
-    return Done(f"{hint.event}: {len(found)} looks")
+    members.raise_unavailable()
+    if members.problems and not found:
+        return Failed(members.words)
+    problems = f"; {members.words}" if members.problems else ""
+    return Done(f"{hint.event}: {len(found)} looks{problems}")
+
+
+def may_concern(ports: Ports, manifests: GitHubRepository, repository: str) -> bool:
+    """Whether what happens in a repository may matter to a manifests repository.
+
+    Where nobody can say (a grant that cannot be read, an event of no repository), it may: the look
+    at that member says what is wrong with it.
+    """
+    try:
+        source = GitHubRepository.parse(repository)
+        is_itself = str(source).lower() == str(manifests).lower()
+        return is_itself or ports.grants.allows_source(manifests, source)
+    except RejectedError:
+        return True
 
 
 def _follow(view: View, hint: WebhookHint) -> None:
@@ -139,12 +156,13 @@ def _source_looks(view: View, application: str, hint: WebhookHint) -> Iterator[J
             yield Job(JobKind.PUBLISH, view.id, environment.name)
 
 
-def manifests_ids(ports: Ports) -> list[int]:
-    """Ids of the manifests repositories; those where the App is not installed are left out."""
-    found: list[int] = []
-    for repository in ports.manifests:
-        try:
-            found.append(ports.github.facts(repository).id)
-        except NotFoundError:
-            continue
-    return found
+def put_reconcile(ports: Ports) -> None:
+    """Ask for a look at everything of every manifests repository that can be seen.
+
+    Raises:
+        UnavailableError: some cannot be seen now; the others are asked for.
+    """
+    members = for_each(ports.manifests, lambda one: ports.github.facts(one).id)
+    for manifests in members.found:
+        ports.jobs.put(Job(JobKind.RECONCILE, manifests))
+    members.raise_unavailable()

@@ -39,7 +39,7 @@ from bot.usecases.answer import answer_pull_request
 from bot.usecases.desk import View, source_repository
 from bot.usecases.evidence import Evaluated, evaluate, keep, report_url
 from bot.usecases.source_changes import source_changes
-from bot.usecases.told import tell_source, tell_verdict
+from bot.usecases.told import ask_reviewers, tell_labels, tell_source, tell_verdict
 
 STAGING: Final = "lockkeeper-staging"
 """Branches below it live for the seconds in which a commit is made."""
@@ -262,10 +262,10 @@ def _dress(view: View, proposal: Proposal, pull_request: PullRequest) -> None:
     labels = _labels(proposal)
     if pull_request.labels.issuperset(labels):
         return
-    github, teams = view.ports.github, proposal.environment.approvals.teams
+    teams = proposal.environment.approvals.teams
     if teams:
-        github.request_reviewers(view.repository, pull_request.number, teams)
-    github.add_labels(view.repository, pull_request.number, labels)
+        ask_reviewers(view, pull_request, tuple(teams))
+    tell_labels(view, pull_request, tuple(labels))
 
 
 def _labels(proposal: Proposal) -> list[str]:

@@ -1,12 +1,23 @@
-"""Telling people where they look: checks on commits, one comment, the deployment timeline."""
+"""Telling people where they look: checks on commits, one comment, the deployment timeline.
+
+Every function makes a report and hands it to the outbox, which sends it: what GitHub refuses or
+cannot take now never ends what is told about. They answer whether the report is over, sent or
+given up; False: it waits.
+"""
 
 from __future__ import annotations
 
 from bot.domain.assessment import Assessment
-from bot.domain.environments import Application, Environment, GitHubRepository
-from bot.domain.errors import NotFoundError, RejectedError
-from bot.domain.history import Check, CheckState, DeploymentReport
+from bot.domain.environments import Application, Environment
+from bot.domain.history import Check, CheckState, DeploymentReport, PullRequest
 from bot.domain.policy import Result
+from bot.domain.reports import (
+    CheckReport,
+    CommentReport,
+    LabelReport,
+    ReviewersReport,
+    TimelineReport,
+)
 from bot.formats.check_output import verdict_changed
 from bot.formats.markdown import plain
 from bot.formats.pull_request_body import authored
@@ -25,28 +36,22 @@ def tell_source(
     state: CheckState,
     title: str,
     summary: str,
-) -> None:
+) -> bool:
     """Set the check ``lockkeeper: <application> -> <environment>`` on source commits."""
     name = f"lockkeeper: {application.name} -> {environment.name}"
-    for commit in dict.fromkeys(commits):
-        check = Check(name, commit, state, plain(title), summary)
-        _unless_gone(view, application.source, check)
-
-
-def _unless_gone(view: View, repository: GitHubRepository, check: Check) -> None:
-    """A commit that a force push took away has nobody who reads its check."""
-    try:
-        view.ports.github.set_check(repository, check)
-    except NotFoundError:
-        return
+    checks = [
+        Check(name, commit, state, plain(title), summary) for commit in dict.fromkeys(commits)
+    ]
+    told = [view.ports.outbox.tell(CheckReport(application.source, check)) for check in checks]
+    return all(told)
 
 
 def tell_commit(
     view: View, commit: str, state: CheckState, title: str, summary: str, details: str = ""
-) -> None:
+) -> bool:
     """Set the check ``lockkeeper`` on a commit of the manifests repository."""
     check = Check(MANIFESTS_CHECK, commit, state, plain(title), summary, details)
-    view.ports.github.set_check(view.repository, check)
+    return view.ports.outbox.tell(CheckReport(view.repository, check))
 
 
 def tell_merge(
@@ -58,7 +63,7 @@ def tell_merge(
     summary: str,
     *,
     application: Application | None = None,
-) -> None:
+) -> bool:
     """Set the check of an environment on a commit of the default branch: how far it came.
 
     ``lockkeeper: <application> -> <environment>`` is its delivery, ``lockkeeper: <environment>``
@@ -67,7 +72,7 @@ def tell_merge(
     """
     subject = f"{application.name} -> {environment.name}" if application else environment.name
     check = Check(f"{MANIFESTS_CHECK}: {subject}", commit, state, plain(title), summary)
-    _unless_gone(view, view.repository, check)
+    return view.ports.outbox.tell(CheckReport(view.repository, check))
 
 
 def tell_deployment(
@@ -77,15 +82,12 @@ def tell_deployment(
     commit: str,
     state: str,
     description: str,
-) -> None:
-    """Put a line on the source commit's timeline; a refusal never fails a promotion."""
+) -> bool:
+    """Put a line on the source commit's timeline."""
     several = len(view.pipeline.applications_of(application.source)) > 1
     name = f"lockkeeper/{environment.name}" + (f"/{application.name}" if several else "")
     report = DeploymentReport(name, commit, state, authored(description))
-    try:
-        view.ports.github.report_deployment(application.source, report)
-    except RejectedError:
-        return
+    return view.ports.outbox.tell(TimelineReport(application.source, report))
 
 
 def tell_verdict(
@@ -99,11 +101,20 @@ def tell_verdict(
     if now is not before:
         marker = f"<!-- lockkeeper:verdict {now} -->"
         body = f"{marker}\n{verdict_changed(assessment, before, report_url)}"
-        view.ports.github.set_comment(view.repository, number, marker, body)
+        view.ports.outbox.tell(CommentReport(view.repository, number, marker, body))
 
 
-def tell_pull_request(view: View, number: int, body: str) -> None:
+def tell_pull_request(view: View, number: int, body: str) -> bool:
     """Keep the one comment on a promotion pull request."""
-    view.ports.github.set_comment(
-        view.repository, number, COMMENT_MARKER, f"{COMMENT_MARKER}\n{body}"
-    )
+    text = f"{COMMENT_MARKER}\n{body}"
+    return view.ports.outbox.tell(CommentReport(view.repository, number, COMMENT_MARKER, text))
+
+
+def ask_reviewers(view: View, pull_request: PullRequest, teams: tuple[str, ...]) -> bool:
+    """Ask teams for a review, once."""
+    return view.ports.outbox.tell(ReviewersReport(view.repository, pull_request.number, teams))
+
+
+def tell_labels(view: View, pull_request: PullRequest, labels: tuple[str, ...]) -> bool:
+    """Put labels on a pull request."""
+    return view.ports.outbox.tell(LabelReport(view.repository, pull_request.number, labels))

@@ -6,6 +6,7 @@ import pytest
 
 from tests.world.conftest import Scene
 from tests.world.github.rest.endpoint import APP
+from tests.world.github.rest.repositories import ruleset_id
 from tests.world.github.server import ENDPOINTS
 
 
@@ -43,6 +44,7 @@ def values(scene: Scene) -> dict[str, str]:
     scene.world.webhooks.wait_until_delivered()
     blob = scene.manifests.git.entry(commit, "a.txt")
     assert blob is not None
+    scene.world.restrict(scene.manifests, "frozen/*", bypass=[scene.app])
     return {
         "owner": "acme",
         "org": "acme",
@@ -64,6 +66,7 @@ def values(scene: Scene) -> dict[str, str]:
         "pull_number": str(pull.number),
         "comment_id": str(comment.id),
         "name": "promotion",
+        "ruleset_id": str(ruleset_id(scene.manifests, "frozen/*")),
         "team_slug": "release-managers",
         "username": "rita",
     }

@@ -35,6 +35,8 @@ _FORMAT: Final = "%H%x1f%T%x1f%P%x1f%ct%x1f%an%x1f%s"
 _FETCH: Final = ("fetch", "--quiet", "--no-tags", "--force")
 _FETCH_SECONDS: Final = 300
 _READ_SECONDS: Final = 60
+_REACH_SECONDS: Final = 10
+_PLAIN: Final = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
 _NO_BLOB: Final = "0" * 40
 
 
@@ -64,6 +66,22 @@ class Mirrors:
                 self._mirrors[repository] = mirror
         mirror.refresh()
         return mirror
+
+    def reach(self, repository: GitHubRepository) -> None:
+        """Ask for the repository's refs and keep nothing; UnavailableError without an answer."""
+        url = f"{self.web_url}/{repository}.git"
+        environment = {**_PLAIN, **_authorised(self.token(repository))}
+        command = ["git", "ls-remote", "--quiet", "--end-of-options", url, "HEAD"]
+        try:
+            Git(tempfile.gettempdir()).execute(
+                command,
+                with_extended_output=False,
+                as_process=False,
+                kill_after_timeout=_REACH_SECONDS,
+                env=environment,
+            )
+        except (GitError, OSError) as error:
+            raise UnavailableError(f"git cannot read {url}") from error
 
 
 class Mirror:
@@ -196,12 +214,7 @@ class Mirror:
 
     def _fetch(self, refspec: str, *options: str) -> None:
         with self._fetching:
-            secret = base64.b64encode(f"x-access-token:{self._token()}".encode()).decode()
-            environment = {
-                "GIT_CONFIG_COUNT": "1",
-                "GIT_CONFIG_KEY_0": "http.extraHeader",
-                "GIT_CONFIG_VALUE_0": f"Authorization: Basic {secret}",
-            }
+            environment = _authorised(self._token())
             try:
                 self._run(
                     [*_FETCH, *options, "--end-of-options", self._url, refspec],
@@ -242,7 +255,7 @@ class Mirror:
                     stdout_as_string=False,
                     strip_newline_in_stdout=False,
                     kill_after_timeout=seconds,
-                    env={"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", **(environment or {})},
+                    env={**_PLAIN, **(environment or {})},
                 )
             except CommandError as error:
                 raise NotFoundError(
@@ -251,6 +264,16 @@ class Mirror:
             except (GitError, OSError) as error:
                 raise UnavailableError(f"git cannot run for {self.repository}") from error
         return bytes(output)
+
+
+def _authorised(token: str) -> dict[str, str]:
+    """The token for git: in the environment, where no list of processes shows it."""
+    secret = base64.b64encode(f"x-access-token:{token}".encode()).decode()
+    return {
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": "http.extraHeader",
+        "GIT_CONFIG_VALUE_0": f"Authorization: Basic {secret}",
+    }
 
 
 def _checked(commit: str) -> str:

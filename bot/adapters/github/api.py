@@ -415,14 +415,13 @@ class GitHubApi:
     def request_reviewers(
         self, repository: GitHubRepository, number: int, teams: Sequence[str]
     ) -> None:
-        """Ask teams for a review; that a team cannot be asked never fails a promotion."""
+        """Ask teams for a review."""
         self._call(
             repository,
             permissions.WRITE_PULL_REQUESTS,
             "POST",
             f"/pulls/{number}/requested_reviewers",
             body={"team_reviewers": [team.partition("/")[2] for team in teams]},
-            allow=(403, 404, 422),
         )
 
     def set_comment(

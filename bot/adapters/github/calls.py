@@ -68,6 +68,8 @@ class Calls:
 
     api_url: str
     clock: Clock
+    timeout: int = _TIMEOUT
+    """Seconds without a byte after which an answer is given up."""
 
     def send(
         self,
@@ -92,7 +94,7 @@ class Calls:
         client = github.Github(
             auth=authentication,
             base_url=self.api_url,
-            timeout=_TIMEOUT,
+            timeout=self.timeout,
             per_page=100,
             retry=0,
             seconds_between_requests=None,
@@ -113,7 +115,8 @@ class Calls:
             raise UnavailableError(f"GitHub does not answer {request}") from error
         finally:
             client.close()
-        answer = Answer(status, headers, _parsed(text, request))
+        data = _parsed(text, request, is_expected=status not in allow)
+        answer = Answer(status, headers, data)
         if status >= HTTPStatus.MULTIPLE_CHOICES and status not in allow:
             raise self._error(answer, request)
         return answer
@@ -134,7 +137,7 @@ class Calls:
 
     def _error(self, answer: Answer, request: str) -> LockkeeperError:
         """What a refusal means, by GitHub's documentation of its rate limits and errors."""
-        message = _message(answer.data)
+        message = message_of(answer.data)
         wait = self._rate_limited(answer, message)
         if wait is not None:
             return UnavailableError(f"GitHub's rate limit stops {request}", retry_after=wait)
@@ -171,16 +174,19 @@ def quoted(text: str) -> str:
     return quote(text, safe="/")
 
 
-def _parsed(text: str, request: str) -> Any:  # noqa: ANN401 - JSON of any shape
+def _parsed(text: str, request: str, *, is_expected: bool) -> Any:  # noqa: ANN401 - JSON of any shape
+    """The body; what is no JSON is nothing where a refusal is an answer, else nobody's answer."""
     if not text:
         return None
     try:
         return json.loads(text)
     except ValueError as error:
+        if not is_expected:
+            return None
         raise UnavailableError(f"GitHub answered {request} with something else") from error
 
 
-def _message(data: object) -> str:
+def message_of(data: object) -> str:
     """GitHub's own words: they name fields and rules, never secrets; shortened all the same."""
     if not isinstance(data, dict):
         return ""

@@ -11,7 +11,8 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final
+from functools import cached_property
+from typing import Any, Final
 
 import github
 import jwt
@@ -25,6 +26,7 @@ _MARGIN: Final = timedelta(minutes=5)
 # against clock drift.
 _JWT_SECONDS: Final = 540
 _DRIFT_SECONDS: Final = 60
+_ALGORITHM: Final = "RS256"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +63,18 @@ class Tokens:
         """Who speaks for the App itself."""
         now = int(self.calls.clock.now().timestamp())
         claims = {"iat": now - _DRIFT_SECONDS, "exp": now + _JWT_SECONDS, "iss": self.app_id}
+        return github.Auth.AppAuthToken(jwt.encode(claims, self._key, algorithm=_ALGORITHM))
+
+    @cached_property
+    def _key(self) -> Any:  # noqa: ANN401 - of the library behind PyJWT
+        """The key as it is used: reading it checks its primes, which takes a tenth of a second."""
         try:
-            token = jwt.encode(claims, self.private_key, algorithm="RS256")
+            key = jwt.get_algorithm_by_name(_ALGORITHM).prepare_key(self.private_key)
         except (ValueError, TypeError, jwt.PyJWTError) as error:
             raise BadPrivateKeyError from error
-        return github.Auth.AppAuthToken(token)
+        if not hasattr(key, "sign"):  # the public half is read as well
+            raise BadPrivateKeyError
+        return key
 
     def of(self, repository: GitHubRepository, permissions: Mapping[str, str]) -> github.Auth.Auth:
         """Who may do this, in this repository, and nothing else."""

@@ -6,8 +6,10 @@ never committed (see `bot.adapters.registry.uploads`).
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from urllib.parse import urlencode
 
 from bot.adapters.registry.calls import Call, Reply
@@ -19,6 +21,7 @@ from bot.adapters.registry.uploads import Upload, UploadSession
 from bot.domain.errors import (
     IntegrityError,
     LimitExceededError,
+    LockkeeperError,
     NotFoundError,
     RejectedError,
     UnavailableError,
@@ -143,6 +146,17 @@ class Blobs:
         if reply.status == 404:  # noqa: PLR2004 - ECR and others do not create on push
             raise NotFoundError(f"image repository {repository.path}", repository.host)
         raise failure(reply, f"upload of {digest} to {repository}", self._transport.grant.name)
+
+    def try_upload(self, repository: ImageRepository, digest: Digest) -> None:
+        """Open an upload session and give it back: nothing lasting is written.
+
+        Raises:
+            RejectedError: nothing may be written there.
+        """
+        session = self.start(repository, digest)
+        call = self._call("POST", repository, digest, "blobs", "uploads", "")
+        with contextlib.suppress(LockkeeperError):  # it expires by itself otherwise
+            self._transport.call(replace(call, method="DELETE", url=session.location, body=None))
 
     def upload(
         self,

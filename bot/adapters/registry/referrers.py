@@ -82,6 +82,10 @@ class Referrers:
         found = self._manifests.get(_referrers_tag(subject.repository, subject.digest))
         return found.manifests if isinstance(found, ImageIndex) else ()
 
+    def has_api(self, subject: DigestReference) -> bool:
+        """Whether the registry lists referrers itself."""
+        return self._from_api(subject) is not None
+
     def attach(self, repository: ImageRepository, manifest: NewManifest) -> None:
         """Write a manifest with a subject, and list it where the registry does not.
 

@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from bot.adapters.registry.blobs import Blobs
 from bot.adapters.registry.copying import copy_image
@@ -21,7 +21,14 @@ from bot.adapters.registry.manifests import AnyReference, Manifests
 from bot.adapters.registry.moving import Side
 from bot.adapters.registry.referrers import Edit, Referrers
 from bot.adapters.registry.transport import Transport
-from bot.domain.errors import IntegrityError, NotFoundError
+from bot.domain.doctor.environments import Access
+from bot.domain.doctor.findings import Known, Look, Unknown
+from bot.domain.errors import (
+    IntegrityError,
+    LockkeeperError,
+    NotFoundError,
+    UnavailableError,
+)
 from bot.domain.grants import RegistryGrant
 from bot.domain.image_description import ImageConfig, describe_image
 from bot.domain.images import (
@@ -41,7 +48,12 @@ from bot.domain.oci import Digest, DigestReference, ImageRepository, TagReferenc
 from bot.formats.image_manifest import parse_config
 from bot.ports import Clock, Progress
 
+_NO_TAG: Final = "lockkeeper-doctor"
+_NOTHING: Final = Digest.of(b"lockkeeper doctor: this blob is never written")
 _WORKERS: Final = 6  # measured: 2 to 12 make no difference on two cores
+
+
+T = TypeVar("T")
 
 
 class Registry:
@@ -186,6 +198,21 @@ class Registry:
         """A small blob, whole and verified."""
         return self._blobs.read(repository, blob, limit)
 
+    def access(self, repository: ImageRepository, *, writes: bool) -> Access:
+        """What is allowed there, with as little as can be asked.
+
+        To read: a tag that nobody has. To write: an upload session, given back at once.
+        """
+        pull = _answer(lambda: self._read_nothing(repository))
+        if isinstance(pull, Unknown) or not writes:
+            return Access(pull, None, Unknown("not asked"))
+        push = _answer(lambda: self._blobs.try_upload(repository, _NOTHING))
+        subject = repository.at(_NOTHING)
+        return Access(pull, push, _answer(lambda: self._referrers.has_api(subject)))
+
+    def _read_nothing(self, repository: ImageRepository) -> None:
+        self.resolve(repository.tagged(_NO_TAG))
+
     def save_layout(self, reference: DigestReference, directory: Path) -> None:
         """Write one platform's image as an OCI layout; nothing before its size is known to fit."""
         save_layout(self._manifests, self._blobs, reference, directory, workers=self._workers)
@@ -209,3 +236,10 @@ class Registry:
     def _config(self, repository: ImageRepository, manifest: ImageManifest) -> ImageConfig:
         content = self._blobs.read(repository, manifest.config, CONFIG_LIMIT)
         return parse_config(content, str(repository.at(manifest.digest)))
+
+
+def _answer(look: Callable[[], T]) -> Look[T]:
+    try:
+        return Known(look())
+    except LockkeeperError as error:
+        return Unknown(str(error), is_refusal=not isinstance(error, UnavailableError))

@@ -17,6 +17,7 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from bot.domain.doctor.machine import DatabaseState
 from bot.domain.errors import RejectedError, UnavailableError
 
 _PRAGMAS: Final = (
@@ -27,6 +28,7 @@ _PRAGMAS: Final = (
     "PRAGMA busy_timeout=30000",
     "PRAGMA foreign_keys=ON",
 )
+_INSPECT_SECONDS: Final = 3
 _MIGRATION_LOCK: Final = 0x6C6B5F73
 """PostgreSQL advisory lock of our migrations; any constant that nobody else takes."""
 
@@ -167,3 +169,46 @@ def replace(
 def text_of(at: datetime) -> str:
     """A moment as it is stored: UTC, microseconds, so that the order of texts is that of time."""
     return at.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def inspect(url: str, known: Mapping[str, int]) -> DatabaseState:
+    """The database as it is: neither made nor migrated.
+
+    Args:
+        url: as for `open_database`.
+        known: part -> newest version that this Lockkeeper knows.
+
+    Raises:
+        RejectedError: the URL is of no kind that Lockkeeper knows, or its file is no database.
+        UnavailableError: the database does not answer.
+    """
+    parsed = sa.make_url(url) if "://" in url else None
+    if parsed is not None and parsed.get_backend_name() == "sqlite" and parsed.database:
+        kind, file = f"SQLite {parsed.database}", Path(parsed.database)
+        if not file.exists():
+            return DatabaseState(kind, exists=False, known=known)
+        address = f"{file.absolute().as_uri()}?mode=ro"
+        database = sa.create_engine(
+            "sqlite://",
+            creator=lambda: sqlite3.connect(address, uri=True, timeout=_INSPECT_SECONDS),
+        )
+    else:
+        database = open_database(url)
+        kind = "PostgreSQL"
+    try:
+        return DatabaseState(kind, exists=True, versions=_versions(database), known=known)
+    finally:
+        database.dispose()
+
+
+def _versions(database: sa.Engine) -> dict[str, int]:
+    try:
+        with database.connect() as connection:
+            if not sa.inspect(connection).has_table(_SCHEMA.name):
+                return {}
+            rows = connection.execute(sa.select(_SCHEMA.c.part, _SCHEMA.c.version))
+            return {str(part): int(number) for part, number in rows}
+    except sa.exc.DatabaseError as error:
+        if isinstance(error, sa.exc.OperationalError):
+            raise UnavailableError(f"does not answer: {type(error.orig).__name__}") from error
+        raise RejectedError(f"is not readable: {type(error.orig).__name__}") from error

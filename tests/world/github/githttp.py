@@ -10,7 +10,7 @@ from tests.world.github.behaviour import refs
 from tests.world.github.errors import ApiError
 from tests.world.github.gitstore import GIT
 from tests.world.github.permissions import Principal, authenticate, permit, refuse_workflows
-from tests.world.github.records import BranchRules, Repository
+from tests.world.github.records import Repository
 from tests.world.github.state import State
 
 CHALLENGE = {"WWW-Authenticate": 'Basic realm="GitHub"'}
@@ -64,9 +64,12 @@ def _refusal(
 ) -> str | None:
     """Return why GitHub would turn the push down (docs: rulesets; GH013, GH006)."""
     for name in changed:
-        rules = repository.rules.get(
-            name.removeprefix("refs/heads/"), BranchRules(pull_request=False)
-        )
+        rules = repository.rules_of(name.removeprefix("refs/heads/"))
+        app = principal.token.installation.app if principal.token else None
+        if rules is None or not rules.stops(app):
+            continue
+        if rules.restricted:
+            return "GH013: Repository rule violations found: Cannot update this protected ref."
         if rules.pull_request and name in before:
             return "GH013: Repository rule violations found: changes must be made through a PR."
     for name in changed & after.keys():

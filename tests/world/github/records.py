@@ -7,6 +7,7 @@ requests), is in ``behaviour``; how they look as JSON is in ``views``.
 from __future__ import annotations
 
 import base64
+import fnmatch
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -330,6 +331,18 @@ class BranchRules:
     """Changes must be made through a pull request."""
     merge_queue: bool = False
     dismiss_stale: bool = False
+    last_push: bool = False
+    """The approval of whoever pushed last does not count."""
+    check_source: int | None = None
+    """The id of the App that must set the checks; None: anybody."""
+    restricted: bool = False
+    """Creations, updates and deletions are for those in the bypass list alone."""
+    bypass: frozenset[int] = frozenset()
+    """Ids of the Apps that the ruleset always lets past."""
+
+    def stops(self, app: App | None) -> bool:
+        """Tell whether the ruleset holds for what this App does; None: a person."""
+        return app is None or app.id not in self.bypass
 
 
 @dataclass(slots=True, eq=False)
@@ -386,6 +399,11 @@ class Repository:
     def node_id(self) -> str:
         """The global node id."""
         return node_id("R", self.id)
+
+    def rules_of(self, branch: str) -> BranchRules | None:
+        """Return the ruleset of a branch: the one of its name, else one whose pattern fits."""
+        fitting = (r for pattern, r in self.rules.items() if fnmatch.fnmatchcase(branch, pattern))
+        return self.rules.get(branch) or next(fitting, None)
 
     def head(self, branch: str) -> str | None:
         """Return the tip of ``branch``."""

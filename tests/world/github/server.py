@@ -10,6 +10,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from email.utils import format_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -173,6 +174,7 @@ class Server:
         content = b"" if answer.body is None else json.dumps(answer.body).encode()
         response = Response(content, answer.status, mimetype="application/json")
         response.headers.extend(dict(answer.headers))
+        response.headers["Date"] = format_datetime(self.state.clock(), usegmt=True)
         response.headers["X-GitHub-Request-Id"] = f"LOCAL:{next(self._numbers):06X}"
         if endpoint.accepted_permissions:
             response.headers["X-Accepted-GitHub-Permissions"] = endpoint.accepted_permissions

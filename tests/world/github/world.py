@@ -222,6 +222,8 @@ class GitHubWorld:
         checks: tuple[str, ...] = (),
         merge_queue: bool = False,
         dismiss_stale: bool = False,
+        last_push: bool = False,
+        check_source: int | None = None,
     ) -> None:
         """Put a ruleset on a branch: changes through pull requests, with approvals and checks."""
         self._found(repository).rules[branch] = BranchRules(
@@ -230,6 +232,16 @@ class GitHubWorld:
             pull_request=True,
             merge_queue=merge_queue,
             dismiss_stale=dismiss_stale,
+            last_push=last_push,
+            check_source=check_source,
+        )
+
+    def restrict(
+        self, repository: str | Repository, pattern: str, *, bypass: Iterable[NewApp | App] = ()
+    ) -> None:
+        """Put a ruleset on branches that only these Apps may create, move and delete."""
+        self._found(repository).rules[pattern] = BranchRules(
+            pull_request=False, restricted=True, bypass=frozenset(one.id for one in bypass)
         )
 
     def rename(self, repository: str | Repository, new_name: str) -> None:

@@ -63,7 +63,7 @@ def look(state: State, pull: PullRequest) -> Mergeability:
 
 def blockers(pull: PullRequest) -> list[str]:
     """Return what the rules of the base branch still ask for, in GitHub's words."""
-    rules = pull.repository.rules.get(pull.base_ref)
+    rules = pull.repository.rules_of(pull.base_ref)
     if rules is None:
         return []
     found = []

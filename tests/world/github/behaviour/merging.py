@@ -44,7 +44,7 @@ def merge_checked(
         raise not_allowed(f"{name[method]} are not allowed on this repository.")
     if expected_head is not None and expected_head != pull.head:
         raise conflict("Head branch was modified. Review and try the merge again.")
-    rules = pull.repository.rules.get(pull.base_ref)
+    rules = pull.repository.rules_of(pull.base_ref)
     if rules is not None and rules.merge_queue:
         raise not_allowed(
             "Repository rule violations found\n\nChanges must be made through the merge queue\n\n"

@@ -282,7 +282,7 @@ def _synchronize(state: State, actor: Actor, pull: PullRequest, tip: str) -> Non
     _set_head(state, pull, tip)
     pull.updated_at = state.clock()
     tell(state, actor, pull, "synchronize", {"before": before, "after": tip})
-    rules = pull.repository.rules.get(pull.base_ref)
+    rules = pull.repository.rules_of(pull.base_ref)
     if rules and rules.dismiss_stale:
         for review in pull.reviews:
             if review.state == "APPROVED":

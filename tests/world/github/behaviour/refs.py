@@ -33,6 +33,7 @@ def create(state: State, actor: Actor, repository: Repository, name: str, commit
         raise unprocessable("Object does not exist")
     if collides(repository, name):
         raise unprocessable("Reference update failed")
+    refuse_protected(actor, repository, name, new=True)
     _write(state, actor, repository, name, None, commit)
 
 
@@ -63,7 +64,7 @@ def update(
         raise unprocessable("Object does not exist")
     if not force and not repository.git.is_ancestor(before, commit):
         raise unprocessable("Update is not a fast forward")
-    refuse_protected(repository, name)
+    refuse_protected(actor, repository, name)
     if before != commit:
         _write(state, actor, repository, name, before, commit)
 
@@ -75,20 +76,25 @@ def delete(state: State, actor: Actor, repository: Repository, name: str) -> Non
         raise unprocessable("Reference does not exist")
     if name == f"refs/heads/{repository.default_branch}":
         raise unprocessable("Cannot delete the default branch")
-    refuse_protected(repository, name)
+    refuse_protected(actor, repository, name)
     _write(state, actor, repository, name, before, None)
 
 
-def refuse_protected(repository: Repository, name: str) -> None:
-    """Refuse a direct change of a branch that asks for pull requests (docs: rulesets)."""
-    if not repository.git.ref(name):
+def refuse_protected(actor: Actor, repository: Repository, name: str, *, new: bool = False) -> None:
+    """Refuse a direct change of a branch that a ruleset keeps for others (docs: rulesets).
+
+    The second text is believed, not documented.
+    """
+    rules = repository.rules_of(name.removeprefix("refs/heads/"))
+    if rules is None or not rules.stops(actor.app) or (new and not rules.restricted):
         return
-    rules = repository.rules.get(name.removeprefix("refs/heads/"))
-    if rules is not None and rules.pull_request:
-        raise ApiError(
-            422,
-            "Repository rule violations found\n\nChanges must be made through a pull request.\n\n",
-        )
+    if rules.pull_request and repository.git.ref(name):
+        text = "Changes must be made through a pull request."
+    elif rules.restricted:
+        text = "Cannot update this protected ref."
+    else:
+        return
+    raise ApiError(422, f"Repository rule violations found\n\n{text}\n\n")
 
 
 def advance(

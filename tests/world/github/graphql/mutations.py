@@ -50,7 +50,7 @@ def create_commit(viewer: Viewer, wish: Json) -> Json:
             "STALE_DATA",
             f'Expected branch to point to "{expected}" but it did not.  Pull and try again.',
         )
-    refs.refuse_protected(repository, f"refs/heads/{branch}")
+    refs.refuse_protected(viewer.principal.actor, repository, f"refs/heads/{branch}")
     tree = _edited(repository, before, wish.get("fileChanges") or {})
     now = viewer.state.clock()
     message = wish["message"]
@@ -168,7 +168,7 @@ def enqueue(viewer: Viewer, wish: Json) -> Json:
     """Put a pull request into the merge queue (docs: Mutations, enqueuePullRequest)."""
     pull = _pull(viewer, wish)
     _refuse_stale(pull, wish)
-    rules = pull.repository.rules.get(pull.base_ref)
+    rules = pull.repository.rules_of(pull.base_ref)
     if rules is None or not rules.merge_queue:
         raise GraphqlError("UNPROCESSABLE", "Merge queue is not enabled for this branch")
     entry = merging.enqueue(viewer.state, viewer.principal.actor, pull)

@@ -166,6 +166,14 @@ def _delivery(call: Call) -> Delivery:
     raise not_found()
 
 
+@ENDPOINTS.add("GET", "/app/hook/config", APP)
+def get_hook_config(call: Call) -> Answer:
+    """Return where webhooks are sent; the secret is masked (docs: Get a webhook configuration)."""
+    app = _app(call)
+    config = {"content_type": "json", "insecure_ssl": "0", "secret": "********"}
+    return Answer(body=config | ({"url": app.webhook_url} if app.webhook_url else {}))
+
+
 @ENDPOINTS.add("GET", "/app/hook/deliveries", APP)
 def list_deliveries(call: Call) -> Answer:
     """List the delivery log, newest first; pages go by ``cursor``, not by number."""

@@ -58,30 +58,35 @@ def get_branch(call: Call) -> Answer:
 @ENDPOINTS.add("GET", "/repos/{owner}/{repo}/rules/branches/{branch}", "metadata:read")
 def get_branch_rules(call: Call) -> Answer:
     """List the active rules of a branch; none is an empty list."""
-    rules = call.repository.rules.get(unquote(call.path["branch"]))
-    shown = [] if rules is None else _rules(call.repository, rules)
+    rules = call.repository.rules_of(unquote(call.path["branch"]))
+    number = next(
+        (ruleset_id(call.repository, p) for p, r in call.repository.rules.items() if r is rules), 0
+    )
+    shown = [] if rules is None else _rules(call.repository, rules, number)
     return call.page(shown, lambda one: one)
 
 
-def _rules(repository: Repository, rules: BranchRules) -> list[Json]:
+def _rules(repository: Repository, rules: BranchRules, number: int) -> list[Json]:
     source: Json = {
         "ruleset_source_type": "Repository",
         "ruleset_source": repository.full_name,
-        "ruleset_id": repository.id,
+        "ruleset_id": number,
     }
     found: list[Json] = []
+    if rules.restricted:
+        found += [{"type": kind} | source for kind in ("creation", "update", "deletion")]
     if rules.pull_request:
         parameters: Json = {
             "required_approving_review_count": rules.approvals,
             "dismiss_stale_reviews_on_push": rules.dismiss_stale,
             "require_code_owner_review": False,
-            "require_last_push_approval": False,
+            "require_last_push_approval": rules.last_push,
             "required_review_thread_resolution": False,
         }
         found.append({"type": "pull_request", "parameters": parameters} | source)
     if rules.checks:
         parameters = {
-            "required_status_checks": [{"context": name} for name in rules.checks],
+            "required_status_checks": [_required(name, rules) for name in rules.checks],
             "strict_required_status_checks_policy": False,
         }
         found.append({"type": "required_status_checks", "parameters": parameters} | source)
@@ -97,6 +102,40 @@ def _rules(repository: Repository, rules: BranchRules) -> list[Json]:
         }
         found.append({"type": "merge_queue", "parameters": parameters} | source)
     return found
+
+
+def _required(name: str, rules: BranchRules) -> Json:
+    source = {} if rules.check_source is None else {"integration_id": rules.check_source}
+    return {"context": name} | source
+
+
+@ENDPOINTS.add("GET", "/repos/{owner}/{repo}/rulesets/{ruleset_id}", "metadata:read")
+def get_ruleset(call: Call) -> Answer:
+    """Return a ruleset, here one for each pattern, with what it means for the caller.
+
+    That an App is told of its own bypass as a person is, is believed (the description says "the
+    user making the API request").
+    """
+    wanted = call.number("ruleset_id")
+    for pattern, rules in call.repository.rules.items():
+        if ruleset_id(call.repository, pattern) == wanted:
+            app = call.principal.token.installation.app if call.principal.token else None
+            body = {
+                "id": wanted,
+                "name": pattern,
+                "target": "branch",
+                "source_type": "Repository",
+                "source": call.repository.full_name,
+                "enforcement": "active",
+                "current_user_can_bypass": "never" if rules.stops(app) else "always",
+            }
+            return Answer(body=body)
+    raise not_found()
+
+
+def ruleset_id(repository: Repository, pattern: str) -> int:
+    """Return the number of the ruleset for a pattern."""
+    return repository.id * 100 + list(repository.rules).index(pattern)
 
 
 @ENDPOINTS.add("GET", "/repos/{owner}/{repo}/commits", "contents:read")

@@ -171,7 +171,7 @@ def short_branch(state: State, repository: Repository, name: str, target: str) -
     return {
         "name": name,
         "commit": {"sha": target, "url": f"{url}/commits/{target}"},
-        "protected": name in repository.rules,
+        "protected": repository.rules_of(name) is not None,
     }
 
 
@@ -182,8 +182,8 @@ def branch(state: State, repository: Repository, name: str, target: str) -> Json
         "name": name,
         "commit": commit(state, repository, target),
         "_links": {"self": url, "html": f"{html_url(state, repository)}/tree/{quote(name)}"},
-        "protected": name in repository.rules,
-        "protection": {"enabled": name in repository.rules},
+        "protected": repository.rules_of(name) is not None,
+        "protection": {"enabled": repository.rules_of(name) is not None},
         "protection_url": f"{url}/protection",
     }
 

@@ -1,0 +1,152 @@
+"""A wrong set-up with the real process: the log, `status`, `doctor` and /readyz name it in 10 s."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import requests
+
+from bot.checkups import SOON_SECONDS
+from tests.world.desk import PIPELINE, Desk, running_desk
+from tests.world.registry import Registry
+from tests.world.stage import ROOT, Bot
+from tests.world.tools import free_port
+
+SECONDS = 10.0
+
+
+@pytest.fixture(scope="module")
+def registry() -> Iterator[Registry]:
+    with Registry() as running:
+        yield running
+
+
+@pytest.fixture
+def desk(tmp_path: Path, registry: Registry) -> Iterator[Desk]:
+    file = PIPELINE.replace("policy: policy.yaml\n", "").replace(
+        "registry.example.com", registry.host
+    )
+    with running_desk(tmp_path, {"lockkeeper.yaml": file}, host=registry.host) as up:
+        yield up
+
+
+@contextmanager
+def started(desk: Desk, directory: Path, wrong: Mapping[str, str]) -> Iterator[Bot]:
+    """The bot, begun and not waited for: it may never be ready."""
+    board = f"127.0.0.1:{free_port()}"
+    environment = {
+        "PATH": os.environ["PATH"],
+        **desk.settings,
+        "LOCKKEEPER_LISTEN": f"127.0.0.1:{free_port()}",
+        "LOCKKEEPER_BOARD_LISTEN": board,
+        **wrong,
+    }
+    bot = Bot(environment, directory / "bot.log", board)
+    with bot.log.open("ab") as log:
+        bot.process = subprocess.Popen(
+            [sys.executable, "-m", "bot", "serve"], cwd=ROOT, env=environment, stderr=log
+        )
+    deadline = time.monotonic() + 6 * SECONDS  # an interpreter on a busy machine
+    while '"listening"' not in bot.log.read_text() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    try:
+        yield bot
+    finally:
+        assert bot.stop() == 0
+
+
+def within_ten_seconds(look: Callable[[], str], wanted: str, *, seconds: float = SECONDS) -> str:
+    """What a look shows once it names what is wrong."""
+    deadline = time.monotonic() + seconds
+    while wanted not in (shown := look()):
+        assert time.monotonic() < deadline, f"{wanted!r} is not named:\n{shown}"
+        time.sleep(0.05)
+    return shown
+
+
+def readiness(bot: Bot) -> Callable[[], str]:
+    def ask() -> str:
+        try:
+            answer = requests.get(f"http://{bot.board}/readyz", timeout=2)
+        except requests.RequestException:
+            return "nobody listens"
+        return f"{answer.status_code} {answer.text}"
+
+    return ask
+
+
+def log(bot: Bot) -> str:
+    lines = [json.loads(line) for line in bot.log.read_text().splitlines()]
+    return "\n".join(
+        f"{one['severity']}: {one['about']} {one['subject']}: {one['fact']}; {one['remedy']}"
+        for one in lines
+        if one["message"] == "set-up"
+    )
+
+
+def no_pipeline_file(desk: Desk) -> dict[str, str]:
+    desk.push({"lockkeeper.yaml": None})
+    return {}
+
+
+WRONG: dict[str, tuple[Callable[[Desk], dict[str, str]], str]] = {
+    "a typo in LOCKKEEPER_MANIFESTS": (
+        lambda _desk: {"LOCKKEEPER_MANIFESTS": "acme/deplyo"},
+        "manifests.visible acme/deplyo",
+    ),
+    "an API address that answers 404": (
+        lambda desk: {"LOCKKEEPER_GITHUB_API_URL": f"{desk.world.url}/api/v4"},
+        "github.api http://",
+    ),
+    "a missing grants folder": (
+        lambda desk: {"LOCKKEEPER_GRANTS_DIR": desk.settings["LOCKKEEPER_GRANTS_DIR"] + "-none"},
+        "grants.folder /",
+    ),
+    "a repository without lockkeeper.yaml": (no_pipeline_file, "manifests.pipeline acme/deploy"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_set_up_is_named_everywhere(desk: Desk, tmp_path: Path, case: str) -> None:
+    make, place = WRONG[case]
+    line = f"failure: {place}"
+
+    with started(desk, tmp_path, make(desk)) as bot:
+        shown = within_ten_seconds(readiness(bot), line)
+        assert shown.startswith("503 nothing can be promoted")
+        within_ten_seconds(lambda: log(bot), line)
+        assert line in bot.command("status").stdout
+        assert line in (asked := bot.command("doctor")).stdout
+        assert asked.returncode == 1
+        findings = json.loads(bot.command("doctor", "--json").stdout)["findings"]
+        assert place.split()[0] in {f["id"] for f in findings if f["severity"] == "failure"}
+    desk.world.violations.clear()  # requests to addresses that GitHub does not have, on purpose
+
+
+def test_what_was_mended_is_noticed_without_a_restart(desk: Desk, tmp_path: Path) -> None:
+    file = desk.manifests.git.text("show", "main:lockkeeper.yaml")
+
+    with started(desk, tmp_path, no_pipeline_file(desk)) as bot:
+        within_ten_seconds(readiness(bot), "503 nothing")
+        desk.push({"lockkeeper.yaml": file})
+        within_ten_seconds(readiness(bot), "200 ready", seconds=SOON_SECONDS + SECONDS)
+
+
+def test_settings_that_cannot_be_read_are_a_finding(desk: Desk, tmp_path: Path) -> None:
+    settings = {**desk.settings, "LOCKKEEPER_PRIVATE_KEY_FILE": str(tmp_path / "none.pem")}
+    bot = Bot({"PATH": os.environ["PATH"], **settings}, tmp_path / "bot.log", "")
+
+    asked, served = bot.command("doctor"), bot.command("serve")
+
+    assert asked.returncode == 1
+    for said in (asked.stdout, served.stderr, bot.command("status").stderr):
+        assert "LOCKKEEPER_PRIVATE_KEY_FILE" in said
+        assert "none.pem cannot be read" in said

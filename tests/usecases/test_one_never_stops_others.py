@@ -1,0 +1,309 @@
+"""One repository that refuses reports, or cannot be read at all; and everything else goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bot.adapters.grants import Grants
+from bot.domain.doctor.findings import About
+from bot.domain.environments import GitHubRepository
+from bot.domain.errors import NotFoundError, UnavailableError
+from bot.domain.jobs import Done, Failed, Job, JobKind
+from bot.formats.webhook import WebhookHint
+from bot.usecases.commands import Request, hold, status
+from bot.usecases.desk import look
+from bot.usecases.reconcile import intake, put_reconcile, reconcile
+from tests.world.driver import TWO, Driver, driven
+from tests.world.github.records import Repository
+from tests.world.stage import OVERLAY, PIPELINE
+
+EVERY_TIME = 10**6
+REPORTS = ("check-runs*", "deployments*")
+BILLING = "envs/dev/billing/kustomization.yaml"
+
+
+@pytest.fixture
+def driver(tmp_path: Path) -> Iterator[Driver]:
+    with driven(tmp_path, pipeline=TWO) as up:
+        yield up
+
+
+def refuse(driver: Driver, repository: str, status_code: int, *paths: str) -> None:
+    """GitHub refuses every write of these kinds in a repository."""
+    for path in paths:
+        for method in ("POST", "PATCH", "PUT"):
+            driver.stage.github.fail(
+                method,
+                f"/repos/acme/{repository}/{path}",
+                status_code,
+                times=EVERY_TIME,
+                message="Repository was archived so is read-only.",
+            )
+
+
+def wrong(driver: Driver) -> list[str]:
+    return [
+        f"{key}: {outcome.summary}" for key, outcome in driver.ran if isinstance(outcome, Failed)
+    ]
+
+
+@pytest.mark.parametrize("status_code", [403, 404, 422, 502])
+def test_a_source_that_takes_no_reports_is_delivered_and_published_all_the_same(
+    driver: Driver, status_code: int
+) -> None:
+    stage, billing = driver.stage, driver.add_billing()
+    driver.look_first("payments", "billing")
+    commit = stage.commit("develop")
+    digest = driver.build(stage.source, commit)
+    other = stage.dana.push(billing, "develop", {"b.py": "1\n"})
+    other_digest = driver.build(billing, other)
+
+    refuse(driver, "payments", status_code, *REPORTS)
+    driver.run(driver.propose("dev"))
+    driver.run(driver.propose("dev", "billing"))
+
+    assert wrong(driver) == []
+    assert driver.shown("dev") == digest
+    assert driver.shown("dev", BILLING) == other_digest
+    told = stage.checks(billing, other)
+    assert told["lockkeeper: billing -> dev"] == ("success", "Published")
+
+
+def test_what_was_refused_is_a_fact_that_status_shows(driver: Driver) -> None:
+    stage = driver.stage
+    driver.look_first()
+    driver.build(stage.source, stage.commit("develop"))
+    refuse(driver, "payments", 403, *REPORTS)
+
+    driver.run(driver.propose("dev"))
+
+    findings = [one for one in driver.ports.findings() if one.about is About.REPORTS]
+    assert {one.subject for one in findings} == {
+        "acme/payments checks",
+        "acme/payments deployments",
+    }
+    assert all("read-only" in one.fact for one in findings)
+    shown = status(Request(driver.ports, (), "ops", lambda _key: False))["findings"]
+    assert "acme/payments checks" in str(shown)
+
+
+def test_what_github_could_not_take_comes_when_it_can(driver: Driver) -> None:
+    stage = driver.stage
+    driver.look_first()
+    commit = stage.commit("develop")
+    driver.build(stage.source, commit)
+    refuse(driver, "payments", 502, *REPORTS)
+    driver.run(driver.propose("dev"))
+    assert stage.checks(stage.source, commit) == {}
+
+    stage.github.faults.clear()
+    driver.run(driver.publish("dev"))
+
+    assert stage.checks(stage.source, commit)["lockkeeper: payments -> dev"] == (
+        "success",
+        "Published",
+    )
+
+
+@pytest.mark.parametrize("status_code", [403, 404, 422, 503])
+def test_a_promotion_needs_no_label_reviewer_comment_or_check(
+    driver: Driver, status_code: int
+) -> None:
+    stage = driver.stage
+    driver.look_first()
+    commit = stage.commit("develop")
+    digest = driver.build(stage.source, commit)
+    driver.run(driver.propose("dev"))
+    stage.dana.push(stage.source, "release/v1", parent=commit)
+
+    writes = ("issues/*/labels", "issues/*/comments*", "pulls/*/requested_reviewers", "check-runs*")
+    refuse(driver, "deploy", status_code, *writes)
+    driver.run(driver.propose("stage"))
+    pull = stage.open_promotion("stage")
+    assert pull is not None, driver.ran[-3:]
+    stage.dana.merge(pull)
+    driver.run(driver.deliver("stage"))
+    stage.dana.push(stage.source, "main", parent=commit, force=True)
+    driver.run(driver.propose("prod"))
+
+    assert wrong(driver) == []
+    assert driver.shown("stage") == digest
+    assert stage.open_promotion("prod") is not None
+    refused = {one.subject for one in driver.ports.findings() if one.about is About.REPORTS}
+    kinds = {"labels", "comments", "review requests", "checks"}
+    assert refused == (set() if status_code == 503 else {f"acme/deploy {kind}" for kind in kinds})
+
+
+# --- loops over manifests repositories ---
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[tuple[Driver, Repository]]:
+    """Two manifests repositories, the other one named first."""
+    with driven(tmp_path, pipeline=TWO) as up:
+        stage = up.stage
+        grants = tmp_path / "both" / "acme"
+        for name in ("other", "deploy"):
+            shutil.copytree(tmp_path / "grants", grants / name)
+        (grants / "other" / "prod" / "signing.key").unlink()  # a key has one meaning
+        (grants / "other" / "prod" / "attest.key").unlink()
+        file = stage.file("main", "lockkeeper.yaml").replace("    sign: true\n", "")
+        other = stage.github.add_repository("acme/other", files={"lockkeeper.yaml": file})
+        installation = next(iter(stage.github.state.installations.values()))
+        stage.github.add_to_installation(installation, other)
+        names = ("acme/other", "acme/deploy")
+        granted = replace(up.ports.grants, grants=Grants(grants.parent, names))  # type: ignore[type-var]  # the real one is a dataclass
+        ports = replace(
+            up.ports,
+            manifests=tuple(GitHubRepository.parse(name) for name in names),
+            grants=granted,
+        )
+        up.ports, up.workflows = ports, replace(up.workflows, ports=ports)
+        yield up, other
+
+
+def gone(_driver: Driver, other: Repository) -> None:
+    """The other one cannot be fetched: its git is not there."""
+    other.git.path.rename(other.git.path.with_name("gone.git"))
+
+
+def uninstalled(driver: Driver, other: Repository) -> None:
+    installation = next(iter(driver.stage.github.state.installations.values()))
+    driver.stage.github.remove_from_installation(installation, other)
+
+
+def unreadable_file(driver: Driver, other: Repository) -> None:
+    driver.stage.dana.push(other, "main", {"lockkeeper.yaml": "environments: [\n"})
+
+
+def no_grant(driver: Driver, _other: Repository) -> None:
+    folder = driver.stage.directory / "both" / "acme" / "other"
+    (folder / "sources").write_text("this is no owner/name glob/at all\n")
+    (folder / "prod" / "signing.nonsense").write_text("x")
+
+
+def down(driver: Driver, _other: Repository) -> None:
+    driver.stage.github.fail("GET", "/repos/acme/other", 502, times=EVERY_TIME)
+    driver.stage.github.fail("GET", "/repos/acme/other/installation", 502, times=EVERY_TIME)
+
+
+BREAKS = [gone, uninstalled, unreadable_file, no_grant, down]
+Break = Callable[[Driver, Repository], None]
+
+
+def push_to(repository: Repository, branch: str = "main") -> WebhookHint:
+    return WebhookHint(
+        "push",
+        repository=repository.full_name,
+        ref=f"refs/heads/{branch}",
+        after=repository.head(branch) or "",
+    )
+
+
+@pytest.mark.parametrize("breaks", BREAKS)
+def test_a_member_that_is_broken_keeps_no_webhook_of_the_others(
+    pair: tuple[Driver, Repository], breaks: Break
+) -> None:
+    driver, other = pair
+    breaks(driver, other)
+
+    for hint in (push_to(driver.stage.manifests), push_to(driver.stage.source, "develop")):
+        driver.queue.waiting.clear()
+        with contextlib.suppress(UnavailableError):  # so that the other one is asked again
+            intake(driver.ports, hint)
+        jobs = [
+            job
+            for job in driver.queue.waiting.values()
+            if job.manifests == driver.stage.manifests.id
+        ]
+        assert jobs, hint
+
+
+@pytest.mark.parametrize("breaks", BREAKS)
+def test_a_member_that_is_broken_keeps_nothing_of_the_others_from_being_looked_at(
+    pair: tuple[Driver, Repository], breaks: Break
+) -> None:
+    driver, other = pair
+    breaks(driver, other)
+    number = driver.stage.manifests.id
+
+    with contextlib.suppress(UnavailableError):  # which the log then has
+        put_reconcile(driver.ports)
+
+    assert Job(JobKind.RECONCILE, number).key in driver.queue.waiting
+    assert isinstance(reconcile(driver.ports, number), Done)
+    view = look(driver.ports, number)
+    assert (str(view.repository), view.broken) == ("acme/deploy", None)
+    assert driver.publish("prod").key in driver.queue.waiting
+
+
+@pytest.mark.parametrize("breaks", BREAKS)
+def test_a_member_that_is_broken_keeps_no_command_and_no_status_of_the_others(
+    pair: tuple[Driver, Repository], breaks: Break
+) -> None:
+    driver, other = pair
+    breaks(driver, other)
+    ports = replace(driver.ports, manifests=driver.ports.manifests)
+
+    shown = status(Request(ports, (), "ops", lambda _key: False))
+
+    assert {place["manifests"] for place in shown["places"]} >= {"acme/deploy"}  # type: ignore[attr-defined]  # an answer is a mapping of anything
+    if breaks not in {unreadable_file, no_grant}:
+        assert set(shown["problems"]) == {"acme/other"}  # type: ignore[call-overload]  # ditto
+        held = hold(Request(ports, ("stage",), "ops", lambda _key: False))
+        assert held["held"] is True
+        with pytest.raises(NotFoundError, match="acme/other"):
+            hold(Request(ports, ("nowhere",), "ops", lambda _key: False))
+
+
+def test_a_list_that_cannot_be_had_keeps_nothing_that_was_known_before(driver: Driver) -> None:
+    number = driver.stage.manifests.id
+    driver.stage.github.fail("GET", "/repos/acme/deploy/pulls", 502, times=EVERY_TIME)
+
+    with pytest.raises(UnavailableError):
+        reconcile(driver.ports, number)
+
+    assert driver.deliver("prod", "billing").key in driver.queue.waiting
+    assert driver.publish("prod").key in driver.queue.waiting
+
+
+def test_one_image_whose_delivery_waits_keeps_no_other_from_being_sealed(tmp_path: Path) -> None:
+    images = PIPELINE.replace(
+        "  payments: {{}}\n", "  payments: {{ images: [payments, worker] }}\n"
+    )
+    with driven(tmp_path, pipeline=images) as driver:
+        stage = driver.stage
+        commit = stage.commit("develop")
+        merges = {
+            name: stage.dana.push(
+                stage.manifests,
+                "main",
+                {f"envs/dev/{name}/kustomization.yaml": pinned(driver, name, commit)},
+            )
+            for name in ("payments", "worker")
+        }
+        stage.github.fail(
+            "GET", f"/repos/acme/deploy/commits/{merges['payments']}/pulls", 502, times=EVERY_TIME
+        )
+
+        driver.run(driver.deliver("dev"), most=1)
+
+        (_, outcome) = driver.ran[-1]
+        assert "502" in outcome.summary
+        scope = look(driver.ports, stage.manifests.id).scope("dev")
+        assert [seal.image for seal in driver.ports.memory.seals(scope)] == ["worker"]
+        assert driver.publish("dev").key in driver.queue.waiting
+
+
+def pinned(driver: Driver, name: str, commit: str) -> str:
+    """An overlay that names the image that CI built of a commit."""
+    digest = driver.build(driver.stage.source, commit, name)
+    host = driver.stage.hosts["dev"]
+    overlay = OVERLAY.format(environment="dev", host=host).replace("payments", name)
+    return f"{overlay}    newTag: sha-{commit[:7]}\n    digest: {digest}\n"
