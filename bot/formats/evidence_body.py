@@ -185,7 +185,8 @@ def supply_chain(assessment: Assessment) -> list[list[str]]:
     scan = none
     if new is not None:
         finished = f", finished {minute(new.finished)}" if new.finished else ""
-        scan = f"{scanner(new)}{finished}{platforms_of(new)}"
+        whose = f", attested by {text(new.attested_by, 120)}" if new.attested_by else ""
+        scan = f"{scanner(new)}{finished}{platforms_of(new)}{whose}"
     packages = f"{len(sbom.versions)} packages {text(sbom.tool, 60)}".rstrip() if sbom else none
     rows = [
         ["Signature", _said(evidence.signature)],
