@@ -37,7 +37,7 @@ def commands(play: Play) -> list[Command]:
     last = play.promotions[-1]
     prod = f"{stage.hosts['prod']}/{REPOSITORY}@"
     stopped = play.kept["blocked"]
-    number = next(one.pull.number for one in play.promotions if one.verdict)
+    number = next(one.pull.number for one in play.promotions if one.verdict == "pass")
     marked = marked_promotion(stopped.markdown)
     assert marked, "the body names its promotion"
     lockkeeper = _tool("lockkeeper")
@@ -48,14 +48,14 @@ def commands(play: Play) -> list[Command]:
             (f". {relative(BUILD / 'env')} && {lockkeeper} status",),
         ),
         Command(
-            "the first release's pull request, in a browser",
+            "the pull request that was blocked and then passed, in a browser",
             (
                 f"{_tool('python')} -m webbrowser \\",
                 f"  {stage.github.url}/acme/deploy/pull/{number}",
             ),
         ),
         Command(
-            "what the policy found in the last promotion, complete",
+            "all that was found when it was blocked, on the bot's board",
             (
                 f"{_tool('python')} -m webbrowser \\",
                 f"  http://{stage.bot.board}/promotions/{marked[0]}",
@@ -74,7 +74,6 @@ def commands(play: Play) -> list[Command]:
                 *reference,
             ),
         ),
-        Command("what the bot did, in its own words", (f"tail -n 5 {relative(stage.bot.log)}",)),
     ]
 
 

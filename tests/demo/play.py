@@ -22,6 +22,7 @@ from bot.usecases.sign_image import verify_image
 from tests.demo import bodies, builds
 from tests.demo.builds import BLOCKED, FIRST, MENDED, REPOSITORY, Build
 from tests.demo.screen import Screen, facts
+from tests.world.github.gitstore import FileChanges
 from tests.world.github.records import PullRequest
 from tests.world.images import BuiltImage
 from tests.world.stage import NeverHappenedError, Stage
@@ -91,8 +92,8 @@ class Play:
     def _build(self, build: Build, *, greet: bool = False) -> tuple[str, BuiltImage]:
         """A commit on develop, until its image is in dev."""
         began = time.monotonic()
-        commit = self.stage.commit("develop", message=build.message)
-        self.screen.say("dana", f"pushes [cyan]{commit[:7]}[/] to develop: {build.message}")
+        commit = self._change(build)
+        self.screen.say("dana", f"merges [cyan]{commit[:7]}[/] to develop: {build.message}")
         if greet:
             self._wait_for_check(commit, "dev", "Waiting for image")
             self.screen.note("the check on the commit says: Waiting for image")
@@ -105,6 +106,15 @@ class Play:
         self.screen.say("Lockkeeper", f"opens and merges pull request {pull.number} by itself")
         self._published("dev", build, image, pull, "", began)
         return commit, image
+
+    def _change(self, build: Build) -> str:
+        """A pull request into develop, merged; the commit there."""
+        dana, source = self.stage.dana, self.stage.source
+        branch = f"change-{len(self.promotions)}"
+        files: FileChanges = {"app.py": f"print({build.message!r})\n"}
+        dana.push(source, branch, files, message=build.message, parent=source.head("develop"))
+        pull = dana.open_pull_request(source, branch, "develop", title=build.message)
+        return dana.merge(pull, "squash", message=build.message)
 
     def _release(self, build: Build, commit: str) -> None:
         self.stage.dana.push(self.stage.source, f"release/{build.version}", parent=commit)
@@ -146,18 +156,12 @@ class Play:
         pull = self._wait(
             lambda: self._proposed(environment, image), f"a pull request for {environment}"
         )
-        state = "failure" if verdicts == {"fail"} else "success"
         wanted = f"the verdict on pull request {pull.number}"
-        self._wait(
-            lambda: (
-                self.stage.checks(self.stage.manifests, pull.head).get("lockkeeper", ("",))[0]
-                == state
-            ),
-            wanted,
-        )
         found = self._wait(lambda: self._assessment(pull, image), wanted)
         if found.verdict not in verdicts:
-            raise NeverHappenedError(f"{wanted} is {found.verdict}, expected {sorted(verdicts)}")
+            raise NeverHappenedError(f"{wanted} is {found.verdict}, not {' or '.join(verdicts)}")
+        state = "failure" if found.verdict == "fail" else "success"
+        self._wait(lambda: self._state(pull) == state, f"the check on {pull.number}: {state}")
         verb = "renews" if pull.number in self._seen else "opens"
         self._seen.add(pull.number)
         title = pull.title.removeprefix("Promote payments to ")
@@ -186,12 +190,12 @@ class Play:
         """From the merge to the environment ref."""
         self._wait(lambda: self.stage.published(environment) == image.digest, f"env/{environment}")
         signed = self._is_signed(environment, image)
-        words = "copied, read back, signed" if signed else "copied, read back"
+        words = {"dev": "checked"}.get(environment, "copied, read back")
+        words += ", signed" if signed else ""
         ref = self.stage.ref(environment) or ""
         self.screen.say(
             f"✓ {environment}",
-            f"{words if environment != 'dev' else 'checked'}, and only then "
-            f"[b]env/{environment}[/] moves to [cyan]{ref[:7]}[/]",
+            f"{words}; only then [b]env/{environment}[/] → [cyan]{ref[:7]}[/]",
             "green",
         )
         seconds = time.monotonic() - began
@@ -221,7 +225,10 @@ class Play:
             return None
         found = read_assessment(answer.content)
         digests = found.scan.digests if found.scan else []
-        return found if image.digest in digests else None
+        return found if found.verdict in _WORDS and image.digest in digests else None
+
+    def _state(self, pull: PullRequest) -> str:
+        return self.stage.checks(self.stage.manifests, pull.head).get("lockkeeper", ("",))[0]
 
     def _merged(self, environment: str, image: BuiltImage) -> PullRequest | None:
         branch = f"lockkeeper/{environment}/payments"
