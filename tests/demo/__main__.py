@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import shutil
 import sys
@@ -55,11 +56,23 @@ def main() -> int:
     )
     wanted = parser.parse_args()
     screen = Screen(Console())
+    BUILD.parent.mkdir(exist_ok=True)
+    with BUILD.with_suffix(".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            screen.line("[red]A demo is still up[/] in this checkout: end it with Ctrl-C first.")
+            return 1
+        return _played(screen, keeps=wanted.keep, real=not wanted.no_tools)
+
+
+def _played(screen: Screen, *, keeps: bool, real: bool) -> int:
+    """From an empty folder; its exit code."""
     shutil.rmtree(BUILD, ignore_errors=True)
     BUILD.mkdir(parents=True)
     try:
-        with scanning(real=not wanted.no_tools) as scanner:
-            return _run(screen, scanner, keeps=wanted.keep, real=not wanted.no_tools)
+        with scanning(real=real) as scanner:
+            return _run(screen, scanner, keeps=keeps, real=real)
     except (NeverHappenedError, LockkeeperError, AssertionError) as error:
         screen.console.print(f"[red]The demo failed:[/] {error}", highlight=False)
         return 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,10 @@ from typing import Final
 from tests.github_rendering import page, rendered
 from tests.world.stage import ROOT
 
-BUILD: Final = ROOT / "build" / "demo"
+BUILD: Final = ROOT / "build" / os.environ.get("DEMO_BUILD", "demo")
+"""Two demos at a time need two folders."""
 GOLDEN: Final = ROOT / "tests" / "golden"
-SHOWN: Final = {"blocked": 1230, "passing": 900}
+SHOWN: Final = {"blocked": 1230, "passing": 930}
 """The bodies that README shows, and the height of their pictures."""
 _BASE: Final = re.compile(r"\*\*Base image\*\* \| (?P<old>[^|]*) \| (?P<new>[^|]*) \|")
 _VARYING: Final = (

@@ -47,6 +47,8 @@ _DISCLOSED: Final = {
     "CVE-2019-10744": "2019-07-26",
     "CVE-2024-29041": "2024-03-25",
 }
+_DATABASE: Final = datetime.now(UTC) - timedelta(hours=3)
+"""One for every report: then each difference comes from the image."""
 _TOOL: Final = {"name": "demo-ci", "version": "1.0"}
 _MEBIBYTE: Final = 2**20
 
@@ -178,7 +180,7 @@ def push(build: Build, image: BuiltImage, host: str, commit: str, signer: Signer
     repository = ImageRepository(host, REPOSITORY)
     now = datetime.now(UTC)
     finished = now.strftime("%Y-%m-%dT%H:%M:%SZ")
-    database = (now - timedelta(hours=3)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    database = _DATABASE.strftime("%Y-%m-%dT%H:%M:%SZ")
     for platform in image.children:
         about, config = image.child(platform), image.config(platform)
         report = vulnerabilities(build.report(platform, config), finished, database)

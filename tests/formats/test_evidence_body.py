@@ -87,7 +87,7 @@ def test_without_a_baseline_nothing_is_compared() -> None:
     body = assessed(Evidence(scanned(CAME)), None)
 
     assert "everything counts as introduced: 1 Critical, 1 High, 2 Medium" in body
-    assert "| 🟥 Critical | — | 0 | **+1** | 1 | 1 |" in body, "nobody counted what runs"
+    assert "Critical | — | 0 | **+1** | 1 | 1 |" in body, "nobody counted what runs"
 
 
 def matrix(body: str) -> dict[str, list[int]]:
