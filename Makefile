@@ -40,7 +40,7 @@ check: install   ## format, lint, types, layers
 test: install    ## every check and every test; T=path for one file
 	@bash .ci/parts test $(T)
 
-demo: install    ## walk one application from develop to prod, for real; KEEP=1 leaves it up
+demo: install    ## walk two releases from develop to prod, for real; KEEP=1 leaves it up
 	@$(BIN)/python -m tests.demo $(if $(KEEP),--keep,)
 
 bench: install   ## figures against the peers; ONLY=name for one

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from html import escape
 from html.parser import HTMLParser
 from typing import Final
 
@@ -98,3 +99,47 @@ def rendered(markdown: str) -> Page:
 def added_by_github(prose: str) -> list[str]:
     """The rules that would turn something in this text into more than text."""
     return [name for name, rule in AFTER_PARSER.items() if rule.search(prose)]
+
+
+_ALERT: Final = re.compile(r"<blockquote>\s*<p>\[!([A-Z]+)\]<br />")
+
+# The colours and sizes of GitHub's own pages (primer.style, markdown-body).
+STYLE: Final = """\
+:root { color-scheme: light; --fg: #1f2328; --bg: #fff; --line: #d1d9e0; --dim: #59636e;
+  --code: #818b981f; --row: #f6f8fa; --link: #0969da; --caution: #cf222e; --warning: #9a6700;
+  --tip: #1a7f37; --note: #0969da; }
+.dark { color-scheme: dark; --fg: #f0f6fc; --bg: #0d1117; --line: #3d444d;
+  --dim: #9198a1; --code: #656c7633;
+  --row: #151b23; --link: #4493f8; --caution: #f85149; --warning: #d29922; --tip: #3fb950; }
+body { font: 14px/1.5 "Noto Sans", "DejaVu Sans", Helvetica, Arial, "Noto Color Emoji", sans-serif;
+  color: var(--fg); background: var(--bg); margin: 0; padding: 16px; overflow-wrap: break-word; }
+a { color: var(--link); } h3 { font-size: 1.25em; margin: 24px 0 16px; line-height: 1.25; }
+table { border-collapse: collapse; display: block; width: max-content; max-width: 100%;
+  overflow: auto; margin: 0 0 16px; }
+th, td { border: 1px solid var(--line); padding: 6px 13px; } th { font-weight: 600; }
+tr:nth-child(2n) { background: var(--row); }
+code { font: 85% ui-monospace, "DejaVu Sans Mono", monospace; background: var(--code);
+  padding: .2em .4em; border-radius: 6px; white-space: break-spaces; }
+details { margin-bottom: 16px; } summary { cursor: pointer; } sub { color: var(--dim); }
+.alert { border-left: .25em solid var(--kind); padding: 8px 16px; margin-bottom: 16px; }
+.alert b:first-child { color: var(--kind); display: block; } .alert p { margin: 4px 0; }
+"""
+
+
+def page(markdown: str, scheme: str, *, title: str = "Pull request") -> str:
+    """The body on a page like GitHub's."""
+    head = f'<!doctype html><meta charset="utf-8"><title>{escape(title)}</title>'
+    phone = '<meta name="viewport" content="width=device-width">'
+    colours = "dark" if scheme == "dark" else "light"
+    return f'{head}{phone}\n<style>\n{STYLE}</style><body class="{colours}">{shown(markdown)}'
+
+
+def shown(markdown: str) -> str:
+    """The body's HTML, alerts included."""
+    return _ALERT.sub(
+        lambda m: (
+            f'<blockquote class="alert" style="--kind: var(--{m[1].lower()}); margin-left: 0; '
+            f'margin-right: 0"><b>{m[1].title()}</b><p>'
+        ),
+        html(markdown),
+    )

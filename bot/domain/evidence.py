@@ -219,6 +219,8 @@ class Scan:
     """The digest of the image's config, which survives copies."""
     knows_exploitation: bool = False
     """Whether the scanner's own database has KEV and EPSS."""
+    attested_by: str = ""
+    """Whose word the report is; empty: our own scanner's."""
 
     def covers(self, package_class: PackageClass) -> bool:
         """Whether its silence about a class of packages means something."""
@@ -248,6 +250,7 @@ def merged_scans(scans: Sequence[Scan]) -> Scan:
         digests=frozenset[str]().union(*(scan.digests for scan in scans)),
         image_id=first.image_id if len({scan.image_id for scan in scans}) == 1 else "",
         knows_exploitation=all(scan.knows_exploitation for scan in scans),
+        attested_by=" and ".join(dict.fromkeys(s.attested_by for s in scans if s.attested_by)),
         end_of_life=_any_of([scan.end_of_life for scan in scans]),
     )
 

@@ -183,11 +183,13 @@ class TrustRoots:
     provenance: tuple[Root, ...] = (IdentityRoot(),)
     sbom: tuple[Root, ...] = (IdentityRoot(),)
     vex: tuple[Root, ...] = (IdentityRoot(),)
+    scan: tuple[Root, ...] = ()
+    """For vulnerability reports; nobody's by default: they stand in a scanner's place."""
 
     @property
     def files(self) -> frozenset[str]:
         """Every key file that is named."""
-        every = (*self.signature, *self.provenance, *self.sbom, *self.vex)
+        every = (*self.signature, *self.provenance, *self.sbom, *self.vex, *self.scan)
         return frozenset(root.file for root in every if isinstance(root, KeyRoot))
 
 

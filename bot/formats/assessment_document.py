@@ -86,6 +86,8 @@ class ScanRow:
     platforms: list[str]
     image: str
     digests: list[str]
+    attested_by: str = ""
+    """Whose word the report is; empty: the bot's own scanner's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -484,6 +486,7 @@ def _scan(scan: Scan | None) -> ScanRow | None:
         platforms=_names(scan.platforms),
         image=_name(scan.image),
         digests=_names(sorted(scan.digests)),
+        attested_by=_name(scan.attested_by),
     )
 
 

@@ -112,9 +112,19 @@ def _way_out(failing: Sequence[Check]) -> str:
     if len(updates) > len(ways):
         ways.append(f"{len(updates) - len(ways)} more packages")
     update = ", ".join(ways) + ", and promote that build; or " if ways else ""
-    if findings:
-        return f"{update}merge an exception with an expiry date for what is accepted."
-    return "promote a build without it."
+    if not findings:
+        return "promote a build without it."
+    way = f"{update}merge an exception with an expiry date for what is accepted."
+    others = [check for check in failing if not _is_about_findings(check)]
+    if not others:
+        return way
+    named = ", ".join(f"*{text(check.title, 120)}*" for check in others[:3])
+    more = f" and {len(others) - 3} more" if len(others) > 3 else ""  # noqa: PLR2004 - as above
+    return f"{way} That does not mend {named}{more}: it takes a build without it."
+
+
+def _is_about_findings(check: Check) -> bool:
+    return any(r.finding is not None for r in check.reasons if r.result is Result.FAIL)
 
 
 def _summary(delta: Delta | None) -> str:
@@ -185,7 +195,8 @@ def supply_chain(assessment: Assessment) -> list[list[str]]:
     scan = none
     if new is not None:
         finished = f", finished {minute(new.finished)}" if new.finished else ""
-        scan = f"{scanner(new)}{finished}{platforms_of(new)}"
+        whose = f", attested by {text(new.attested_by, 120)}" if new.attested_by else ""
+        scan = f"{scanner(new)}{finished}{platforms_of(new)}{whose}"
     packages = f"{len(sbom.versions)} packages {text(sbom.tool, 60)}".rstrip() if sbom else none
     rows = [
         ["Signature", _said(evidence.signature)],

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import base64
 import binascii
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Final
 
 import msgspec
 
 from bot.domain.evidence import UnreadableEvidenceError
-from bot.formats.json_document import Lax, Text, decoded
+from bot.formats.json_document import Lax, Text, decoded, moment
 
 _STATEMENTS: Final = ("https://in-toto.io/Statement/v0.1", "https://in-toto.io/Statement/v1")
 PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
@@ -47,12 +48,23 @@ class _Wrapped(Lax):
     Data: msgspec.Raw
 
 
+class _Database(Lax):
+    version: Text = None
+    lastUpdate: Text = None  # noqa: N815 - cosign's name
+
+
 class _Scanner(Lax):
     result: msgspec.Raw = msgspec.Raw(b"null")
+    db: _Database | None = None
+
+
+class _Times(Lax):
+    scanFinishedOn: Text = None  # noqa: N815 - cosign's name
 
 
 class _VulnerabilityPredicate(Lax):
     scanner: _Scanner
+    metadata: _Times | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +76,10 @@ class Statement:
     """``sha256:...`` each."""
     predicate: bytes
     """A JSON document: cosign's wrapping is taken off."""
+    scanned: datetime | None = None
+    """When a scanner finished, in cosign's vuln predicate."""
+    database: datetime | None = None
+    """When that scanner's database was built."""
 
 
 def read_statement(document: bytes, file: str) -> Statement:
@@ -101,23 +117,29 @@ def _statement(document: bytes, file: str) -> Statement:
         for subject in found.subject
         if "sha256" in subject.digest
     )
-    return Statement(found.predicateType, subjects, _unwrapped(bytes(found.predicate), file))
+    return _unwrapped(Statement(found.predicateType, subjects, bytes(found.predicate)), file)
 
 
-def _unwrapped(predicate: bytes, file: str) -> bytes:
+def _unwrapped(statement: Statement, file: str) -> Statement:
     """The document inside: cosign wraps in ``Data``, its vuln predicate in ``scanner.result``."""
+    predicate = statement.predicate
     if predicate.lstrip()[:1] != b"{":
         raise UnreadableEvidenceError(file, "the predicate is no object")
     keys = decoded(predicate, dict[str, msgspec.Raw], file, "a predicate")
     if "Data" in keys:
         inner = bytes(decoded(predicate, _Wrapped, file, "cosign's predicate").Data)
         is_text = inner.lstrip()[:1] == b'"'
-        return decoded(inner, str, file, "cosign's predicate").encode() if is_text else inner
+        text = decoded(inner, str, file, "cosign's predicate").encode() if is_text else inner
+        return replace(statement, predicate=text)
     if "scanner" in keys:
-        result = decoded(
-            predicate, _VulnerabilityPredicate, file, "a vuln predicate"
-        ).scanner.result
-        if bytes(result).strip() == b"null":
+        found = decoded(predicate, _VulnerabilityPredicate, file, "a vuln predicate")
+        result, database = bytes(found.scanner.result), found.scanner.db or _Database()
+        if result.strip() == b"null":
             raise UnreadableEvidenceError(file, "the vuln predicate has no scanner result")
-        return bytes(result)
-    return predicate
+        return replace(
+            statement,
+            predicate=result,
+            scanned=moment((found.metadata or _Times()).scanFinishedOn),
+            database=moment(database.lastUpdate) or moment(database.version),
+        )
+    return statement

@@ -74,6 +74,7 @@ class _Scan(Strict):
     )
     max_database_age: str | None = None
     max_report_age: str | None = None
+    attested: bool | _Root | tuple[_Root, ...] = False
 
 
 class _Root(Strict):
@@ -230,7 +231,18 @@ def _trust_roots(
         provenance=_roots(placed, require.provenance, (*wanted, "provenance")),
         sbom=_roots(placed, require.sbom, (*wanted, "sbom")),
         vex=_roots(placed, content.vex.identities, (*at, "vex", "identities")),
+        scan=_scan_roots(placed, content.scan, (*at, "scan")),
     )
+
+
+def _scan_roots(placed: PlacedDocument, scan: _Scan, at: tuple[str | int, ...]) -> tuple[Root, ...]:
+    """Whose vulnerability reports count; an old one knows nothing of what came since."""
+    if not scan.attested:
+        return ()
+    if scan.max_report_age is None:
+        fact = "reports that are attested count for ever"
+        raise placed.error((*at, "attested"), fact, "write max_report_age: 24h beside it")
+    return _roots(placed, scan.attested, (*at, "attested"))
 
 
 def _roots(

@@ -27,6 +27,7 @@ _MARKER: Final = re.compile(r"<!-- lockkeeper:promotion v1 id=([0-9a-f]{26})( su
 _EVALUATED: Final = re.compile(r"evaluated [0-9-]{10} [0-9:]{5} UTC</sub>")
 _FEW_IMAGES: Final = 10
 _FEW_BASES: Final = 3
+_NONE: Final = "none"
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9 ._/@:+-]")
 
 
@@ -166,10 +167,14 @@ def _identity(facts: BodyFacts, detail: Detail) -> str:
         name = f" {code(image.name)}" if len(facts.images) > 1 else ""
         rows += [
             [f"**Image digest**{name}", _digest(image.now), _digest(image.new)],
-            [f"**Platforms**{name}", *_pair(image.now_platforms, image.new_platforms)],
+            [
+                f"**Platforms**{name}",
+                _now(image, _listed(image.now_platforms)),
+                _listed(image.new_platforms),
+            ],
             *([[f"**Base image**{name}", *_bases(image)]] if _has_base(image) else []),
-            [f"**Size**{name} (compressed)", _size(image.now_size), _grown(image)],
-            [f"**Built**{name}", _time(image.now_created), _time(image.new_created)],
+            [f"**Size**{name} (compressed)", _now(image, _size(image.now_size)), _grown(image)],
+            [f"**Built**{name}", _now(image, _time(image.now_created)), _time(image.new_created)],
         ]
     if len(shown) < len(facts.images):
         rows.append([f"…and {len(facts.images) - len(shown)} more images", "", ""])
@@ -192,11 +197,16 @@ def _version(facts: BodyFacts, commit: str, branch: str) -> str:
 
 
 def _digest(digest: Digest | None) -> str:
-    return code(f"{digest[:15]}…{digest[-4:]}") if digest else "none"
+    return code(f"{digest[:15]}…{digest[-4:]}") if digest else _NONE
 
 
-def _pair(now: Sequence[str], new: Sequence[str]) -> list[str]:
-    return [text(", ".join(side)) or "not known" for side in (now, new)]
+def _now(image: ImageFacts, words: str) -> str:
+    """Of the image that runs: nobody has to know anything where none does."""
+    return words if image.now else _NONE
+
+
+def _listed(platforms: Sequence[str]) -> str:
+    return text(", ".join(platforms)) or "not known"
 
 
 def _has_base(image: ImageFacts) -> bool:
@@ -208,7 +218,7 @@ def _bases(image: ImageFacts) -> list[str]:
     now, new = _base(image.now_bases), _base(image.new_bases)
     is_known = image.now is not None and bool(image.now_bases and image.new_bases)
     changed = is_known and set(image.now_bases) != set(image.new_bases)
-    return [now if image.now else "none", f"{new} (changed)" if changed else new]
+    return [_now(image, now), f"{new} (changed)" if changed else new]
 
 
 def _base(bases: Sequence[BaseImage]) -> str:

@@ -1,4 +1,4 @@
-"""What hangs on an image and says something about it: SBOMs, provenance, VEX, signatures.
+"""What hangs on an image and says something about it: SBOMs, reports, provenance, VEX, signatures.
 
 Read are the attestations of BuildKit (unsigned), cosign's ``.att`` tag, referrers (bundles,
 envelopes, bare statements, SBOMs) and what a workflow left with GitHub. A document counts only
@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
 from bot.domain.errors import IntegrityError, NotFoundError, RejectedError
+from bot.domain.evidence import Scan, merged_scans
 from bot.domain.images import AnyManifest, Descriptor, ImageIndex, ImageManifest, attached_tag
 from bot.domain.oci import Digest, DigestReference
 from bot.domain.packages import Inventory, merged
@@ -21,13 +22,14 @@ from bot.domain.trust import Root, TrustRoots
 from bot.domain.vex import VexStatement
 from bot.formats import sigstore_bundle
 from bot.formats.in_toto import Statement, read_statement
-from bot.formats.reports import read_sbom, read_vex
+from bot.formats.reports import read_sbom, read_scan, read_vex
 from bot.formats.sigstore_bundle import Envelope
 from bot.formats.slsa import PROVENANCE, Provenance, read_provenance
 from bot.ports import ImageRegistry
 from bot.usecases.envelopes import ATTESTATION_SUFFIX
 from bot.usecases.verify_source import (
     SBOM_TYPES,
+    SCAN_TYPES,
     VEX_TYPES,
     NotVouched,
     Trust,
@@ -71,6 +73,10 @@ class AttestedEvidence:
 
     sboms: Mapping[Digest, AttestedSbom]
     """By the digest of a platform."""
+    scans: Mapping[Digest, Scan]
+    """The newest report of each platform that a root vouches for."""
+    unscanned: tuple[str, ...]
+    """The platforms without one, where the policy takes reports."""
     provenance: Provenance | None
     """The one that a root vouches for, else any that is there."""
     provenance_by: str
@@ -88,6 +94,12 @@ class AttestedEvidence:
     def inventory(self) -> Inventory | None:
         """The contents of every platform whose SBOM is there; None without any."""
         return merged(sbom.inventory for sbom in self.sboms.values())
+
+    @property
+    def scan(self) -> Scan | None:
+        """What is known of every platform; None: of one of them nothing is."""
+        scans = list(self.scans.values())
+        return merged_scans(scans) if scans and not self.unscanned else None
 
 
 def attested_evidence(
@@ -122,6 +134,10 @@ def attested_evidence(
     accepts_vex = policy is None or policy.accepts_signed_vex
     return AttestedEvidence(
         sboms=sboms,
+        scans=reading.scans,
+        unscanned=tuple(
+            name for one, name in image.names.items() if roots.scan and one not in reading.scans
+        ),
         provenance=provenance,
         provenance_by=by,
         vex=tuple(reading.vex) if accepts_vex else (),
@@ -223,6 +239,8 @@ class _Reading:
     left_out: list[str] = field(default_factory=list)
     """Which limits ended the reading."""
     vex: list[VexStatement] = field(default_factory=list)
+    scans: dict[Digest, Scan] = field(default_factory=dict)
+    """The newest of each platform."""
     _sboms: dict[Digest, list[AttestedSbom]] = field(default_factory=dict)
     _provenances: list[tuple[Provenance, Vouched | NotVouched]] = field(default_factory=list)
     _seen: set[Digest] = field(default_factory=set)
@@ -255,7 +273,7 @@ class _Reading:
         place = f"what refers to {digest.short}"
         listed = self._reading(place, lambda: self.registry.referrers(repository.at(digest)))
         for descriptor in listed or ():
-            if descriptor.digest in self._seen | inside or not _may_count(descriptor):
+            if descriptor.digest in self._seen | inside or not self._may_count(descriptor):
                 continue  # since BuildKit 0.32 its attestations stand in the index and here
             place = f"referrer {descriptor.digest.short}"
             if len(self._seen) >= _MANIFESTS or self._is_full():
@@ -295,7 +313,7 @@ class _Reading:
 
     def _read_layer(self, layer: Descriptor, kind: str, about: Digest, place: str) -> None:
         stated = layer.annotations.get(_KIND) or layer.annotations.get("predicateType")
-        if stated and not _is_wanted(stated):
+        if stated and not self._is_wanted(stated):
             return
         if not self._may_read(layer.size, place):
             return
@@ -350,13 +368,15 @@ class _Reading:
         self, payload: bytes, about: Digest, place: str, envelope: Envelope | None
     ) -> None:
         statement = self._reading(place, lambda: read_statement(payload, place))
-        if statement is None or not _is_wanted(statement.predicate_type):
+        if statement is None or not self._is_wanted(statement.predicate_type):
             return
         found = _Document(about, place, statement, statement.predicate, envelope)
         if _is_one_of(statement.predicate_type, SBOM_TYPES):
             self._take_sbom(found)
         elif _is_one_of(statement.predicate_type, VEX_TYPES):
             self._take_vex(found)
+        elif _is_one_of(statement.predicate_type, SCAN_TYPES):
+            self._take_scan(found, statement)
         else:
             self._take_provenance(found)
 
@@ -403,6 +423,39 @@ class _Reading:
             return
         found = self._reading(document.place, lambda: read_vex(document.content, document.place))
         self.vex += [replace(one, author=by.by) for one in found or ()]
+
+    def _take_scan(self, document: _Document, statement: Statement) -> None:
+        """A report counts from a root alone: unsigned, anybody who may push calls it clean."""
+        by = self._vouched(document, self.roots.scan, of_commit=False)
+        if isinstance(by, NotVouched):
+            self._note(document.place, f"its report does not count: {by.reason}")
+            return
+        about = self._platform(document)
+        if about is None:
+            return
+        found = self._reading(document.place, lambda: read_scan(document.content, document.place))
+        if found is None:
+            return
+        names = self._names_of(about)
+        if not names & ({found.image_id} if found.image_id else found.digests or names):
+            self._note(document.place, "the report says that it describes another image")
+            return
+        finished = statement.scanned or found.finished
+        if finished is None:
+            self._note(
+                document.place, "its report does not count: it does not say when it was made"
+            )
+            return
+        before = self.scans.get(about)
+        if before is None or before.finished is None or before.finished < finished:
+            self.scans[about] = replace(
+                found,
+                finished=finished,
+                database=statement.database,
+                platforms=(self.image.names[about],),
+                digests=frozenset({self.image.reference.digest, about}),
+                attested_by=by.by,
+            )
 
     def _take_provenance(self, document: _Document) -> None:
         if not self._is_about_image(document):
@@ -470,23 +523,23 @@ class _Reading:
     def _note(self, place: str, fact: str) -> None:
         self.notes.append(f"{place}: {fact}")
 
+    def _may_count(self, descriptor: Descriptor) -> bool:
+        """Whether a referrer may hold evidence; signatures are read by whoever asks for them."""
+        stated = descriptor.annotations.get(_KIND) or descriptor.annotations.get(
+            "dev.sigstore.bundle.predicateType"
+        )
+        return not stated or self._is_wanted(stated)
+
+    def _is_wanted(self, predicate_type: str) -> bool:
+        scans = SCAN_TYPES if self.roots.scan else ()
+        wanted = (*SBOM_TYPES, *VEX_TYPES, *scans, PROVENANCE)
+        return _is_one_of(predicate_type, wanted)
+
 
 def _told(provenance: Provenance, by: Vouched) -> str:
     runner = by.certificate.runner if by.certificate else ""
     where = f", on a {runner} runner" if runner in {"github-hosted", "self-hosted"} else ""
     return f"{provenance.repository} at {provenance.commit[:12]}, by {by.by}{where}"
-
-
-def _may_count(descriptor: Descriptor) -> bool:
-    """Whether a referrer may hold evidence; signatures are read by whoever asks for them."""
-    stated = descriptor.annotations.get(_KIND) or descriptor.annotations.get(
-        "dev.sigstore.bundle.predicateType"
-    )
-    return not stated or _is_wanted(stated)
-
-
-def _is_wanted(predicate_type: str) -> bool:
-    return _is_one_of(predicate_type, (*SBOM_TYPES, *VEX_TYPES, PROVENANCE))
 
 
 def _is_one_of(predicate_type: str, wanted: Sequence[str]) -> bool:

@@ -49,7 +49,8 @@ def verified_accessories(
 
     Args:
         trust: keys, certificates and the promoted commit that roots are held against.
-        roots: whose word counts for signatures, provenance, SBOMs and VEX; nothing else travels.
+        roots: whose word counts for signatures, provenance, SBOMs, VEX and reports; nothing else
+            travels.
         is_ours: whether a signature of a message was made with a key of ours.
     """
     return AccessoryPolicy(is_ours=is_ours, objection=lambda one: _objection(one, trust, roots))

@@ -2,13 +2,16 @@
 
 Compared are the wanted images and those that are *published* now. Nothing is scanned in here:
 what a scanner has not answered yet is asked for, and until then it is missing, never "clean".
+Without a scanner the reports count that a root of the policy attests.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, datetime, timedelta
+from functools import partial
+from typing import Final
 
 from bot.domain.assessment import Assessment, Evidence, assess
 from bot.domain.environments import Application, Environment
@@ -29,6 +32,9 @@ from bot.usecases.exceptions_in_force import exceptions_in_force
 from bot.usecases.rules import Rules
 from bot.usecases.scan import scan_job
 from bot.usecases.trust import trust_of
+
+_SKEW: Final = timedelta(hours=1)
+"""By which another machine's clock may be ahead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,23 +71,28 @@ def evaluate(
     rules: Rules,
 ) -> Evaluated:
     """Judge these images against those that are published, by these rules, now."""
-    looker = _Looker(view, environment, application)
+    policy, now = rules.policy(environment.name), view.ports.clock.now()
+    takes_reports = view.ports.scanner is None and bool(policy and policy.roots.scan)
+    looker = _Looker(view, environment, application, takes_reports=takes_reports)
     before = _running(view, environment, images, looker.missing)
     new = looker.scan_of(images)
     old = looker.scan_of(before) if before else None
+    read = partial(_attested, view, environment, application, rules=rules)
+    attested = [read(one) for one in images.items()]
+    attested_before = [read(one) for one in before.items()] if view.ports.scanner is None else []
+    if takes_reports:
+        new, old = (_reported(side, looker.missing, now) for side in (attested, attested_before))
+    inventories = _inventories(new, attested, attested_before)
     scans = [scan for scan in (new, old) if scan]
-    attested = [_attested(view, environment, application, one, rules) for one in images.items()]
     findings = {} if new is None else new.findings
     reports = view.ports.reports
-    scope, now = view.scope(environment.name), view.ports.clock.now()
+    scope = view.scope(environment.name)
     missing = [*looker.missing, *(text for one in attested for text in one.missing)]
     evidence = Evidence(
         new=new,
         old=old,
-        # Both sides by one tool: what two of them list differs by more than the images do.
-        new_inventory=new.inventory
-        if new is not None and new.inventory is not None
-        else merged(one.inventory for one in attested if one.inventory),
+        new_inventory=inventories[0],
+        old_inventory=inventories[1],
         exploitation=_exploitation(view, scans),
         vex=(
             *rules.vex.get(environment.name, ()),
@@ -95,7 +106,7 @@ def evaluate(
         notes=tuple(dict.fromkeys(note for one in attested for note in one.notes)),
         missing=tuple(dict.fromkeys(missing)),
     )
-    assessment = assess(environment.name, evidence, rules.policy(environment.name), now)
+    assessment = assess(environment.name, evidence, policy, now)
     return Evaluated(assessment, tuple(dict.fromkeys(looker.jobs)))
 
 
@@ -121,6 +132,9 @@ class _Attested:
     signature: Reason
     provenance: Reason
     inventory: Inventory | None = None
+    scan: Scan | None = None
+    unscanned: tuple[str, ...] = ()
+    """Platforms about which no report counts, each with its image."""
     vex: tuple[VexStatement, ...] = ()
     missing: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -137,7 +151,7 @@ def _attested(
     reference = where_it_is(view, environment, application, name, digest)
     if reference is None:
         nowhere = Reason(Result.NOT_EVALUATED, f"{name} {digest.short} is nowhere to be read")
-        return _Attested(nowhere, nowhere)
+        return _Attested(nowhere, nowhere, unscanned=(f"{name} {digest.short}",))
     known = view.ports.memory.resolution_of(view.id, application.name, name, digest)
     policy = rules.policy(environment.name)
     try:
@@ -150,22 +164,55 @@ def _attested(
         )
     except RejectedError as error:
         unread = Reason(Result.NOT_EVALUATED, str(error))
-        return _Attested(unread, unread)
+        return _Attested(unread, unread, unscanned=(f"{name} {digest.short}",))
     return _Attested(
         found.signature,
         found.provenance_reason,
         found.inventory,
+        found.scan,
+        tuple(f"{name} {digest.short} ({platform})" for platform in found.unscanned),
         found.vex,
         found.missing,
         found.notes,
     )
 
 
+def _reported(images: Sequence[_Attested], missing: list[str], now: datetime) -> Scan | None:
+    """What attested reports say of every platform of all images; None as soon as one is missing."""
+    fact = "no scanner is configured, and no report that counts is attested"
+    missing += [f"{name}: {fact}" for one in images for name in one.unscanned]
+    found = [one.scan for one in images if one.scan is not None]
+    if not found or len(found) < len(images):
+        return None
+    scan = merged_scans(found)
+    if scan.finished is not None and scan.finished > now + _SKEW:
+        missing.append(f"an attested report says that it was made on {scan.finished:%Y-%m-%d}")
+        return None
+    return scan
+
+
+def _inventories(
+    new: Scan | None, attested: Sequence[_Attested], before: Sequence[_Attested]
+) -> tuple[Inventory | None, Inventory | None]:
+    """Both sides by one tool: what two of them list differs by more than the images do."""
+    if new is not None and new.inventory is not None:
+        return new.inventory, None  # the other side is what that scan lists
+    now, then = (
+        merged(one.inventory for one in side if one.inventory) for side in (attested, before)
+    )
+    return now, then if now and then and _tools(now) == _tools(then) else None
+
+
+def _tools(listed: Inventory) -> set[str]:
+    """Names without versions."""
+    return {tool.strip().partition(" ")[0] for tool in listed.tool.split(",")}
+
+
 def _elsewhere(
     view: View, application: Application, policy: EnvironmentPolicy | None
 ) -> Callable[[Digest], Sequence[bytes]] | None:
     """Ask GitHub as well, where the policy wants what may be there: each question is a request."""
-    if policy is None or policy.required == Required():
+    if policy is None or (policy.required == Required() and not policy.roots.scan):
         return None
     return lambda digest: view.ports.github.attestations(application.source, digest)
 
@@ -259,14 +306,21 @@ def _exploitation(view: View, scans: Sequence[Scan]) -> Exploitation:
 class _Looker:
     """Reads what scanners have said about one application's images in one environment."""
 
-    def __init__(self, view: View, environment: Environment, application: Application) -> None:
+    def __init__(
+        self,
+        view: View,
+        environment: Environment,
+        application: Application,
+        *,
+        takes_reports: bool,
+    ) -> None:
         self._view, self._environment, self._application = view, environment, application
         self.missing: list[str] = []
         self.jobs: list[Job] = []
         self._facts: ScannerFacts | None = None
         self._reports: Reports | None = view.ports.reports
         if view.ports.scanner is None:
-            self.missing.append("No scanner is configured")
+            self.missing += [] if takes_reports else ["No scanner is configured"]
             return
         try:
             gaps = view.ports.scanner.gaps() if environment.signs else ()

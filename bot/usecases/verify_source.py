@@ -37,6 +37,7 @@ T = TypeVar("T")
 
 SBOM_TYPES: Final = ("https://spdx.dev/Document", "https://cyclonedx.org/bom")
 VEX_TYPES: Final = ("https://openvex.dev/ns", "https://cyclonedx.org/vex")
+SCAN_TYPES: Final = ("https://cosign.sigstore.dev/attestation/vuln",)
 """Predicate types, each with or without a version behind it."""
 SIGNATURE_LIMIT: Final = 2**20
 """Bytes of a bundle that says "signed"; some KiB are usual."""
@@ -173,7 +174,7 @@ def of_the_commit(
 
 
 def statement_vouching(envelope: Envelope, roots: TrustRoots, trust: Trust) -> Vouched | NotVouched:
-    """Whether the roots of its own type vouch for a statement: signature, provenance, SBOM, VEX."""
+    """Whether the roots of its own type vouch for a statement: of a scan, an SBOM, VEX ..."""
     statement = sigstore_bundle.parse_statement(envelope.payload)
     kind = statement.predicate_type if statement else ""
     if sigstore_bundle.is_of_type(kind, PROVENANCE):
@@ -182,6 +183,8 @@ def statement_vouching(envelope: Envelope, roots: TrustRoots, trust: Trust) -> V
         return vouching(envelope, roots.vex, trust, of_commit=False)
     if any(sigstore_bundle.is_of_type(kind, one) for one in SBOM_TYPES):
         return vouching(envelope, roots.sbom, trust)
+    if any(sigstore_bundle.is_of_type(kind, one) for one in SCAN_TYPES):
+        return vouching(envelope, roots.scan, trust, of_commit=False)
     if kind == sigstore_bundle.SIGN_PREDICATE:
         return vouching(envelope, roots.signature, trust)
     return NotVouched("nobody is named who vouches for statements of its type")

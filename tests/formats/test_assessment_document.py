@@ -79,6 +79,16 @@ def test_what_the_reviewer_reads_is_there() -> None:
     assert (document.at, document.blocks) == (AT, True)
 
 
+def test_whose_report_it_is_is_kept() -> None:
+    judged = assess(
+        "stage", Evidence(replace(scanned(CAME), attested_by="the key ci.pub")), None, AT
+    )
+    document = read_assessment(render_assessment(judged))
+
+    assert document.scan is not None
+    assert document.scan.attested_by == "the key ci.pub"
+
+
 def test_nothing_scanned_is_no_empty_list() -> None:
     document = read_assessment(
         render_assessment(assess("stage", Evidence(None, missing=("no scanner",)), POLICY, AT))

@@ -87,7 +87,7 @@ def test_without_a_baseline_nothing_is_compared() -> None:
     body = assessed(Evidence(scanned(CAME)), None)
 
     assert "everything counts as introduced: 1 Critical, 1 High, 2 Medium" in body
-    assert "| not known |" in body
+    assert "Critical | — | 0 | **+1** | 1 | 1 |" in body, "nobody counted what runs"
 
 
 def matrix(body: str) -> dict[str, list[int]]:
@@ -123,6 +123,27 @@ def test_exploited_findings_come_first_and_never_fold() -> None:
 
     assert body.index("CVE-2026-31337](") < body.index("GHSA-7q5r-r9c2-x8mj](")
     assert "**KEV** since 2026-11-12, EPSS 91\u00a0%" in body
+
+
+def test_the_way_out_names_what_no_update_mends() -> None:
+    listed = inventory([Package(PackageName("npm", "", "ua"), "2.0.0", "AGPL-3.0-only")])
+    body = assessed(Evidence(scanned(CAME), scanned([]), listed))
+
+    (way,) = (line for line in body.splitlines() if "**To unblock:**" in line)
+    assert "update `libssl3` to `3.0.17-1~deb12u3`" in way
+    assert way.endswith(
+        "That does not mend *No introduced package under a denied licence*: "
+        "it takes a build without it."
+    )
+    assert "That does not mend" not in assessed(Evidence(scanned(CAME), scanned([])))
+
+
+def test_a_report_of_somebody_else_is_shown_as_theirs() -> None:
+    attested = replace(scanned(CAME), attested_by="the key ci.pub")
+
+    row = "(linux/amd64, linux/arm64), attested by the key ci.pub |"
+    assert row in assessed(Evidence(attested))
+    assert "attested by" not in assessed(Evidence(scanned(CAME)))
 
 
 def test_licence_changes_are_not_folded() -> None:

@@ -60,6 +60,18 @@ def test_an_sbom_with_a_root_has_to_be_signed(
     assert (found.sbom, found.vouched_sbom) == (required, vouched)
 
 
+def test_attested_reports_count_where_a_root_is_named_and_their_age_is_limited() -> None:
+    own = policy("scan: { attested: true, max_report_age: 24h }")
+    key = policy("scan: { attested: { key: ci.pub }, max_report_age: 24h }")
+
+    assert policy("scan: { max_report_age: 24h }").roots.scan == ()
+    assert own.roots.scan == (IdentityRoot(),)
+    assert key.roots.scan == (KeyRoot("ci.pub"),)
+    assert key.roots.files == {"ci.pub"}
+    with pytest.raises(ConfigurationError, match="write max_report_age: 24h beside it"):
+        policy("scan: { attested: true }")
+
+
 @pytest.mark.parametrize(("accept", "counts"), [("[policy-repo]", False), ("[signed]", True)])
 def test_signed_vex_counts_where_it_is_accepted(accept: str, *, counts: bool) -> None:
     assert policy(f"vex: {{ accept: {accept} }}").accepts_signed_vex is counts

@@ -25,6 +25,7 @@ from tests.world.attaching import (
     OPENVEX,
     PROVENANCE,
     SPDX,
+    VULN,
     attach,
     attach_under_tag,
     cyclonedx,
@@ -33,6 +34,7 @@ from tests.world.attaching import (
     openvex,
     provenance,
     statement,
+    vulnerabilities,
 )
 from tests.world.clients import client
 from tests.world.images import (
@@ -187,6 +189,121 @@ def test_the_one_that_somebody_vouches_for_goes_first(scene: Scene) -> None:
     attach(scene.at(AMD64), key_bundle(CI, sbom(AMD64, "right")))
 
     assert packages(scene.read(), AMD64) == {"right"}
+
+
+# --- reports
+
+
+BY_REPORT = replace(BY_KEY, roots=replace(BY_KEY.roots, scan=(KeyRoot("ci.pub"),)))
+
+
+def report(*severities: str, image: str = "") -> dict[str, object]:
+    """A Trivy report, of the image with this config where one is named."""
+    found = [
+        {
+            "VulnerabilityID": f"CVE-2026-100{number}",
+            "PkgName": "zlib",
+            "InstalledVersion": "1",
+            "Severity": severity,
+        }
+        for number, severity in enumerate(severities)
+    ]
+    return {
+        "SchemaVersion": 2,
+        "Metadata": {"OS": {"Family": "debian", "Name": "12"}, "ImageID": image},
+        "Results": [
+            {"Target": "os", "Class": "os-pkgs", "Type": "debian", "Vulnerabilities": found}
+        ],
+    }
+
+
+def scan(about: str, *severities: str, image: str = "", at: str = "2026-11-20T10:00:00Z") -> bytes:
+    return statement(about, VULN, vulnerabilities(report(*severities, image=image), at))
+
+
+def config_of(platform: str) -> str:
+    return str(json.loads(IMAGE.children[platform])["config"]["digest"])
+
+
+def test_attested_reports_are_what_their_key_says_of_each_platform(scene: Scene) -> None:
+    attach(scene.at(AMD64), key_bundle(CI, scan(AMD64, "HIGH", image=config_of("linux/amd64"))))
+    attach_under_tag(scene.at(ARM64), envelope(CI, scan(ARM64, "CRITICAL", "LOW")))
+
+    found = scene.read(BY_REPORT)
+
+    assert found.unscanned == ()
+    assert found.scan is not None
+    assert found.scan.attested_by == "the key ci.pub"
+    assert found.scan.platforms == ("linux/amd64", "linux/arm64")
+    assert len(found.scan.findings) == 2, "the worst of both platforms"
+    assert found.scan.finished is not None
+    assert f"{found.scan.finished:%Y-%m-%d %H:%M}" == "2026-11-20 10:00"
+    assert found.scan.database is None, "the predicate does not say"
+
+
+def test_one_platform_without_a_report_leaves_the_image_unscanned(scene: Scene) -> None:
+    attach(scene.at(AMD64), key_bundle(CI, scan(AMD64, "HIGH")))
+
+    found = scene.read(BY_REPORT)
+
+    assert found.scan is None
+    assert found.unscanned == ("linux/arm64",)
+
+
+def test_without_a_root_for_reports_none_is_read(scene: Scene) -> None:
+    attach(scene.at(AMD64), key_bundle(CI, scan(AMD64)))
+    attach(scene.at(ARM64), key_bundle(CI, scan(ARM64)))
+
+    found = scene.read(BY_KEY)
+
+    assert (found.scan, found.scans, found.unscanned, found.notes) == (None, {}, (), ())
+
+
+@pytest.mark.parametrize(
+    ("media_type", "content", "words"),
+    [
+        (STATEMENT_TYPE, scan(AMD64), "its report does not count: unsigned"),
+        (BUNDLE_TYPE, key_bundle(STRANGER, scan(AMD64)), "not signed with the key ci.pub"),
+        (BUNDLE_TYPE, key_bundle(CI, scan(IMAGE.digest)), "about no single platform"),
+        (
+            BUNDLE_TYPE,
+            key_bundle(CI, scan(AMD64, image=config_of("linux/arm64"))),
+            "the report says that it describes another image",
+        ),
+        (BUNDLE_TYPE, key_bundle(CI, scan(AMD64, at="yesterday")), "when it was made"),
+        (BUNDLE_TYPE, key_bundle(CI, statement(AMD64, VULN, vulnerabilities({}))), "no known"),
+    ],
+    ids=["unsigned", "stranger", "index", "another image", "no time", "nonsense"],
+)
+def test_a_report_that_does_not_count_is_told_and_clears_nothing(
+    scene: Scene, media_type: str, content: bytes, words: str
+) -> None:
+    attach(scene.at(AMD64), content, media_type)
+
+    found = scene.read(BY_REPORT)
+
+    assert found.scans == {}
+    assert found.unscanned == ("linux/amd64", "linux/arm64")
+    assert any(words in note for note in found.notes), found.notes
+
+
+@pytest.mark.parametrize("newest_first", [True, False])
+def test_the_newest_report_counts(scene: Scene, *, newest_first: bool) -> None:
+    reports = [scan(AMD64), scan(AMD64, "CRITICAL", at="2026-11-21T10:00:00+00:00")]
+    for one in reports[::-1] if newest_first else reports:
+        attach(scene.at(AMD64), key_bundle(CI, one))
+
+    assert len(scene.read(BY_REPORT).scans[AMD64].findings) == 1
+
+
+def test_a_report_may_say_how_old_its_database_was(scene: Scene) -> None:
+    predicate = vulnerabilities(report(), database="2026-11-20T06:11:00Z")
+    attach(scene.at(AMD64), key_bundle(CI, statement(AMD64, VULN, predicate)))
+
+    known = scene.read(BY_REPORT).scans[AMD64].database
+
+    assert known is not None
+    assert f"{known:%H:%M}" == "06:11"
 
 
 def test_an_index_has_no_contents_of_its_own(scene: Scene) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -28,6 +28,7 @@ from tests.world.attaching import (
     CYCLONEDX,
     OPENVEX,
     PROVENANCE,
+    VULN,
     attach,
     attach_under_tag,
     cyclonedx,
@@ -36,6 +37,7 @@ from tests.world.attaching import (
     openvex,
     provenance,
     statement,
+    vulnerabilities,
 )
 from tests.world.clients import client
 from tests.world.images import build_image, push_blob, push_manifest
@@ -263,6 +265,18 @@ def test_a_workflow_s_bundle_travels(scene: Scene, tmp_path: Path) -> None:
     assert report.accessories == (ours,)
     (left,) = report.left_behind
     assert left.reason == "it was made by a run that pull_request triggered"
+
+
+def test_a_report_travels_where_the_policy_takes_reports(scene: Scene) -> None:
+    report = statement(scene.source.digest, VULN, vulnerabilities({"SchemaVersion": 2}))
+    attach(scene.source, key_bundle(CI, report))
+    taking = replace(ROOTS, scan=(KeyRoot("ci.pub"),))
+
+    refused = scene.copied(verified_accessories(TRUST, ROOTS, lambda _m, _s: False))
+    taken = scene.copied(verified_accessories(TRUST, taking, lambda _m, _s: False))
+
+    assert len(refused.left_behind) == 1
+    assert taken.left_behind == ()
 
 
 def test_without_a_demand_the_form_is_enough(scene: Scene) -> None:

@@ -10,14 +10,25 @@ from pathlib import Path
 
 import pytest
 
+from bot.adapters.signing import load_signing_key
 from bot.domain.errors import UnavailableError
-from bot.domain.oci import Digest
+from bot.domain.oci import Digest, ImageRepository
 from bot.domain.policy import Result
 from bot.ports import Examination, MatchReport, Reports, ScannerFacts
 from bot.usecases.desk import View
 from bot.usecases.evidence import Evaluated, evaluate
+from tests.world.attaching import (
+    CYCLONEDX,
+    VULN,
+    attach,
+    cyclonedx,
+    key_bundle,
+    statement,
+    vulnerabilities,
+)
 from tests.world.desk import Desk, running_desk
 from tests.world.images import BuiltImage, build_image
+from tests.world.keys import generate_key_pair
 from tests.world.registry import Registry
 
 AT = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -156,6 +167,97 @@ def test_without_a_scanner_nothing_is_evaluated(place: Place) -> None:
     assert found.assessment.verdict.result is Result.NOT_EVALUATED
     assert "No scanner is configured" in found.assessment.evidence.missing
     assert not found.waits
+
+
+KEYS = generate_key_pair(cost=32768)
+CI = load_signing_key(KEYS.private, "ci.key")
+BY_REPORT = POLICY.replace(
+    "    rules:", "    scan: { attested: { key: ci.pub }, max_report_age: 24h }\n    rules:"
+)
+
+
+def attest(place: Place, image: BuiltImage, *severities: str, at: str = "") -> None:
+    """CI's report and SBOM of every platform."""
+    made = at or datetime.now(UTC).isoformat()
+    repository = ImageRepository(place.registry.host, "acme/payments")
+    for platform, child in image.children.items():
+        report = json.loads(_report(json.loads(child)["config"]["digest"], severities))
+        for result in report["Results"]:
+            del result["Packages"]
+        about = image.child(platform)
+        for kind, predicate in (
+            (VULN, vulnerabilities(report, made)),
+            (CYCLONEDX, cyclonedx("left-pad", *severities)),
+        ):
+            payload = statement(about, kind, predicate)
+            attach(repository.at(Digest(about)), key_bundle(CI, payload))
+
+
+def take_reports(place: Place) -> None:
+    place.scanner = None
+    files: dict[str, str | bytes | None] = {
+        "policy.yaml": BY_REPORT,
+        "ci.pub": KEYS.public.decode(),
+    }
+    place.desk.dana.push(place.desk.manifests, "main", files)
+
+
+def test_without_a_scanner_attested_reports_are_held_against_each_other(place: Place) -> None:
+    take_reports(place)
+    place.publish(OTHER.digest)
+    attest(place, OTHER, "HIGH")
+    attest(place, NEW, "HIGH", "CRITICAL")
+
+    found = place.evaluated().assessment
+
+    assert found.verdict.result is Result.FAIL
+    assert found.evidence.missing == ()
+    assert found.delta is not None
+    assert [one.vulnerability for one in found.delta.introduced] == ["CVE-2026-1001"]
+    assert [one.vulnerability for one in found.delta.unchanged] == ["CVE-2026-1000"]
+    assert found.contents is not None
+    assert [change.package.name for change in found.contents.changes] == ["CRITICAL"]
+    assert found.contents.old is not None
+
+
+@pytest.mark.parametrize(
+    ("at", "words"),
+    [
+        ("2026-01-18T10:00:00Z", " days old"),
+        ("2099-11-18T10:00:00Z", "says that it was made on 2099-11-18"),
+    ],
+)
+def test_an_attested_report_of_another_time_clears_nothing(
+    place: Place, at: str, words: str
+) -> None:
+    take_reports(place)
+    attest(place, NEW, at=at)
+
+    found = place.evaluated().assessment
+
+    assert found.verdict.result is Result.NOT_EVALUATED
+    assert found.verdict.blocks
+    assert any(words in check.detail for check in found.verdict.checks)
+
+
+def test_what_runs_without_a_report_is_compared_with_nothing(place: Place) -> None:
+    take_reports(place)
+    place.publish(OTHER.digest)
+    attest(place, NEW)
+
+    found = place.evaluated().assessment
+
+    assert found.verdict.result is Result.NOT_EVALUATED
+    assert any("no report that counts" in text for text in found.evidence.missing)
+
+
+def test_a_scanner_s_word_goes_before_attested_reports(place: Place) -> None:
+    take_reports(place)
+    attest(place, NEW)
+    place.scanner = StatedScanner()
+    place.scanned(NEW, "CRITICAL")
+
+    assert place.evaluated().assessment.verdict.result is Result.FAIL
 
 
 def test_a_scanner_that_cannot_answer_says_why(place: Place) -> None:

@@ -20,6 +20,7 @@ PROVENANCE = "https://slsa.dev/provenance/v1"
 SPDX = "https://spdx.dev/Document/v2.3"
 CYCLONEDX = "https://cyclonedx.org/bom"
 OPENVEX = "https://openvex.dev/ns/v0.2.0"
+VULN = "https://cosign.sigstore.dev/attestation/vuln/v1"
 
 
 def provenance(commit: str = COMMIT, repository: str = "acme/api") -> dict[str, Any]:
@@ -44,6 +45,22 @@ def cyclonedx(*packages: str) -> dict[str, Any]:
         for name in packages
     ]
     return {"bomFormat": "CycloneDX", "specVersion": "1.5", "components": components}
+
+
+def vulnerabilities(
+    report: Mapping[str, Any], finished: str = "2026-11-20T10:00:00Z", database: str = ""
+) -> dict[str, Any]:
+    """As ``trivy image --format cosign-vuln`` writes it, and as cosign's specification has it."""
+    return {
+        "invocation": {"parameters": None, "uri": "", "event_id": "", "builder.id": ""},
+        "scanner": {
+            "uri": "pkg:github/aquasecurity/trivy@0.74.0",
+            "version": "0.74.0",
+            "db": {"uri": "", "version": "", **({"lastUpdate": database} if database else {})},
+            "result": report,
+        },
+        "metadata": {"scanStartedOn": finished, "scanFinishedOn": finished},
+    }
 
 
 def openvex(vulnerability: str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 PLATFORMS = ("linux/amd64", "linux/arm64")
+CREATED = "2026-01-02T03:04:05Z"
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,17 @@ class BuiltImage:
     @property
     def size(self) -> int:
         return sum(len(blob) for blob in self.blobs.values())
+
+    def config(self, platform: str) -> str:
+        """The digest of a platform's configuration."""
+        found: str = json.loads(self.children[platform])["config"]["digest"]
+        return found
+
+    def tag(self, host: str, repository: str, tag: str) -> None:
+        """Give it a tag, where it is already."""
+        with requests.Session() as session:
+            session.trust_env = False
+            push_manifest(session, f"http://{host}/v2/{repository}", tag, self.index, INDEX)
 
     def push(self, host: str, repository: str, tag: str | None = None) -> str:
         """Put the image into a registry; returns ``host/repository@digest``."""
@@ -87,6 +99,8 @@ def image_of(
     files: Mapping[str, str | bytes],
     platforms: Sequence[str],
     labels: Mapping[str, str] | None = None,
+    *,
+    created: str = CREATED,
 ) -> BuiltImage:
     """An image of one layer with these files, by their paths without a leading slash."""
     archive = _archived(
@@ -95,7 +109,7 @@ def image_of(
     layer = _layer(archive)
     blobs, children = {digest_of(layer): layer}, {}
     for platform in platforms:
-        config = _config(platform, [archive], labels or {})
+        config = _config(platform, [archive], labels or {}, created)
         blobs[digest_of(config)] = config
         children[platform] = _manifest(config, [layer])
     return BuiltImage(_index(children), children, blobs)
@@ -166,13 +180,15 @@ def _index(children: Mapping[str, bytes]) -> bytes:
     return encoded({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries})
 
 
-def _config(platform: str, archives: Sequence[bytes], labels: Mapping[str, str]) -> bytes:
+def _config(
+    platform: str, archives: Sequence[bytes], labels: Mapping[str, str], created: str = CREATED
+) -> bytes:
     system, _, architecture = platform.partition("/")
     return encoded(
         {
             "architecture": architecture,
             "os": system,
-            "created": "2026-01-02T03:04:05Z",
+            "created": created,
             "config": {"Labels": dict(labels)},
             "rootfs": {"type": "layers", "diff_ids": [digest_of(one) for one in archives]},
         }

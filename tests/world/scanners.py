@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.world.images import MANIFEST, BuiltImage, descriptor, digest_of, image_of
+from tests.world.images import CREATED, MANIFEST, BuiltImage, descriptor, digest_of, image_of
 
 BUILT: Final = datetime(2026, 11, 20, 6, 0, tzinfo=UTC)
 _PAGE: Final = 4096
@@ -238,7 +238,8 @@ def packaged_image(
     platforms: Sequence[str] = ("linux/amd64",),
     labels: Mapping[str, str] | None = None,
     *,
-    changed: Mapping[str, str | None] | None = None,
+    changed: Mapping[str, str | bytes | None] | None = None,
+    created: str = CREATED,
 ) -> BuiltImage:
     """An image of Debian 12 that has these packages installed: name to version.
 
@@ -264,7 +265,7 @@ def packaged_image(
     }
     changes = {**files, **(changed or {})}
     kept = {path: content for path, content in changes.items() if content is not None}
-    return image_of(kept, platforms, labels)
+    return image_of(kept, platforms, labels, created=created)
 
 
 # --- grype's database ------------------------------------------------------------------------

@@ -119,6 +119,8 @@ class Stage:
     bot: Bot
     patience: float = 40.0
     _builds: int = 0
+    _files: dict[tuple[str, str], str] = field(default_factory=dict)
+    """Files of commits, which never change: waiting asks for the same one again and again."""
 
     # --- people and CI ---
 
@@ -155,7 +157,9 @@ class Stage:
 
     def file(self, commit: str, path: str) -> str:
         """A file of the manifests repository."""
-        return self.manifests.git.text("show", f"{commit}:{path}")
+        if (commit, path) not in self._files:
+            self._files[commit, path] = self.manifests.git.text("show", f"{commit}:{path}")
+        return self._files[commit, path]
 
     def published(self, environment: str) -> str | None:
         """The digest that the environment ref shows."""
@@ -288,10 +292,14 @@ def app_manifest() -> dict[str, object]:
     return value
 
 
+def _silent(_line: str) -> None:
+    """Tell nobody."""
+
+
 @contextlib.contextmanager
-def registries(directory: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """A registry per environment: a real server where one is found."""
-    kind = next((name for name in REGISTRIES if installed(name)), "")
+def registries(directory: Path, *, real: bool = True) -> Iterator[tuple[str, dict[str, str]]]:
+    """A registry per environment: a real server where one is found and may be used."""
+    kind = next((name for name in REGISTRIES if real and installed(name)), "")
     with contextlib.ExitStack() as stack:
         hosts: dict[str, str] = {}
         for environment in ENVIRONMENTS:
@@ -315,6 +323,8 @@ def raised(
     hosts: Mapping[str, str] | None = None,
     login: str = "",
     start: bool = True,
+    real: bool = True,
+    tell: Callable[[str], None] = _silent,
 ) -> Iterator[Stage]:
     """Raise the stage; the bot is stopped and everything taken down behind it.
 
@@ -323,27 +333,31 @@ def raised(
         contract: GitHub's schemas, against which every request is held.
         pipeline: The pipeline file; ``{dev}`` and so on are the registries.
         manifests_files: More files of the manifests repository.
-        variables: More of the bot's environment.
+        variables: More of the bot's environment; ``{board}`` is where its board listens.
         hosts: Registries that run already, instead of new ones.
         login: ``user:password`` of all registries, for the bot.
         start: Whether the bot is started.
+        real: Whether real registry servers are used where they are installed.
+        tell: Hears what is up as soon as it is.
     """
     directory.mkdir(parents=True, exist_ok=True)
     running = ("given", dict(hosts)) if hosts else None
     with (
-        contextlib.nullcontext(running) if running else registries(directory / "registries") as (
-            kind,
-            found,
-        )
+        contextlib.nullcontext(running)
+        if running
+        else registries(directory / "registries", real=real) as (kind, found)
     ):
+        tell(f"three registries: {kind}")
         github = GitHubWorld(directory / "github", contract=contract)
         github.start()
+        tell(f"a local GitHub: {github.url}")
         try:
             stage = _set(directory, github, kind, found, pipeline, manifests_files, variables)
             if login:
                 _log_in(directory / "grants", login)
             if start:
                 stage.bot.start()
+                tell(f"Lockkeeper: http://{stage.bot.board}")
             try:
                 yield stage
             finally:
@@ -404,7 +418,7 @@ def _set(
         "LOCKKEEPER_LISTEN": f"127.0.0.1:{port}",
         "LOCKKEEPER_BOARD_LISTEN": board,
         "LOCKKEEPER_PUBLISH_INTERVAL_SECONDS": "1",
-        **(variables or {}),
+        **{name: one.replace("{board}", board) for name, one in (variables or {}).items()},
     }
     bot = Bot(environment, directory / "bot.log", board)
     return Stage(directory, github, hosts, kind, manifests, source, dana, rita, *keys, bot)

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 from flask import Flask, Response, abort, render_template_string, request
 
+from tests.github_rendering import STYLE, shown
 from tests.world.github.behaviour import mergeability, registering
 from tests.world.github.errors import ApiError
 from tests.world.github.records import Repository
@@ -19,6 +20,7 @@ LAYOUT: Final = """<!doctype html><html lang="en"><meta charset="utf-8">
   body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; }
   pre { background: #f6f8fa; overflow: auto; padding: 1rem; white-space: pre-wrap; }
   code { background: #f6f8fa; } small { color: #57606a; }
+  {{ more|safe }}
 </style>
 <p><small><a href="/">local GitHub</a></small><h1>{{ title }}</h1>
 """
@@ -47,7 +49,7 @@ PULL: Final = (
     + """<p>{{ "merged" if pull.merged else pull.state }}: <code>{{ pull.head_ref }}</code> into
 <code>{{ pull.base_ref }}</code> by {{ pull.author.login }}
  {% for one in pull.labels %}<code>{{ one.name }}</code> {% endfor %}</p>
-<pre>{{ pull.body or "" }}</pre>
+<article>{{ body|safe }}</article>
 {% for one in pull.reviews %}<p>{{ one.author.login }}: {{ one.state }} {{ one.body }}</p>
 {% endfor %}{% for one in pull.comments %}
 <h3>{{ one.author.login }}</h3><pre>{{ one.body }}</pre>{% endfor %}
@@ -106,7 +108,15 @@ def add_pages(application: Flask, state: State) -> None:
         pull = found.pulls.get(number) or abort(404)
         changes = found.git.difference(mergeability.merge_base_of(pull), pull.head)
         title = f"{pull.title} #{number}"
-        return _page(PULL, title=title, pull=pull, changes=changes, runs=_runs(found, pull.head))
+        return _page(
+            PULL,
+            title=title,
+            pull=pull,
+            changes=changes,
+            runs=_runs(found, pull.head),
+            body=shown(pull.body or ""),
+            more=STYLE,
+        )
 
     @application.get("/<owner>/<name>/commit/<commit_id>")
     def one_commit(owner: str, name: str, commit_id: str) -> Response:
