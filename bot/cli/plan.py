@@ -13,6 +13,7 @@ from typing import Final
 import click
 
 from bot.cli.failing import failing
+from bot.cli.groups import Group
 from bot.domain.environments import (
     Application,
     Environment,
@@ -152,7 +153,7 @@ def _as_json(change: PlannedChange) -> dict[str, object]:
     }
 
 
-@click.group()
+@click.group(cls=Group)
 def config() -> None:
     """Check the pipeline file."""
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
-from bot.domain.environments import Application, Environment
-from bot.domain.errors import NotFoundError, RejectedError
+from bot.domain.environments import Environment, GitHubRepository
+from bot.domain.errors import LockkeeperError, NotFoundError, RejectedError, UnavailableError
 from bot.domain.jobs import Done, Job, JobKind, JobState, Outcome
 from bot.domain.memory import Adoption, Command, Hold, PublicationRecord
 from bot.domain.oci import Digest
+from bot.domain.pipeline_rules import did_you_mean
 from bot.formats.manifest_file import Spot
 from bot.ports import Commands
-from bot.usecases.desk import Ports, View, is_held, look
-from bot.usecases.reconcile import manifests_ids
+from bot.usecases.desk import Ports, View, look
 from bot.usecases.reseal import reseal as reseal_environment
+from bot.usecases.status import PlaceStatus, places_of
 
 Answer = Mapping[str, object]
 
@@ -45,13 +47,65 @@ class Request:
         except IndexError as error:
             raise NotFoundError(meaning, "the command") from error
 
-    def view_with(self, environment: str) -> View:
-        """The one manifests repository that has this environment."""
-        for manifests in manifests_ids(self.ports):
-            view = look(self.ports, manifests)
-            if environment in view.pipeline.environments:
-                return view
-        raise NotFoundError(f"environment {environment}", "any pipeline file")
+    def views(self) -> Iterator[tuple[GitHubRepository, View | LockkeeperError]]:
+        """Every manifests repository that was named, or why it cannot be looked at."""
+        for repository in self.ports.manifests:
+            try:
+                yield repository, look(self.ports, self.ports.github.facts(repository).id)
+            except (RejectedError, UnavailableError) as error:
+                yield repository, error
+
+    def place(self) -> tuple[View, Environment]:
+        """The one environment that the first argument names: NAME, or OWNER/NAME:ENVIRONMENT."""
+        written = self.argument(0, "an environment")
+        manifests, _, name = written.rpartition(":")
+        known: dict[str, list[View]] = {}
+        unseen: list[str] = []
+        for repository, found in self.views():
+            if manifests and str(repository).lower() != manifests.lower():
+                continue
+            if not isinstance(found, View):
+                unseen.append(f"{repository} cannot be read: {found}")
+                continue
+            for one in found.pipeline.environments:
+                known.setdefault(one, []).append(found)
+        views = known.get(name, [])
+        if len(views) > 1 or (views and unseen):
+            raise AmbiguousEnvironmentError(name, [str(v.repository) for v in views], unseen)
+        if not views:
+            raise UnknownNameError("environment", name, known, unseen)
+        return views[0], views[0].environment(name)
+
+    def application(self, view: View) -> str:
+        """The application that the second argument names; empty: all of the environment."""
+        name = self.arguments[1] if len(self.arguments) > 1 else ""
+        if name and name not in view.pipeline.applications:
+            raise UnknownNameError("application", name, view.pipeline.applications, ())
+        return name
+
+
+class AmbiguousEnvironmentError(RejectedError):
+    """An environment's name alone does not say which manifests repository is meant."""
+
+    def __init__(self, name: str, manifests: Sequence[str], unseen: Sequence[str]) -> None:
+        """Name where it is, where nobody could look, and the way out."""
+        places = " and in ".join(manifests)
+        doubts = "".join(f"; {one}" for one in unseen)
+        super().__init__(
+            f"environment {name} is in {places}{doubts}; add --manifests {manifests[0]}"
+        )
+        self.name, self.manifests = name, tuple(manifests)
+
+
+class UnknownNameError(RejectedError):
+    """An environment or application that no pipeline file has."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], unseen: Sequence[str]) -> None:
+        """Name the nearest known one, and the repositories that could not be asked."""
+        doubts = "".join(f"; {one}" for one in unseen)
+        hint = did_you_mean(name, known) if list(known) else f"no pipeline file has an {kind}"
+        super().__init__(f"{kind} {name} does not exist: {hint}{doubts}")
+        self.kind, self.name = kind, name
 
 
 def command(
@@ -63,7 +117,7 @@ def command(
 ) -> Outcome:
     """Carry out one command row and answer it; a refusal is an answer too."""
     found = commands.get(row)
-    if found is None or found.answer is not None:
+    if found is None or not commands.begin(row):
         return Done("nothing to do")
     try:
         said = _carry_out(ports, found, retry)
@@ -83,8 +137,7 @@ def _carry_out(ports: Ports, found: Command, retry: Callable[[str], bool]) -> An
 
 def adopt(request: Request) -> Answer:
     """Take over, unsealed, what an environment runs: its ref if it exists, else its files."""
-    view = request.view_with(request.argument(0, "an environment"))
-    environment = view.environment(request.arguments[0])
+    view, environment = request.place()
     scope, ports = view.scope(environment.name), request.ports
     tip = view.history.heads().get(environment.ref, "")
     digests = sorted({Digest(s.written.digest) for s in _pinned(view, environment, tip)})
@@ -110,12 +163,10 @@ def _pinned(view: View, environment: Environment, tip: str) -> list[Spot]:
 
 def hold(request: Request) -> Answer:
     """Stop an environment, or one application in it."""
-    view = request.view_with(request.argument(0, "an environment"))
-    application = request.arguments[1] if len(request.arguments) > 1 else ""
-    if application:
-        view.application(application)
+    view, environment = request.place()
+    application = request.application(view)
     reason = " ".join(request.arguments[2:]).strip() or "by command"
-    scope = view.scope(request.arguments[0], application)
+    scope = view.scope(environment.name, application)
     request.ports.memory.record_hold(
         Hold(scope, reason[:200], request.actor, request.ports.clock.now())
     )
@@ -126,15 +177,21 @@ def hold(request: Request) -> Answer:
 
 def unhold(request: Request) -> Answer:
     """Let an environment (or one application in it) go on; a foreign tip is accepted with it."""
-    view = request.view_with(request.argument(0, "an environment"))
-    application = request.arguments[1] if len(request.arguments) > 1 else ""
-    scope, ports = view.scope(request.arguments[0], application), request.ports
+    view, environment = request.place()
+    application = request.application(view)
+    scope, ports = view.scope(environment.name, application), request.ports
     released = ports.memory.release_hold(scope)
     if released and not application:
-        _accept_tip(view, view.environment(request.arguments[0]))
-    ports.audit.append("released", scope, {"actor": request.actor})
-    ports.jobs.put(Job(JobKind.RECONCILE, view.id))
-    return {"environment": scope.environment, "application": application, "held": False}
+        _accept_tip(view, environment)
+    if released:
+        ports.audit.append("released", scope, {"actor": request.actor})
+        ports.jobs.put(Job(JobKind.RECONCILE, view.id))
+    return {
+        "environment": scope.environment,
+        "application": application,
+        "held": False,
+        "was_held": released,
+    }
 
 
 def _accept_tip(view: View, environment: Environment) -> None:
@@ -160,8 +217,7 @@ def _accept_tip(view: View, environment: Environment) -> None:
 
 def reseal(request: Request) -> Answer:
     """Sign again, with the first key, what is published in an environment."""
-    view = request.view_with(request.argument(0, "an environment"))
-    environment = view.environment(request.arguments[0])
+    view, environment = request.place()
     done = reseal_environment(view, environment)
     scope, written = view.scope(environment.name), str(done.written)
     request.ports.audit.append("resealed", scope, {"actor": request.actor, "written": written})
@@ -184,57 +240,35 @@ def retry(request: Request) -> Answer:
 
 
 def status(request: Request) -> Answer:
-    """What each application is in each environment, and which jobs are not over."""
+    """What each application is in each environment, and which jobs are not over.
+
+    A manifests repository that cannot be looked at is named with the reason; the others go on.
+    """
+    states = request.ports.jobs.states()
+    jobs = {state.key: state for state in states}
     places: list[dict[str, object]] = []
-    for manifests in manifests_ids(request.ports):
-        view = look(request.ports, manifests)
-        for environment in view.pipeline.environments.values():
-            for application in view.pipeline.applications.values():
-                places += _standing(view, environment, application)
-    jobs = [_job(state) for state in request.ports.jobs.states()]
-    return {"places": places, "jobs": jobs}
+    problems: list[dict[str, object]] = []
+    for repository, found in request.views():
+        if isinstance(found, View):
+            places += [_place(found, one) for one in places_of(found, jobs)]
+        else:
+            problems.append({"manifests": str(repository), "problem": str(found)})
+    return {"places": places, "problems": problems, "jobs": [_job(state) for state in states]}
 
 
-def _standing(
-    view: View, environment: Environment, application: Application
-) -> list[dict[str, object]]:
-    tip = view.history.heads().get(environment.ref, "")
-    shown = {s.place: s.written for s in view.spots(tip, environment)} if tip else {}
-    images = {image.name for image in application.images}
-    standing: list[dict[str, object]] = []
-    for spot in view.spots(view.head, environment):
-        if spot.place.image in images:
-            published = shown.get(spot.place)
-            standing.append(
-                {
-                    "manifests": str(view.repository),
-                    "environment": environment.name,
-                    "application": application.name,
-                    "image": spot.place.image,
-                    "wished": spot.written.digest or None,
-                    "published": (published.digest or None) if published else None,
-                    "state": _state(
-                        view,
-                        environment,
-                        application,
-                        spot,
-                        is_shown=published == spot.written,
-                    ),
-                }
-            )
-    return standing
-
-
-def _state(
-    view: View, environment: Environment, application: Application, spot: Spot, *, is_shown: bool
-) -> str:
-    """The first state of DESIGN's list that holds, as far as the manifests repository tells."""
-    held = is_held(view, environment.name, application.name)
-    if held:
-        return held
-    if not spot.written.digest:
-        return "nothing promoted yet"
-    return "published" if is_shown else "delivering"
+def _place(view: View, one: PlaceStatus) -> dict[str, object]:
+    return {
+        "manifests": str(view.repository),
+        "environment": one.environment,
+        "application": one.application,
+        "image": one.spot.place.image,
+        "wished": one.spot.written.digest or None,
+        "published": one.published or None,
+        "state": one.standing.state,
+        "waits_for": one.standing.waits_for or None,
+        "since": moment(one.standing.since),
+        "link": one.standing.link or None,
+    }
 
 
 def _job(state: JobState) -> dict[str, object]:
@@ -242,9 +276,14 @@ def _job(state: JobState) -> dict[str, object]:
         "key": state.key,
         "state": state.state,
         "attempts": state.attempts,
-        "due": state.due.isoformat() if state.due else None,
+        "due": moment(state.due),
         "summary": state.summary,
     }
+
+
+def moment(at: datetime | None) -> str | None:
+    """ISO 8601 in UTC, to the second."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if at else None
 
 
 VERBS: Mapping[str, Callable[[Request], Answer]] = {

@@ -40,6 +40,17 @@ class MemoryStore:
 
     database: sa.Engine
 
+    def names(self) -> tuple[Sequence[str], Sequence[str]]:
+        """Environments and applications that were ever proposed, published or held."""
+        environments = sa.union(
+            *(sa.select(t.c.environment) for t in (WRITTEN_HEAD, PUBLICATION, HOLD))
+        )
+        applications = sa.union(*(sa.select(t.c.application) for t in (WRITTEN_HEAD, RESOLUTION)))
+        return (
+            sorted(row[0] for row in self._rows(environments) if row[0]),
+            sorted(row[0] for row in self._rows(applications) if row[0]),
+        )
+
     # --- source branches -----------------------------------------------------------------
 
     def seen_heads(self, source: str) -> Mapping[str, SeenHead]:
