@@ -66,6 +66,14 @@ class UnsupportedImageError(RejectedError):
         self.thing, self.fact, self.remedy = thing, fact, remedy
 
 
+class RegistryRefusesError(RejectedError):
+    """A registry, or its token service, refuses a request.
+
+    Some refuse a look at what is not there (yet) in place of saying so: Quay a new repository,
+    Artifactory whatever is missing. Where a look was all, this is neither yes nor no.
+    """
+
+
 class ReferrerRefusedError(RejectedError):
     """A registry does not take a manifest that refers to another one.
 
@@ -348,6 +356,18 @@ class ReadBack:
     blobs: int
     size: int
     """Bytes of all blobs and manifests."""
+
+
+class Presence(Enum):
+    """What a registry says when it is asked whether it has something; true only for *there*."""
+
+    THERE = "there"
+    MISSING = "missing"
+    UNKNOWN = "unknown"
+    """It did not answer: 401, 403, 405, 5xx. Neither yes nor no; a write or a read decides."""
+
+    def __bool__(self) -> bool:
+        return self is Presence.THERE
 
 
 class TagOutcome(Enum):

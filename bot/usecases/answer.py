@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from bot.domain.environments import Application, Environment
 from bot.domain.errors import ConfigurationError, RejectedError
 from bot.domain.history import CheckState, PullRequest
+from bot.domain.images import RegistryRefusesError
 from bot.domain.jobs import Done, Outcome
 from bot.domain.oci import Digest
 from bot.domain.policy import Result
@@ -304,5 +305,8 @@ def _tag_now(view: View, environment: Environment, written: Written) -> str:
     reference = written.reference()
     if reference is None or reference.tag is None:
         return ""
-    digest = view.registry(environment).resolve(reference.repository.tagged(reference.tag))
+    try:
+        digest = view.registry(environment).resolve(reference.repository.tagged(reference.tag))
+    except RegistryRefusesError:
+        return ""  # it only helps; that the digest counts is not asked of the tag
     return f"; its tag has {code(digest)} now" if digest else ""

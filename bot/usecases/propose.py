@@ -223,8 +223,7 @@ def _candidate(
         return Candidate(commit, why, same_tree=False, differs_in=differences)
     found = resolve(subject.view, subject.environment, subject.application, commit)
     if isinstance(found, Missing):
-        looked = tuple(str(reference) for reference in found.references)
-        return Candidate(commit, why, same_tree=True, missing=looked)
+        return Candidate(commit, why, same_tree=True, missing=found.looked_for)
     if isinstance(found, Contradicted):
         return Candidate(commit, why, same_tree=True, contradiction=found.reason)
     resolutions[commit] = found

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from bot.domain.environments import Environment
+from bot.domain.images import Presence
 from bot.domain.memory import Adoption
 from bot.domain.oci import Digest, DigestReference
 from bot.usecases.attest_promotion import AttestedPromotion, attested_promotions
@@ -39,7 +40,7 @@ def is_sealed(view: View, environment: Environment, image: str, digest: Digest) 
         return False
     registry = view.registry(environment)
     if not environment.signs:
-        is_there = registry.exists(reference)
+        is_there = registry.exists(reference) is Presence.THERE
     else:
         demanded = {
             ENVIRONMENT_ANNOTATION: environment.name,

@@ -134,7 +134,9 @@ def test_a_range_that_stays_behind_is_believed_once(source: Registry, target: Re
 
 
 @pytest.mark.parametrize(
-    "lie", [lambda _b, _a: 0, lambda _b, a: a * 2, lambda b, _a: max(b - 5, 0)], ids=str
+    "lie",
+    [lambda _b, _a: 0, lambda _b, a: a * 2, lambda b, _a: max(b - 5, 0)],
+    ids=["zero", "twice", "behind"],
 )
 def test_a_range_that_cannot_be_is_left_to_the_digest(
     source: Registry, target: Registry, lie: Callable[[int, int], int]

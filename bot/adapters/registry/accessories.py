@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from bot.adapters.registry.moving import Mover
-from bot.domain.errors import IntegrityError, RejectedError
+from bot.adapters.registry.looks import Unanswered
+from bot.adapters.registry.moving import Mover, Side
+from bot.adapters.registry.streams import StoppedError
+from bot.domain.errors import IntegrityError, RejectedError, UnavailableError
 from bot.domain.images import (
-    DEPTH_LIMIT,
     Accessory,
     AccessoryKind,
     AccessoryPolicy,
@@ -37,6 +39,8 @@ from bot.formats.sigstore_bundle import Envelope
 IN_ALL_LIMIT: Final = 500  # accessories of one image, its platforms and their accessories
 _EXAMINED: Final = 100  # referrers, or layers of one tag; a flood must not cost a request each
 JUDGED_LIMIT: Final = 256 * 2**20  # bytes that are read for one image to judge what hangs on it
+_DEPTH: Final = 3  # accessories of accessories
+_SUFFIXES: Final = (simple_signing.TAG_SUFFIX, "att", "sbom")
 _BUNDLE_LAYERS: Final = 1  # cosign: "expected exactly one layer"
 # cosign's experimental OCI 1.1 signatures: the layers of `.sig` in a referrer.
 _SIGNATURE_ARTIFACT: Final = "application/vnd.dev.cosign.artifact.sig.v1+json"
@@ -54,12 +58,49 @@ class CopiedAccessories:
     left_behind: tuple[LeftBehind, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Prefetched:
+    """What the source says about what hangs on each digest, asked for all at once."""
+
+    source: Side
+    asked: Mapping[Digest, Mapping[str, Future[Any]]]
+
+    @classmethod
+    def begun(cls, source: Side, tree: ImageTree, pool: ThreadPoolExecutor) -> Prefetched:
+        """Ask, beside the bytes of the image."""
+        asked: dict[Digest, dict[str, Future[Any]]] = {}
+        for digest in dict.fromkeys(manifest.digest for manifest in tree.walk()):
+            listing = pool.submit(source.referrers.list, source.repository.at(digest))
+            tags = {suffix: pool.submit(_under_tag, source, digest, suffix) for suffix in _SUFFIXES}
+            asked[digest] = {"": listing, **tags}
+        return cls(source, asked)
+
+    def referrers(self, subject: Digest) -> tuple[Descriptor, ...]:
+        """What refers to the digest; an accessory of an accessory is asked for now."""
+        if subject in self.asked:
+            return tuple(self.asked[subject][""].result())
+        return self.source.referrers.list(self.source.repository.at(subject))
+
+    def under_tag(self, subject: Digest, suffix: str) -> AnyManifest | None:
+        """What hangs on it under cosign's tag."""
+        if subject in self.asked:
+            found: AnyManifest | None = self.asked[subject][suffix].result()
+            return found
+        return _under_tag(self.source, subject, suffix)
+
+
+def _under_tag(source: Side, subject: Digest, suffix: str) -> AnyManifest | None:
+    """A registry that refuses a look at a tag (Artifactory, where there is none) has none."""
+    found = source.manifests.look(source.repository.tagged(attached_tag(subject, suffix)))
+    return None if isinstance(found, Unanswered) else found
+
+
 class AccessoryCopy:
     """One image's accessories on their way from one repository to another."""
 
-    def __init__(self, mover: Mover, policy: AccessoryPolicy) -> None:
+    def __init__(self, mover: Mover, policy: AccessoryPolicy, hanging: Prefetched) -> None:
         self._source, self._target = mover.source, mover.target
-        self._mover, self._policy = mover, policy
+        self._mover, self._policy, self._hanging = mover, policy, hanging
         self._copied: list[Digest] = []
         self._left: list[LeftBehind] = []
         self._seen: set[Digest] = set()
@@ -76,7 +117,7 @@ class AccessoryCopy:
 
     def _copy_of(self, subject: Digest, depth: int) -> None:
         """Accessories of one digest; an accessory may have accessories again, or form a circle."""
-        if subject in self._seen or depth > DEPTH_LIMIT:
+        if subject in self._seen or depth > _DEPTH:
             return
         if len(self._copied) >= IN_ALL_LIMIT:
             reason = f"{IN_ALL_LIMIT} have travelled with the image already"
@@ -98,7 +139,7 @@ class AccessoryCopy:
         copied: list[Digest] = []
         listed: dict[Digest, Descriptor] = {}
         with _noting(self._left, f"referrers of {subject}"):
-            found = self._source.referrers.list(self._source.repository.at(subject))
+            found = self._hanging.referrers(subject)
             # Since 0.32 BuildKit's attestations are both: they travel as a part of the index.
             listed = {one.digest: one for one in found if one.digest not in self._image}
         budget.refuse(len(listed) - _EXAMINED)
@@ -206,7 +247,7 @@ class AccessoryCopy:
         tag = attached_tag(subject, suffix)
         found: ImageManifest | None = None
         with _noting(self._left, tag):
-            current = self._source.manifests.get(self._source.repository.tagged(tag))
+            current = self._hanging.under_tag(subject, suffix)
             if current is not None and not isinstance(current, ImageManifest):
                 raise _Unfit("it is an index")
             found = current
@@ -244,12 +285,14 @@ class AccessoryCopy:
         tag = attached_tag(subject, "sbom")
         reference = self._target.repository.tagged(tag)
         with _noting(self._left, tag):
-            found = self._source.manifests.get(self._source.repository.tagged(tag))
+            found = self._hanging.under_tag(subject, "sbom")
             if found is None:
                 return
             manifest = self._fit_manifest(found)
             self._judge(Accessory(subject, AccessoryKind.OTHER))
-            there = self._target.manifests.get(reference)
+            there = self._target.manifests.look(reference)
+            if isinstance(there, Unanswered):
+                there = None
             if there is not None and there.digest != manifest.digest:
                 raise _Unfit("the target has another one")
             if there is None and budget.take():
@@ -287,5 +330,7 @@ def _noting(notes: list[LeftBehind], name: str) -> Iterator[None]:
     """Turn what is wrong with one accessory into a note, so that the others still travel."""
     try:
         yield
-    except (_Unfit, IntegrityError, RejectedError) as error:
+    except StoppedError:
+        raise
+    except (_Unfit, IntegrityError, RejectedError, UnavailableError) as error:
         notes.append(LeftBehind(name, str(error)))
