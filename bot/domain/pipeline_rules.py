@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from itertools import combinations
 from typing import Final, NamedTuple
 
-from bot.domain.environments import ImageTag, Pipeline, overlap
+from bot.domain.environments import ImageId, ImageTag, Pipeline, overlap
 from bot.domain.errors import RejectedError
 
 _EVERYTHING: Final = frozenset({"*", "**", "**/*"})
@@ -131,20 +131,23 @@ def _check_refs(pipeline: Pipeline) -> Iterator[Finding]:
 
 def _check_repositories(pipeline: Pipeline) -> Iterator[Finding]:
     for environment in pipeline.environments.values():
-        owners: dict[str, str] = {}
+        owners: dict[str, ImageId] = {}
         for application in pipeline.applications.values():
             for image in application.images:
                 at = ("environments", environment.name, "image_repository")
                 try:
-                    repository = str(environment.repository_of(application, image.name))
+                    repository = str(environment.repository_of(application, image.name).canonical)
                 except RejectedError as error:
                     yield Finding(at, f"for image {image.name!r}: {error}", "")
                     continue
-                if owners.setdefault(repository, image.name) != image.name:
+                own = ImageId(application.name, image.name)
+                other = owners.setdefault(repository, own)
+                if other != own:
+                    missing = "image" if other.application == own.application else "application"
                     yield Finding(
                         at,
-                        f"images {owners[repository]!r} and {image.name!r} share {repository}",
-                        "use {image} in it",
+                        f"images {str(other)!r} and {str(own)!r} share {repository}",
+                        f"use {{{missing}}} in it",
                     )
 
 

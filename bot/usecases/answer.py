@@ -18,7 +18,7 @@ from bot.domain.policy import Result
 from bot.domain.promotion import promotion_id
 from bot.domain.publication import Place
 from bot.formats.check_output import check_output
-from bot.formats.manifest_file import Written
+from bot.formats.image_names import Written
 from bot.formats.markdown import code, text
 from bot.formats.pipeline_file import PIPELINE_FILE
 from bot.usecases.desk import Ports, View, as_configuration_error, look, pipeline_at
@@ -255,7 +255,7 @@ def _promotions(
             images = {
                 one.place.image: reference.digest
                 for one in here
-                if one.place.image in names
+                if one.place.application == application.name and one.place.image in names
                 for reference in [one.written.reference()]
                 if reference is not None and reference.digest is not None
             }
@@ -271,29 +271,28 @@ def _lines(moved: Sequence[Moved]) -> Iterator[str]:
 def _what_is_wrong(view: View, one: Moved) -> str:
     """Why a digest that somebody wants could not be delivered as things are; empty: it could."""
     environment, place, written = one.environment, one.place, one.written
-    application = view.application_of(place.image)
+    application = view.pipeline.applications.get(place.application)
     if application is None:
         return ""
-    expected = str(environment.repository_of(application, place.image))
-    if written.repository != expected:
-        return f"{code(written.repository)} is not {environment.name}'s: write {code(expected)}"
+    expected = environment.repository_of(application, place.image)
+    if written.canonical != str(expected.canonical):
+        return f"{code(written.repository)} is not {environment.name}'s: write {code(str(expected))}"
     if not written.digest:
         now = _tag_now(view, environment, written)
         return f"{code(place.image)} in {code(place.path)} names no digest{now}"
     reference = written.reference()
     if reference is None or reference.digest is None:
         return f"{code(str(written))} is not an image reference"
-    if is_deliverable(view, environment, place.image, reference.digest):
+    if is_deliverable(view, environment, application, place.image, reference.digest):
         return ""
     source = environment.source_environment or "the registry that CI pushes to"
     return f"{code(reference.digest)} is not in {source}, where {environment.name} takes it from"
 
 
-def is_deliverable(view: View, environment: Environment, image: str, digest: Digest) -> bool:
+def is_deliverable(
+    view: View, environment: Environment, application: Application, image: str, digest: Digest
+) -> bool:
     """Whether the digest is in ``from``, or stands sealed here already."""
-    application = view.application_of(image)
-    if application is None:
-        return False
     scope = view.scope(environment.name, application.name)
     sealed = {(seal.image, seal.digest) for seal in view.ports.memory.seals(scope)}
     return (image, digest) in sealed or is_in_source(view, environment, application, image, digest)

@@ -10,7 +10,7 @@ from bot.domain.errors import NotFoundError, RejectedError
 from bot.domain.jobs import Done, Job, JobKind, JobState, Outcome
 from bot.domain.memory import Adoption, Command, Hold, PublicationRecord
 from bot.domain.oci import Digest
-from bot.formats.manifest_file import Spot
+from bot.formats.places import Spot
 from bot.ports import Commands
 from bot.usecases.desk import Ports, View, is_held, look
 from bot.usecases.reconcile import manifests_ids
@@ -203,7 +203,7 @@ def _standing(
     images = {image.name for image in application.images}
     standing: list[dict[str, object]] = []
     for spot in view.spots(view.head, environment):
-        if spot.place.image in images:
+        if spot.image.application == application.name and spot.image.name in images:
             published = shown.get(spot.place)
             standing.append(
                 {

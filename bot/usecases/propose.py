@@ -30,7 +30,7 @@ from bot.domain.promotion import (
     choose_source,
     order,
 )
-from bot.formats.manifest_file import Spot
+from bot.formats.places import Spot
 from bot.formats.markdown import text
 from bot.ports import GitHistory
 from bot.usecases.desk import Ports, View, is_held, look
@@ -104,7 +104,11 @@ def propose(ports: Ports, manifests: int, environment: str, application: str) ->
     except NotFoundError as error:
         return Done(str(error))
     images = {image.name for image in promoted.images}
-    places = [s for s in view.spots(view.head, target) if s.place.image in images]
+    places = [
+        s
+        for s in view.spots(view.head, target)
+        if s.image.application == application and s.image.name in images
+    ]
     if not places:
         return Done(f"{application} has no place in {environment}")
     history = ports.mirrors.of(promoted.source)

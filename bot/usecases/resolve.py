@@ -103,13 +103,13 @@ def is_in_source(
     """
     if environment.source_environment is not None:
         source = view.environment(environment.source_environment)
-        return is_published(view, source, image, digest)
+        return is_published(view, source, ImageId(application.name, image), digest)
     source_place = source_repository(view.pipeline, environment, application, image)
     repository = source_place or environment.repository_of(application, image)
     return view.registry(environment).exists(repository.at(digest))
 
 
-def is_published(view: View, environment: Environment, image: str, digest: Digest) -> bool:
+def is_published(view: View, environment: Environment, image: ImageId, digest: Digest) -> bool:
     """Whether the digest is, or was lately, on the environment's ref by our own record."""
     records = view.ports.memory.publications(view.scope(environment.name))
     tip = view.history.heads().get(environment.ref)
@@ -122,11 +122,11 @@ def is_published(view: View, environment: Environment, image: str, digest: Diges
 
 
 def _shows(
-    view: View, environment: Environment, record: PublicationRecord, image: str, digest: Digest
+    view: View, environment: Environment, record: PublicationRecord, image: ImageId, digest: Digest
 ) -> bool:
     if not view.history.has(record.commit):
         return False
     return any(
-        spot.place.image == image and spot.written.digest == digest
+        spot.image == image and spot.written.digest == digest
         for spot in view.spots(record.commit, environment)
     )

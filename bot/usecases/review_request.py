@@ -23,8 +23,10 @@ from bot.domain.policy import Result
 from bot.domain.promotion import promotion_id
 from bot.domain.publication import Place
 from bot.formats.check_output import check_output
-from bot.formats.manifest_file import Spot, Written, edited
+from bot.formats.image_names import Written
+from bot.formats.manifest_file import edited
 from bot.formats.markdown import text
+from bot.formats.places import Spot
 from bot.formats.pull_request_body import (
     BodyFacts,
     ImageFacts,
@@ -207,12 +209,12 @@ def _contents(view: View, proposal: Proposal) -> dict[str, bytes]:
             proposal.images[image],
             proposal.source,
         )
-    names = view.names()
+    files = view.files(view.head, proposal.environment)
     paths = view.history.paths(view.head)
     contents: dict[str, bytes] = {}
     for path, places in wanted.items():
         before = view.text(paths[path].blob)
-        after, planned = edited(path, before, names, places)
+        after, planned = edited(path, before, files.reading(path), places)
         if planned:
             contents[path] = after.encode("utf-8", "surrogateescape")
     return contents

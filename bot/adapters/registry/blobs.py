@@ -23,7 +23,7 @@ from bot.domain.errors import (
     RejectedError,
     UnavailableError,
 )
-from bot.domain.grants import canonical_host
+from bot.domain.oci import canonical_host
 from bot.domain.images import Descriptor
 from bot.domain.oci import Digest, ImageRepository
 

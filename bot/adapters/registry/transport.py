@@ -35,7 +35,8 @@ from bot.adapters.registry.errors import (
 from bot.adapters.registry.limits import PATIENCE, HostLimits
 from bot.adapters.registry.peers import Connections, host_of, pool_classes
 from bot.domain.errors import LimitExceededError, UnavailableError
-from bot.domain.grants import HostGrant, RegistryGrant, canonical_host
+from bot.domain.grants import HostGrant, RegistryGrant
+from bot.domain.oci import canonical_host
 from bot.domain.oci import ImageRepository
 from bot.ports import Clock
 
