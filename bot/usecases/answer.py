@@ -276,7 +276,9 @@ def _what_is_wrong(view: View, one: Moved) -> str:
         return ""
     expected = environment.repository_of(application, place.image)
     if written.canonical != str(expected.canonical):
-        return f"{code(written.repository)} is not {environment.name}'s: write {code(str(expected))}"
+        return (
+            f"{code(written.repository)} is not {environment.name}'s: write {code(str(expected))}"
+        )
     if not written.digest:
         now = _tag_now(view, environment, written)
         return f"{code(place.image)} in {code(place.path)} names no digest{now}"

@@ -30,8 +30,8 @@ from bot.domain.promotion import (
     choose_source,
     order,
 )
-from bot.formats.places import Spot
 from bot.formats.markdown import text
+from bot.formats.places import Spot
 from bot.ports import GitHistory
 from bot.usecases.desk import Ports, View, is_held, look
 from bot.usecases.resolve import Contradicted, Missing, is_in_source, resolve
