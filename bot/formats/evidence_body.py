@@ -10,7 +10,10 @@ from typing import Final
 
 from bot.domain.assessment import Assessment
 from bot.domain.delta import Delta
+from bot.domain.evidence import Finding
+from bot.domain.packages import PackageName
 from bot.domain.policy import Check, Reason, Result
+from bot.domain.remedy import remedy
 from bot.formats.body_budget import Detail, fitting, listed
 from bot.formats.contents_section import contents
 from bot.formats.evidence_cells import (
@@ -102,17 +105,20 @@ def _first(checks: Sequence[Check]) -> str:
 
 def _way_out(failing: Sequence[Check]) -> str:
     broken = [r.finding for c in failing for r in c.reasons if r.result is Result.FAIL]
-    findings = [finding for finding in broken if finding is not None]
-    updates = {
-        f.package: f"update {package_name(f.package)} to {code(f.fixed_in[0], 60)}"
-        for f in findings
-        if f.fixed_in
-    }
-    ways = list(updates.values())[:3]
+    by_package: dict[PackageName, list[Finding]] = {}
+    for finding in broken:
+        if finding is not None:
+            by_package.setdefault(finding.package, []).append(finding)
+    updates = [
+        f"update {package_name(package)} to {code(found.version, 60)}"
+        for package, findings in by_package.items()
+        if (found := remedy(findings)).version
+    ]
+    ways = updates[:3]
     if len(updates) > len(ways):
         ways.append(f"{len(updates) - len(ways)} more packages")
     update = ", ".join(ways) + ", and promote that build; or " if ways else ""
-    if findings:
+    if by_package:
         return f"{update}merge an exception with an expiry date for what is accepted."
     return "promote a build without it."
 
@@ -125,7 +131,8 @@ def _summary(delta: Delta | None) -> str:
         return f"There is no baseline, so everything counts as introduced: {found}."
     introduced = of_severities(delta.introduced)
     start = f"{introduced} introduced" if introduced else "No vulnerability is introduced"
-    return f"{start}, {len(delta.fixed)} fixed."
+    raised = f", {len(delta.raised)} rated worse than before" if delta.raised else ""
+    return f"{start}{raised}, {len(delta.fixed)} fixed."
 
 
 def policy(assessment: Assessment, detail: Detail) -> str:

@@ -17,7 +17,7 @@ from bot.domain.evidence import (
     Secret,
     Severity,
 )
-from bot.domain.packages import PackageClass
+from bot.domain.packages import PackageClass, merged
 from bot.domain.policy import (
     AnyRule,
     Check,
@@ -108,7 +108,8 @@ def test_classes_and_packages_narrow_a_rule() -> None:
 KEV = VulnerabilityRule(id="kev", denies=True, scope=Scope.INTRODUCED, is_exploited=True)
 LIKELY = VulnerabilityRule(id="epss", denies=True, scope=Scope.INTRODUCED, epss_at_least=0.5)
 LISTED = Exploitation(kev={"CVE-2026-0001": KnownExploited(TODAY)}, epss={"CVE-2026-0001": 0.9})
-UNLISTED = Exploitation(kev={"CVE-2020-0001": KnownExploited(TODAY)}, epss={})
+UNLISTED = Exploitation({"CVE-2020-0001": KnownExploited(TODAY)}, TODAY, {}, TODAY)
+OLD = TODAY - timedelta(days=8)
 
 
 @pytest.mark.parametrize("rule", [KEV, LIKELY])
@@ -117,6 +118,18 @@ def test_exploitation_needs_its_feed(rule: AnyRule) -> None:
     assert judged(of(BAD, exploitation=UNLISTED), rule).result is Result.PASS
     assert judged(of(BAD), rule).result is Result.NOT_EVALUATED
     assert judged(of(), rule).result is Result.PASS
+
+
+@pytest.mark.parametrize("rule", [KEV, LIKELY])
+@pytest.mark.parametrize("at", [OLD, None])
+def test_the_silence_of_an_old_feed_means_nothing(rule: AnyRule, at: date | None) -> None:
+    silent = replace(UNLISTED, kev_date=at, epss_date=at)
+    loud = replace(LISTED, kev_date=at, epss_date=at)
+
+    assert judged(of(BAD, exploitation=silent), rule).result is Result.NOT_EVALUATED
+    assert judged(of(BAD, exploitation=loud), rule).result is Result.FAIL
+    fresh = judged(of(BAD, exploitation=silent), rule, max_feed_age=timedelta(days=8))
+    assert fresh.result is (Result.PASS if at else Result.NOT_EVALUATED)
 
 
 def test_exploitation_is_joined_by_any_identifier() -> None:
@@ -188,7 +201,8 @@ def test_grace_ends_by_itself() -> None:
         Evidence(scan(looked=frozenset({Looked.LIBRARY}), system=""), scan()),
         Evidence(scan(scanner="grype"), scan(scanner="Trivy")),
         Evidence(
-            scan(), scan(BAD), listing({"a": "1"}), listing({"a": "1", "b": "1", "libssl3": "1"})
+            scan(assumed=frozenset({Looked.LIBRARY}), listed=listing({"a": "1"})),
+            scan(BAD, listed=merged([listing({"a": "1"}), listing({"left-pad": "1"}, "npm")])),
         ),
         Evidence(scan(), scan(), missing=("linux/arm64 timed out after 300 s",)),
     ],

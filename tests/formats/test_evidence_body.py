@@ -20,7 +20,7 @@ from bot.domain.images import BaseImage
 from bot.domain.oci import Digest
 from bot.domain.packages import Package, PackageName, inventory
 from bot.domain.policy import EnvironmentPolicy, LicenceRule, Reason, Result, Scope
-from bot.formats.assessment_document import render_summary
+from bot.formats.assessment_document import indented, render_assessment
 from bot.formats.body_budget import BUDGET, LIMIT
 from bot.formats.evidence_body import review
 from bot.formats.markdown import plain
@@ -145,7 +145,10 @@ def crowd(size: int, word: str) -> BodyFacts:
     ]
     suppressed = {
         f.key: Suppression(f, word * 9, word * 20, date(2026, 12, 1))
-        for f in (replace(f, key=FindingKey(f"S{f.vulnerability}", f.package)) for f in findings)
+        for f in (
+            replace(f, key=FindingKey(f"S{f.vulnerability}", f.package), aliases=frozenset())
+            for f in findings
+        )
     }
     packages = [Package(f.package, f"{n}{word}", word * 5) for n, f in enumerate(findings)]
     older = [Package(f.package, f"{n}-{word}", "MIT") for n, f in enumerate(findings)]
@@ -215,9 +218,10 @@ def strewn(words: Iterator[str]) -> BodyFacts:
             FindingKey(f"{next(words)}", PackageName(next(words), next(words), next(words))),
             Severity.HIGH,
             versions=(next(words),),
-            fixed_in=(next(words),),
+            fixed_in=(next(words), "nothing orders this"),
             fix=Fix.AVAILABLE,
-            platforms=(next(words),),
+            paths=(next(words),),
+            source=next(words),
         )
         for _ in range(12)
     ]
@@ -227,6 +231,8 @@ def strewn(words: Iterator[str]) -> BodyFacts:
         version=next(words),
         operating_system=next(words),
         platforms=(next(words), next(words)),
+        image=next(words),
+        limits=(next(words),),
         database=DATABASE,
         suppressed={f.key: Suppression(f, next(words), next(words)) for f in findings[8:10]},
         end_of_life=True,
@@ -286,7 +292,7 @@ def strewn(words: Iterator[str]) -> BodyFacts:
     )
 
 
-STREWN = 152
+STREWN = 166
 
 
 def harmless() -> Iterator[str]:
@@ -319,7 +325,7 @@ def test_hostile_strings_tell_a_terminal_nothing(source: str) -> None:
         printed = review(judged, [(some[0], some[1], some[2])])
 
         assert not controls(printed)
-        assert not controls(render_summary(judged).decode())
+        assert not controls(indented(render_assessment(judged)).decode())
 
 
 @pytest.mark.parametrize("word", ["plain", "<&|*_`@#$:>", "\U0001f7e5"])

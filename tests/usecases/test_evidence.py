@@ -227,7 +227,10 @@ def test_an_image_is_held_against_what_is_published(place: Place) -> None:
 
     assert found.verdict.result is Result.PASS
     assert found.delta is not None
-    assert [finding.vulnerability for finding in found.delta.unchanged] == ["CVE-2026-1000"]
+    assert [(f.vulnerability, f.platform) for f in found.delta.unchanged] == [
+        ("CVE-2026-1000", "linux/amd64"),
+        ("CVE-2026-1000", "linux/arm64"),
+    ]
 
 
 def test_nothing_is_held_against_two_digests(place: Place) -> None:
