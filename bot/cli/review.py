@@ -17,7 +17,7 @@ from bot.cli.failing import failing
 from bot.domain.assessment import Evidence, assess
 from bot.domain.errors import ConfigurationError, LimitExceededError, RejectedError
 from bot.domain.evidence import Exploitation, Scan, bound, merged_scans
-from bot.domain.judging import BaseFact
+from bot.domain.judging import bases_of
 from bot.domain.packages import merged
 from bot.domain.policy import EnvironmentPolicy, RiskException
 from bot.formats.assessment_document import indented, render_assessment
@@ -28,7 +28,6 @@ from bot.formats.policy_file import policy_of, read_exceptions, read_policy
 from bot.formats.reports import read_sbom, read_scan, read_vex
 
 BLOCKED: Final = 3
-_BASE: Final = "org.opencontainers.image.base.name"
 _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 _TIMES: Final = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ"])
 
@@ -87,7 +86,7 @@ def review(
             vex=tuple(s for statements in _each([*documents, *vex], read_vex) for s in statements),
             exceptions=exceptions,
             application=application,
-            bases=_bases(new),
+            bases=bases_of(new),
             judges_seals=False,
             last_promotion=promoted.date() if promoted else None,
         )
@@ -157,16 +156,6 @@ def _scan(files: Sequence[Path], sboms: Sequence[Path]) -> Scan | None:
     scans = merged_scans(_each(files, read_scan)).each
     listed = [(str(file), read_sbom(_bytes(file), str(file))) for file in sboms]
     return merged_scans(bound(scans, listed))
-
-
-def _bases(new: Scan | None) -> tuple[BaseFact, ...]:
-    """What the images say that they were built on (``org.opencontainers.image.base.name``)."""
-    found = [one for one in (new.each if new else ()) if one.configuration is not None]
-    return tuple(
-        BaseFact(one.repository, one.configuration.labels.get(_BASE, ""))
-        for one in found
-        if one.configuration and one.configuration.labels.get(_BASE)
-    )
 
 
 def _exploitation(

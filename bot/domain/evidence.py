@@ -326,6 +326,13 @@ class ImageConfiguration:
     """Names of environment variables, never their values."""
     labels: Mapping[str, str] = field(default_factory=dict)
     created: date | None = None
+    base_created: date | None = None
+    """When its oldest layer was made: what it was built on is no older than that."""
+
+    @property
+    def base_name(self) -> str:
+        """What it says that it was built on; empty where it does not say."""
+        return self.labels.get("org.opencontainers.image.base.name", "")
 
     @property
     def is_root(self) -> bool:

@@ -60,6 +60,16 @@ class BaseFact:
     created: date | None = None
 
 
+def bases_of(scan: Scan | None) -> tuple[BaseFact, ...]:
+    """What images were built on, as far as their reports say."""
+    found = [
+        BaseFact(one.repository, one.configuration.base_name, one.configuration.base_created)
+        for one in (scan.each if scan is not None else ())
+        if one.configuration is not None
+    ]
+    return tuple(dict.fromkeys(fact for fact in found if fact.name or fact.created))
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What the rules look at."""

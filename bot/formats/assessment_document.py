@@ -249,6 +249,8 @@ class AssessmentDocument:
     epss_date: date | None
     left_out: dict[str, int] = field(default_factory=dict)
     """List -> rows that did not fit."""
+    images: list[str] = field(default_factory=list)
+    """The new images by name; findings name theirs."""
 
 
 def indented(document: bytes) -> bytes:
@@ -321,6 +323,7 @@ def _document(assessment: Assessment, rows: int) -> AssessmentDocument:
         kev_date=evidence.exploitation.kev_date,
         epss_date=evidence.exploitation.epss_date,
         left_out=left_out.counted,
+        images=_names(assessment.images),
     )
 
 

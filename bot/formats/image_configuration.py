@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import date
+from typing import Final
+
 from bot.domain.evidence import ImageConfiguration
 from bot.formats.json_document import Lax, Text, day
+
+_FIRST_IMAGES: Final = 2013  # the year of the first container images of this kind
 
 
 class _Run(Lax):
@@ -17,6 +22,10 @@ class _Run(Lax):
     Labels: dict[str, str] | None = None
 
 
+class _Made(Lax):
+    created: Text = None
+
+
 class Config(Lax):
     """As far as it is read here."""
 
@@ -25,6 +34,7 @@ class Config(Lax):
     variant: Text = None
     created: Text = None
     config: _Run | None = None
+    history: list[_Made] | None = None
 
     @property
     def platform(self) -> str:
@@ -49,4 +59,11 @@ def image_configuration(config: Config | None) -> ImageConfiguration | None:
         variables=frozenset(one.partition("=")[0] for one in run.Env or ()),
         labels=run.Labels or {},
         created=day(config.created),
+        base_created=_base_created(config),
     )
+
+
+def _base_created(config: Config) -> date | None:
+    """By the oldest entry of its history; builds that are reproducible write an early day there."""
+    days = [found for made in config.history or () if (found := day(made.created))]
+    return days[0] if days and days[0].year >= _FIRST_IMAGES else None

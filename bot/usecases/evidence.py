@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, datetime, timedelta
 
 from bot.domain.assessment import Assessment, Evidence, assess
 from bot.domain.environments import Application, Environment
@@ -16,6 +16,7 @@ from bot.domain.errors import IntegrityError, NotFoundError, RejectedError, Unav
 from bot.domain.evidence import Exploitation, Scan, merged_scans, rematched
 from bot.domain.images import ImageDescription, PlatformImage
 from bot.domain.jobs import Job
+from bot.domain.judging import bases_of
 from bot.domain.oci import Digest
 from bot.domain.packages import Inventory, merged
 from bot.domain.policy import EnvironmentPolicy, Reason, Required, Result, worst
@@ -88,6 +89,9 @@ def evaluate(
             *(statement for one in attested for statement in one.vex),
         ),
         exceptions=exceptions_in_force(view, environment.name, rules, scans),
+        application=application.name,
+        bases=bases_of(new),
+        soaked=_soaked(view, environment, application, images),
         last_promotion=_promoted(view, environment, application, before),
         first_seen=reports.first_seen(scope, list(findings), now.date()) if reports else {},
         signature=_weakest(one.signature for one in attested),
@@ -244,6 +248,23 @@ def _promoted(
     return max(days, default=None)
 
 
+def _soaked(
+    view: View, environment: Environment, application: Application, images: Mapping[str, Digest]
+) -> timedelta | None:
+    """How long the youngest of these has stood sealed in the environment before."""
+    if environment.source_environment is None:
+        return None
+    since: dict[tuple[str, Digest], datetime] = {}
+    for seal in view.ports.memory.seals(
+        view.scope(environment.source_environment, application.name)
+    ):
+        known = since.get((seal.image, seal.digest))
+        since[seal.image, seal.digest] = seal.at if known is None else min(known, seal.at)
+    if not images or any(image not in since for image in images.items()):
+        return None
+    return view.ports.clock.now() - max(since[image] for image in images.items())
+
+
 def _exploitation(view: View, scans: Sequence[Scan]) -> Exploitation:
     if view.ports.feeds is None:
         return Exploitation()
@@ -345,6 +366,7 @@ class _Looker:
             platforms=(str(platform.platform),),
             digests=frozenset({str(digest), str(platform.digest)}),
             image=image,
+            assumed=frozenset(),  # it is told by us what to look at, and that is everything
             database=facts.database,
             finished=self._view.ports.clock.now(),  # with today's data it would say the same
         )
