@@ -173,6 +173,13 @@ def whole_version(kind: str, version: str, epoch: str = "") -> str:
     return version
 
 
+def cased(package: PackageName, written: str) -> PackageName:
+    """A Go module as its own name is written: Trivy's package URLs lose the case."""
+    if package.type != "golang" or written.lower() != package.full_name.lower():
+        return package
+    return PackageName.of("golang", written)
+
+
 def fuller_version(kind: str, one: str, other: str) -> str:
     """Of two spellings of a version the first that says something, with an epoch of either."""
     first, second = whole_version(kind, one), whole_version(kind, other)

@@ -35,6 +35,7 @@ from bot.domain.packages import (
     PackageClass,
     PackageName,
     Purl,
+    cased,
     fuller_version,
     inventory,
     read_purl,
@@ -378,7 +379,7 @@ def _purl(component: _Component) -> Purl | None:
     if purl is None:
         return None
     version = fuller_version(purl.package.type, purl.version, component.version or "")
-    return purl._replace(version=version)
+    return purl._replace(package=cased(purl.package, component.name), version=version)
 
 
 def _licence(choices: Iterable[_LicenseChoice]) -> str:

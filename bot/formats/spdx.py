@@ -16,6 +16,7 @@ from bot.domain.packages import (
     Inventory,
     Package,
     PackageName,
+    cased,
     fuller_version,
     inventory,
     read_purl,
@@ -195,7 +196,7 @@ def _package(package: _Package, extracted: dict[str, str]) -> Package:
     if "LicenseRef-" in licence:
         words = licence.replace("(", "( ").replace(")", " )").split()
         licence = " ".join(extracted.get(word, word) for word in words)
-    name = purl.package if purl else PackageName("", "", package.name)
+    name = cased(purl.package, package.name) if purl else PackageName("", "", package.name)
     source = package.note("SrcName") or (purl.source if purl else "")
     return Package(
         name,
@@ -284,7 +285,8 @@ def _package_3(element: _Element, licences: dict[str, str]) -> Package | None:
         return None
     if purl is None and (element.software_primaryPurpose or "").upper() in _NOT_INSTALLED:
         return None
-    name = purl.package if purl else PackageName("", "", element.name or element.id)
+    written_name = element.name or element.id
+    name = cased(purl.package, written_name) if purl else PackageName("", "", written_name)
     written, named = element.software_packageVersion or "", purl.version if purl else ""
     return Package(
         name,

@@ -31,6 +31,7 @@ from bot.domain.packages import (
     Package,
     PackageName,
     Purl,
+    cased,
     inventory,
     read_purl,
     whole_version,
@@ -301,9 +302,7 @@ def _named(identifier: _Identifier | None, name: str, kind: str, version: str) -
         else:
             package = PackageName.of(_LANGUAGES.get(kind, kind), name)
         return Purl(package, whole_version(package.type, version))
-    package = purl.package
-    if package.type == "golang" and f"{package.namespace}/{package.name}" == name.lower():
-        package = PackageName.of("golang", name)  # Trivy's package URLs lose the case of modules
+    package = cased(purl.package, name)
     return purl._replace(package=package, version=whole_version(package.type, version))
 
 
