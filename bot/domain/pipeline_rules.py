@@ -35,17 +35,20 @@ def findings(pipeline: Pipeline) -> Iterator[Finding]:
         yield from check(pipeline)
 
 
-def _tag_globs(tag: ImageTag, pipeline: Pipeline, *, version: str = "**") -> set[str]:
+def _tag_globs(
+    tag: ImageTag, pipeline: Pipeline, *, version: str = "**", digit: str = "?"
+) -> set[str]:
     """Globs over everything that the tag can become, one for each way CI writes its tags."""
     built = {
         image.tag.render(
-            {"commit": "?" * 40, "short_sha": "?" * 7, "application": "**", "image": "**"}
+            {"commit": digit * 40, "short_sha": digit * 7, "application": "**", "image": "**"}
         )
         for application in pipeline.applications.values()
         for image in application.images
     }
     values = dict.fromkeys(tag.template.variables, "**")
-    values |= {"timestamp": "2**T**Z", "version": version, "short_sha": "?" * 7}
+    values |= {"timestamp": "2**T**Z", "version": version, "short_sha": digit * 7}
+    values |= {"commit": digit * 40} if "commit" in values else {}
     return {tag.template.render(values | {"image_tag": image_tag}) or "" for image_tag in built}
 
 
@@ -95,8 +98,8 @@ def _check_gates(pipeline: Pipeline) -> Iterator[Finding]:
 def _check_signature_tags(pipeline: Pipeline) -> Iterator[Finding]:
     for name, environment in pipeline.environments.items():
         for tag in environment.image_tags:
-            # A version begins with a digit or a v, so it cannot begin a signature tag.
-            if _can_meet(_tag_globs(tag, pipeline, version="v**"), {"sha256-**"}):
+            # Neither a version (a digit or a v) nor a commit (hex digits) can begin one.
+            if _can_meet(_tag_globs(tag, pipeline, version="v**", digit="0"), {"sha256-**"}):
                 yield Finding(
                     ("environments", name, "image_tags"),
                     f"{tag.template.text!r} could become a signature tag (sha256-...)",

@@ -1,4 +1,4 @@
-"""A promotion as an edit of an environment's files: everything that it changes, or why it cannot."""
+"""A promotion as an edit of an environment's files: what it changes, or why it cannot."""
 
 from __future__ import annotations
 

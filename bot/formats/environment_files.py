@@ -12,12 +12,13 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 from bot.domain.environments import Environment
-from bot.formats.image_names import Names, Written
+from bot.formats.image_names import Names
 from bot.formats.kustomization import KUSTOMIZATIONS, is_kustomization
 from bot.formats.manifest_file import (
     Reading,
     containers_name,
     is_manifest_file,
+    is_named,
     read_file,
     references,
     text_of,
@@ -222,7 +223,7 @@ class _Environment:
                     remarks.append(self._remark(spot, RemarkKind.REPLACED, why))
                 elif spot.kind == "kustomization" and self._is_dead(path, spot):
                     why = "no container in what it reaches has this image: it does nothing"
-                    remarks.append(self._remark(spot, RemarkKind.REFUSED, why))
+                    spots.append(replace(spot, refusal=why))
                 else:
                     spots.append(spot)
             for spot in reading.outside:
@@ -243,8 +244,7 @@ class _Environment:
     def _names(self, path: str, name: str) -> bool:
         kustomization = self.readings[path].kustomization
         entries = kustomization.entries if kustomization else ()
-        bare = Written.parse(name).repository
-        return any(entry.name in {name, bare} for entry in entries)
+        return any(is_named(name, entry.name) for entry in entries)
 
     def _is_dead(self, path: str, spot: Spot) -> bool:
         """Whether everything that an entry can reach is known, and has no such container."""
@@ -289,7 +289,7 @@ class _Environment:
 
 def _rendered_name(spot: Spot) -> str:
     """What a kustomization above would have to call it."""
-    return spot.written.repository
+    return str(spot.written)
 
 
 def literal_folder(glob: str) -> str:

@@ -401,12 +401,16 @@ def _has_container(root: Node, path: str, name: str) -> bool:
             pending += [(item, is_container) for item in node.value]
         elif isinstance(node, MappingNode):
             for key, value in pairs_of(node, path):
-                if is_container and key.value == "image" and _is_named(value, name):
+                if is_container and key.value == "image" and _says(value, name):
                     return True
                 pending.append((value, key.value in {"containers", "initContainers"}))
     return False
 
 
-def _is_named(node: Node, name: str) -> bool:
-    text = str(node.value) if isinstance(node, ScalarNode) else ""
+def _says(node: Node, name: str) -> bool:
+    return isinstance(node, ScalarNode) and is_named(str(node.value), name)
+
+
+def is_named(text: str, name: str) -> bool:
+    """Whether kustomize's entry of this name replaces an image that is written so."""
     return text == name or text.startswith((f"{name}:", f"{name}@"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any, Final, Literal
 
@@ -17,14 +18,17 @@ import msgspec
 from bot.domain.environments import (
     Application,
     Approvals,
+    At,
     BadNameError,
     Environment,
     GitHubRepository,
     Image,
+    ImageId,
     ImageTag,
     Pipeline,
     SourceRepository,
     Template,
+    Write,
     image_tag,
 )
 from bot.domain.errors import RejectedError
@@ -72,12 +76,21 @@ class _Environment(Strict):
 
 class _Image(Strict):
     image_tag: str | None = None
+    tag_match: str | None = None
+
+
+class _At(Strict):
+    file: str
+    path: str
+    image: str | None = None
+    write: Literal["reference", "tag", "digest", "tag@digest"] = "reference"
 
 
 class _Application(Strict):
     source: str | None = None
     images: list[str] | dict[str, _Image] | None = None
     image_tag: str | None = None
+    at: list[_At] | None = None
 
 
 class _File(Strict):
@@ -224,13 +237,44 @@ class _Reader:
             name=name,
             source=SourceRepository(repository),
             images=tuple(
-                Image(image.replace("{application}", name), Template(own.image_tag or tag))
+                Image(
+                    image.replace("{application}", name),
+                    Template(own.image_tag or tag),
+                    own.tag_match or "",
+                )
                 for image, own in named.items()
+            ),
+        )
+        places = next((layer.at for layer in layers if layer.at), ())
+        application = replace(
+            application,
+            at=tuple(
+                self._at(place, application, (*at, "at", i)) for i, place in enumerate(places)
             ),
         )
         for image in application.images:
             self._check_ci_tag(application, image, at)
         return application
+
+    def _at(self, place: _At, application: Application, at: Sequence[str | int]) -> At:
+        """A place that is named, because nothing in its file shows whose it is."""
+        names = [image.name for image in application.images]
+        file = Template(place.file.replace("{application}", application.name))
+        unknown = file.variables - {"environment"}
+        if unknown or place.file.startswith("/") or ".." in PurePosixPath(place.file).parts:
+            fact = f"not a path or glob in this repository: {place.file!r}"
+            raise self.placed.error(at, fact, "only {application} and {environment} work in it")
+        if not place.path.startswith("/"):
+            fact = f"path {place.path!r} is no pointer (RFC 6901)"
+            raise self.placed.error(at, fact, "write it like /image/tag")
+        if place.image is None and len(names) > 1:
+            fact = f"{application.name!r} has several images"
+            raise self.placed.error(at, fact, "say which with `image`")
+        image = place.image or names[0]
+        if image not in names:
+            fact = f"{application.name!r} has no image {image!r}"
+            raise self.placed.error(at, fact, did_you_mean(image, names))
+        return At(ImageId(application.name, image), file, place.path, Write(place.write))
 
     def _check_ci_tag(self, application: Application, image: Image, at: Sequence[str]) -> None:
         where = (*at, "images", image.name, "image_tag")

@@ -227,7 +227,7 @@ class _Reader:
         self, node: MappingNode, fields: Fields, pointer: str, context: Context, kind: str
     ) -> None:
         if "image" in fields:
-            self._image(node, fields, pointer, context)
+            self._image(fields, pointer, context)
         if context.values and ("repository" in fields or "name" in fields):
             self._image_map(node, fields, pointer, context)
         if context.parent == "image" and "reference" in fields and not context.values:
@@ -243,7 +243,7 @@ class _Reader:
 
     # --- objects of any kind, and one string of Helm values ---
 
-    def _image(self, node: MappingNode, fields: Fields, pointer: str, context: Context) -> None:
+    def _image(self, fields: Fields, pointer: str, context: Context) -> None:
         key, value = fields["image"]
         if not isinstance(value, ScalarNode):
             return
@@ -460,7 +460,7 @@ class _Reader:
                 found = self._names_in(entry)
                 if found is not None:
                     why = f"kustomize reads no {kind} from a file of this name"
-                    self._refuse(entry, f"/images/{index}", why, "", found)
+                    self._remark(RemarkKind.MENTION, entry, f"/images/{index}", why, "", found)
                     self._consume(entry)
 
     def _names_in(self, node: Node) -> ImageId | None:
@@ -606,9 +606,12 @@ class _Reader:
         node = fields["parameters"][1] if "parameters" in fields else None
         for index, item in enumerate(node.value if isinstance(node, SequenceNode) else ()):
             name, value = _get(item, "name"), _pair(item, "value")
-            if isinstance(name, ScalarNode) and value is not None:
-                if isinstance(value[1], ScalarNode):
-                    found[str(name.value)] = value, f"{pointer}/parameters/{index}/value"
+            if (
+                value is not None
+                and isinstance(name, ScalarNode)
+                and isinstance(value[1], ScalarNode)
+            ):
+                found[str(name.value)] = value, f"{pointer}/parameters/{index}/value"
         return found
 
     def _argo_parameters(self, fields: Fields, pointer: str) -> None:

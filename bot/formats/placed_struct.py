@@ -21,6 +21,9 @@ from bot.formats.yaml_tree import Plain, compose_all, plain
 _PATH: Final = re.compile(r"at `(\$[^`]*)`")
 _UNKNOWN: Final = re.compile(r"unknown field `([^`]*)`")
 
+SIZE_LIMIT: Final = 2**20
+"""Bytes of a file that people write for Lockkeeper."""
+
 T = TypeVar("T", bound=msgspec.Struct)
 
 
@@ -43,7 +46,7 @@ class PlacedDocument:
             ConfigurationError: Not YAML, or not exactly one document.
             LimitExceededError: Larger or deeper than the limits of docs/limits.md.
         """
-        documents = compose_all(text.removeprefix("\ufeff"), file)
+        documents = compose_all(text, file, size_limit=SIZE_LIMIT)
         if len(documents) != 1:
             raise ConfigurationError(file, 1, f"{len(documents)} documents", "write exactly one")
         return cls(file, plain(documents[0], file))

@@ -42,7 +42,9 @@ _BOM: Final = "\ufeff"
 HAS_LIBYAML: Final = bool(yaml.__with_libyaml__)
 
 
-def compose_all(text: str, file: str, *, pure: bool = not HAS_LIBYAML) -> list[Node]:
+def compose_all(
+    text: str, file: str, *, pure: bool = not HAS_LIBYAML, size_limit: int = SIZE_LIMIT
+) -> list[Node]:
     """The documents of a YAML text; empty documents are left out.
 
     Positions count from the first character behind a byte order mark, see `bom`.
@@ -51,6 +53,7 @@ def compose_all(text: str, file: str, *, pure: bool = not HAS_LIBYAML) -> list[N
         text: the file's characters; undecodable bytes as surrogates are refused.
         file: its name, for errors.
         pure: parse without libyaml; for tests, and where there is none.
+        size_limit: bytes that it may have.
 
     Raises:
         ConfigurationError: It is not YAML; file, line and what is wrong.
@@ -62,8 +65,8 @@ def compose_all(text: str, file: str, *, pure: bool = not HAS_LIBYAML) -> list[N
     except UnicodeEncodeError as error:
         where = text.count("\n", 0, error.start) + 1
         raise ConfigurationError(file, where, "not UTF-8", "store it as UTF-8") from error
-    if size > SIZE_LIMIT:
-        raise LimitExceededError(f"YAML file {file}", "8 MiB")
+    if size > size_limit:
+        raise LimitExceededError(f"YAML file {file}", f"{size_limit // 2**20} MiB")
     try:
         if _nesting_bound(text) > NESTING_LIMIT and _is_deeper(text, pure=pure):
             raise LimitExceededError(f"nesting of YAML file {file}", f"{NESTING_LIMIT} levels")

@@ -7,7 +7,8 @@ with them is judged like a promotion, and digests together with rules have to co
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 from bot.domain.environments import Application, Environment
 from bot.domain.errors import ConfigurationError, RejectedError
@@ -21,11 +22,15 @@ from bot.formats.check_output import check_output
 from bot.formats.image_names import Written
 from bot.formats.markdown import code, text
 from bot.formats.pipeline_file import PIPELINE_FILE
+from bot.formats.places import HOLDING, Remark, RemarkKind
 from bot.usecases.desk import Ports, View, as_configuration_error, look, pipeline_at
 from bot.usecases.evidence import Evaluated, evaluate, report_url
 from bot.usecases.resolve import is_in_source
 from bot.usecases.rules import rules_at
 from bot.usecases.told import tell_commit
+
+_REMARKS: Final = 20
+"""Remarks that are listed one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,9 +151,49 @@ def _judge(view: View, base: str, commit: str, *, is_ours: bool) -> Judgement:
                 "loosened by the merge that they judge: merge the rules first.",
             )
         return _judge_rules(view, commit)
-    if not moved:
-        return Judgement(CheckState.SUCCESS, "No promoted digest changes", "Nothing to judge.")
-    return _judge_digests(view, moved, is_ours=is_ours)
+    unplaced = _unplaced(view, base, commit)
+    if unplaced.holding:
+        title = "An image stands where it cannot be sealed"
+        return Judgement(CheckState.FAILURE, title, _listed(unplaced.holding))
+    said = Judgement(CheckState.SUCCESS, "No promoted digest changes", "Nothing to judge.")
+    if moved:
+        said = _judge_digests(view, moved, is_ours=is_ours)
+    if not unplaced.warnings:
+        return said
+    warnings = f"{said.summary}\n\n**Take note:**\n\n{_listed(unplaced.warnings)}"
+    return replace(said, summary=warnings)
+
+
+@dataclass(frozen=True, slots=True)
+class _Unplaced:
+    """What a change brings that speaks of our images and is no place."""
+
+    holding: tuple[Remark, ...]
+    """Its environment signs: the merge would be held."""
+    warnings: tuple[Remark, ...]
+
+
+def _unplaced(view: View, base: str, commit: str) -> _Unplaced:
+    holding: dict[tuple[str, str], Remark] = {}
+    warnings: dict[tuple[str, str], Remark] = {}
+    for environment in view.pipeline.environments.values():
+        before = view.files(base, environment).remarks if base else []
+        known = {(one.file, one.identity) for one in before}
+        for one in view.files(commit, environment).remarks:
+            key = one.file, one.identity
+            if key in known:
+                continue
+            if one.kind in HOLDING and environment.signs:
+                holding[key] = one
+            elif one.kind in HOLDING or one.kind is RemarkKind.MARKER:
+                warnings[key] = one
+    return _Unplaced(tuple(holding.values()), tuple(warnings.values()))
+
+
+def _listed(remarks: Sequence[Remark]) -> str:
+    lines = [f"- {text(str(one), 300)}" for one in remarks[:_REMARKS]]
+    more = len(remarks) - _REMARKS
+    return "\n".join([*lines, f"- and {more} more"] if more > 0 else lines)
 
 
 def _rule_files(view: View) -> frozenset[str]:
@@ -276,7 +321,9 @@ def _what_is_wrong(view: View, one: Moved) -> str:
         return ""
     expected = environment.repository_of(application, place.image)
     if written.canonical != str(expected.canonical):
-        return f"{code(written.repository)} is not {environment.name}'s: write {code(str(expected))}"
+        return (
+            f"{code(written.repository)} is not {environment.name}'s: write {code(str(expected))}"
+        )
     if not written.digest:
         now = _tag_now(view, environment, written)
         return f"{code(place.image)} in {code(place.path)} names no digest{now}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bot.domain.environments import Application, Environment, Image, image_tag
+from bot.domain.environments import Application, Environment, Image, ImageId, image_tag
 from bot.domain.errors import NotFoundError
 from bot.domain.memory import PublicationRecord, Resolution
 from bot.domain.oci import Digest, TagReference

@@ -23,9 +23,8 @@ from bot.domain.errors import (
     RejectedError,
     UnavailableError,
 )
-from bot.domain.oci import canonical_host
 from bot.domain.images import Descriptor
-from bot.domain.oci import Digest, ImageRepository
+from bot.domain.oci import Digest, ImageRepository, canonical_host
 
 
 class Blobs:

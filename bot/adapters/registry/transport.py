@@ -36,8 +36,7 @@ from bot.adapters.registry.limits import PATIENCE, HostLimits
 from bot.adapters.registry.peers import Connections, host_of, pool_classes
 from bot.domain.errors import LimitExceededError, UnavailableError
 from bot.domain.grants import HostGrant, RegistryGrant
-from bot.domain.oci import canonical_host
-from bot.domain.oci import ImageRepository
+from bot.domain.oci import ImageRepository, canonical_host
 from bot.ports import Clock
 
 CHUNK: Final = 2**20  # bytes per read at most; a quarter of it costs a tenth more CPU
