@@ -223,7 +223,7 @@ class _Environment:
                     remarks.append(self._remark(spot, RemarkKind.REPLACED, why))
                 elif spot.kind == "kustomization" and self._is_dead(path, spot):
                     why = "no container in what it reaches has this image: it does nothing"
-                    remarks.append(self._remark(spot, RemarkKind.REFUSED, why))
+                    spots.append(replace(spot, refusal=why))
                 else:
                     spots.append(spot)
             for spot in reading.outside:

@@ -8,7 +8,7 @@ sealed or was published before, or nothing is written.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -244,6 +244,21 @@ def _merges(desk: Desk) -> list[Merge]:
     ]
 
 
+def _read_anew(desk: Desk, commit: GitCommit, parent: str) -> Iterator[str]:
+    """Files that say something else because another file changed.
+
+    A kustomization that needs a file, or no longer replaces what it says, brings its images.
+    """
+    if not parent:
+        return
+    before = desk.view.files(parent, desk.environment)
+    after = desk.view.files(commit.id, desk.environment)
+    for path in before.readings.keys() | after.readings.keys():
+        old, new = before.reading(path), after.reading(path)
+        if (old.spots, old.remarks) != (new.spots, new.remarks):
+            yield path
+
+
 class TooFarBehindError(RejectedError):
     """More merges wait than one publication looks through."""
 
@@ -268,11 +283,8 @@ def _window_start(desk: Desk, last: PublicationRecord) -> str:
 
 
 def _as_merge(desk: Desk, commit: GitCommit, parent: str) -> Merge:
-    changed = [
-        path
-        for path in desk.view.history.changes(parent, commit.id)
-        if not path.startswith(f"{GITHUB_FOLDER}/")
-    ]
+    differing = {*desk.view.history.changes(parent, commit.id), *_read_anew(desk, commit, parent)}
+    changed = [path for path in sorted(differing) if not path.startswith(f"{GITHUB_FOLDER}/")]
     return Merge(
         commit.id,
         {path: desk.state(parent, path) for path in changed},

@@ -162,7 +162,7 @@ def test_what_a_link_and_a_base_outside_hold_is_told(checkout: Path) -> None:
     (checkout / "shared/linked.yaml").write_text(ours)
     (checkout / "envs/prod/link.yaml").symlink_to("../../shared/linked.yaml")
     overlay = checkout / "envs/prod/kustomization.yaml"
-    text = overlay.read_text().replace("- ../../base", "- ../../base\n- ../../shared/side.yaml")
+    text = overlay.read_text().replace("- ../../base", "- ../../base\n  - ../../shared/side.yaml")
     overlay.write_text(text)
 
     document = json.loads(plan(checkout, "--json").stdout)
