@@ -41,6 +41,8 @@ from bot.domain.policy import (
 from bot.domain.risk_exceptions import ExceptionsInForce, named
 from bot.domain.vex import VexAnswer, VexStatement, unused, vex_answer
 
+INCOMPLETE: Final = "the scan is incomplete"
+"""What a rule says that only lacks the scan."""
 _SHOWN_REASONS: Final = 3
 _ACCEPTED_BY_DEFAULT: Final = frozenset({"not_affected", "fixed"})
 
@@ -261,10 +263,11 @@ def _scan_check(policy: EnvironmentPolicy, evidence: Evidence, facts: Facts) -> 
 
 def _lost_reason(lost: Lost, facts: Facts) -> Reason:
     accepted = facts.excepted.accepting(Accepted.LOST, str(lost.package_class), image=lost.image)
+    text = f"{lost.place}: {lost.why}" if len(facts.pairs) > 1 else lost.why
     if accepted is not None:
-        return Reason(Result.WARN, f"{lost}; accepted by exception {accepted.origin}")
+        return Reason(Result.WARN, f"{text}; accepted by exception {accepted.origin}")
     remedy = f"if they are gone for good, write an exception `lost: {lost.package_class}`"
-    return Reason(Result.NOT_EVALUATED, f"{lost}; {remedy}")
+    return Reason(Result.NOT_EVALUATED, f"{text}; {remedy}")
 
 
 def _gaps(
@@ -363,7 +366,7 @@ def _rule_check(rule: AnyRule, facts: Facts, scan: Check) -> Check:
     result = worst([Result.PASS, *(reason.result for reason in reasons)])
     is_blind = isinstance(rule, VulnerabilityRule) and scan.result is Result.NOT_EVALUATED
     if result is Result.PASS and is_blind:
-        return _answered(rule, Result.NOT_EVALUATED, "the scan is incomplete", tuple(reasons))
+        return _answered(rule, Result.NOT_EVALUATED, INCOMPLETE, tuple(reasons))
     deciding = [reason for reason in reasons if reason.result is result]
     return _answered(rule, result, _joined(deciding) or "none", tuple(reasons))
 

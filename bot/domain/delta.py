@@ -98,9 +98,10 @@ class Lost:
     package_class: PackageClass
     why: str
 
-    def __str__(self) -> str:
-        place = f"{self.image} ({self.platform})".strip().removesuffix(" ()").strip()
-        return f"{place}: {self.why}" if self.image else self.why
+    @property
+    def place(self) -> str:
+        """Which image on which platform, for people."""
+        return f"{self.image} ({self.platform})".removesuffix(" ()").strip()
 
 
 @dataclass(frozen=True, slots=True)

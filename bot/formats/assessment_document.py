@@ -316,7 +316,7 @@ def _document(assessment: Assessment, rows: int) -> AssessmentDocument:
         licence_changes=left_out.of("licence_changes", map(_licence_change, found.licences))
         if found and found.old
         else None,
-        lost=_sentences(map(str, difference.lost)) if difference else [],
+        lost=_sentences(_lost(assessment, difference)) if difference else [],
         missing=_sentences(evidence.missing),
         signature=_reason(evidence.signature) if evidence.signature else None,
         provenance=_reason(evidence.provenance) if evidence.provenance else None,
@@ -325,6 +325,12 @@ def _document(assessment: Assessment, rows: int) -> AssessmentDocument:
         left_out=left_out.counted,
         images=_names(assessment.images),
     )
+
+
+def _lost(assessment: Assessment, difference: Delta) -> list[str]:
+    """Why inventories cannot be believed, with the image where there are several."""
+    is_alone = len(assessment.pairs) < 2  # noqa: PLR2004 - one is no choice
+    return [one.why if is_alone else f"{one.place}: {one.why}" for one in difference.lost]
 
 
 class _LeftOut:

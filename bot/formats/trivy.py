@@ -257,7 +257,7 @@ def _looked(
     looked = {found for result in results if (found := _looked_in(result)) is not None}
     unlooked: dict[Looked, str] = {}
     family = (system.Family or "").lower()
-    if family in _WITHOUT_DATA:
+    if family and (family in _WITHOUT_DATA or family not in _OS_FAMILIES):
         looked.discard(Looked.OS)
         unlooked[Looked.OS] = f"Trivy has no vulnerability data on {name}"
     elif name and Looked.OS not in looked:

@@ -1,4 +1,4 @@
-"""Each rule of docs/policy.md through `review`: what breaks it, what does not, what nobody knows."""
+"""Each rule of docs/policy.md through `review`: what breaks it, what not, what nobody knows."""
 
 from __future__ import annotations
 
