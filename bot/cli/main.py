@@ -13,6 +13,7 @@ _VERBS: Final = {
     "plan": "bot.cli.plan:plan",
     "review": "bot.cli.review:review",
     "config": "bot.cli.plan:config",
+    "scanner": "bot.cli.scanner:scanner",
     "adopt": "bot.cli.operate:adopt",
     "hold": "bot.cli.operate:hold",
     "unhold": "bot.cli.operate:unhold",

@@ -63,7 +63,10 @@ def _verdict_lines(assessment: Assessment) -> list[str]:
         why = _first(failing)
         return [
             "[!CAUTION]",
-            f"**Policy: blocked for {name}.** {_so_many(failing, of_all, 'fails', 'fail')}: {why}",
+            (
+                f"**Policy: blocked for {name}.** {_so_many(failing, of_all, 'fails', 'fail')}"
+                f"{_so_many_findings(failing)}: {why}"
+            ),
             f"**To unblock:** {_way_out(failing)}",
         ]
     if decided.result is Result.NOT_EVALUATED:
@@ -91,12 +94,25 @@ def _verdict_lines(assessment: Assessment) -> list[str]:
     ]
 
 
+def _so_many_findings(failing: Sequence[Check]) -> str:
+    """How many vulnerabilities block, in each package once."""
+    found = {
+        (reason.finding.vulnerability, reason.finding.package)
+        for check in failing
+        for reason in check.reasons
+        if reason.finding is not None and reason.result is Result.FAIL
+    }
+    if not found:
+        return ""
+    return f" over {len(found)} {'vulnerabilities' if len(found) > 1 else 'vulnerability'}"
+
+
 def _decider(check: Check) -> str:
     """Who can do something about what is not known, and what."""
     said = check.detail
     if "is being scanned" in said:
         return "nobody has to do anything; it is judged again once the scanner has answered."
-    if "scanner" in said or check.id == "database-age":
+    if any(word in said for word in ("scanner", "not scanned")) or check.id == "database-age":
         return "whoever runs Lockkeeper: look at the scanner and its database."
     if "KEV" in said or "EPSS" in said:
         return "whoever runs Lockkeeper: give it a complete and fresh file of that feed."

@@ -175,7 +175,7 @@ def _identity(facts: BodyFacts, detail: Detail) -> str:
     rows = [row for image in shown for row in _image_rows(facts, image)]
     header = ["", f"In {code(facts.environment)} now → this promotion"]
     folded = details("Platforms, base image, size and time of build", table(header, rows))
-    return "\n\n".join([heading, "<br>\n".join(lines), folded])
+    return "\n\n".join([heading, *lines, folded])
 
 
 def _of_image(facts: BodyFacts, image: ImageFacts) -> str:

@@ -13,7 +13,7 @@ from datetime import date, datetime, timedelta
 from bot.domain.assessment import Assessment, Evidence, assess
 from bot.domain.environments import Application, Environment
 from bot.domain.errors import IntegrityError, NotFoundError, RejectedError, UnavailableError
-from bot.domain.evidence import Exploitation, Scan, merged_scans, rematched
+from bot.domain.evidence import Exploitation, Scan, merged_scans, rematched, with_inventory
 from bot.domain.images import ImageDescription, PlatformImage
 from bot.domain.jobs import Job
 from bot.domain.judging import bases_of
@@ -22,8 +22,8 @@ from bot.domain.packages import Inventory, merged
 from bot.domain.policy import EnvironmentPolicy, Reason, Required, Result, worst
 from bot.domain.vex import VexStatement
 from bot.formats.assessment_document import render_assessment
-from bot.formats.reports import read_scan
-from bot.ports import Reports, ScannerFacts, StoredEvaluation
+from bot.formats.reports import read_sbom, read_scan
+from bot.ports import Examination, Reports, ScannerFacts, StoredEvaluation
 from bot.usecases.attested_evidence import attested_evidence
 from bot.usecases.desk import View, where_it_is
 from bot.usecases.exceptions_in_force import exceptions_in_force
@@ -265,6 +265,16 @@ def _soaked(
     return view.ports.clock.now() - max(since[image] for image in images.items())
 
 
+def _listed(scan: Scan, seen: Examination, name: str) -> Scan:
+    """The scan with its packages: grype's report lists none, the SBOM beside it does."""
+    if scan.inventory is not None:
+        return scan
+    try:
+        return with_inventory(scan, read_sbom(seen.sbom, f"the SBOM of {name}"))
+    except RejectedError as error:
+        return replace(scan, limits=(*scan.limits, str(error)))
+
+
 def _exploitation(view: View, scans: Sequence[Scan]) -> Exploitation:
     if view.ports.feeds is None:
         return Exploitation()
@@ -360,7 +370,7 @@ class _Looker:
         if str(platform.config) != examined.image_id and platform.digest not in examined.digests:
             self.missing.append(f"the report on {name} is about another image")
             return None
-        scan = rematched(examined, matched)
+        scan = _listed(rematched(examined, matched), seen, name)
         return replace(
             scan,
             platforms=(str(platform.platform),),
