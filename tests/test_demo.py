@@ -17,13 +17,17 @@ import pytest
 from rich.cells import cell_len
 
 from tests.demo import __main__ as demo
-from tests.demo.bodies import BUILD, GOLDEN, SHOWN, normalised
+from tests.demo.bodies import GOLDEN, SHOWN, normalised
 from tests.world.attaching import CYCLONEDX, PROVENANCE, VULN
 from tests.world.tools import attempt, run, tool
 
 ROOT = Path(__file__).parents[1]
-RESULT = BUILD / "result.json"
-PLAIN = BUILD.with_name("demo-plain")
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
+"""Tests may run beside each other, and each worker has a demo of its own."""
+KEPT, PLAIN, WRONG = (
+    ROOT / "build" / f"demo-{name}{WORKER}" for name in ("kept", "plain", "wrong")
+)
+RESULT = KEPT / "result.json"
 NARROW, WIDE = 80, 120
 
 
@@ -59,7 +63,7 @@ def kept() -> Iterator[Kept]:
         cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "COLUMNS": str(NARROW)},
+        env={**os.environ, "COLUMNS": str(NARROW), "DEMO_BUILD": KEPT.name},
     )
     try:
         assert process.stdout is not None
@@ -160,7 +164,7 @@ def test_the_second_release_went_on_only_when_it_was_mended(result: dict[str, An
 
 
 def test_cosign_reads_what_ci_attests_and_what_went_along_to_prod(result: dict[str, Any]) -> None:
-    flags = ["--key", str(BUILD / "ci.pub"), "--insecure-ignore-tlog=true"]
+    flags = ["--key", str(KEPT / "ci.pub"), "--insecure-ignore-tlog=true"]
     for name in (0, -1):
         target = result["second_release"][name]["target"]
         index = json.loads(run("crane", "manifest", target))
@@ -174,7 +178,12 @@ def test_cosign_reads_what_ci_attests_and_what_went_along_to_prod(result: dict[s
 
 def test_a_second_demo_does_not_tread_on_one_that_is_up(kept: Kept) -> None:
     again = subprocess.run(
-        [sys.executable, "-m", "tests.demo"], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "tests.demo"],
+        cwd=ROOT,
+        env={**os.environ, "DEMO_BUILD": KEPT.name},
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
     assert again.returncode == 1
@@ -217,7 +226,7 @@ def test_what_goes_wrong_is_said_and_ends_it(
 ) -> None:
     strict = demo.POLICY.replace("warn: introduced", "deny: introduced")
     monkeypatch.setattr(demo, "POLICY", strict)
-    monkeypatch.setattr(demo, "BUILD", BUILD.with_name("demo-wrong"))
+    monkeypatch.setattr(demo, "BUILD", WRONG)
     monkeypatch.setattr(sys, "argv", ["tests.demo", "--no-tools"])
 
     assert demo.main() == 1

@@ -246,7 +246,7 @@ def test_digests_and_policy_in_one_pull_request_come_apart(stage: Stage) -> None
 def test_a_scanner_that_goes_wrong_is_not_taken_for_clean(
     raise_stage: Raise, folder: Path, behaviour: str
 ) -> None:
-    program, database = write_fake_trivy(folder)
+    program, database = write_fake_trivy(folder, built=datetime.now(UTC) - timedelta(days=1))
     misbehave(database, behaviour)
     with policed(raise_stage, program, database, seconds=5) as stage:
         _, image = build(stage, "release/v1.0.0", CLEAN)
@@ -292,7 +292,7 @@ def test_what_must_be_signed_waits_for_its_signature(stage: Stage, tmp_path: Pat
 
 
 def test_a_death_while_the_scanner_works_loses_nothing(raise_stage: Raise, folder: Path) -> None:
-    program, database = write_fake_trivy(folder)
+    program, database = write_fake_trivy(folder, built=datetime.now(UTC) - timedelta(days=1))
     misbehave(database, "hang")
     with policed(raise_stage, program, database, seconds=5) as stage:
         _, image = build(stage, "release/v1.0.0", {"express": "4.0.0"})

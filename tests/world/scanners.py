@@ -90,9 +90,11 @@ def write_program(path: Path, code: str) -> Path:
     return path
 
 
-def write_fake_trivy(folder: Path, advisories: Sequence[Advisory] = CANARY) -> tuple[Path, Path]:
+def write_fake_trivy(
+    folder: Path, advisories: Sequence[Advisory] = CANARY, built: datetime = BUILT
+) -> tuple[Path, Path]:
     """An executable that answers like Trivy, and its database; see `misbehave`."""
-    database = write_trivy_database(folder / "database", [])
+    database = write_trivy_database(folder / "database", [], built)
     write_fake_advisories(database, advisories)
     code = Path(__file__).with_name("fake_trivy.py").read_text()
     return write_program(folder / "trivy", code), database
