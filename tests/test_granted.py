@@ -21,6 +21,8 @@ from bot.formats.pipeline_file import read_pipeline
 from bot.usecases.desk import check_grants
 from tests.world.keys import KeyFiles, generate_key_pair
 
+pytestmark = pytest.mark.slow
+
 PIPELINE = """\
 version: 1
 environments:

@@ -21,6 +21,8 @@ from tests.world.keys import generate_key_pair
 from tests.world.registry import Registry
 from tests.world.tools import attempt
 
+pytestmark = pytest.mark.slow
+
 IMAGE = build_image(layer_size=200_000)
 PAIR = generate_key_pair(b"pass")
 

@@ -18,6 +18,8 @@ import requests
 from tests.world.images import build_image
 from tests.world.tools import run_registry
 
+pytestmark = pytest.mark.slow
+
 TIMES: Final = 20
 IMAGE: Final = build_image(layers=5, layer_size=10_000_000)
 

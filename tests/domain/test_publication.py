@@ -233,6 +233,7 @@ def check_equal_when_sealed(world: World) -> None:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["overlay", "directory", "values"])
 def test_four_promises(layout: str) -> None:
     published = 0

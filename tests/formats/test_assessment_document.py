@@ -136,6 +136,7 @@ def crowd(size: int, word: str) -> Assessment:
     )
 
 
+@pytest.mark.slow
 def test_the_document_is_bounded_and_counts_what_it_leaves_out() -> None:
     rendered = render_assessment(crowd(21_000, "w" * 300))
 

@@ -80,6 +80,7 @@ def parts(words: Iterator[str]) -> list[str]:
     return [output.summary, output.text, verdict_changed(judged, Result.WARN, REPORT)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["fuzzed", "real"])
 def test_hostile_strings_change_no_part(source: str) -> None:
     known = re.compile(r"CVE-[0-9-]+|GHSA(-[0-9a-z]{4}){3}")

@@ -70,6 +70,7 @@ def shown(value: str) -> str:
     return " ".join(value.replace(JOINER, "").split())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["fuzzed", "real"])
 def test_text_in_cells_is_text(source: str) -> None:
     strings = [v for v in (list(fuzzed()) if source == "fuzzed" else real()) if plain(v)]
@@ -85,6 +86,7 @@ def test_text_in_cells_is_text(source: str) -> None:
             assert not added_by_github(cell), cell
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["fuzzed", "real"])
 def test_code_in_cells_is_code(source: str) -> None:
     strings = [v for v in (list(fuzzed()) if source == "fuzzed" else real()) if plain(v)]
@@ -109,6 +111,7 @@ SINKS: dict[str, Callable[[str], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sink", SINKS)
 def test_other_sinks_keep_their_shape(sink: str) -> None:
     for value in [v for v in fuzzed() if plain(v)][:4000]:

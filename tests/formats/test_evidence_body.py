@@ -360,6 +360,7 @@ def test_many_pull_requests_stay_within_the_budget(word: str) -> None:
     assert "**125 commits without a merged pull request**" in body
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["fuzzed", "real"])
 def test_hostile_strings_change_no_body(source: str) -> None:
     # An identifier of a known form becomes a link, which is another shape.

@@ -177,6 +177,7 @@ def test_only_the_planned_characters_change(noise: str, newline: str, quote: str
     assert result == text.replace(OLD, NEW)
 
 
+@pytest.mark.slow
 def test_real_manifests_change_by_exactly_their_image_lines() -> None:
     edits = 0
     for folder in ("microservices-demo", "flux2-kustomize-helm-example"):

@@ -196,6 +196,7 @@ def _refusal(read: Callable[..., object], text: str) -> str | None:
     return None
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @example(">z\U00063dc4", None)
 @given(VALUES, VALUES)

@@ -40,6 +40,8 @@ from tests.world.images import build_image
 from tests.world.keys import generate_key_pair
 from tests.world.tools import attempt, run_registry
 
+pytestmark = pytest.mark.slow
+
 IMAGE = build_image()
 DIGEST = Digest(IMAGE.digest)
 PAIRS = {name: generate_key_pair(cost=32768) for name in ("signing", "attest", "other")}

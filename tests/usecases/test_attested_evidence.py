@@ -52,6 +52,8 @@ from tests.world.keys import generate_key_pair
 from tests.world.registry import Registry, answer
 from tests.world.sigstore import COMMIT, sigstore
 
+pytestmark = pytest.mark.slow
+
 IMAGE = build_image()
 AMD64, ARM64 = (Digest(IMAGE.child(platform)) for platform in ("linux/amd64", "linux/arm64"))
 PAIR, OTHER = (generate_key_pair(cost=32768) for _ in range(2))

@@ -45,6 +45,8 @@ from tests.world.keys import generate_key_pair
 from tests.world.registry import Registry
 from tests.world.sigstore import COMMIT, sigstore
 
+pytestmark = pytest.mark.slow
+
 IMAGE = build_image()
 DIGEST = Digest(IMAGE.digest)
 PAIR = generate_key_pair(cost=32768)

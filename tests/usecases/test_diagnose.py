@@ -25,6 +25,8 @@ from tests.world.github.webhooks import Delivery
 from tests.world.keys import generate_key_pair
 from tests.world.registry import Registry
 
+pytestmark = pytest.mark.slow
+
 REMEDY = {Severity.FAILURE, Severity.WARNING}
 
 

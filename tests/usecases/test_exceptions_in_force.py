@@ -14,6 +14,8 @@ from bot.usecases.exceptions_in_force import exceptions_in_force
 from tests.evidence_bodies import AT, PERL, scanned
 from tests.world.desk import Desk, running_desk
 
+pytestmark = pytest.mark.slow
+
 POLICY = """\
 version: 1
 environments:

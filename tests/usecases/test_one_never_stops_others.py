@@ -23,6 +23,8 @@ from tests.world.driver import TWO, Driver, driven
 from tests.world.github.records import Repository
 from tests.world.stage import OVERLAY, PIPELINE
 
+pytestmark = pytest.mark.slow
+
 EVERY_TIME = 10**6
 REPORTS = ("check-runs*", "deployments*")
 BILLING = "envs/dev/billing/kustomization.yaml"

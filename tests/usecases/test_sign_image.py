@@ -23,6 +23,8 @@ from tests.world.keys import generate_key_pair
 from tests.world.registry import Registry, error
 from tests.world.tools import attempt, run
 
+pytestmark = pytest.mark.slow
+
 IMAGE = build_image()
 DIGEST = Digest(IMAGE.digest)
 CHILDREN = [Digest(child) for child in IMAGE.child_digests]

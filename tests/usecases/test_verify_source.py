@@ -23,6 +23,8 @@ from tests.world.registry import Registry
 from tests.world.sigstore import CLAIMS, COMMIT, ISSUER, sigstore, token
 from tests.world.tools import attempt, run
 
+pytestmark = pytest.mark.slow
+
 IMAGE = build_image()
 PAIR, OTHER = (generate_key_pair(cost=32768) for _ in range(2))
 PROVENANCE = "https://slsa.dev/provenance"

@@ -16,6 +16,8 @@ from tests.world.desk import running_desk
 from tests.world.stage import Bot
 from tests.world.tools import free_port
 
+pytestmark = pytest.mark.slow
+
 ID = "0123456789abcdef0123456789"
 
 

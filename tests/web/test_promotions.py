@@ -254,6 +254,7 @@ def shape(page: Page) -> str:
     return re.sub(folded, "", "".join(page.skeleton)).replace(lost, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["fuzzed", "real"])
 def test_hostile_strings_change_no_page(source: str) -> None:
     # An identifier of a known form becomes a link, which is another shape.

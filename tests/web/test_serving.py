@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 PROGRAM = textwrap.dedent("""
     import logging, sys, time
     from flask import Flask, request
