@@ -266,13 +266,43 @@ def _make_data_folder(folder: Path) -> None:
         raise RejectedError(f"{fact}; give the bot's user this folder, or name another") from error
 
 
-def open_store(settings: Settings) -> tuple[sa.Engine, store.CommandStore, store.AuditStore]:
-    """The database of a running (or stopped) bot, for the command line."""
-    _make_data_folder(settings.data_dir)
+@dataclass(frozen=True)
+class OpenStore:
+    """A database as the command line uses it."""
+
+    database: sa.Engine
+    commands: store.CommandStore
+    audit: store.AuditStore
+
+    @property
+    def name(self) -> str:
+        """Which database was asked, for messages; never a password."""
+        return store.name_of(self.database)
+
+
+def open_store(settings: Settings) -> OpenStore:
+    """The database of a running (or stopped) bot, for the command line; it is never made here.
+
+    Raises:
+        RejectedError: there is none, or a Lockkeeper of another version wrote it.
+    """
     database = store.open_database(settings.database_url)
-    store.migrate(database, "store", store.MIGRATIONS)
+    store.demand(database, "store", store.MIGRATIONS)
+    return _stores(settings, database)
+
+
+def _stores(settings: Settings, database: sa.Engine) -> OpenStore:
     clock = SystemClock(settings.test_clock)
-    return database, store.CommandStore(database, clock), store.AuditStore(database, clock)
+    commands = store.CommandStore(database, clock)
+    return OpenStore(database, commands, store.AuditStore(database, clock))
+
+
+def known_names(settings: Settings) -> tuple[Sequence[str], Sequence[str]]:
+    """Environments and applications that the record names, for a shell's completion."""
+    opened = open_store(settings)
+    names = store.MemoryStore(opened.database).names()
+    opened.database.dispose()
+    return names
 
 
 def granted(folder: Path, manifests: Sequence[str]) -> Granted:
@@ -348,7 +378,10 @@ def assemble(settings: Settings, kinds: Sequence[JobKind] = tuple(JobKind)) -> L
     manifests = settings.required_manifests()
     clock = SystemClock(settings.test_clock)
     journal = Journal(settings.test_kill)
-    database, commands, audit = open_store(settings)
+    _make_data_folder(settings.data_dir)
+    opened = _stores(settings, store.open_database(settings.database_url))
+    database, commands, audit = opened.database, opened.commands, opened.audit
+    store.migrate(database, "store", store.MIGRATIONS)
     store.migrate(database, "engine", engine_adapter.MIGRATIONS)
 
     def run(job: Job) -> Outcome:  # the engine and the workflows need each other

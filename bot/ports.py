@@ -209,8 +209,16 @@ class Commands(Protocol):
         """Commands that have no answer yet, oldest first."""
         ...
 
+    def begin(self, command: int) -> bool:
+        """Take a command up: from now on it cannot be withdrawn; False if there is none to do."""
+        ...
+
+    def withdraw(self, command: int, answer: str) -> bool:
+        """Answer (JSON) a command that nobody has begun; False if it was begun or answered."""
+        ...
+
     def answer(self, command: int, answer: str, *, failed: bool) -> None:
-        """Answer a command (JSON)."""
+        """Answer a command (JSON); the first answer stays."""
         ...
 
     def get(self, command: int) -> Command | None:

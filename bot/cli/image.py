@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from bot.cli.failing import failing
+from bot.cli.groups import Group
 from bot.cli.passport import passport
 from bot.cli.references import (
     FILE,
@@ -25,7 +26,7 @@ from bot.domain.images import AccessoryPolicy, UnsupportedImageError
 from bot.domain.oci import ImageReference
 
 
-@click.group()
+@click.group(cls=Group)
 def image() -> None:
     """Resolve, copy, sign and verify images."""
 

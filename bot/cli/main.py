@@ -7,6 +7,8 @@ from typing import Final
 
 import click
 
+from bot.cli.groups import Group
+
 _VERBS: Final = {
     "serve": "bot.cli.operate:serve",
     "doctor": "bot.cli.doctor:doctor",
@@ -24,7 +26,7 @@ _VERBS: Final = {
 }
 
 
-class _Lazy(click.Group):
+class _Lazy(Group):
     """Verbs by name; `requests` and the database are slow to import and seldom needed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature

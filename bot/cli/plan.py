@@ -12,7 +12,9 @@ from typing import Final
 
 import click
 
+from bot.cli.completion import environment_names
 from bot.cli.failing import failing
+from bot.cli.groups import Group
 from bot.domain.environments import (
     Application,
     Environment,
@@ -34,7 +36,12 @@ _JSON: Final = click.option("--json", "as_json", is_flag=True, help="Print JSON.
 @click.command()
 @click.option("--config", type=_FILE, required=True, help="The pipeline file.")
 @click.option("--checkout", type=_FOLDER, required=True, help="A manifests repository's files.")
-@click.option("--environment", required=True, help="The environment to change.")
+@click.option(
+    "--environment",
+    required=True,
+    help="The environment to change.",
+    shell_complete=environment_names,
+)
 @click.option("--image", "images", multiple=True, required=True, help="NAME=sha256:...")
 @click.option("--write", is_flag=True, help="Change the files.")
 @_JSON
@@ -152,7 +159,7 @@ def _as_json(change: PlannedChange) -> dict[str, object]:
     }
 
 
-@click.group()
+@click.group(cls=Group)
 def config() -> None:
     """Check the pipeline file."""
 

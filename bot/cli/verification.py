@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from bot.cli.completion import environment_names
 from bot.cli.failing import failing
 from bot.cli.references import FILE, secret
 from bot.domain.environments import GitHubRepository
@@ -29,7 +30,7 @@ VERIFIERS: Final = (
 @click.option(
     "--for", "verifier", type=click.Choice(VERIFIERS), required=True, help="Who reads it."
 )
-@click.argument("environment", required=False, default="")
+@click.argument("environment", required=False, default="", shell_complete=environment_names)
 @click.option("--manifests", help="Whose ENVIRONMENT, where there are several: OWNER/NAME.")
 @click.option("--config", type=FILE, help="The pipeline file: ENVIRONMENT's image repositories.")
 @click.option("--key", "keys", type=FILE, multiple=True, help="A public key, in place of a grant.")

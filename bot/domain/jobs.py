@@ -95,3 +95,5 @@ class JobState:
     due: datetime | None
     summary: str
     """Why it waits or failed, in one sentence without secrets."""
+    since: datetime | None = None
+    """When it was first asked for since it was last over, UTC; None: before this was recorded."""

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from bot.domain.doctor.findings import Finding
-from bot.domain.environments import Application, Environment
+from bot.domain.environments import Environment, GitHubRepository
 from bot.domain.errors import NotFoundError, RejectedError
 from bot.domain.jobs import Done, Job, JobKind, JobState, Outcome
 from bot.domain.memory import Adoption, Command, Hold, PublicationRecord
 from bot.domain.oci import Digest
+from bot.domain.pipeline_rules import did_you_mean
 from bot.formats.manifest_file import Spot
 from bot.ports import Commands
-from bot.usecases.desk import Ports, View, is_held, look_at
+from bot.usecases.desk import Ports, View, look_at
 from bot.usecases.members import for_each
 from bot.usecases.reseal import reseal as reseal_environment
+from bot.usecases.status import PlaceStatus, places_of
 
 Answer = Mapping[str, object]
 
@@ -46,18 +49,81 @@ class Request:
         except IndexError as error:
             raise NotFoundError(meaning, "the command") from error
 
-    def view_with(self, environment: str) -> View:
-        """The one manifests repository that has this environment.
+    def target(self) -> Target:
+        """The one environment that the first argument names: NAME, or OWNER/NAME:ENVIRONMENT.
 
         Raises:
-            NotFoundError: None of those that can be read has it; those that cannot are named.
+            AmbiguousEnvironmentError: Several repositories have it.
+            UnknownNameError: None of those that can be read has it; those that cannot are named.
         """
-        members = for_each(self.ports.manifests, lambda one: look_at(self.ports, one))
-        for view in members.found:
-            if environment in view.pipeline.environments:
-                return view
-        unread = f" that can be read ({members.words})" if members.problems else ""
-        raise NotFoundError(f"environment {environment}", f"any pipeline file{unread}")
+        manifests, _, name = self.argument(0, "an environment").rpartition(":")
+        asked = [
+            one
+            for one in self.ports.manifests
+            if not manifests or str(one).lower() == manifests.lower()
+        ]
+        if not asked:
+            raise UnknownNameError(
+                "manifests repository", manifests, map(str, self.ports.manifests)
+            )
+        members = for_each(asked, lambda one: look_at(self.ports, one))
+        views = [one for one in members.found if name in one.pipeline.environments]
+        if len(views) > 1:
+            raise AmbiguousEnvironmentError(name, [one.repository for one in views])
+        if not views:
+            known = [one for view in members.found for one in view.pipeline.environments]
+            raise UnknownNameError("environment", name, known, members.words)
+        unread = {str(one): str(error) for one, error in members.problems.items()}
+        return Target(views[0], views[0].environment(name), unread)
+
+    def application(self, view: View) -> str:
+        """The application that the second argument names; empty: all of the environment."""
+        name = self.arguments[1] if len(self.arguments) > 1 else ""
+        if name and name not in view.pipeline.applications:
+            raise UnknownNameError("application", name, view.pipeline.applications)
+        return name
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The environment that a command is about."""
+
+    view: View
+    environment: Environment
+    unread: Mapping[str, str]
+    """Manifests repositories that could not be asked whether they have it, too -> why."""
+
+    @property
+    def identity(self) -> Answer:
+        """What every answer about it names, so that nobody wonders which one was meant."""
+        return {
+            "manifests": str(self.view.repository),
+            "environment": self.environment.name,
+            "problems": dict(self.unread),
+        }
+
+
+class AmbiguousEnvironmentError(RejectedError):
+    """An environment's name alone does not say which manifests repository is meant."""
+
+    def __init__(self, name: str, manifests: Sequence[GitHubRepository]) -> None:
+        """Name where it is, and the way out."""
+        places = " and in ".join(map(str, manifests))
+        way = " or ".join(f"--manifests {one}" for one in manifests)
+        super().__init__(f"environment {name} is in {places}; add {way}")
+        self.name, self.manifests = name, tuple(manifests)
+
+
+class UnknownNameError(RejectedError):
+    """An environment, an application or a repository that nothing we can read names."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], unread: str = "") -> None:
+        """Name the nearest known one, and the repositories that could not be asked."""
+        names = list(known)
+        doubt = f"; not everything can be read: {unread}" if unread else ""
+        hint = did_you_mean(name, names) if names else f"no {kind} is known"
+        super().__init__(f"{kind} {name} does not exist: {hint}{doubt}")
+        self.kind, self.name = kind, name
 
 
 def command(
@@ -69,12 +135,14 @@ def command(
 ) -> Outcome:
     """Carry out one command row and answer it; a refusal is an answer too."""
     found = commands.get(row)
-    if found is None or found.answer is not None:
+    if found is None or not commands.begin(row):
         return Done("nothing to do")
     try:
         said = _carry_out(ports, found, retry)
     except RejectedError as error:
-        commands.answer(row, render({"error": str(error)}), failed=True)
+        commands.answer(
+            row, render({"error": {"kind": type(error).__name__, "text": str(error)}}), failed=True
+        )
         return Done(f"refused {found.verb} by {found.actor}: {error}")
     commands.answer(row, render(said), failed=False)
     return Done(f"{found.verb} by {found.actor}")
@@ -89,8 +157,8 @@ def _carry_out(ports: Ports, found: Command, retry: Callable[[str], bool]) -> An
 
 def adopt(request: Request) -> Answer:
     """Take over, unsealed, what an environment runs: its ref if it exists, else its files."""
-    view = request.view_with(request.argument(0, "an environment"))
-    environment = view.environment(request.arguments[0])
+    target = request.target()
+    view, environment = target.view, target.environment
     scope, ports = view.scope(environment.name), request.ports
     tip = view.history.heads().get(environment.ref, "")
     digests = sorted({Digest(s.written.digest) for s in _pinned(view, environment, tip)})
@@ -107,7 +175,7 @@ def adopt(request: Request) -> Answer:
         {"actor": request.actor, "ref": environment.ref, "tip": tip, "digests": " ".join(digests)},
     )
     ports.jobs.put(Job(JobKind.PUBLISH, view.id, environment.name))
-    return {"environment": environment.name, "ref": environment.ref, "adopted": list(digests)}
+    return {**target.identity, "ref": environment.ref, "adopted": list(digests)}
 
 
 def _pinned(view: View, environment: Environment, tip: str) -> list[Spot]:
@@ -116,31 +184,37 @@ def _pinned(view: View, environment: Environment, tip: str) -> list[Spot]:
 
 def hold(request: Request) -> Answer:
     """Stop an environment, or one application in it."""
-    view = request.view_with(request.argument(0, "an environment"))
-    application = request.arguments[1] if len(request.arguments) > 1 else ""
-    if application:
-        view.application(application)
+    target = request.target()
+    view, environment = target.view, target.environment
+    application = request.application(view)
     reason = " ".join(request.arguments[2:]).strip() or "by command"
-    scope = view.scope(request.arguments[0], application)
+    scope = view.scope(environment.name, application)
     request.ports.memory.record_hold(
         Hold(scope, reason[:200], request.actor, request.ports.clock.now())
     )
     facts = {"actor": request.actor, "reason": reason[:200]}
     request.ports.audit.append("held", scope, facts)
-    return {"environment": scope.environment, "application": application, "held": True}
+    return {**target.identity, "application": application, "held": True}
 
 
 def unhold(request: Request) -> Answer:
     """Let an environment (or one application in it) go on; a foreign tip is accepted with it."""
-    view = request.view_with(request.argument(0, "an environment"))
-    application = request.arguments[1] if len(request.arguments) > 1 else ""
-    scope, ports = view.scope(request.arguments[0], application), request.ports
+    target = request.target()
+    view, environment = target.view, target.environment
+    application = request.application(view)
+    scope, ports = view.scope(environment.name, application), request.ports
     released = ports.memory.release_hold(scope)
     if released and not application:
-        _accept_tip(view, view.environment(request.arguments[0]))
-    ports.audit.append("released", scope, {"actor": request.actor})
-    ports.jobs.put(Job(JobKind.RECONCILE, view.id))
-    return {"environment": scope.environment, "application": application, "held": False}
+        _accept_tip(view, environment)
+    if released:
+        ports.audit.append("released", scope, {"actor": request.actor})
+        ports.jobs.put(Job(JobKind.RECONCILE, view.id))
+    return {
+        **target.identity,
+        "application": application,
+        "held": False,
+        "was_held": released,
+    }
 
 
 def _accept_tip(view: View, environment: Environment) -> None:
@@ -166,13 +240,13 @@ def _accept_tip(view: View, environment: Environment) -> None:
 
 def reseal(request: Request) -> Answer:
     """Sign again, with the first key, what is published in an environment."""
-    view = request.view_with(request.argument(0, "an environment"))
-    environment = view.environment(request.arguments[0])
+    target = request.target()
+    view, environment = target.view, target.environment
     done = reseal_environment(view, environment)
     scope, written = view.scope(environment.name), str(done.written)
     request.ports.audit.append("resealed", scope, {"actor": request.actor, "written": written})
     return {
-        "environment": environment.name,
+        **target.identity,
         "digests": [str(reference) for reference in done.digests],
         "written": done.written,
         "left": list(done.left),
@@ -190,63 +264,40 @@ def retry(request: Request) -> Answer:
 
 
 def status(request: Request) -> Answer:
-    """What each application is in each environment, and which jobs are not over."""
+    """What each application is in each environment, what it waits for, and what is wrong.
+
+    A manifests repository that cannot be looked at is named with the reason; the others go on.
+    """
+    states = request.ports.jobs.states()
+    jobs = {state.key: state for state in states}
     members = for_each(
-        request.ports.manifests, lambda one: list(_places(look_at(request.ports, one)))
+        request.ports.manifests, lambda one: _places(look_at(request.ports, one), jobs)
     )
-    places = [place for found in members.found for place in found]
-    problems = {str(name): str(error) for name, error in members.problems.items()}
-    jobs = [_job(state) for state in request.ports.jobs.states()]
-    findings = [_finding(one) for one in request.ports.findings()]
-    return {"places": places, "problems": problems, "jobs": jobs, "findings": findings}
+    return {
+        "places": [place for found in members.found for place in found],
+        "problems": {str(name): str(error) for name, error in members.problems.items()},
+        "jobs": [_job(state) for state in states],
+        "findings": [_finding(one) for one in request.ports.findings()],
+    }
 
 
-def _places(view: View) -> Iterator[dict[str, object]]:
-    for environment in view.pipeline.environments.values():
-        for application in view.pipeline.applications.values():
-            yield from _standing(view, environment, application)
+def _places(view: View, jobs: Mapping[str, JobState]) -> list[dict[str, object]]:
+    return [_place(view, one) for one in places_of(view, jobs)]
 
 
-def _standing(
-    view: View, environment: Environment, application: Application
-) -> list[dict[str, object]]:
-    tip = view.history.heads().get(environment.ref, "")
-    shown = {s.place: s.written for s in view.spots(tip, environment)} if tip else {}
-    images = {image.name for image in application.images}
-    standing: list[dict[str, object]] = []
-    for spot in view.spots(view.head, environment):
-        if spot.place.image in images:
-            published = shown.get(spot.place)
-            standing.append(
-                {
-                    "manifests": str(view.repository),
-                    "environment": environment.name,
-                    "application": application.name,
-                    "image": spot.place.image,
-                    "wished": spot.written.digest or None,
-                    "published": (published.digest or None) if published else None,
-                    "state": _state(
-                        view,
-                        environment,
-                        application,
-                        spot,
-                        is_shown=published == spot.written,
-                    ),
-                }
-            )
-    return standing
-
-
-def _state(
-    view: View, environment: Environment, application: Application, spot: Spot, *, is_shown: bool
-) -> str:
-    """The first state of DESIGN's list that holds, as far as the manifests repository tells."""
-    held = is_held(view, environment.name, application.name)
-    if held:
-        return held
-    if not spot.written.digest:
-        return "nothing promoted yet"
-    return "published" if is_shown else "delivering"
+def _place(view: View, one: PlaceStatus) -> dict[str, object]:
+    return {
+        "manifests": str(view.repository),
+        "environment": one.environment,
+        "application": one.application,
+        "image": one.spot.place.image,
+        "wished": one.spot.written.digest or None,
+        "published": one.published or None,
+        "state": one.standing.state,
+        "waits_for": one.standing.waits_for or None,
+        "since": moment(one.standing.since),
+        "link": one.standing.link or None,
+    }
 
 
 def _finding(finding: Finding) -> dict[str, object]:
@@ -265,9 +316,15 @@ def _job(state: JobState) -> dict[str, object]:
         "key": state.key,
         "state": state.state,
         "attempts": state.attempts,
-        "due": state.due.isoformat() if state.due else None,
+        "since": moment(state.since),
+        "due": moment(state.due),
         "summary": state.summary,
     }
+
+
+def moment(at: datetime | None) -> str | None:
+    """ISO 8601 in UTC, to the second."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if at else None
 
 
 VERBS: Mapping[str, Callable[[Request], Answer]] = {

@@ -15,7 +15,7 @@ from bot.adapters.engine.backoff import delay
 from bot.adapters.engine.rows import CRASHES_ALLOWED, JobRows, Run
 from bot.adapters.store import migrate, open_database
 from bot.domain.errors import RejectedError, UnavailableError
-from bot.domain.jobs import Done, Failed, Job, JobKind, JobState, Outcome
+from bot.domain.jobs import Again, Done, Failed, Job, JobKind, JobState, Outcome
 from tests.world.engines import engine, engine_process, eventually
 
 pytest_plugins = ["tests.world.postgres"]
@@ -107,7 +107,7 @@ def test_a_second_process_on_one_sqlite_file_is_refused(sqlite_url: str, tmp_pat
 
 
 def test_a_late_result_of_a_process_that_was_taken_over_is_refused(rows: JobRows) -> None:
-    rows.put(JOB)
+    rows.put(JOB, NOW)
     late = claimed(rows, "asleep")
     running = claimed(rows, "awake")
 
@@ -119,7 +119,7 @@ def test_a_late_result_of_a_process_that_was_taken_over_is_refused(rows: JobRows
 
 
 def test_a_job_that_keeps_killing_its_process_is_put_aside(rows: JobRows) -> None:
-    rows.put(JOB)
+    rows.put(JOB, NOW)
     for _ in range(CRASHES_ALLOWED):
         claimed(rows, "victim")
 
@@ -234,9 +234,24 @@ def test_readiness_names_what_is_missing(sqlite_url: str) -> None:
 
 def test_states_come_in_the_order_of_their_requests(rows: JobRows) -> None:
     for subject in ("b", "a"):
-        rows.put(replace(JOB, subject=subject))
+        rows.put(replace(JOB, subject=subject), NOW)
 
     assert rows.states() == [
-        JobState("deliver:7:prod:b", "queued", 0, None, ""),
-        JobState("deliver:7:prod:a", "queued", 0, None, ""),
+        JobState("deliver:7:prod:b", "queued", 0, None, "", NOW),
+        JobState("deliver:7:prod:a", "queued", 0, None, "", NOW),
     ]
+
+
+def test_what_waits_says_since_when_it_was_asked_for(rows: JobRows) -> None:
+    later = NOW + timedelta(hours=1)
+    rows.put(JOB, NOW)
+    waits = claimed(rows, "one")
+    rows.finish(waits.ticket, "one", Again("no image yet", later))
+    rows.put(JOB, later)
+    assert [state.since for state in rows.states()] == [NOW], "it still waits for the same"
+
+    ends = claimed(rows, "one")
+    rows.finish(ends.ticket, "one", Failed("no such branch"))
+    assert [state.since for state in rows.states()] == [NOW]
+    rows.put(JOB, later)
+    assert [state.since for state in rows.states()] == [later], "a new request after the failure"

@@ -13,9 +13,12 @@ from bot.adapters.store import (
     MIGRATIONS,
     AuditStore,
     CommandStore,
+    demand,
     migrate,
+    name_of,
     open_database,
 )
+from bot.adapters.store.database import NoDatabaseError
 from bot.domain.audit_chain import verify
 from bot.domain.errors import RejectedError, UnavailableError
 
@@ -70,6 +73,53 @@ def test_a_database_of_a_newer_lockkeeper_is_refused(url: str) -> None:
 
     with pytest.raises(RejectedError, match="start a newer one"):
         migrate(database, "store", MIGRATIONS)
+    database.dispose()
+
+
+def test_what_asks_a_database_never_makes_one(tmp_path: Path) -> None:
+    file = tmp_path / "nowhere" / "store.db"
+    database = open_database(f"sqlite:///{file}")
+
+    with pytest.raises(NoDatabaseError, match=str(file)):
+        demand(database, "store", MIGRATIONS)
+
+    assert not file.parent.exists()
+    database.dispose()
+
+
+def test_what_asks_a_database_changes_nothing_in_an_empty_one(url: str) -> None:
+    database = open_database(url)
+    if database.dialect.name == "sqlite":
+        Path(str(database.url.database)).parent.mkdir()
+    with database.begin() as connection:
+        connection.execute(sa.text("CREATE TABLE somebodys (id INTEGER)"))
+
+    with pytest.raises(NoDatabaseError):
+        demand(database, "store", MIGRATIONS)
+
+    assert set(sa.inspect(database).get_table_names()) == {"somebodys"}
+    database.dispose()
+
+
+@pytest.mark.parametrize("change", [-1, 1])
+def test_what_asks_a_database_of_another_version_is_refused(url: str, change: int) -> None:
+    database = open_database(url)
+    others = (
+        MIGRATIONS[:-1] if change < 0 else [*MIGRATIONS, ["CREATE TABLE lk_future (id INTEGER)"]]
+    )
+    migrate(database, "store", others)
+
+    with pytest.raises(RejectedError, match=f"has version {len(others)} of store"):
+        demand(database, "store", MIGRATIONS)
+    migrate(database, "store", others)
+    demand(database, "store", others)
+    database.dispose()
+
+
+def test_a_database_is_named_without_its_password() -> None:
+    database = open_database("postgresql://lk:hunter2@db.example.com/lockkeeper")
+
+    assert name_of(database) == "the PostgreSQL database lockkeeper at db.example.com"
     database.dispose()
 
 

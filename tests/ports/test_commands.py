@@ -52,5 +52,28 @@ def test_the_first_answer_stays(commands: Commands) -> None:
     assert (answered.answer, answered.failed) == ('"first"', True)
 
 
+def test_what_nobody_has_begun_can_be_withdrawn(commands: Commands) -> None:
+    row = commands.submit("hold", ["prod"], "ada")
+
+    assert commands.withdraw(row, '"withdrawn"')
+
+    assert not commands.begin(row), "nobody carries it out any more"
+    answered = commands.get(row)
+    assert answered is not None
+    assert (answered.answer, answered.failed) == ('"withdrawn"', True)
+
+
+def test_what_somebody_has_begun_stays(commands: Commands) -> None:
+    row = commands.submit("hold", ["prod"], "ada")
+
+    assert commands.begin(row)
+    assert commands.begin(row), "the process died, and the job runs again"
+
+    assert not commands.withdraw(row, '"withdrawn"')
+    commands.answer(row, '"held"', failed=False)
+    assert not commands.begin(row)
+    assert not commands.begin(99)
+
+
 def test_a_command_that_nobody_left_is_none(commands: Commands) -> None:
     assert commands.get(99) is None

@@ -11,12 +11,19 @@ from pathlib import Path
 import pytest
 
 from bot.adapters.grants import Grants
+from bot.cli.answers import words_of
 from bot.domain.doctor.findings import About
 from bot.domain.environments import GitHubRepository
-from bot.domain.errors import NotFoundError, UnavailableError
+from bot.domain.errors import UnavailableError
 from bot.domain.jobs import Done, Failed, Job, JobKind
 from bot.formats.webhook import WebhookHint
-from bot.usecases.commands import Request, hold, status
+from bot.usecases.commands import (
+    AmbiguousEnvironmentError,
+    Request,
+    UnknownNameError,
+    hold,
+    status,
+)
 from bot.usecases.desk import look
 from bot.usecases.reconcile import intake, put_reconcile, reconcile
 from tests.world.driver import TWO, Driver, driven
@@ -259,9 +266,53 @@ def test_a_member_that_is_broken_keeps_no_command_and_no_status_of_the_others(
     if breaks not in {unreadable_file, no_grant}:
         assert set(shown["problems"]) == {"acme/other"}  # type: ignore[call-overload]  # ditto
         held = hold(Request(ports, ("stage",), "ops", lambda _key: False))
-        assert held["held"] is True
-        with pytest.raises(NotFoundError, match="acme/other"):
+        assert (held["held"], held["manifests"]) == (True, "acme/deploy")
+        assert set(held["problems"]) == {"acme/other"}  # type: ignore[call-overload]  # ditto
+        with pytest.raises(UnknownNameError, match="acme/other"):
             hold(Request(ports, ("nowhere",), "ops", lambda _key: False))
+
+
+def test_an_environment_that_two_repositories_have_is_ambiguous(
+    pair: tuple[Driver, Repository],
+) -> None:
+    driver, _ = pair
+
+    def ask(*arguments: str) -> Request:
+        return Request(driver.ports, arguments, "ops", lambda _key: False)
+
+    with pytest.raises(AmbiguousEnvironmentError, match="--manifests acme/other or --manifests"):
+        hold(ask("prod"))
+    assert hold(ask("ACME/deploy:prod"))["manifests"] == "acme/deploy"
+    with pytest.raises(UnknownNameError, match="did you mean 'acme/deploy'"):
+        hold(ask("acme/depoy:prod"))
+    with pytest.raises(UnknownNameError, match="did you mean 'stage'"):
+        hold(ask("acme/other:stge"))
+    with pytest.raises(UnknownNameError, match="application biling does not exist: did you mean"):
+        hold(ask("acme/other:stage", "biling"))
+
+    shown = status(ask())["places"]
+    states = {(p["manifests"], p["environment"]): p["state"] for p in shown}  # type: ignore[attr-defined]  # an answer is a mapping of anything
+    assert states["acme/deploy", "prod"] == "held"
+    assert ("acme/other", "prod") not in states or states["acme/other", "prod"] != "held"
+
+
+def test_status_says_what_an_open_promotion_waits_for_with_the_link(driver: Driver) -> None:
+    stage = driver.stage
+    driver.add_billing()
+    driver.look_first("payments", "billing")
+    driver.build(stage.source, stage.commit("develop"))
+    driver.run(driver.propose("dev"))
+    driver.run(driver.propose("stage"))
+
+    shown = status(Request(driver.ports, (), "ops", lambda _key: False))
+    places: list[dict[str, str]] = shown["places"]  # type: ignore[assignment]  # ditto
+    stands = {one["environment"]: one for one in places if one["application"] == "payments"}
+
+    assert stands["dev"]["state"] == "published"
+    assert stands["stage"]["state"] in {"proposed", "waiting", "nothing promoted yet"}
+    words = words_of("status", shown)
+    assert "ENVIRONMENT" in words
+    assert stands["dev"]["published"][:19] in words
 
 
 def test_a_list_that_cannot_be_had_keeps_nothing_that_was_known_before(driver: Driver) -> None:

@@ -105,7 +105,7 @@ class Engine:
         Raises:
             UnavailableError: the database does not answer.
         """
-        self._dispatch(self._rows.put(job))
+        self._dispatch(self._rows.put(job, self._clock.now()))
 
     def put_once(self, job: Job, identity: str) -> bool:
         """Look once per ``identity``; durable when it returns, False if it was handled before.

@@ -41,6 +41,7 @@ MIGRATIONS: Final[Sequence[Sequence[str]]] = (
         "CREATE INDEX lk_once_at ON lk_once (at)",
         "CREATE TABLE lk_lease (owner VARCHAR PRIMARY KEY, until DOUBLE PRECISION NOT NULL)",
     ),
+    ("ALTER TABLE lk_job ADD COLUMN asked_at DOUBLE PRECISION NOT NULL DEFAULT 0",),
 )
 """Tables of this adapter, for ``bot.adapters.store.database.migrate``, part ``engine``."""
 
@@ -68,7 +69,7 @@ _JOB = sa.Table(
     *(sa.Column(name, sa.BigInteger) for name in ("manifests", "requested", "begun")),
     *(sa.Column(name, sa.String) for name in ("state", "owner", "summary")),
     *(sa.Column(name, sa.Integer) for name in ("dispatched", "attempts", "crashes")),
-    sa.Column("due_at", sa.Float),
+    *(sa.Column(name, sa.Float) for name in ("due_at", "asked_at")),
 )
 _ONCE = sa.Table(
     "lk_once",
@@ -119,10 +120,10 @@ class JobRows:
 
     # --- asking --------------------------------------------------------------------------
 
-    def put(self, job: Job) -> Ticket | None:
+    def put(self, job: Job, now: datetime) -> Ticket | None:
         """Queue the job; None if a request that has not begun absorbs it or a run will follow."""
         with self._transaction() as connection:
-            return _put(connection, job, _next(connection))
+            return _put(connection, job, _next(connection), now)
 
     def put_once(self, job: Job, identity: str, now: datetime) -> tuple[bool, Ticket | None]:
         """Record ``identity`` and queue the job in one transaction; False if it was recorded."""
@@ -134,7 +135,7 @@ class JobRows:
             if (connection.scalar(queued) or 0) >= self.capacity:
                 raise UnavailableError(f"the queue is full: {self.capacity} jobs wait")
             connection.execute(_ONCE.insert().values(identity=identity, at=now.timestamp()))
-            return True, _put(connection, job, sequence)
+            return True, _put(connection, job, sequence, now)
 
     def retry(self, key: str) -> Ticket | None:
         """Queue a waiting or failed job now, as if it had never failed; None if there is none."""
@@ -265,11 +266,12 @@ def _next(connection: sa.Connection) -> int:
     return int(connection.execute(bump).scalar_one())
 
 
-def _put(connection: sa.Connection, job: Job, sequence: int) -> Ticket | None:
+def _put(connection: sa.Connection, job: Job, sequence: int, now: datetime) -> Ticket | None:
+    asked = {"asked_at": now.timestamp()}
     known = sa.select(_JOB.c.state).where(_JOB.c.key == job.key).with_for_update()
     state = connection.scalar(known)
     if state is None:
-        connection.execute(_JOB.insert().values(**_columns(job), **_queued(sequence)))
+        connection.execute(_JOB.insert().values(**_columns(job), **_queued(sequence), **asked))
     elif state == "queued":
         _change(connection, job.key, {"hint": job.hint})
         return None
@@ -278,7 +280,8 @@ def _put(connection: sa.Connection, job: Job, sequence: int) -> Ticket | None:
         return None
     else:
         lanes = {"lane": job.lane, "queue_lane": job.queue_lane}
-        _change(connection, job.key, {"hint": job.hint, **lanes, **_queued(sequence)})
+        anew = asked if state == "failed" else {}
+        _change(connection, job.key, {"hint": job.hint, **lanes, **anew, **_queued(sequence)})
     return Ticket(job.key, sequence, job.kind, job.queue_lane)
 
 
@@ -423,7 +426,8 @@ def _at(ticket: Ticket, sequence: int) -> Ticket:
 
 def _state(row: sa.Row[tuple[object, ...]]) -> JobState:
     due = datetime.fromtimestamp(row.due_at, UTC) if row.state == "waiting" else None
-    return JobState(row.key, row.state, row.attempts, due, row.summary)
+    since = datetime.fromtimestamp(row.asked_at, UTC) if row.asked_at else None
+    return JobState(row.key, row.state, row.attempts, due, row.summary, since)
 
 
 def _crashed(times: int) -> Failed:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from bot.adapters.store.audit import AuditStore
 from bot.adapters.store.commands import CommandStore
-from bot.adapters.store.database import inspect, migrate, open_database
+from bot.adapters.store.database import demand, inspect, migrate, name_of, open_database
 from bot.adapters.store.evaluations import EvaluationStore
 from bot.adapters.store.memory import MemoryStore
 from bot.adapters.store.reports import ReportStore
@@ -23,7 +23,9 @@ __all__ = [
     "EvaluationStore",
     "MemoryStore",
     "ReportStore",
+    "demand",
     "inspect",
     "migrate",
+    "name_of",
     "open_database",
 ]

@@ -33,6 +33,7 @@ class CommandStore:
             actor=actor,
             at=text_of(self.clock.now()),
             failed=0,
+            begun=0,
         )
         with transaction(self.database) as connection:
             return int(connection.execute(insert.returning(COMMAND.c.id)).scalar_one())
@@ -43,14 +44,18 @@ class CommandStore:
         with transaction(self.database) as connection:
             return [_command(row) for row in connection.execute(query)]
 
+    def begin(self, command: int) -> bool:
+        """Take a command up: from now on it cannot be withdrawn; False if there is none to do."""
+        return self._update(command, COMMAND.c.answer.is_(None), begun=1)
+
+    def withdraw(self, command: int, answer: str) -> bool:
+        """Answer (JSON) a command that nobody has begun; False if it was begun or answered."""
+        open_still = sa.and_(COMMAND.c.answer.is_(None), COMMAND.c.begun == 0)
+        return self._update(command, open_still, answer=answer, failed=1)
+
     def answer(self, command: int, answer: str, *, failed: bool) -> None:
         """Answer a command (JSON); the first answer stays."""
-        with transaction(self.database) as connection:
-            connection.execute(
-                COMMAND.update()
-                .where(COMMAND.c.id == command, COMMAND.c.answer.is_(None))
-                .values(answer=answer, failed=int(failed))
-            )
+        self._update(command, COMMAND.c.answer.is_(None), answer=answer, failed=int(failed))
 
     def get(self, command: int) -> Command | None:
         """One command."""
@@ -59,6 +64,11 @@ class CommandStore:
                 sa.select(COMMAND).where(COMMAND.c.id == command)
             ).one_or_none()
             return None if row is None else _command(row)
+
+    def _update(self, command: int, only: sa.ColumnElement[bool], **values: object) -> bool:
+        update = COMMAND.update().where(COMMAND.c.id == command, only).values(**values)
+        with transaction(self.database) as connection:
+            return bool(connection.execute(update).rowcount)
 
 
 def _command(row: sa.Row[tuple[object, ...]]) -> Command:

@@ -69,7 +69,6 @@ def open_database(url: str) -> sa.Engine:
 def _open_sqlite(url: sa.URL) -> sa.Engine:
     if not url.database or url.database == ":memory:":
         raise RejectedError("LOCKKEEPER_DATABASE_URL names no file; say sqlite:////FOLDER/FILE")
-    Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     database = sa.create_engine(url, hide_parameters=True)
     sa.event.listen(database, "connect", _prepare_sqlite)
     return database
@@ -102,6 +101,8 @@ def migrate(database: sa.Engine, part: str, migrations: Sequence[Sequence[str]])
         RejectedError: the database was written by a newer Lockkeeper.
         UnavailableError: the database does not answer.
     """
+    if database.dialect.name == "sqlite":
+        Path(str(database.url.database)).parent.mkdir(parents=True, exist_ok=True)
     with transaction(database) as connection:
         _take_migration_lock(connection)
         version = _version(connection, part)
@@ -112,6 +113,48 @@ def migrate(database: sa.Engine, part: str, migrations: Sequence[Sequence[str]])
             for statement in statements:
                 connection.exec_driver_sql(_in_dialect(connection, statement))
         _set_version(connection, part, len(migrations))
+
+
+def demand(database: sa.Engine, part: str, migrations: Sequence[Sequence[str]]) -> None:
+    """Hold that the tables of ``part`` are there in the version of ``migrations``; change nothing.
+
+    Raises:
+        RejectedError: there is no database, or another Lockkeeper wrote it.
+        UnavailableError: the database does not answer.
+    """
+    name, known = name_of(database), len(migrations)
+    if database.dialect.name == "sqlite" and not Path(str(database.url.database)).is_file():
+        raise NoDatabaseError(name)
+    with transaction(database) as connection:
+        is_there = sa.inspect(connection).has_table(_SCHEMA.name)
+        version = _version(connection, part) if is_there else 0
+    if not version:
+        raise NoDatabaseError(name)
+    if version != known:
+        raise RejectedError(
+            f"{name} has version {version} of {part}, this command knows {known}; "
+            "use the `lockkeeper` of the version that serves"
+        )
+
+
+def name_of(database: sa.Engine) -> str:
+    """The database in a message: a file, or server and name; never a password."""
+    url = database.url
+    if database.dialect.name == "sqlite":
+        return f"the SQLite file {url.database}"
+    return f"the PostgreSQL database {url.database} at {url.host or 'the local socket'}"
+
+
+class NoDatabaseError(RejectedError):
+    """A command asks a database that no bot has made."""
+
+    def __init__(self, name: str) -> None:
+        """Name the database that was asked."""
+        super().__init__(
+            f"{name} is no database of Lockkeeper; `lockkeeper serve` makes it. Give this command "
+            "the LOCKKEEPER_DATA_DIR or LOCKKEEPER_DATABASE_URL of the bot that serves"
+        )
+        self.database = name
 
 
 def _in_dialect(connection: sa.Connection, statement: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -39,6 +39,11 @@ class MemoryStore:
     """The memory in one database; every method raises UnavailableError without an answer."""
 
     database: sa.Engine
+
+    def names(self) -> tuple[Sequence[str], Sequence[str]]:
+        """Environments and applications that were ever proposed, published or held."""
+        environments = self._texts(t.c.environment for t in (WRITTEN_HEAD, PUBLICATION, HOLD))
+        return environments, self._texts(t.c.application for t in (WRITTEN_HEAD, RESOLUTION))
 
     # --- source branches -----------------------------------------------------------------
 
@@ -237,6 +242,12 @@ class MemoryStore:
     def _ensure(self, table: sa.Table, scope: Scope, at: datetime, **values: str | int) -> None:
         with transaction(self.database) as connection:
             ensure(connection, table, {**_columns(scope), **values, "at": text_of(at)})
+
+    def _texts(self, columns: Iterable[sa.Column[str]]) -> Sequence[str]:
+        """Every text in these columns, once, in order; the empty one means nothing."""
+        query = sa.union(*(sa.select(column) for column in columns))
+        with transaction(self.database) as connection:
+            return sorted(text for text in connection.scalars(query) if text)
 
     def _rows(self, query: sa.Select[tuple[object, ...]]) -> Sequence[Row]:
         with transaction(self.database) as connection:

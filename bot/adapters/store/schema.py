@@ -79,6 +79,7 @@ MIGRATIONS: Final[Sequence[Sequence[str]]] = (
             vulnerability VARCHAR NOT NULL, package VARCHAR NOT NULL, day VARCHAR NOT NULL,
             PRIMARY KEY (manifests, environment, vulnerability, package))""",
     ),
+    ("ALTER TABLE lk_command ADD COLUMN begun INTEGER NOT NULL DEFAULT 0",),
 )
 """For ``migrate``, part ``store``; ``{number}`` counts rows in the order they were written,
 ``{bytes}`` is what holds bytes."""
@@ -132,7 +133,9 @@ AUDIT: Final = _table(
 )
 AUDIT_HEAD: Final = _table("lk_audit_head", "hash", numbers=["id", "sequence"])
 COMMAND: Final = _table(
-    "lk_command", "verb", "arguments", "actor", "at", "answer", numbers=["id", "failed"]
+    "lk_command",
+    *("verb", "arguments", "actor", "at", "answer"),
+    numbers=["id", "failed", "begun"],
 )
 EVALUATION: Final = _table(
     "lk_evaluation", "promotion", *_SCOPE, "at", "verdict", contents=["document"]

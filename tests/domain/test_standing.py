@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, strategies as st
+
+from bot.domain.environments import Approvals
+from bot.domain.jobs import JobState
+from bot.domain.memory import Hold, Scope
+from bot.domain.standing import OpenPromotion, Standing, StandingFacts, State, standing
+
+THEN = datetime(2026, 11, 28, 8, tzinfo=UTC)
+OLD, NEW = "registry/api@sha256:0" + "0" * 63, "registry/api@sha256:1" + "1" * 63
+FACTS = StandingFacts("prod", "payments", wished=NEW, shown=NEW)
+OPEN = OpenPromotion(
+    7, "https://github.example/acme/deploy/pull/7", THEN, Approvals(), merges_itself=False
+)
+
+
+def job(state: str, summary: str = "", *, due: datetime | None = None) -> JobState:
+    return JobState("deliver:1:prod:payments", state, 1, due, summary, THEN)
+
+
+def hold(application: str = "") -> Hold:
+    return Hold(Scope(1, "prod", application), "too many errors", "ada", THEN)
+
+
+def test_a_hold_names_who_why_since_when_and_the_way_out() -> None:
+    found = standing(replace(FACTS, hold=hold("payments")))
+
+    assert found == Standing(
+        State.HELD,
+        "`lockkeeper unhold prod payments` (held by ada: too many errors)",
+        THEN,
+    )
+
+
+def test_a_failure_says_its_words_and_the_command_that_tries_again() -> None:
+    found = standing(replace(FACTS, deliver=job("failed", "no such manifest")))
+
+    assert found.state is State.FAILED
+    assert found.since == THEN
+    assert found.waits_for == ("no such manifest; then `lockkeeper retry deliver:1:prod:payments`")
+
+
+@pytest.mark.parametrize(
+    ("opened", "words"),
+    [
+        (OPEN, "somebody who merges it"),
+        (replace(OPEN, approvals=Approvals(1)), "1 approval and a merge"),
+        (
+            replace(OPEN, approvals=Approvals(2, ("acme/sre", "acme/leads"))),
+            "2 approvals of acme/sre or acme/leads and a merge",
+        ),
+        (replace(OPEN, merges_itself=True), "the bot's own merge, which GitHub does not take yet"),
+        (
+            replace(OPEN, verdict="fail", blocks=True),
+            "the policy, whose verdict is fail: the pull request says why",
+        ),
+    ],
+)
+def test_an_open_promotion_says_whom_it_waits_for_with_the_link(
+    opened: OpenPromotion, words: str
+) -> None:
+    found = standing(replace(FACTS, pull_request=opened))
+
+    assert found == Standing(State.PROPOSED, words, THEN, opened.url)
+
+
+def test_a_delivery_says_the_words_of_the_look_that_is_not_over() -> None:
+    due = THEN + timedelta(minutes=5)
+    waits = job("waiting", "the registry is away", due=due)
+
+    found = standing(replace(FACTS, shown=OLD, deliver=waits))
+
+    assert found.state is State.DELIVERING
+    assert found.waits_for == "the registry is away; next look at 2026-11-28T08:05:00Z"
+    assert found.since == THEN
+
+
+def test_nobody_says_published_where_open_pull_requests_cannot_be_listed() -> None:
+    found = standing(replace(FACTS, unseen="GitHub answered 502"))
+
+    assert found.state is State.UNKNOWN
+    assert "GitHub answered 502" in found.waits_for
+
+
+JOBS = st.none() | st.sampled_from(["queued", "running", "waiting", "failed"]).map(job)
+
+
+@given(
+    st.builds(
+        StandingFacts,
+        st.just("prod"),
+        st.just("payments"),
+        wished=st.sampled_from(["", OLD, NEW]),
+        shown=st.sampled_from(["", OLD, NEW]),
+        hold=st.none() | st.just(hold()),
+        pull_request=st.none() | st.just(OPEN),
+        unseen=st.sampled_from(["", "GitHub answered 502"]),
+        propose=JOBS,
+        deliver=JOBS,
+        publish=JOBS,
+    )
+)
+def test_every_state_but_the_two_at_rest_says_what_it_waits_for(facts: StandingFacts) -> None:
+    found = standing(facts)
+
+    at_rest = found.state in {State.PUBLISHED, State.EMPTY}
+    assert at_rest == (not found.waits_for)
+    if found.state is State.PUBLISHED:
+        assert facts.wished == facts.shown
