@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from difflib import unified_diff
 from pathlib import Path
 from typing import Final
@@ -13,7 +13,7 @@ from typing import Final
 import click
 
 from bot.cli.completion import environment_names
-from bot.cli.failing import failing
+from bot.cli.failing import WRONG_USAGE, failing
 from bot.cli.groups import Group
 from bot.domain.environments import (
     Application,
@@ -25,7 +25,7 @@ from bot.domain.environments import (
 from bot.domain.errors import ConfigurationError, NotFoundError
 from bot.domain.oci import Digest
 from bot.formats.manifest_file import Names, PlannedChange, Written, edited, is_manifest_file, spots
-from bot.formats.pipeline_file import read_pipeline, schema
+from bot.formats.pipeline_file import mistakes, read_pipeline, schema
 from bot.usecases.rules import Rules, rules_of
 
 _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -178,6 +178,7 @@ def check(file: Path, grants: Path | None, manifests: str | None, *, as_json: bo
             text = file.read_text()
         except UnicodeDecodeError as error:
             raise ConfigurationError(str(file), None, "not UTF-8") from error
+        _tell_mistakes(mistakes(text, file=str(file)), as_json=as_json)
         pipeline = read_pipeline(text, file=str(file))
         rules = _rules(pipeline, file.parent)
         if grants and manifests:
@@ -194,6 +195,23 @@ def check(file: Path, grants: Path | None, manifests: str | None, *, as_json: bo
                 f"{file}: valid; {len(pipeline.environments)} environments, "
                 f"{len(pipeline.applications)} applications, {len(rules.policies)} policies"
             )
+
+
+def _tell_mistakes(found: Sequence[ConfigurationError], *, as_json: bool) -> None:
+    """Every mistake of the file at once; the exit code says that there are some."""
+    if not found:
+        return
+    if as_json:
+        kind = ConfigurationError.__name__
+        first = {"kind": kind, "text": str(found[0])}
+        errors = [
+            {"kind": kind, "line": one.line, "fact": one.fact, "remedy": one.remedy}
+            for one in found
+        ]
+        click.echo(json.dumps({"error": first, "errors": errors}))
+    for one in found:
+        click.echo(f"error: {one}", err=True)
+    raise click.exceptions.Exit(WRONG_USAGE)
 
 
 def _rules(pipeline: Pipeline, folder: Path) -> Rules:

@@ -53,26 +53,33 @@ def _can_meet(one: set[str], other: set[str]) -> bool:
     return any(overlap(left, right) for left in one for right in other)
 
 
-def _check_sources(pipeline: Pipeline) -> Iterator[Finding]:
+def unknown_sources(pipeline: Pipeline) -> Iterator[Finding]:
+    """Environments whose `from` names no environment of the file."""
     for name, environment in pipeline.environments.items():
-        at = ("environments", name, "from")
         source = environment.source_environment
         if source is not None and source not in pipeline.environments:
             yield Finding(
-                at,
+                ("environments", name, "from"),
                 f"environment {source!r} does not exist",
                 did_you_mean(source, pipeline.environments),
             )
-            return
-        seen = [name]
-        while source is not None:
-            if source in seen:
-                yield Finding(
-                    at, "`from` forms a circle: " + " -> ".join([*seen, source]), "cut it"
-                )
-                return
-            seen.append(source)
-            source = pipeline.environments[source].source_environment
+
+
+def _check_circles(pipeline: Pipeline) -> Iterator[Finding]:
+    """Circles of `from`, each once, at the first environment that is in it."""
+    told: set[str] = set()
+    for name in pipeline.environments:
+        walked: list[str] = []
+        at: str | None = name
+        while at is not None and at in pipeline.environments and at not in walked:
+            walked.append(at)
+            at = pipeline.environments[at].source_environment
+        if at == name and name not in told:
+            told.update(walked)
+            circle = " -> ".join([*walked, name])
+            yield Finding(
+                ("environments", name, "from"), f"`from` forms a circle: {circle}", "cut it"
+            )
 
 
 def _check_gates(pipeline: Pipeline) -> Iterator[Finding]:
@@ -172,7 +179,8 @@ def _is_per_commit(tag: ImageTag) -> bool:
 
 
 _CHECKS: Final = (
-    _check_sources,
+    unknown_sources,
+    _check_circles,
     _check_gates,
     _check_signature_tags,
     _check_files,

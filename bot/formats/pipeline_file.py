@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import PurePosixPath
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar, cast
 
 import msgspec
 
@@ -27,9 +28,9 @@ from bot.domain.environments import (
     Template,
     image_tag,
 )
-from bot.domain.errors import RejectedError
+from bot.domain.errors import ConfigurationError, RejectedError
 from bot.domain.oci import Digest, ImageRepository, TagReference
-from bot.domain.pipeline_rules import did_you_mean, findings
+from bot.domain.pipeline_rules import did_you_mean, findings, unknown_sources
 from bot.formats.placed_struct import PlacedDocument, Strict
 
 PIPELINE_FILE: Final = "lockkeeper.yaml"
@@ -91,6 +92,18 @@ class _File(Strict):
 _DEFAULTS: Final = _Application(images=["{application}"], image_tag="sha-{short_sha}")
 
 
+_SECTIONS: Final = ("environments", "applications")
+_UNREAD: Final = "unread"
+_NO_REPOSITORY: Final = GitHubRepository("unread", "unread")
+_STAND_INS: Final[dict[type[Strict], Strict]] = {
+    _Environment: _Environment(on=_On(), image_repository=_UNREAD, manifests=[_UNREAD]),
+    _Application: _Application(source="unread/unread"),
+}
+"""For entries of which too little is right; never in a pipeline that anybody gets."""
+
+E = TypeVar("E", bound=Strict)
+
+
 def schema() -> dict[str, Any]:
     """The JSON Schema of the file, for editors."""
     found = msgspec.json.schema(_File)
@@ -111,95 +124,154 @@ def read_pipeline(text: str, *, file: str = PIPELINE_FILE, commit: str = "") -> 
         ConfigurationError: File, line, what is wrong and the way out.
         LimitExceededError: Larger or deeper than the limits of docs/limits.md.
     """
-    return _Reader(PlacedDocument.read(text, file)).pipeline(commit)
+    reader = _Reader(PlacedDocument.read(text, file))
+    pipeline = reader.pipeline(commit)
+    if reader.errors:
+        raise min(reader.errors, key=_line)
+    return pipeline
+
+
+def mistakes(text: str, *, file: str = PIPELINE_FILE) -> Sequence[ConfigurationError]:
+    """Everything that is wrong with a pipeline file, by line; empty: it is valid.
+
+    What follows only from another mistake is left out.
+
+    Raises:
+        ConfigurationError: It is no YAML mapping: nothing else can be said.
+        LimitExceededError: As of `read_pipeline`.
+    """
+    reader = _Reader(PlacedDocument.read(text, file))
+    reader.pipeline("")
+    return sorted(reader.errors, key=_line)
+
+
+def _only_unknown(error: ConfigurationError) -> bool:
+    """Whether everything that is known was read."""
+    return error.fact.startswith("unknown key")
+
+
+def _line(error: ConfigurationError) -> int:
+    return error.line or 0
 
 
 class _Reader:
-    """One file and its lines; every finding is placed."""
+    """One file and its lines; every mistake is placed, and reading goes on with what is right."""
 
     def __init__(self, placed: PlacedDocument) -> None:
         self.placed = placed
+        self.errors: list[ConfigurationError] = []
+        self.broken: set[str] = set()
+        """Environments that have a mistake of their own."""
 
     def pipeline(self, commit: str) -> Pipeline:
-        content = self._structs(self.placed.mapping())
-        environments = {n: self._environment(n, e) for n, e in content.environments.items()}
-        applications = {
-            name: self._application(name, application, content.defaults)
-            for name, application in content.applications.items()
-        }
-        policy = self._policy(content.policy)
-        pipeline = Pipeline(environments, applications, commit, policy)
-        for finding in findings(pipeline):
-            raise self.placed.error(finding.path, finding.fact, finding.remedy)
+        """The file, as far as it is right; `errors` has the rest."""
+        root = self.placed.mapping()
+        environments = self._entries(root, "environments", _Environment)
+        applications = self._entries(root, "applications", _Application)
+        content = self._shell(root)
+        pipeline = Pipeline(
+            {name: self._environment(name, entry) for name, entry in environments.items()},
+            {n: self._application(n, e, content.defaults) for n, e in applications.items()},
+            commit,
+            self._policy(content.policy),
+        )
+        self._judge(pipeline)
         return pipeline
+
+    def _shell(self, root: dict[str, object]) -> _File:
+        """Everything but the entries."""
+        parts = {k: v for k, v in root.items() if k in _SECTIONS and isinstance(v, dict)}
+        content, errors = self.placed.convert_noting(root | {key: {} for key in parts}, _File, ())
+        self.errors += errors
+        if content is None:  # a section is missing; what the others say counts all the same
+            whole = {**root, "version": 1, **{key: {} for key in _SECTIONS}}
+            content, _ = self.placed.convert_noting(whole, _File, ())
+        return content or _File(version=1, environments={}, applications={})
+
+    def _wrong(self, path: Sequence[str | int], fact: str, remedy: str = "") -> None:
+        self.errors.append(self.placed.error(path, fact, remedy))
+        if path[0] == "environments":
+            self.broken.add(str(path[1]))
+
+    def _judge(self, pipeline: Pipeline) -> None:
+        """What is wrong with the whole, unless it only follows from an entry that is broken.
+
+        With a stand-in for the broken environments their names are known; without them nothing
+        that they seem to say counts. What is true both ways is a mistake of its own.
+        """
+        sound = {n: e for n, e in pipeline.environments.items() if n not in self.broken}
+        surely = {f[:2] for f in findings(replace(pipeline, environments=sound))}
+        surely |= {found[:2] for found in unknown_sources(pipeline)}
+        for finding in findings(pipeline):
+            if finding[:2] in surely:
+                self.errors.append(self.placed.error(*finding))
+
+    def _entries(self, root: dict[str, object], section: str, kind: type[E]) -> dict[str, E]:
+        """Convert each entry by itself: msgspec leaves mapping keys out of its paths."""
+        entries = root.get(section)
+        found: dict[str, E] = {}
+        for name, entry in entries.items() if isinstance(entries, dict) else ():
+            given = {} if entry is None else entry
+            converted, errors = self.placed.convert_noting(given, kind, (section, name))
+            self.errors += errors
+            if section == "environments" and not all(_only_unknown(one) for one in errors):
+                self.broken.add(name)
+            found[name] = converted or cast("E", _STAND_INS[kind])
+        return found
 
     def _policy(self, path: str | None) -> str:
         if path is None:
             return ""
         pure = PurePosixPath(path)
         if pure.is_absolute() or ".." in pure.parts or "\\" in path or not pure.parts:
-            fact = f"not a path in this repository: {path!r}"
-            raise self.placed.error(("policy",), fact, "write policy.yaml")
+            self._wrong(
+                ("policy",), f"not a path in this repository: {path!r}", "write policy.yaml"
+            )
         return str(pure)
-
-    def _structs(self, root: dict[str, object]) -> _File:
-        """Convert each entry by itself: msgspec leaves mapping keys out of its paths."""
-        shell = dict(root)
-        parts: dict[str, dict[str, Any]] = {}
-        kinds: tuple[tuple[str, type[_Environment | _Application]], ...] = (
-            ("environments", _Environment),
-            ("applications", _Application),
-        )
-        for section, kind in kinds:
-            entries = root.get(section)
-            if isinstance(entries, dict):
-                shell[section] = {}
-                parts[section] = {
-                    name: self.placed.convert({} if entry is None else entry, kind, (section, name))
-                    for name, entry in entries.items()
-                }
-        return msgspec.structs.replace(self.placed.convert(shell, _File, ()), **parts)
 
     def _environment(self, name: str, entry: _Environment) -> Environment:
         at = ("environments", name)
         self._name(name, "environment", at)
         if not entry.manifests:
-            raise self.placed.error(
-                (*at, "manifests"), "no manifest files", "name at least one glob"
-            )
+            self._wrong((*at, "manifests"), "no manifest files", "name at least one glob")
         source = entry.from_
         is_pattern = source is not None and "/" in source
-        approvals = entry.approvals or _Approvals(count=1 if entry.sign else 0)
-        for team in approvals.teams:
-            if not _TEAM.fullmatch(team):
-                raise self.placed.error(
-                    (*at, "approvals"), f"not a team: {team!r}", "write org/team"
-                )
-        if approvals.count < 0:
-            raise self.placed.error(
-                (*at, "approvals", "count"), "count is negative", "write 0 or more"
-            )
-        ref = entry.publish.ref if entry.publish else f"env/{name}"
-        if not _REF.fullmatch(ref) or ".." in ref or "//" in ref or ref.endswith(".lock"):
-            raise self.placed.error((*at, "publish", "ref"), f"not a ref under env/: {ref!r}")
+        if entry.image_repository != _UNREAD:
+            self._repository_template(entry.image_repository, at)
+        if is_pattern:
+            self._repository_template(source or "", (*at, "from"))
         return Environment(
             name=name,
             branches=tuple(entry.on.branches),
-            image_repository=self._repository_template(entry.image_repository, at),
+            image_repository=Template(entry.image_repository),
             manifests=tuple(entry.manifests),
             source_environment=None if is_pattern else source,
-            source_pattern=(
-                self._repository_template(source or "", (*at, "from")) if is_pattern else None
-            ),
+            source_pattern=Template(source or "") if is_pattern else None,
             merges_itself=entry.merge == "auto",
             image_tags=tuple(self._image_tag(tag, at) for tag in entry.image_tags),
             signs=entry.sign,
             accepts_unverified=entry.source == "unverified",
-            approvals=Approvals(approvals.count, tuple(approvals.teams)),
-            ref=ref,
-            adopt=frozenset(self._digest(digest, (*at, "adopt")) for digest in entry.adopt),
+            approvals=self._approvals(entry, at),
+            ref=self._ref(entry, name, at),
+            adopt=self._digests(entry.adopt, (*at, "adopt")),
             line=self.placed.line(at) or 0,
         )
+
+    def _approvals(self, entry: _Environment, at: Sequence[str]) -> Approvals:
+        approvals = entry.approvals or _Approvals(count=1 if entry.sign else 0)
+        for team in approvals.teams:
+            if not _TEAM.fullmatch(team):
+                self._wrong((*at, "approvals"), f"not a team: {team!r}", "write org/team")
+        if approvals.count < 0:
+            self._wrong((*at, "approvals", "count"), "count is negative", "write 0 or more")
+        return Approvals(approvals.count, tuple(approvals.teams))
+
+    def _ref(self, entry: _Environment, name: str, at: Sequence[str]) -> str:
+        ref = entry.publish.ref if entry.publish else f"env/{name}"
+        is_ref = _REF.fullmatch(ref) and ".." not in ref and "//" not in ref
+        if entry.publish and (not is_ref or ref.endswith(".lock")):  # else the name is the mistake
+            self._wrong((*at, "publish", "ref"), f"not a ref under env/: {ref!r}")
+        return ref
 
     def _application(
         self, name: str, entry: _Application, defaults: _Application | None
@@ -207,22 +279,12 @@ class _Reader:
         at = ("applications", name)
         self._name(name, "application", at)
         layers = [layer for layer in (entry, defaults, _DEFAULTS) if layer is not None]
-        source = next((layer.source for layer in layers if layer.source), None)
-        if source is None:
-            remedy = "write `source: owner/name`, or `source: owner/{application}` in `defaults`"
-            raise self.placed.error(at, f"application {name!r} names no source repository", remedy)
         images = next(layer.images for layer in layers if layer.images)
         tag = next(layer.image_tag for layer in layers if layer.image_tag)
         named = images if isinstance(images, dict) else {image: _Image() for image in images}
-        try:
-            repository = GitHubRepository.parse(source.replace("{application}", name))
-        except BadNameError as error:
-            raise self.placed.error(
-                (*at, "source"), f"source is {error}", "write owner/name"
-            ) from error
         application = Application(
             name=name,
-            source=SourceRepository(repository),
+            source=SourceRepository(self._source(name, layers, at)),
             images=tuple(
                 Image(image.replace("{application}", name), Template(own.image_tag or tag))
                 for image, own in named.items()
@@ -232,40 +294,45 @@ class _Reader:
             self._check_ci_tag(application, image, at)
         return application
 
+    def _source(
+        self, name: str, layers: Sequence[_Application], at: Sequence[str]
+    ) -> GitHubRepository:
+        source = next((layer.source for layer in layers if layer.source), None)
+        if source is None:
+            remedy = "write `source: owner/name`, or `source: owner/{application}` in `defaults`"
+            self._wrong(at, f"application {name!r} names no source repository", remedy)
+            return _NO_REPOSITORY
+        try:
+            return GitHubRepository.parse(source.replace("{application}", name))
+        except BadNameError as error:
+            self._wrong((*at, "source"), f"source is {error}", "write owner/name")
+            return _NO_REPOSITORY
+
     def _check_ci_tag(self, application: Application, image: Image, at: Sequence[str]) -> None:
         where = (*at, "images", image.name, "image_tag")
         try:
             rendered = image_tag(application, image, "0" * 40)
             TagReference(ImageRepository("example.com", "x"), rendered)
         except RejectedError as error:
-            raise self.placed.error(where, str(error)) from error
+            self._wrong(where, str(error))
+            return
         if not image.tag.variables & {"commit", "short_sha"}:
-            raise self.placed.error(
-                where,
-                f"image_tag {image.tag.text!r} is the same for every commit",
-                "use {short_sha} or {commit}",
-            )
+            fact = f"image_tag {image.tag.text!r} is the same for every commit"
+            self._wrong(where, fact, "use {short_sha} or {commit}")
         if rendered.startswith("sha256-"):
-            raise self.placed.error(
-                where, "image_tag may not look like a signature tag (sha256-...)"
-            )
+            self._wrong(where, "image_tag may not look like a signature tag (sha256-...)")
 
-    def _repository_template(self, text: str, at: Sequence[str | int]) -> Template:
+    def _repository_template(self, text: str, at: Sequence[str | int]) -> None:
         template = Template(text)
         unknown = template.variables - {"image", "application", "environment"}
         if unknown:
-            raise self.placed.error(
-                at,
-                f"{text!r} uses {{{min(unknown)}}}",
-                "only {image}, {application} and {environment} work in an image repository",
-            )
+            remedy = "only {image}, {application} and {environment} work in an image repository"
+            self._wrong(at, f"{text!r} uses {{{min(unknown)}}}", remedy)
+            return
         try:
             ImageRepository.parse(template.render(dict.fromkeys(template.variables, "x")) or "")
         except RejectedError as error:
-            raise self.placed.error(
-                at, f"{text!r} is {error}", "write registry-host/path"
-            ) from error
-        return template
+            self._wrong(at, f"{text!r} is {error}", "write registry-host/path")
 
     def _image_tag(self, entry: str | _Tag, at: Sequence[str]) -> ImageTag:
         text, move = (entry, False) if isinstance(entry, str) else (entry.tag, entry.move)
@@ -273,31 +340,29 @@ class _Reader:
         where = (*at, "image_tags")
         unknown = tag.template.variables - _TAG_VARIABLES
         if unknown:
-            raise self.placed.error(
-                where,
-                f"{text!r} uses {{{min(unknown)}}}",
-                did_you_mean(min(unknown), _TAG_VARIABLES),
-            )
+            remedy = did_you_mean(min(unknown), _TAG_VARIABLES)
+            self._wrong(where, f"{text!r} uses {{{min(unknown)}}}", remedy)
+            return tag
         try:
             rendered = tag.template.render(dict.fromkeys(tag.template.variables, "0"))
             TagReference(ImageRepository("example.com", "x"), rendered or "")
         except RejectedError as error:
-            raise self.placed.error(where, str(error)) from error
+            self._wrong(where, str(error))
         return tag
 
-    def _digest(self, text: str, at: Sequence[str]) -> Digest:
-        try:
-            return Digest(text)
-        except RejectedError as error:
-            raise self.placed.error(at, str(error)) from error
+    def _digests(self, texts: Sequence[str], at: Sequence[str | int]) -> frozenset[Digest]:
+        found: set[Digest] = set()
+        for text in texts:
+            try:
+                found.add(Digest(text))
+            except RejectedError as error:
+                self._wrong(at, str(error))
+        return frozenset(found)
 
     def _name(self, name: str, kind: str, at: Sequence[str]) -> None:
         if not _NAME.fullmatch(name):
-            raise self.placed.error(
-                at,
-                f"not a name of an {kind}: {name!r}",
-                "use a-z, 0-9 and -, at most 63 characters",
-            )
+            remedy = "use a-z, 0-9 and -, at most 63 characters"
+            self._wrong(at, f"not a name of an {kind}: {name!r}", remedy)
 
 
 _TAG_VARIABLES: Final = frozenset(

@@ -6,10 +6,12 @@ start with ``x-`` are ignored, YAML anchors and merge keys work.
 
 from __future__ import annotations
 
+import copy
+import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Self, TypeGuard, TypeVar
+from typing import Final, Self, TypeAlias, TypeGuard, TypeVar
 
 import msgspec
 
@@ -20,6 +22,11 @@ from bot.formats.yaml_tree import Plain, compose_all, plain
 
 _PATH: Final = re.compile(r"at `(\$[^`]*)`")
 _UNKNOWN: Final = re.compile(r"unknown field `([^`]*)`")
+_MISSING: Final = re.compile(r"missing required field `([^`]*)`")
+_MOST: Final = 100
+"""Mistakes of one struct that are named."""
+
+_Path: TypeAlias = tuple[str | int, ...]
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -74,28 +81,83 @@ class PlacedDocument:
         Raises:
             ConfigurationError: It is not of that kind; where, what, and the nearest known key.
         """
-        try:
-            return structs.convert(value, kind)
-        except msgspec.ValidationError as error:
-            raise self._placed(str(error), kind, path) from error
-        except UnicodeEncodeError as error:  # YAML's \uD83D, which JSON would join with the next
-            fact = "half of a surrogate pair is no character"
-            raise self.error(path, fact, "write \\U0001F6A2 or the character itself") from error
+        converted, errors = self.convert_noting(value, kind, path)
+        if errors or converted is None:
+            raise errors[0]
+        return converted
+
+    def convert_noting(
+        self, value: object, kind: type[T], path: Sequence[str | int]
+    ) -> tuple[T | None, Sequence[ConfigurationError]]:
+        """The same, with every error: what is wrong is left out, and the rest is read again.
+
+        None where too little is right for a struct.
+        """
+        rest, errors, left_out = copy.deepcopy(value), list[ConfigurationError](), set[_Path]()
+        while True:
+            try:
+                return structs.convert(rest, kind), errors
+            except msgspec.ValidationError as error:
+                mistake = _Mistake.of(str(error))
+            except UnicodeEncodeError:  # YAML's \uD83D, which JSON would join with the next
+                fact = "half of a surrogate pair is no character"
+                errors.append(self.error(path, fact, "write \\U0001F6A2 or the character itself"))
+                return None, errors
+            if not _stands_there(mistake, left_out):
+                errors.append(self._placed(mistake, kind, path))
+            if len(errors) == _MOST or not _leave_out(rest, mistake.path):
+                return None, errors
+            left_out.add(mistake.path)
 
     def _placed(
-        self, message: str, kind: type[msgspec.Struct], path: Sequence[str | int]
+        self, mistake: _Mistake, kind: type[msgspec.Struct], path: Sequence[str | int]
     ) -> ConfigurationError:
-        found = _PATH.search(message)
-        inner = _steps(found[1]) if found else ()
-        fact = message.partition(" - at ")[0]
-        unknown = _UNKNOWN.search(message)
-        if unknown is None:
-            return self.error((*path, *inner), f"{_dotted((*path, *inner))}: {fact}")
-        return self.error(
-            (*path, *inner, unknown[1]),
-            f"unknown key {unknown[1]!r} in {_dotted((*path, *inner)) or 'the file'}",
-            did_you_mean(unknown[1], _known_keys(kind, inner)),
+        at = (*path, *mistake.path)
+        if not mistake.unknown:
+            return self.error(at, f"{_dotted(at)}: {mistake.fact}")
+        where = _dotted(at[:-1]) or "the file"
+        known = _known_keys(kind, mistake.path[:-1])
+        fact = f"unknown key {mistake.unknown!r} in {where}"
+        return self.error(at, fact, did_you_mean(mistake.unknown, known))
+
+
+@dataclass(frozen=True, slots=True)
+class _Mistake:
+    """What msgspec says, in parts."""
+
+    fact: str
+    path: _Path
+    unknown: str = ""
+    """The last step of the path, where that is a key that does not exist."""
+    missing: str = ""
+    """A key that must be at the path and is not."""
+
+    @classmethod
+    def of(cls, message: str) -> Self:
+        found, unknown = _PATH.search(message), _UNKNOWN.search(message)
+        missing = _MISSING.search(message)
+        path = _steps(found[1]) if found else ()
+        return cls(
+            message.partition(" - at ")[0],
+            (*path, unknown[1]) if unknown else path,
+            unknown[1] if unknown else "",
+            missing[1] if missing else "",
         )
+
+
+def _stands_there(mistake: _Mistake, left_out: set[_Path]) -> bool:
+    """Whether what is missing was left out itself, perhaps under a misspelt name."""
+    beside = [str(path[-1]) for path in left_out if path[:-1] == mistake.path]
+    return bool(mistake.missing) and bool(difflib.get_close_matches(mistake.missing, beside, 1))
+
+
+def _leave_out(value: object, path: _Path) -> bool:
+    """Remove what stands at ``path``, or the list that holds it; False if that is everything."""
+    while path and isinstance(path[-1], int):
+        path = path[:-1]  # items behind it keep their places
+    for step in path[:-1]:
+        value = value[step] if isinstance(value, dict | list) else None  # type: ignore[index]  # as the path says
+    return isinstance(value, dict) and bool(path) and value.pop(path[-1], None) is not None
 
 
 def _steps(path: str) -> tuple[str | int, ...]:

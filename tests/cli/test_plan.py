@@ -161,3 +161,23 @@ def test_the_policy_beside_the_file_is_checked_with_it(checkout: Path) -> None:
     assert "rules/exceptions.yaml:1" in incomplete
     assert "1 policies" in good.output
     assert good.exit_code == 0
+
+
+def test_config_check_says_every_mistake_of_a_file_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "lockkeeper.yaml"
+    text = PIPELINE.format(**HOSTS).replace("version: 1", "version: 2\npolcy: policy.yaml", 1)
+    file.write_text(text.replace("source:", "sourc:", 1))
+
+    result = run("config", "check", str(file))
+    lines = result.stderr.splitlines()
+    assert result.exit_code == 2
+    assert [line.split(": ")[2] for line in lines[:2]] == [
+        "version",
+        "unknown key 'polcy' in the file; did you mean 'policy'?",
+    ]
+    assert any("'sourc'" in line and "did you mean 'source'" in line for line in lines)
+
+    as_json = json.loads(run("config", "check", str(file), "--json").stdout)
+    assert as_json["error"]["kind"] == "ConfigurationError"
+    assert [one["line"] for one in as_json["errors"]][:2] == [1, 2]
+    assert len(as_json["errors"]) == len(lines)

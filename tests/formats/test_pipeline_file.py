@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import jsonschema_rs
 import pytest
+from hypothesis import given, strategies as st
 
 from bot.domain.environments import GitHubRepository, Pipeline, SourceRepository
 from bot.domain.errors import ConfigurationError, LimitExceededError
-from bot.formats.pipeline_file import read_pipeline, schema
+from bot.formats.pipeline_file import mistakes, read_pipeline, schema
 from bot.formats.yaml_tree import compose_all, plain
 
 WHOLE = """\
@@ -87,6 +88,7 @@ def test_signing_asks_for_one_approval_unless_told() -> None:
         ("version: 1", "version: 2", 1, "version"),
         ("from: stage", "from: stagging", 17, "did you mean 'stage'"),
         ("from: dev", "from: prod", 11, "circle: stage -> prod -> stage"),
+        ("from: dev", "from: devv", 11, "'devv' does not exist"),
         ("[envs/stage/**]", "[envs/**]", 13, "can match the same file"),
         ("sign: true", "sign: true\n    merge: auto", 22, "together with `sign`"),
         ("{ branches: [main] }", '{ branches: ["**"] }', 16, "every branch"),
@@ -117,6 +119,117 @@ def test_errors_name_file_line_and_remedy(old: str, new: str, line: int, words: 
 
     assert caught.value.file == "lockkeeper.yaml"
     assert caught.value.line == line, str(caught.value)
+
+
+WRONG = """\
+version: 2
+polcy: policy.yaml
+environments:
+  dev:
+    on: { branches: [develop] }
+    image_repository: registry.dev.example.com/acme/{imag}
+    manifests: [envs/**]
+    merge: always
+    approvals: { count: -1, teams: [managers, acme/sre] }
+  stage:
+    on: { branches: ["release/*"] }
+    from: devv
+    image_repository: registry.stage.example.com/acme/{image}
+    manifests: [envs/stage/**]
+    image_tags: ["{image_tag}", { tga: "{version}" }]
+    publish: { ref: main }
+  prod:
+    on: { branches: [main] }
+    from: stage
+    manifests: [envs/prod/**]
+  proof:
+    on: { branches: [main] }
+    from: stag
+    image_repository: registry.proof.example.com/acme/{image}
+    manifests: [envs/proof/**]
+    signs: true
+applications:
+  pay_ments: { source: acme }
+  checkout: { images: 7 }
+"""
+
+
+def test_every_mistake_of_a_file_is_said_at_once() -> None:
+    found = [(one.line, one.fact, one.remedy) for one in mistakes(WRONG)]
+
+    assert [(line, fact.partition(":")[0]) for line, fact, _ in found] == [
+        (1, "version"),
+        (2, "unknown key 'polcy' in the file"),
+        (4, "'registry.dev.example.com/acme/{imag}' uses {imag}"),
+        (8, "environments.dev.merge"),
+        (9, "not a team"),
+        (9, "count is negative"),
+        (12, "environment 'devv' does not exist"),
+        (15, "unknown key 'tga' in environments.stage.image_tags.1"),
+        (16, "not a ref under env/"),
+        (17, "environments.prod"),
+        (23, "environment 'stag' does not exist"),
+        (26, "unknown key 'signs' in environments.proof"),
+        (28, "not a name of an application"),
+        (28, "source is not a GitHub repository (owner/name)"),
+        (29, "applications.checkout.images"),
+        (29, "application 'checkout' names no source repository"),
+    ], found
+
+
+def test_what_only_follows_from_another_mistake_is_not_said() -> None:
+    broken = WHOLE.replace("  dev: &dev\n", "  dev: &dev\n    mrege: auto\n").replace(
+        "    manifests: [envs/dev/**]\n", ""
+    )
+
+    facts = [one.fact for one in mistakes(broken)]
+
+    assert len(facts) == 2, facts
+    assert "mrege" in facts[0] + facts[1]
+    assert "missing required field `manifests`" in facts[0] + facts[1]
+
+
+@pytest.mark.parametrize("section", ["environments", "applications"])
+@pytest.mark.parametrize("instead", ["null", "[]", "7", "x"])
+def test_a_section_that_is_no_mapping_is_one_mistake(section: str, instead: str) -> None:
+    whole = WHOLE.partition(f"{section}:\n")
+    rest = whole[2].partition("\ndefaults:" if section == "environments" else "\0")
+    text = f"{whole[0]}{section}: {instead}\n{rest[1].strip()}{rest[2]}"
+
+    [found] = mistakes(text)
+
+    assert section in found.fact
+
+
+LINES = WHOLE.splitlines()
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, len(LINES) - 1), st.sampled_from(["", "x", "{", "7", "[]"])),
+        max_size=4,
+    )
+)
+def test_a_file_is_read_exactly_where_it_has_no_mistake(changes: list[tuple[int, str]]) -> None:
+    lines = list(LINES)
+    for number, instead in changes:
+        key, colon, _ = lines[number].partition(":")
+        lines[number] = f"{key}{colon} {instead}"
+    text = "\n".join(lines)
+
+    try:
+        found = mistakes(text)
+    except ConfigurationError:
+        with pytest.raises(ConfigurationError):
+            read_pipeline(text)
+        return
+    if not found:
+        read_pipeline(text)
+        return
+    with pytest.raises(ConfigurationError) as first:
+        read_pipeline(text)
+    assert str(first.value) == str(found[0])
+    assert not any("unread" in str(one) for one in found), found
 
 
 @pytest.mark.parametrize("bomb", ["[" * 2000, "- " * 2000, "a: 1\n" * 300_000])
