@@ -182,13 +182,18 @@ def test_a_commit_is_verified_on_its_base_and_leaves_no_branch(scene: Scene) -> 
     assert list(scene.deploy.git.refs("refs/heads/")) == ["refs/heads/main"]
 
 
-def test_a_commit_is_made_without_graphql_too(scene: Scene) -> None:
+@pytest.mark.parametrize("content", [b"images: [new]\n", b"\xff\xfe images"])
+def test_a_commit_is_made_without_graphql_too(scene: Scene, content: bytes) -> None:
     scene.world.fail("POST", "/graphql", 404)
 
-    commit = written(scene)
+    commit = written(scene, content)
 
-    assert scene.deploy.git.commit(commit).parents == (scene.head,)
+    git = scene.deploy.git
+    assert git.commit(commit).parents == (scene.head,)
+    assert git.text("diff", "--name-only", scene.head, commit) == FILE
+    assert git.run("show", f"{commit}:{FILE}") == content
     assert commit in scene.deploy.verified
+    assert list(git.refs("refs/heads/")) == ["refs/heads/main"]
 
 
 def test_only_the_named_head_is_merged_and_once(scene: Scene) -> None:

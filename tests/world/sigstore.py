@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Final
 
 import jwt
-import pytest
 import requests
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -25,6 +24,9 @@ from sigstore import dsse
 from sigstore.models import ClientTrustConfig
 from sigstore.oidc import IdentityToken
 from sigstore.sign import SigningContext
+
+from tests.world.npm import packages
+from tests.world.tools import tool
 
 ISSUER: Final = "https://token.actions.githubusercontent.com"
 COMMIT: Final = "c" * 40
@@ -42,7 +44,6 @@ CLAIMS: Final = {
     "job_workflow_ref": "acme/api/.github/workflows/release.yml@refs/heads/main",
 }
 """What GitHub Actions says of a push to main of acme/api."""
-_BUILD: Final = Path(__file__).parents[2] / ".ci" / "sigstore" / "build.sh"
 _SERVICES: Final = Path(__file__).with_name("sigstore_services.js")
 
 
@@ -147,15 +148,9 @@ class Sigstore:
 @functools.cache
 def sigstore() -> Sigstore:
     """The services, started once; the test is skipped without node, or fails where all counts."""
-    built = subprocess.run(["bash", str(_BUILD)], capture_output=True, text=True, check=False)
-    if built.returncode != 0:
-        message = f"the local signing services are missing: {built.stderr.strip()[-200:]}"
-        if os.environ.get("LOCKKEEPER_REQUIRE_TOOLS") == "1":
-            pytest.fail(message)
-        pytest.skip(message)
-    modules = Path(built.stdout.strip()) / "node_modules"
+    modules = packages("sigstore")
     process = subprocess.Popen(
-        ["node", str(_SERVICES)],
+        [tool("node"), str(_SERVICES)],
         env={**os.environ, "NODE_PATH": str(modules)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -178,6 +178,22 @@ def test_deleting_a_path_that_is_not_there_is_422(scene: Scene) -> None:
     assert (answer.status_code, answer.json()["message"]) == (422, "GitRPC::BadObjectState")
 
 
+@pytest.mark.parametrize("kind", ["commit", "blob", "unknown"])
+def test_a_tree_is_based_on_a_tree_and_nothing_else(scene: Scene, kind: str) -> None:
+    commit = scene.rita.push(scene.manifests, "main", {"new.txt": "new"})
+    blob = scene.manifests.git.entry(commit, "new.txt")
+    assert blob is not None
+    base = {"commit": commit, "blob": blob.id, "unknown": "f" * 40}[kind]
+    entry = {"path": "a.txt", "mode": "100644", "type": "blob", "content": "a"}
+
+    answer = scene.send(
+        "POST", "/repos/acme/manifests/git/trees", json={"base_tree": base, "tree": [entry]}
+    )
+
+    assert answer.status_code == 422
+    assert answer.json()["message"] == "base_tree is not a valid tree oid"
+
+
 def test_a_protected_branch_takes_pull_requests_only(scene: Scene) -> None:
     scene.world.protect(scene.manifests, "main")
 

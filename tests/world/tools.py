@@ -10,7 +10,7 @@ import subprocess
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import pytest
 import requests
@@ -24,11 +24,15 @@ def tool(name: str) -> Path:
     """The executable; the test is skipped without it, or fails where every tool is demanded."""
     found = installed(name)
     if found is None:
-        message = f"the tool {name} is missing; run: make tools"
-        if os.environ.get("LOCKKEEPER_REQUIRE_TOOLS") == "1":
-            pytest.fail(message)
-        pytest.skip(message)
+        missing(f"the tool {name} is missing; run: make tools")
     return found
+
+
+def missing(message: str) -> NoReturn:
+    """Skip the test, or fail it where everything is demanded, as in CI."""
+    if os.environ.get("LOCKKEEPER_REQUIRE_TOOLS") == "1":
+        pytest.fail(message)
+    pytest.skip(message)
 
 
 def installed(name: str) -> Path | None:

@@ -215,9 +215,14 @@ class GitHubApi:
         try:
             return self._commit_on_branch(repository, base, contents, message, staging)
         except (NotFoundError, GitHubRefusedError):
+            self.delete_branch(repository, staging)  # it only carried what GraphQL refused
             files = [FileWrite(path, "100644", content) for path, content in contents.items()]
-            tree = self._tree(repository, base, files)
+            tree = self._tree(repository, self._tree_of(repository, base), files)
             return self._commit(repository, tree, [base], message)
+
+    def _tree_of(self, repository: GitHubRepository, commit: str) -> str:
+        data = self._get(repository, permissions.READ_CONTENTS, f"/git/commits/{quoted(commit)}")
+        return str(data["tree"]["sha"])
 
     def _commit_on_branch(
         self,
@@ -269,6 +274,7 @@ class GitHubApi:
         return answer.data["data"]
 
     def _tree(self, repository: GitHubRepository, base: str, files: Sequence[FileWrite]) -> str:
+        # GitHub takes a tree's id here and no commit's (documentation, "Create a tree").
         body = {"base_tree": base, "tree": [self._entry(repository, file) for file in files]}
         answer = self._call(repository, permissions.WRITE_CONTENTS, "POST", "/git/trees", body=body)
         return str(answer.data["sha"])

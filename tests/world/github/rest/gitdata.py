@@ -137,17 +137,15 @@ def get_tree(call: Call) -> Answer:
 def create_tree(call: Call) -> Answer:
     """Create a tree: ``base_tree`` plus entries; ``sha`` null deletes (docs: Create a tree).
 
+    ``base_tree`` is "the SHA1 of an existing Git tree object" (docs: ibid.): a commit's id is none.
     409 in an empty repository: github/rest-api-description#637.
     """
     git = call.repository.git
     if not git.refs():
         raise conflict("Git Repository is empty.")
     base = (call.body or {}).get("base_tree")
-    if base is not None:
-        root = git.entry(base, "") if git.type_of(base) else None
-        if root is None:
-            raise unprocessable("base_tree is not a valid tree oid")
-        base = root.id
+    if base is not None and git.type_of(base) != "tree":
+        raise unprocessable("base_tree is not a valid tree oid")
     edits = {entry["path"]: _edit(call.repository, entry) for entry in call.field("tree")}
     try:
         tree = git.edit_tree(base, edits)
