@@ -30,6 +30,7 @@ from bot.domain.history import (
     FileWrite,
     GitCommit,
     GitHubFacts,
+    MergeRefusal,
     PathChange,
     PullRequest,
     Review,
@@ -56,6 +57,7 @@ from bot.domain.memory import (
     Scope,
     Seal,
     SeenHead,
+    ToldFailure,
     WrittenHead,
 )
 from bot.domain.oci import Digest, DigestReference, ImageRepository, TagReference
@@ -167,6 +169,18 @@ class Memory(Protocol):
 
     def record_seal(self, seal: Seal) -> None:
         """Remember a seal; the first record of (scope, image, repository, digest) stays."""
+        ...
+
+    def told_failures(self, job: str) -> Sequence[ToldFailure]:
+        """Where people were told that the job of this key failed, and not yet that it is over."""
+        ...
+
+    def record_told_failures(self, failures: Sequence[ToldFailure]) -> None:
+        """Remember where people are told; called before they are."""
+        ...
+
+    def forget_told_failures(self, job: str) -> None:
+        """Everybody was told that it is over."""
         ...
 
     def written_heads(self, scope: Scope) -> Sequence[WrittenHead]:
@@ -691,8 +705,8 @@ class GitHub(Protocol):
     @acts("merge the pull request")
     def merge_pull_request(
         self, repository: GitHubRepository, number: int, *, head: str, title: str
-    ) -> str | None:
-        """Merge exactly this head; None if GitHub does not allow it (yet)."""
+    ) -> str | MergeRefusal:
+        """Merge exactly this head in a way that the repository allows; the merge commit."""
         ...
 
     @acts("label the pull request")

@@ -8,14 +8,15 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Final
 
-from bot.domain.errors import UnavailableError
-from bot.domain.jobs import Job, JobKind, Outcome
+from bot.domain.errors import IntegrityError, RejectedError, UnavailableError
+from bot.domain.jobs import Failed, Job, JobKind, Outcome
 from bot.formats.webhook import read_hint
 from bot.ports import Commands
 from bot.usecases.answer import answer
 from bot.usecases.commands import command
 from bot.usecases.deliver import deliver
 from bot.usecases.desk import Ports
+from bot.usecases.failures import tell_failure, tell_over
 from bot.usecases.propose import propose
 from bot.usecases.publish import publish
 from bot.usecases.reconcile import intake, put_reconcile, reconcile
@@ -44,9 +45,19 @@ class Workflows:
     _scanner: _LastWord = field(default_factory=_LastWord)
 
     def __call__(self, job: Job) -> Outcome:
-        """Take the look that the job asks for; its errors are the engine's to judge."""
+        """Take the look that the job asks for; its errors are the engine's to judge.
+
+        One that only a person can end is told where people look, and taken back when it is over.
+        """
         with self.journal(job.key):
-            return self._tell(job)
+            try:
+                outcome = self._tell(job)
+            except (RejectedError, IntegrityError) as error:
+                tell_failure(self.ports, job, error)
+                raise
+            if not isinstance(outcome, Failed):
+                tell_over(self.ports, job)
+            return outcome
 
     def _tell(self, job: Job) -> Outcome:
         ports = self.ports

@@ -56,6 +56,16 @@ class GitHubFacts:
     id: int
     default_branch: str
     full_name: str
+    merge_methods: tuple[str, ...] = ("squash", "merge", "rebase")
+    """Ways that the repository allows, best first; all where GitHub does not tell us."""
+
+
+@dataclass(frozen=True, slots=True)
+class MergeRefusal:
+    """GitHub does not merge a pull request now."""
+
+    words: str
+    """GitHub's own."""
 
 
 @dataclass(frozen=True, slots=True)

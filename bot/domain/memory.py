@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from bot.domain.environments import GitHubRepository
 from bot.domain.oci import Digest
 
 
@@ -95,6 +96,18 @@ class Seal:
     pull_request: int
     """0 where it came without one (environments without authority)."""
     at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ToldFailure:
+    """A check that says that a look failed; taken back once the look goes well."""
+
+    job: str
+    """The key of the job that failed."""
+    repository: GitHubRepository
+    commit: str
+    name: str
+    """Of the check."""
 
 
 @dataclass(frozen=True, slots=True)

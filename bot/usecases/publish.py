@@ -148,10 +148,13 @@ def _put_back(
         view.ports.audit.append("put back", view.scope(environment.name), facts)
         view.ports.jobs.put(Job(JobKind.PUBLISH, view.id, environment.name))
         return Done(f"{environment.ref} was gone and is put back at {record.commit[:7]}")
-    return Failed(
+    reason = (
         f"{environment.ref} vanished and GitHub has none of its publications any more; "
         f"run `lockkeeper adopt {environment.name}`"
     )
+    title = f"{environment.ref} is gone"
+    tell_merge(view, environment, view.head, CheckState.FAILURE, title, text(reason, 600))
+    return Failed(reason)
 
 
 def _checked_source(desk: Desk) -> tuple[Desk | None, Outcome | None]:

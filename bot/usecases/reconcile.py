@@ -15,6 +15,8 @@ from bot.usecases.review_request import head_branch
 
 _HEAD_ACTIONS = frozenset({"opened", "reopened", "synchronize", "edited"})
 """Actions of a pull request that bring a head (or base) which has no answer yet."""
+_CHECK_EVENTS = frozenset({"check_suite", "check_run"})
+"""Events of other Apps' checks on a pull request that may wait for them."""
 _IMAGE_EVENTS = frozenset({"check_suite", "workflow_run", "registry_package", "package", "status"})
 """Events after which an image may stand that was not there before."""
 
@@ -107,6 +109,9 @@ def _manifests_looks(view: View, hint: WebhookHint) -> Iterator[Job]:
         if hint.pull_request:
             yield Job(JobKind.ANSWER, view.id, "", str(hint.pull_request))
         yield from _delivery_looks(view)
+        yield from _open_promotions(view, only_merging=True)
+    elif hint.event in _CHECK_EVENTS and hint.action == "completed":
+        yield from _open_promotions(view, only_merging=True)
     elif hint.event == "merge_group" and hint.after:
         yield Job(JobKind.ANSWER, view.id, "", hint.after)
     elif (
@@ -126,10 +131,18 @@ def _push_looks(view: View, hint: WebhookHint) -> Iterator[Job]:
             yield Job(JobKind.PUBLISH, view.id, environment.name)
 
 
-def _open_promotions(view: View) -> Iterator[Job]:
-    """Our open pull requests may have become pointless, and what they compare with has moved."""
+def _open_promotions(view: View, *, only_merging: bool = False) -> Iterator[Job]:
+    """Our open pull requests may have become pointless, and what they compare with has moved.
+
+    With ``only_merging`` those that the bot merges itself: what GitHub waited for may be there.
+    """
+    environments = [
+        one for one in view.pipeline.environments.values() if one.merges_itself or not only_merging
+    ]
+    if not environments:
+        return
     heads = {p.head_branch for p in view.ports.github.pull_requests(view.repository, state="open")}
-    for environment in view.pipeline.environments.values():
+    for environment in environments:
         for application in view.pipeline.applications.values():
             if head_branch(environment, application) in heads:
                 yield Job(JobKind.PROPOSE, view.id, environment.name, application.name)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from bot.domain.assessment import Assessment
 from bot.domain.environments import SHORT_COMMIT, Application, Environment, image_tag
 from bot.domain.errors import NotFoundError
-from bot.domain.history import CheckState, GitCommit, PullRequest
+from bot.domain.history import CheckState, GitCommit, MergeRefusal, PullRequest
 from bot.domain.images import ImageDescription
 from bot.domain.jobs import Again, Done, Job, JobKind, Outcome
 from bot.domain.memory import WrittenHead
@@ -24,7 +24,7 @@ from bot.domain.promotion import promotion_id
 from bot.domain.publication import Place
 from bot.formats.check_output import check_output
 from bot.formats.manifest_file import Spot, Written, edited
-from bot.formats.markdown import text
+from bot.formats.markdown import plain, text
 from bot.formats.pull_request_body import (
     BodyFacts,
     ImageFacts,
@@ -45,6 +45,7 @@ STAGING: Final = "lockkeeper-staging"
 """Branches below it live for the seconds in which a commit is made."""
 _COMMITS: Final = 250
 _MERGE_AGAIN: Final = timedelta(seconds=15)
+_MERGE_SLOW: Final = timedelta(minutes=15)
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,14 +334,26 @@ def _settle(
     merged = view.ports.github.merge_pull_request(
         view.repository, pull_request.number, head=pull_request.head, title=pull_request.title
     )
-    if merged is None:
-        _tell(view, proposal, CheckState.NEUTRAL, "Cannot be merged yet", f"{link} has to wait.")
-        again = view.ports.clock.now() + _MERGE_AGAIN
-        return Again(f"GitHub does not merge pull request {pull_request.number} yet", again)
+    if isinstance(merged, MergeRefusal):
+        words = text(merged.words, 400)
+        reason = f"GitHub does not merge {link} yet and says: {words}"
+        _tell(view, proposal, CheckState.NEUTRAL, "Cannot be merged yet", reason)
+        return Again(
+            f"GitHub does not merge pull request {pull_request.number} yet: {plain(merged.words)}",
+            _merge_again(view, proposal, pull_request),
+        )
     _tell(view, proposal, CheckState.IN_PROGRESS, "Delivering", f"{link} is merged.")
     deliver = Job(JobKind.DELIVER, view.id, proposal.environment.name, proposal.application.name)
     view.ports.jobs.put(deliver)
     return Done(f"pull request {pull_request.number} is merged")
+
+
+def _merge_again(view: View, proposal: Proposal, pull_request: PullRequest) -> datetime:
+    """Soon for a young head, slowly for an old one: reviews and checks wake this look anyway."""
+    now, ours = view.ports.clock.now(), _written(view, proposal)
+    written = ours.get(pull_request.head)
+    age = now - written.at if written else timedelta(0)
+    return now + min(max(age / 4, _MERGE_AGAIN), _MERGE_SLOW)
 
 
 def _tell(view: View, proposal: Proposal, state: CheckState, heading: str, summary: str) -> None:

@@ -23,6 +23,7 @@ from bot.domain.history import (
     Contribution,
     DeploymentReport,
     FileWrite,
+    MergeRefusal,
     SourcePullRequest,
 )
 from bot.domain.oci import Digest
@@ -196,6 +197,12 @@ def test_a_commit_is_made_without_graphql_too(scene: Scene, content: bytes) -> N
     assert list(git.refs("refs/heads/")) == ["refs/heads/main"]
 
 
+def merges(scene: Scene) -> list[int]:
+    """GitHub's answers to the attempts to merge."""
+    found = scene.world.requests
+    return [status for method, path, status in found if method == "PUT" and "/merge" in path]
+
+
 def test_only_the_named_head_is_merged_and_once(scene: Scene) -> None:
     pull = scene.pull_request()
 
@@ -205,15 +212,51 @@ def test_only_the_named_head_is_merged_and_once(scene: Scene) -> None:
         for _ in range(2)
     ]
 
-    assert wrong is None
+    assert wrong == MergeRefusal("Head branch was modified. Review and try the merge again.")
     assert merged == [pull.merge_commit] * 2
 
 
-def test_a_merge_that_rules_forbid_is_none(scene: Scene) -> None:
+def test_a_merge_that_rules_forbid_is_refused_once_in_github_s_words(scene: Scene) -> None:
     scene.world.protect(scene.deploy, "main", approvals=1)
     pull = scene.pull_request()
 
-    assert scene.api.merge_pull_request(DEPLOY, pull.number, head=pull.head, title="T") is None
+    refused = scene.api.merge_pull_request(DEPLOY, pull.number, head=pull.head, title="T")
+
+    assert isinstance(refused, MergeRefusal)
+    assert "approving review" in refused.words
+    assert merges(scene) == [405]
+
+
+@pytest.mark.parametrize("allowed", ["merge", "squash", "rebase"])
+def test_only_a_way_that_the_repository_allows_is_tried(scene: Scene, allowed: str) -> None:
+    scene.deploy.merge_methods = {allowed}
+    pull = scene.pull_request()
+
+    merged = scene.api.merge_pull_request(DEPLOY, pull.number, head=pull.head, title="T")
+
+    assert merged == pull.merge_commit
+    assert merges(scene) == [200]
+
+
+def test_a_way_that_turns_out_to_be_forbidden_is_followed_by_the_next(scene: Scene) -> None:
+    pull = scene.pull_request()
+    scene.api.facts(DEPLOY)  # before the setting changed
+    scene.deploy.merge_methods = {"rebase"}
+
+    merged = scene.api.merge_pull_request(DEPLOY, pull.number, head=pull.head, title="T")
+
+    assert merged == pull.merge_commit
+    assert merges(scene) == [405, 405, 200]
+
+
+def test_a_repository_that_allows_no_way_says_so(scene: Scene) -> None:
+    scene.deploy.merge_methods = set()
+    pull = scene.pull_request()
+
+    refused = scene.api.merge_pull_request(DEPLOY, pull.number, head=pull.head, title="T")
+
+    assert refused == MergeRefusal("the repository allows no way to merge")
+    assert merges(scene) == []
 
 
 def publication(scene: Scene, parent: str = "") -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bot.adapters.store import MIGRATIONS, MemoryStore, migrate, open_database
+from bot.domain.environments import GitHubRepository
 from bot.domain.memory import (
     Adoption,
     Hold,
@@ -16,6 +17,7 @@ from bot.domain.memory import (
     Scope,
     Seal,
     SeenHead,
+    ToldFailure,
     WrittenHead,
 )
 from bot.domain.oci import Digest
@@ -145,3 +147,16 @@ def test_written_heads_come_oldest_first(memory: Memory) -> None:
 
     assert memory.written_heads(PAYMENTS) == [first, second]
     assert memory.written_heads(Scope(8, "prod", "payments")) == []
+
+
+def test_told_failures_stay_until_they_are_forgotten(memory: Memory) -> None:
+    one = ToldFailure("publish:7:prod:", GitHubRepository("acme", "deploy"), "c" * 40, "failed")
+    other = replace(one, job="publish:7:stage:")
+
+    memory.record_told_failures([one, replace(one, commit="b" * 40), other])
+    memory.record_told_failures([one])
+
+    assert memory.told_failures(one.job) == [replace(one, commit="b" * 40), one]
+    memory.forget_told_failures(one.job)
+    assert memory.told_failures(one.job) == []
+    assert memory.told_failures(other.job) == [other]

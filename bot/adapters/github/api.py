@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -39,6 +40,7 @@ from bot.domain.history import (
     DeploymentReport,
     FileWrite,
     GitHubFacts,
+    MergeRefusal,
     PullRequest,
     Review,
 )
@@ -63,8 +65,16 @@ fragment change on Commit {
 _BATCH: Final = 50  # commits of one query; GitHub allows 500,000 nodes, the time is what limits
 _STRIPES: Final = 64
 _FACTS_LIFE: Final = timedelta(minutes=1)
-# A merge needs one of the ways that the repository allows; GitHub says 405 to the others.
-_MERGE_METHODS: Final = ("squash", "merge", "rebase")
+_MERGE_METHODS: Final = {
+    "squash": "allow_squash_merge",
+    "merge": "allow_merge_commit",
+    "rebase": "allow_rebase_merge",
+}
+"""Way to merge -> the repository's setting, which GitHub tells those who may push."""
+# The same status (405) is used for a way that is not allowed and for what waits for a review.
+_WORDS: Final = 400
+"""Characters of a refusal that are passed on."""
+_OTHER_WAY: Final = re.compile(r"(?:commits|merges) are not allowed|merge method", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -94,7 +104,8 @@ class GitHubApi:
         known = self._facts.get(repository)
         if known is None or now - known[0] > _FACTS_LIFE:
             data = self._get(repository, permissions.READ_REPOSITORY, "")
-            found = GitHubFacts(int(data["id"]), data["default_branch"], data["full_name"])
+            methods = tuple(m for m, key in _MERGE_METHODS.items() if data.get(key) is not False)
+            found = GitHubFacts(int(data["id"]), data["default_branch"], data["full_name"], methods)
             known = self._facts[repository] = (now, found)
         return known[1]
 
@@ -388,12 +399,13 @@ class GitHubApi:
 
     def merge_pull_request(
         self, repository: GitHubRepository, number: int, *, head: str, title: str
-    ) -> str | None:
-        """Merge exactly this head; None if GitHub does not allow it (yet)."""
+    ) -> str | MergeRefusal:
+        """Merge exactly this head in a way that the repository allows; the merge commit."""
         current = self.pull_request(repository, number)
         if current.merged:
-            return current.merge_commit
-        for method in _MERGE_METHODS:
+            return current.merge_commit or MergeRefusal("GitHub does not name the merge yet")
+        words = "the repository allows no way to merge"
+        for method in self.facts(repository).merge_methods:
             answer = self._call(
                 repository,
                 permissions.MERGE,
@@ -404,9 +416,10 @@ class GitHubApi:
             )
             if answer.status == HTTPStatus.OK:
                 return str(answer.data["sha"])
-            if answer.status == HTTPStatus.CONFLICT:  # the head moved
-                return None
-        return None
+            words = str(answer.data.get("message", ""))[:_WORDS] or f"HTTP {answer.status}"
+            if not _OTHER_WAY.search(words):
+                break
+        return MergeRefusal(words)
 
     def add_labels(self, repository: GitHubRepository, number: int, labels: Sequence[str]) -> None:
         """Add labels; those that are there stay."""

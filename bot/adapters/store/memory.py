@@ -17,8 +17,10 @@ from bot.adapters.store.schema import (
     RESOLVED_IMAGE,
     SEAL,
     SEEN_HEAD,
+    TOLD_FAILURE,
     WRITTEN_HEAD,
 )
+from bot.domain.environments import GitHubRepository
 from bot.domain.memory import (
     Adoption,
     Hold,
@@ -27,6 +29,7 @@ from bot.domain.memory import (
     Scope,
     Seal,
     SeenHead,
+    ToldFailure,
     WrittenHead,
 )
 from bot.domain.oci import Digest
@@ -205,6 +208,32 @@ class MemoryStore:
             merge_id=seal.merge,
             pull_request=seal.pull_request,
         )
+
+    def told_failures(self, job: str) -> Sequence[ToldFailure]:
+        """Where people were told that the job of this key failed, and not yet that it is over."""
+        query = sa.select(TOLD_FAILURE).where(TOLD_FAILURE.c.job == job)
+        order = (TOLD_FAILURE.c.repository, TOLD_FAILURE.c.commit_id)
+        return [
+            ToldFailure(row.job, GitHubRepository.parse(row.repository), row.commit_id, row.name)
+            for row in self._rows(query.order_by(*order))
+        ]
+
+    def record_told_failures(self, failures: Sequence[ToldFailure]) -> None:
+        """Remember where people are told; called before they are."""
+        with transaction(self.database) as connection:
+            for one in failures:
+                values = {
+                    "job": one.job,
+                    "repository": str(one.repository),
+                    "commit_id": one.commit,
+                    "name": one.name,
+                }
+                ensure(connection, TOLD_FAILURE, values)
+
+    def forget_told_failures(self, job: str) -> None:
+        """Everybody was told that it is over."""
+        with transaction(self.database) as connection:
+            connection.execute(TOLD_FAILURE.delete().where(TOLD_FAILURE.c.job == job))
 
     def written_heads(self, scope: Scope) -> Sequence[WrittenHead]:
         """The commits that Lockkeeper wrote for this scope, oldest first.

@@ -79,7 +79,12 @@ MIGRATIONS: Final[Sequence[Sequence[str]]] = (
             vulnerability VARCHAR NOT NULL, package VARCHAR NOT NULL, day VARCHAR NOT NULL,
             PRIMARY KEY (manifests, environment, vulnerability, package))""",
     ),
-    ("ALTER TABLE lk_command ADD COLUMN begun INTEGER NOT NULL DEFAULT 0",),
+    (
+        "ALTER TABLE lk_command ADD COLUMN begun INTEGER NOT NULL DEFAULT 0",
+        """CREATE TABLE lk_told_failure (
+            job VARCHAR NOT NULL, repository VARCHAR NOT NULL, commit_id VARCHAR NOT NULL,
+            name VARCHAR NOT NULL, PRIMARY KEY (job, repository, commit_id, name))""",
+    ),
 )
 """For ``migrate``, part ``store``; ``{number}`` counts rows in the order they were written,
 ``{bytes}`` is what holds bytes."""
@@ -137,6 +142,7 @@ COMMAND: Final = _table(
     *("verb", "arguments", "actor", "at", "answer"),
     numbers=["id", "failed", "begun"],
 )
+TOLD_FAILURE: Final = _table("lk_told_failure", "job", "repository", "commit_id", "name")
 EVALUATION: Final = _table(
     "lk_evaluation", "promotion", *_SCOPE, "at", "verdict", contents=["document"]
 )

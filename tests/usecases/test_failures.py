@@ -1,0 +1,100 @@
+"""What GitHub or a registry refuses for good is read on the commits, in their own words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bot.domain.jobs import Failed
+from tests.world.driver import Driver, driven
+from tests.world.github.records import Repository
+
+pytestmark = pytest.mark.slow
+
+WORDS = "Resource not accessible by integration"
+
+
+@pytest.fixture
+def driver(tmp_path: Path) -> Iterator[Driver]:
+    with driven(tmp_path) as up:
+        yield up
+
+
+def refuse(driver: Driver, method: str, path: str) -> None:
+    """GitHub refuses it until `let` says otherwise."""
+    driver.stage.github.fail(method, path, 403, times=10**6, message=WORDS)
+
+
+def told(repository: Repository, commit: str) -> dict[str, str]:
+    """Check name -> conclusion, title and summary."""
+    return {
+        run.name: f"{run.conclusion}: {run.output['title']}: {run.output['summary']}"
+        for run in repository.check_runs.values()
+        if run.commit == commit
+    }
+
+
+def test_a_proposal_that_github_refuses_is_told_on_the_source_commit_and_taken_back(
+    driver: Driver,
+) -> None:
+    stage = driver.stage
+    driver.look_first()
+    commit = stage.commit("develop")
+    driver.build(stage.source, commit)
+    refuse(driver, "POST", "/repos/acme/deploy/pulls")
+
+    driver.run(driver.propose("dev"))
+
+    assert isinstance(driver.ran[-1][1], Failed)
+    name = "lockkeeper: payments -> dev failed"
+    said = told(stage.source, commit)[name]
+    assert said.startswith("failure: Could not be proposed: ")
+    assert WORDS in said
+    assert f"lockkeeper retry {driver.propose('dev').key}" in said
+
+    stage.github.faults.clear()
+    driver.run(driver.propose("dev"))
+
+    assert told(stage.source, commit)[name].startswith("neutral: Over")
+    assert driver.shown("dev")
+    assert driver.ports.memory.told_failures(driver.propose("dev").key) == []
+
+
+def test_a_publication_that_github_refuses_is_told_on_the_merge_and_taken_back(
+    driver: Driver,
+) -> None:
+    stage = driver.stage
+    driver.look_first()
+    driver.build(stage.source, stage.commit("develop"))
+    refuse(driver, "PATCH", "/repos/acme/deploy/git/refs/*")
+    refuse(driver, "POST", "/repos/acme/deploy/git/trees")
+
+    driver.run(driver.propose("dev"))
+
+    head = stage.manifests.head("main")
+    assert head
+    said = told(stage.manifests, head)["lockkeeper: dev failed"]
+    assert said.startswith("failure: Could not be published: ")
+    assert WORDS in said
+
+    stage.github.faults.clear()
+    driver.run(driver.publish("dev"))
+
+    assert told(stage.manifests, head)["lockkeeper: dev failed"].startswith("neutral: Over")
+
+
+def test_a_failure_that_cannot_be_told_is_the_failure_all_the_same(driver: Driver) -> None:
+    stage = driver.stage
+    driver.look_first()
+    commit = stage.commit("develop")
+    driver.build(stage.source, commit)
+    refuse(driver, "POST", "/repos/acme/deploy/pulls")
+    refuse(driver, "POST", "/repos/acme/payments/check-runs")
+
+    driver.run(driver.propose("dev"))
+
+    key, outcome = driver.ran[-1]
+    assert (key, isinstance(outcome, Failed)) == (driver.propose("dev").key, True)
+    assert WORDS in outcome.summary
