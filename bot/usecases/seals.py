@@ -11,10 +11,9 @@ from bot.domain.oci import Digest, DigestReference
 from bot.usecases.attest_promotion import AttestedPromotion, attested_promotions
 from bot.usecases.desk import View
 from bot.usecases.promotion_story import promotion_id
-from bot.usecases.sign_image import verify_image
+from bot.usecases.sign_image import REPOSITORY_ANNOTATION, verify_image
 
 ENVIRONMENT_ANNOTATION: Final = "dev.lockkeeper/environment"
-REPOSITORY_ANNOTATION: Final = "dev.lockkeeper/repository"
 
 
 def is_sealed(view: View, environment: Environment, image: str, digest: Digest) -> bool:
