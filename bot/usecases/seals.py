@@ -10,6 +10,7 @@ from bot.domain.memory import Adoption
 from bot.domain.oci import Digest, DigestReference
 from bot.usecases.attest_promotion import AttestedPromotion, attested_promotions
 from bot.usecases.desk import View
+from bot.usecases.presence import is_there
 from bot.usecases.promotion_story import promotion_id
 from bot.usecases.sign_image import REPOSITORY_ANNOTATION, verify_image
 
@@ -39,7 +40,7 @@ def is_sealed(view: View, environment: Environment, image: str, digest: Digest) 
         return False
     registry = view.registry(environment)
     if not environment.signs:
-        is_there = registry.exists(reference)
+        is_there = is_there(registry, reference)
     else:
         demanded = {
             ENVIRONMENT_ANNOTATION: environment.name,

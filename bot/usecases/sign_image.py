@@ -7,12 +7,12 @@ of ours that is there and verifies is not written again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeVar
 
-from bot.domain.errors import LimitExceededError, RejectedError
+from bot.domain.errors import IntegrityError, LimitExceededError, RejectedError
 from bot.domain.grants import canonical_host
 from bot.domain.images import (
     AnyManifest,
@@ -34,6 +34,7 @@ from bot.formats.simple_signing import SimplePayload
 from bot.ports import ImageRegistry, Signer, Verifier
 from bot.usecases.envelopes import Written, bundled, ensure_also_bundled, is_signed_by
 
+T = TypeVar("T")
 REPOSITORY_ANNOTATION: Final = "dev.lockkeeper/repository"
 """The image repository that a signature is for: a bundle has no other place for it."""
 
@@ -182,11 +183,21 @@ def verify_image(
             that names none. Whoever may write here can then bring one from there.
     """
     check = _Check(verifiers, reference, require_annotations, any_repository)
-    payloads = [check.payload(*found) for found in signed_payloads(registry, reference)]
+    unread: list[str] = []
+    payloads = [check.payload(*one) for one in _read(signed_payloads(registry, reference), unread)]
     signed = bundled(registry, reference, sigstore_bundle.SIGN_PREDICATE)
-    bundles = [check.envelope(found) for found in signed]
+    bundles = [check.envelope(found) for found in _read(signed, unread)]
+    payloads += unread
     reasons = dict.fromkeys(reason for reason in (*payloads, *bundles) if reason)
     return VerificationResult(reference, "" in payloads, "" in bundles, tuple(reasons))
+
+
+def _read(found: Iterable[T], unread: list[str]) -> Iterator[T]:
+    """What can be read; a refusal is a reason why nothing counts, and hides nothing else."""
+    try:
+        yield from found
+    except (IntegrityError, RejectedError) as error:
+        unread.append(str(error))
 
 
 @dataclass(frozen=True, slots=True)
