@@ -40,16 +40,16 @@ def is_sealed(view: View, environment: Environment, image: str, digest: Digest) 
         return False
     registry = view.registry(environment)
     if not environment.signs:
-        is_there = is_there(registry, reference)
+        stands = is_there(registry, reference)
     else:
         demanded = {
             ENVIRONMENT_ANNOTATION: environment.name,
             REPOSITORY_ANNOTATION: str(repository),
         }
         verifiers = view.signing_keys(environment).verifiers
-        is_there = verify_image(registry, verifiers, reference, demanded).verified
-    if not is_there or not view.attestation_keys(environment).signers:
-        return is_there
+        stands = verify_image(registry, verifiers, reference, demanded).verified
+    if not stands or not view.attestation_keys(environment).signers:
+        return stands
     return bool(promotions_into(view, environment, reference))
 
 

@@ -8,6 +8,7 @@ of ours that is there and verifies is not written again.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, TypeVar
@@ -271,14 +272,14 @@ def _spelled(repository: ImageRepository) -> tuple[str, str]:
 def signed_payloads(
     registry: ImageRegistry, reference: DigestReference
 ) -> Iterator[tuple[bytes, bytes]]:
-    """Payloads and signatures under the ``.sig`` tag; what is none is passed over."""
+    """Payloads and signatures under the ``.sig`` tag; what is none, or damaged, is passed over."""
     tag = attached_tag(reference.digest, simple_signing.TAG_SUFFIX)
     manifest = registry.manifest(reference.repository.tagged(tag))
     layers = manifest.layers if isinstance(manifest, ImageManifest) else ()
     for layer in layers[: simple_signing.LAYER_LIMIT]:
         signature = simple_signing.signature_of(layer)
-        if signature is not None and layer.size <= simple_signing.PAYLOAD_LIMIT:
-            yield (
-                registry.blob(reference.repository, layer, simple_signing.PAYLOAD_LIMIT),
-                signature,
-            )
+        if signature is None or layer.size > simple_signing.PAYLOAD_LIMIT:
+            continue
+        with suppress(IntegrityError, RejectedError):
+            content = registry.blob(reference.repository, layer, simple_signing.PAYLOAD_LIMIT)
+            yield content, signature

@@ -410,6 +410,15 @@ def test_a_damaged_bundle_of_somebody_else_hides_nothing(place: Place) -> None:
     assert verify_image(registry, [KEY], place.reference, ANNOTATIONS).complete
 
 
+def test_a_damaged_signature_of_somebody_else_hides_nothing(place: Place) -> None:
+    registry = client(place.world.host)
+    ensure_payload(registry, OTHER, place.reference, b"theirs")
+    place.sign(children=[])
+    del place.world.repository("prod/api").blobs[Digest.of(b"theirs")]
+
+    assert verify_image(registry, [KEY], place.reference, ANNOTATIONS).complete
+
+
 def test_the_payload_is_signed_under_the_tag_it_was_given(place: Place) -> None:
     place.sign(children=[])
 
