@@ -43,6 +43,7 @@ from bot.domain.images import (
     Descriptor,
     ImageDescription,
     NewManifest,
+    Presence,
     ReadBack,
     TagOutcome,
 )
@@ -290,11 +291,14 @@ class ImageRegistry(Protocol):
     """The registries of one environment's grant; a host outside it is never contacted."""
 
     def resolve(self, reference: TagReference) -> Digest | None:
-        """What the tag names now, hashed from its bytes; None: no such tag or repository yet."""
+        """What the tag names now, hashed from its bytes; None: no such tag or repository yet.
+
+        Raises RegistryRefusesError where the registry says neither; for some it means the same.
+        """
         ...
 
-    def exists(self, reference: DigestReference) -> bool:
-        """The repository has a manifest of that digest."""
+    def exists(self, reference: DigestReference) -> Presence:
+        """Whether the repository has a manifest of that digest; it may not say."""
         ...
 
     def describe(self, reference: DigestReference) -> ImageDescription:
@@ -319,9 +323,10 @@ class ImageRegistry(Protocol):
         ...
 
     def read_back(self, reference: DigestReference) -> ReadBack:
-        """Read and hash every manifest and look for every blob.
+        """Read and hash every manifest and look for every blob; wait for what may come yet.
 
-        Raises NotFoundError for what is missing and IntegrityError for what is wrong.
+        Raises NotFoundError for what is missing, IntegrityError for what is wrong, and
+        UnavailableError for what was written a moment ago and is not to be seen.
         """
         ...
 

@@ -119,8 +119,14 @@ def sign(
     as_json: bool,
 ) -> None:
     """Sign an image and its platforms, in both of cosign's layouts."""
-    from bot.usecases.sign_image import ensure_signed  # noqa: PLC0415 - slow import
+    from bot.usecases.sign_image import (  # noqa: PLC0415 - slow import
+        REPOSITORY_ANNOTATION,
+        ensure_signed,
+    )
 
+    claimed = dict(annotations).get(REPOSITORY_ANNOTATION, str(reference.repository))
+    if claimed != str(reference.repository):
+        raise click.UsageError(f"{REPOSITORY_ANNOTATION} is signed anyway, as it is")
     with failing(as_json=as_json):
         signer = signing_key(key, password_file)
         registry = registry_for(registry_config, reference)

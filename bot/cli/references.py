@@ -14,6 +14,7 @@ import click
 
 from bot.domain.errors import ConfigurationError, NotFoundError
 from bot.domain.grants import HostGrant, RegistryGrant, is_loopback
+from bot.domain.images import Presence
 from bot.domain.oci import DigestReference, ImageReference, InvalidNameError
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def resolved(registry: Registry, reference: ImageReference) -> DigestReference:
     repository = reference.repository
     if reference.digest:
         found = repository.at(reference.digest)
-        if not registry.exists(found):
+        if registry.exists(found) is Presence.MISSING:
             raise NotFoundError(f"image {reference.digest}", str(repository))
         return found
     if not reference.tag:

@@ -40,6 +40,12 @@ if TYPE_CHECKING:
 @click.option("--issuer", default=GITHUB_ACTIONS, show_default=True, help="Of its token.")
 @click.option("--github-hosted", is_flag=True, help="Only a runner of GitHub's own counts.")
 @click.option("--trusted-root", type=FILE, help="Of an own sigstore: trusted_root.json.")
+@click.option(
+    "--any-repository",
+    is_flag=True,
+    help="With --key: a signature that was made for another repository, or that names none, counts"
+    " too. Whoever may write to this one can then bring a signature from there.",
+)
 @click.option("--type", "predicate_type", help="Look for a statement of this type instead.")
 @annotation_option
 @config_option
@@ -58,6 +64,7 @@ def verify(
     annotations: tuple[tuple[str, str], ...],
     registry_config: Path | None,
     *,
+    any_repository: bool,
     github_hosted: bool,
     as_json: bool,
 ) -> None:
@@ -66,13 +73,16 @@ def verify(
         raise click.UsageError("name either --key or --repository")
     if annotations and (predicate_type or key is None):
         raise click.UsageError("--annotation goes with --key, without --type")
+    if any_repository and (predicate_type or key is None):
+        raise click.UsageError("--any-repository goes with --key, without --type")
     if repository is not None and repository_id is None:
         raise click.UsageError("name --repository-id: GET /repos/OWNER/NAME tells it")
     with failing(as_json=as_json):
         registry = registry_for(registry_config, reference)
         found = resolved(registry, reference)
         if key is not None and predicate_type is None:
-            _verify_signed(registry, found, key, annotations, as_json=as_json)
+            demanded = _Demanded(dict(annotations), any_repository=any_repository)
+            _verify_signed(registry, found, key, demanded, as_json=as_json)
             return
         root: Root
         if key is not None:
@@ -88,19 +98,28 @@ def verify(
             asked.for_statements(predicate_type, as_json=as_json)
 
 
+@dataclass(frozen=True, slots=True)
+class _Demanded:
+    """What has to be signed along."""
+
+    annotations: dict[str, str]
+    any_repository: bool
+
+
 def _verify_signed(
-    registry: Registry,
-    found: DigestReference,
-    key: Path,
-    annotations: tuple[tuple[str, str], ...],
-    *,
-    as_json: bool,
+    registry: Registry, found: DigestReference, key: Path, demanded: _Demanded, *, as_json: bool
 ) -> None:
     from bot.adapters.signing import load_public_key  # noqa: PLC0415 - slow import
     from bot.usecases.sign_image import verify_image  # noqa: PLC0415 - slow import
 
     public = load_public_key(secret(key), str(key))
-    result = verify_image(registry, [public], found, dict(annotations))
+    result = verify_image(
+        registry,
+        [public],
+        found,
+        demanded.annotations,
+        any_repository=demanded.any_repository,
+    )
     facts = {
         "reference": str(found),
         "verified": result.verified,

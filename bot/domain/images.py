@@ -13,7 +13,7 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Final
 
-from bot.domain.errors import IntegrityError, RejectedError
+from bot.domain.errors import IntegrityError, RejectedError, UnavailableError
 from bot.domain.oci import (
     DOCKER_CONFIG,
     INDEX_TYPES,
@@ -64,6 +64,22 @@ class UnsupportedImageError(RejectedError):
         """Name the image, what it is, and the way out."""
         super().__init__(f"{thing}: {fact}; {remedy}")
         self.thing, self.fact, self.remedy = thing, fact, remedy
+
+
+class RegistryRefusesError(RejectedError):
+    """A registry, or its token service, refuses a request.
+
+    Some refuse a look at what is not there (yet) in place of saying so: Quay a new repository,
+    Artifactory whatever is missing. Where a look was all, this is neither yes nor no.
+    """
+
+
+class RegistryFailsError(UnavailableError):
+    """A registry answers a request with a failure of its own (5xx), for longer than is waited.
+
+    Some do so for ever, and for one kind of request alone. Whether it is that, or an outage, only
+    another request can tell.
+    """
 
 
 class ReferrerRefusedError(RejectedError):
@@ -348,6 +364,18 @@ class ReadBack:
     blobs: int
     size: int
     """Bytes of all blobs and manifests."""
+
+
+class Presence(Enum):
+    """What a registry says when it is asked whether it has something; true only for *there*."""
+
+    THERE = "there"
+    MISSING = "missing"
+    UNKNOWN = "unknown"
+    """It did not answer: 401, 403, 405, 5xx. Neither yes nor no; a write or a read decides."""
+
+    def __bool__(self) -> bool:
+        return self is Presence.THERE
 
 
 class TagOutcome(Enum):

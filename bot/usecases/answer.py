@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from bot.domain.environments import Application, Environment
 from bot.domain.errors import ConfigurationError, RejectedError
 from bot.domain.history import CheckState, PullRequest
+from bot.domain.images import RegistryRefusesError
 from bot.domain.jobs import Done, Outcome
 from bot.domain.oci import Digest
 from bot.domain.policy import Result
@@ -283,14 +284,21 @@ def _what_is_wrong(view: View, one: Moved) -> str:
     reference = written.reference()
     if reference is None or reference.digest is None:
         return f"{code(str(written))} is not an image reference"
-    if is_deliverable(view, environment, place.image, reference.digest):
-        return ""
+    try:
+        if is_deliverable(view, environment, place.image, reference.digest):
+            return ""
+    except RegistryRefusesError as error:
+        return f"whether it can be delivered is not known: {code(str(error))}"
     source = environment.source_environment or "the registry that CI pushes to"
     return f"{code(reference.digest)} is not in {source}, where {environment.name} takes it from"
 
 
 def is_deliverable(view: View, environment: Environment, image: str, digest: Digest) -> bool:
-    """Whether the digest is in ``from``, or stands sealed here already."""
+    """Whether the digest is in ``from``, or stands sealed here already.
+
+    Raises:
+        RegistryRefusesError: the registry refuses to say.
+    """
     application = view.application_of(image)
     if application is None:
         return False
@@ -304,5 +312,8 @@ def _tag_now(view: View, environment: Environment, written: Written) -> str:
     reference = written.reference()
     if reference is None or reference.tag is None:
         return ""
-    digest = view.registry(environment).resolve(reference.repository.tagged(reference.tag))
+    try:
+        digest = view.registry(environment).resolve(reference.repository.tagged(reference.tag))
+    except RegistryRefusesError:
+        return ""  # it only helps; that the digest counts is not asked of the tag
     return f"; its tag has {code(digest)} now" if digest else ""

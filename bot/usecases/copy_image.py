@@ -6,8 +6,9 @@ What hangs on it goes along as far as somebody vouches for it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
-from bot.domain.errors import NotFoundError
+from bot.domain.errors import NotFoundError, UnavailableError
 from bot.domain.images import Accessory, AccessoryKind, AccessoryPolicy, CopyReport, ReadBack
 from bot.domain.oci import DigestReference, ImageRepository
 from bot.domain.trust import TrustRoots
@@ -26,18 +27,16 @@ def ensure_copied(
 ) -> tuple[CopyReport, ReadBack]:
     """Make ``target`` hold the image, and prove it by a fresh read.
 
-    A registry may have the image's root manifest and have lost what it names; the copy believes
-    the root, the read does not. Then what is missing is copied, once.
+    A registry may have the image's root manifest and have lost what it names, or say of a blob
+    that it has it and not have it; the copy believes that, the read does not. Then what is
+    missing is sent, once.
 
     Raises:
         NotFoundError: the source lacks a part of the image, or the target loses what it took.
     """
     report = registry.copy(source, target, accessories=accessories, progress=progress)
-    try:
+    with suppress(NotFoundError, UnavailableError):
         return report, registry.read_back(report.target)
-    except NotFoundError:
-        if not report.unchanged:
-            raise
     report = registry.copy(source, target, accessories=accessories, progress=progress)
     return report, registry.read_back(report.target)
 

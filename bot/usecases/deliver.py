@@ -39,11 +39,7 @@ from bot.usecases.copy_image import ensure_copied, verified_accessories
 from bot.usecases.desk import Ports, View, is_held, look, source_repository
 from bot.usecases.evidence import newest_report
 from bot.usecases.promotion_story import Promoted, promotion_id, promotion_story
-from bot.usecases.seals import (
-    ENVIRONMENT_ANNOTATION,
-    REPOSITORY_ANNOTATION,
-    record_signatures,
-)
+from bot.usecases.seals import ENVIRONMENT_ANNOTATION, record_signatures
 from bot.usecases.sign_image import ensure_signed
 from bot.usecases.told import tell_deployment, tell_merge, tell_pull_request, tell_source
 from bot.usecases.trust import trust_of
@@ -214,10 +210,7 @@ def _sign(wish: Wish, registry: ImageRegistry, tags: Sequence[str], notes: list[
         signer,
         wish.reference,
         tags[0] if tags else None,
-        {
-            ENVIRONMENT_ANNOTATION: environment.name,
-            REPOSITORY_ANNOTATION: str(wish.reference.repository),
-        },
+        {ENVIRONMENT_ANNOTATION: environment.name},
         [digest for digest in platforms if digest != wish.digest],
         at=wish.view.ports.clock.now(),
     )

@@ -20,6 +20,7 @@ from bot.domain.environments import (
 )
 from bot.domain.errors import ConfigurationError, NotFoundError, NotGrantedError, RejectedError
 from bot.domain.grants import KeyRole, key_in_two_places
+from bot.domain.images import Presence
 from bot.domain.memory import Scope
 from bot.domain.oci import Digest, DigestReference, ImageRepository
 from bot.formats.manifest_file import Names, Spot, is_manifest_file, spots
@@ -347,10 +348,15 @@ def where_it_is(
     source = source_repository(view.pipeline, environment, application, image)
     target = environment.repository_of(application, image)
     registry = view.registry(environment)
+    silent: list[DigestReference] = []
     for repository in (source, target):
-        if repository is not None and registry.exists(repository.at(digest)):
-            return repository.at(digest)
-    return None
+        if repository is not None:
+            reference = repository.at(digest)
+            found = registry.exists(reference)
+            if found is Presence.THERE:
+                return reference
+            silent += [reference] if found is Presence.UNKNOWN else []
+    return silent[0] if silent else None  # whoever reads it is told what the registry says
 
 
 def build_repository(

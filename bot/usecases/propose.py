@@ -16,6 +16,7 @@ from bot.domain.environments import (
 )
 from bot.domain.errors import NotFoundError
 from bot.domain.history import CheckState, GitCommit
+from bot.domain.images import RegistryRefusesError
 from bot.domain.jobs import Again, Done, Failed, Outcome
 from bot.domain.memory import Resolution, SeenHead
 from bot.domain.oci import Digest
@@ -223,21 +224,19 @@ def _candidate(
         return Candidate(commit, why, same_tree=False, differs_in=differences)
     found = resolve(subject.view, subject.environment, subject.application, commit)
     if isinstance(found, Missing):
-        looked = tuple(str(reference) for reference in found.references)
-        return Candidate(commit, why, same_tree=True, missing=looked)
+        return Candidate(commit, why, same_tree=True, missing=found.looked_for)
     if isinstance(found, Contradicted):
         return Candidate(commit, why, same_tree=True, contradiction=found.reason)
-    resolutions[commit] = found
-    return Candidate(
-        commit,
-        why,
-        same_tree=True,
-        images=dict(found.digests),
-        in_source=all(
+    try:
+        in_source = all(
             is_in_source(subject.view, subject.environment, subject.application, image, digest)
             for image, digest in found.digests
-        ),
-    )
+        )
+    except RegistryRefusesError as error:
+        return Candidate(commit, why, same_tree=True, missing=(str(error),))
+    resolutions[commit] = found
+    images = dict(found.digests)
+    return Candidate(commit, why, same_tree=True, images=images, in_source=in_source)
 
 
 def _differences(subject: Subject, commit: str, other: str) -> tuple[str, ...]:

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 from bot.domain.environments import Application, Environment, Image, image_tag
 from bot.domain.errors import NotFoundError
+from bot.domain.images import RegistryRefusesError
 from bot.domain.memory import PublicationRecord, Resolution
 from bot.domain.oci import Digest, TagReference
 from bot.domain.promotion import FoundImage, KnownBy, label_verdict
 from bot.usecases.desk import View, build_repository, entry_environment, source_repository
+from bot.usecases.presence import is_there
 
 _REVISION = "org.opencontainers.image.revision"  # image-spec 1.1, annotations.md
 _PUBLICATIONS = 50
@@ -21,6 +23,15 @@ class Missing:
     """Images that are not there (yet)."""
 
     references: tuple[TagReference, ...]
+    why: tuple[str, ...] = ()
+    """For each, what the registry says in place of "not there"; empty if it says that."""
+
+    @property
+    def looked_for(self) -> tuple[str, ...]:
+        """For people."""
+        reasons = self.why or ("",) * len(self.references)
+        pairs = zip(self.references, reasons, strict=True)
+        return tuple(f"{one} ({why})" if why else str(one) for one, why in pairs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +55,9 @@ def resolve(
     }:
         return known
     found = [_find(view, environment, application, image, commit) for image in application.images]
-    missing = tuple(item for item in found if isinstance(item, TagReference))
+    missing = [item for item in found if isinstance(item, _Absent)]
     if missing:
-        return Missing(missing)
+        return Missing(tuple(one.reference for one in missing), tuple(one.why for one in missing))
     images = [item for item in found if isinstance(item, FoundImage)]
     verdicts = [
         label_verdict(commit, image, str(_tag(view, environment, application, one, commit)))
@@ -75,18 +86,28 @@ def _tag(
     return repository.tagged(image_tag(application, image, commit))
 
 
+@dataclass(frozen=True, slots=True)
+class _Absent:
+    reference: TagReference
+    why: str = ""
+
+
 def _find(
     view: View, environment: Environment, application: Application, image: Image, commit: str
-) -> FoundImage | TagReference:
+) -> FoundImage | _Absent:
     registry = view.registry(entry_environment(view.pipeline, environment))
     reference = _tag(view, environment, application, image, commit)
-    digest = registry.resolve(reference)
+    try:
+        digest = registry.resolve(reference)
+    except RegistryRefusesError as error:
+        # Where nothing was pushed yet some refuse access; if it is more, the words tell.
+        return _Absent(reference, str(error))
     if digest is None:
-        return reference
+        return _Absent(reference)
     try:
         labels = registry.describe(reference.repository.at(digest)).labels
     except NotFoundError:
-        return reference  # deleted between the two looks
+        return _Absent(reference)  # deleted between the two looks
     return FoundImage(image.name, digest, labels.get(_REVISION))
 
 
@@ -100,13 +121,16 @@ def is_in_source(
     """Whether the image is where the environment takes it from.
 
     Published in ``from``, where that is an environment; else present where CI pushes.
+
+    Raises:
+        RegistryRefusesError: the registry refuses to say, which is neither yes nor no.
     """
     if environment.source_environment is not None:
         source = view.environment(environment.source_environment)
         return is_published(view, source, image, digest)
     source_place = source_repository(view.pipeline, environment, application, image)
     repository = source_place or environment.repository_of(application, image)
-    return view.registry(environment).exists(repository.at(digest))
+    return is_there(view.registry(environment), repository.at(digest))
 
 
 def is_published(view: View, environment: Environment, image: str, digest: Digest) -> bool:

@@ -10,11 +10,11 @@ from bot.domain.memory import Adoption
 from bot.domain.oci import Digest, DigestReference
 from bot.usecases.attest_promotion import AttestedPromotion, attested_promotions
 from bot.usecases.desk import View
+from bot.usecases.presence import is_there
 from bot.usecases.promotion_story import promotion_id
-from bot.usecases.sign_image import verify_image
+from bot.usecases.sign_image import REPOSITORY_ANNOTATION, verify_image
 
 ENVIRONMENT_ANNOTATION: Final = "dev.lockkeeper/environment"
-REPOSITORY_ANNOTATION: Final = "dev.lockkeeper/repository"
 
 
 def is_sealed(view: View, environment: Environment, image: str, digest: Digest) -> bool:
@@ -40,16 +40,16 @@ def is_sealed(view: View, environment: Environment, image: str, digest: Digest) 
         return False
     registry = view.registry(environment)
     if not environment.signs:
-        is_there = registry.exists(reference)
+        stands = is_there(registry, reference)
     else:
         demanded = {
             ENVIRONMENT_ANNOTATION: environment.name,
             REPOSITORY_ANNOTATION: str(repository),
         }
         verifiers = view.signing_keys(environment).verifiers
-        is_there = verify_image(registry, verifiers, reference, demanded).verified
-    if not is_there or not view.attestation_keys(environment).signers:
-        return is_there
+        stands = verify_image(registry, verifiers, reference, demanded).verified
+    if not stands or not view.attestation_keys(environment).signers:
+        return stands
     return bool(promotions_into(view, environment, reference))
 
 

@@ -7,11 +7,14 @@ of ours that is there and verifies is not written again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final, TypeVar
 
-from bot.domain.errors import LimitExceededError, RejectedError
+from bot.domain.errors import IntegrityError, LimitExceededError, RejectedError
+from bot.domain.grants import canonical_host
 from bot.domain.images import (
     AnyManifest,
     Descriptor,
@@ -19,12 +22,22 @@ from bot.domain.images import (
     NewManifest,
     attached_tag,
 )
-from bot.domain.oci import Digest, DigestReference, ImageRepository
+from bot.domain.oci import (
+    Digest,
+    DigestReference,
+    ImageReference,
+    ImageRepository,
+    InvalidNameError,
+)
 from bot.formats import sigstore_bundle, simple_signing
-from bot.formats.sigstore_bundle import Envelope, Statement
+from bot.formats.sigstore_bundle import Envelope, Statement, Subject
 from bot.formats.simple_signing import SimplePayload
 from bot.ports import ImageRegistry, Signer, Verifier
 from bot.usecases.envelopes import Written, bundled, ensure_also_bundled, is_signed_by
+
+T = TypeVar("T")
+REPOSITORY_ANNOTATION: Final = "dev.lockkeeper/repository"
+"""The image repository that a signature is for: a bundle has no other place for it."""
 
 
 class NotASignatureTagError(RejectedError):
@@ -94,13 +107,14 @@ def ensure_signed(
         reference: the image.
         tag: the immutable tag; signed with the repository as cosign's ``docker-reference``,
             because podman and CRI-O refuse a name without one. None: the name alone.
-        annotations: what else is signed, such as the environment.
+        annotations: what else is signed, such as the environment. The repository always is.
         children: the platforms that were evaluated; podman checks each for itself.
         at: noted, unsigned, in the bundle's manifest.
     """
     digests = (*dict.fromkeys(children), reference.digest)
     repository = reference.repository
     identity = str(repository.tagged(tag) if tag else repository)
+    annotations = {**annotations, REPOSITORY_ANNOTATION: str(repository)}
     written, payloads = Written(), []
     for digest in digests:
         payload = simple_signing.render_payload(SimplePayload(identity, digest, annotations))
@@ -153,18 +167,38 @@ def verify_image(
     verifiers: Sequence[Verifier],
     reference: DigestReference,
     require_annotations: Mapping[str, str],
+    *,
+    any_repository: bool = False,
 ) -> VerificationResult:
     """Look for a signature by one of these keys about this image in this repository.
 
-    Stricter than ``cosign verify``: the payload has to name the repository, a statement has to
-    mean "signed" and nothing else, and every demanded annotation has to be there.
+    Stricter than ``cosign verify``: payload and statement have to name the repository, a
+    statement has to mean "signed" and nothing else, and every demanded annotation has to be there.
+
+    Args:
+        registry: where the image is.
+        verifiers: whose signatures count.
+        reference: the image.
+        require_annotations: what has to be signed along.
+        any_repository: a signature that was made for another repository counts, too, and one
+            that names none. Whoever may write here can then bring one from there.
     """
-    check = _Check(verifiers, reference, require_annotations)
-    payloads = [check.payload(*found) for found in signed_payloads(registry, reference)]
+    check = _Check(verifiers, reference, require_annotations, any_repository)
+    unread: list[str] = []
+    payloads = [check.payload(*one) for one in _read(signed_payloads(registry, reference), unread)]
     signed = bundled(registry, reference, sigstore_bundle.SIGN_PREDICATE)
-    bundles = [check.envelope(found) for found in signed]
+    bundles = [check.envelope(found) for found in _read(signed, unread)]
+    payloads += unread
     reasons = dict.fromkeys(reason for reason in (*payloads, *bundles) if reason)
     return VerificationResult(reference, "" in payloads, "" in bundles, tuple(reasons))
+
+
+def _read(found: Iterable[T], unread: list[str]) -> Iterator[T]:
+    """What can be read; a refusal is a reason why nothing counts, and hides nothing else."""
+    try:
+        yield from found
+    except (IntegrityError, RejectedError) as error:
+        unread.append(str(error))
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +208,7 @@ class _Check:
     verifiers: Sequence[Verifier]
     reference: DigestReference
     annotations: Mapping[str, str]
+    any_repository: bool
 
     def payload(self, content: bytes, signature: bytes) -> str:
         if not any(verifier.verifies(content, signature) for verifier in self.verifiers):
@@ -181,11 +216,10 @@ class _Check:
         payload = simple_signing.parse_payload(content)
         if payload is None or payload.digest != self.reference.digest:
             return "a signature of another image"
-        repository = str(self.reference.repository)
-        named = payload.docker_reference
-        if named != repository and named.rpartition(":")[0] != repository:
-            return f"a signature for {named}"
-        return self._lacking(payload.annotations)
+        # Ours names the repository twice; a signature by cosign says it once, here.
+        annotated = payload.annotations.get(REPOSITORY_ANNOTATION, "")
+        names = tuple(filter(None, (payload.docker_reference, annotated)))
+        return self._elsewhere("a signature", names) or self._lacking(payload.annotations)
 
     def envelope(self, envelope: Envelope) -> str:
         if not any(is_signed_by(verifier, envelope) for verifier in self.verifiers):
@@ -196,27 +230,56 @@ class _Check:
         return self._about_the_image(statement)
 
     def _about_the_image(self, statement: Statement) -> str:
-        for subject in statement.subjects:
-            if subject.digest == self.reference.digest:
-                return self._lacking(subject.annotations)
-        return "a bundle about another image"
+        about = [one for one in statement.subjects if one.digest == self.reference.digest]
+        objections = [self._objection(subject) for subject in about]
+        return min(objections, default="a bundle about another image", key=len)
+
+    def _objection(self, subject: Subject) -> str:
+        annotated = subject.annotations.get(REPOSITORY_ANNOTATION, "")
+        names = tuple(filter(None, (subject.name, annotated)))
+        return self._elsewhere("a bundle", names) or self._lacking(subject.annotations)
+
+    def _elsewhere(self, what: str, names: Sequence[str]) -> str:
+        """Without a name it could be from anywhere, and so count for nowhere."""
+        if self.any_repository:
+            return ""
+        if not names:
+            return f"{what} that names no repository"
+        other = [name for name in names if not _names(name, self.reference.repository)]
+        return f"{what} for {other[0][:300]}" if other else ""
 
     def _lacking(self, found: Mapping[str, str]) -> str:
         lacking = [name for name, text in self.annotations.items() if found.get(name) != text]
         return f"a signature without the annotation {lacking[0]}" if lacking else ""
 
 
+def _names(name: str, repository: ImageRepository) -> bool:
+    """Whether a signed name, perhaps with a tag or a digest, is one of this repository."""
+    try:
+        named = ImageReference.parse(name).repository
+    except InvalidNameError:
+        return False
+    return _spelled(named) == _spelled(repository)
+
+
+def _spelled(repository: ImageRepository) -> tuple[str, str]:
+    """Docker Hub has several names, and its own images two: cosign writes the longest."""
+    host = canonical_host(repository.host)
+    is_short = host == "docker.io" and "/" not in repository.path
+    return host, f"library/{repository.path}" if is_short else repository.path
+
+
 def signed_payloads(
     registry: ImageRegistry, reference: DigestReference
 ) -> Iterator[tuple[bytes, bytes]]:
-    """Payloads and signatures under the ``.sig`` tag; what is none is passed over."""
+    """Payloads and signatures under the ``.sig`` tag; what is none, or damaged, is passed over."""
     tag = attached_tag(reference.digest, simple_signing.TAG_SUFFIX)
     manifest = registry.manifest(reference.repository.tagged(tag))
     layers = manifest.layers if isinstance(manifest, ImageManifest) else ()
     for layer in layers[: simple_signing.LAYER_LIMIT]:
         signature = simple_signing.signature_of(layer)
-        if signature is not None and layer.size <= simple_signing.PAYLOAD_LIMIT:
-            yield (
-                registry.blob(reference.repository, layer, simple_signing.PAYLOAD_LIMIT),
-                signature,
-            )
+        if signature is None or layer.size > simple_signing.PAYLOAD_LIMIT:
+            continue
+        with suppress(IntegrityError, RejectedError):
+            content = registry.blob(reference.repository, layer, simple_signing.PAYLOAD_LIMIT)
+            yield content, signature

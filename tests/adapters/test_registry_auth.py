@@ -107,7 +107,7 @@ def test_a_token_that_the_registry_forgot_is_replaced_once(bearer: Registry) -> 
     assert len(scopes(bearer)) == 2
 
 
-def test_a_second_refusal_is_final(bearer: Registry) -> None:
+def test_a_second_refusal_of_a_new_token_is_final(bearer: Registry) -> None:
     refuse = world.error(
         401, "UNAUTHORIZED", {"WWW-Authenticate": f'Bearer realm="{bearer.url}/token"'}
     )
@@ -118,7 +118,7 @@ def test_a_second_refusal_is_final(bearer: Registry) -> None:
     ):
         client(auths={bearer.host: LOGIN}).resolve(dev(bearer).tagged("v1"))
 
-    assert len(bearer.requests("GET", "/manifests/")) == 2
+    assert len(bearer.requests("GET", "/manifests/")) == 3
 
 
 def test_an_old_token_that_is_called_denied_is_replaced(bearer: Registry) -> None:

@@ -215,7 +215,7 @@ def test_public_ecr_calls_an_old_token_denied(source: Registry) -> None:
 
 def test_gar_counts_everything_together(source: Registry, target: Registry) -> None:
     clock = HandClock()
-    target.on("HEAD", "/blobs/", world.answer(429, b"", {"Retry-After": "2"}))
+    target.on("POST", "/blobs/", world.answer(429, b"", {"Retry-After": "2"}))
 
     client(source.host, target.host, clock=clock).copy(dev(source).at(DIGEST), prod(target))
 
@@ -250,7 +250,7 @@ def test_acr_names_its_token_access_token(source: Registry) -> None:
 
 def test_acr_cannot_resume_an_upload(source: Registry, target: Registry) -> None:
     """404 BLOB_UPLOAD_INVALID (azure-sdk-for-python#29738)."""
-    target.on("PUT", "/uploads/", world.error(404, "BLOB_UPLOAD_INVALID"), times=2)
+    target.on("PUT", "/uploads/", world.error(404, "BLOB_UPLOAD_INVALID"))
 
     copied(source, target)
 
@@ -348,7 +348,8 @@ def test_the_hub_gets_no_mount_from_another_registry(source: Registry, target: R
     """400 "invalid repository name" (go-containerregistry#1741)."""
     copied(source, target)
 
-    assert target.requests("POST", "from=") == []
+    named = {parse_qs(urlsplit(one.path).query)["from"][0] for one in target.requests("POST")}
+    assert named == {"prod/api"}
 
 
 def test_the_hub_once_lost_referrers_and_that_is_seen() -> None:
@@ -358,7 +359,7 @@ def test_the_hub_once_lost_referrers_and_that_is_seen() -> None:
         tag = DIGEST.replace(":", "-")
         target.on("PUT", f"/manifests/{tag}$", world.answer(201), times=99)
 
-        with pytest.raises(UnavailableError, match="does not keep"):
+        with pytest.raises(UnavailableError, match="not visible yet"):
             client(target.host).attach(prod(target), NEW)
 
 

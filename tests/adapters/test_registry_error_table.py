@@ -151,7 +151,7 @@ def test_row_a_certificate_or_a_name_is_the_operators(cause: Exception) -> None:
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_row_a_refusal_costs_one_fresh_token_and_is_then_final(
+def test_row_a_refusal_costs_two_fresh_tokens_and_is_then_final(
     source: Registry, status: int
 ) -> None:
     source.login, source.users = "bearer", {}
@@ -164,8 +164,8 @@ def test_row_a_refusal_costs_one_fresh_token_and_is_then_final(
     with pytest.raises(RejectedError, match="refuses access"):
         registry.resolve(dev(source).tagged("v1"))
 
-    assert len(source.requests("GET", "/manifests/")) == 2
-    assert len(source.requests("GET", "^/token")) == 1
+    assert len(source.requests("GET", "/manifests/")) == 3
+    assert len(source.requests("GET", "^/token")) == 2
 
 
 @pytest.mark.parametrize(
@@ -613,7 +613,10 @@ def test_harbor_23210_bundles_are_copied_by_us(source: Registry, target: Registr
         dev(source).at(DIGEST), prod(target), accessories=AccessoryPolicy()
     )
 
-    assert verify_image(client(target.host), [key], prod(target).at(DIGEST), {}).bundle_layout
+    found = verify_image(
+        client(target.host), [key], prod(target).at(DIGEST), {}, any_repository=True
+    )
+    assert found.bundle_layout
 
 
 # --- nothing wrong, ever

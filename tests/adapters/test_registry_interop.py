@@ -292,10 +292,22 @@ def test_we_verify_what_cosign_signed(copied: Copied) -> None:
         for place in (copied.source, copied.target)
     )
 
-    assert (at_home.tag_layout, at_home.bundle_layout) == (True, True)
-    # A payload names its repository, and podman, CRI-O and we look at that; a bundle does not.
-    assert (away.tag_layout, away.bundle_layout) == (False, True)
-    assert away.reasons == (f"a signature for {copied.source.repository}",)
+    # A payload of cosign's names its repository; a bundle of cosign's does not, so that it would
+    # count wherever somebody brings it: `any_repository` is for those who want that.
+    assert (at_home.tag_layout, at_home.bundle_layout) == (True, False)
+    assert not away.verified
+    assert away.reasons == (
+        f"a signature for {copied.source.repository}",
+        "a bundle that names no repository",
+    )
+    anywhere = verify_image(
+        client(copied.target.host),
+        [key],
+        copied.target.repository.at(DIGEST),
+        {},
+        any_repository=True,
+    )
+    assert anywhere.complete
 
 
 def test_a_second_copy_changes_nothing(copied: Copied) -> None:

@@ -175,9 +175,19 @@ def test_a_list_that_is_always_overwritten_is_reported() -> None:
     with Registry(referrers_api=False) as registry:
         IMAGE.push(registry.host, "dev/api")
         tag = attached_tag(DIGEST, "")
+        client(registry.host).attach(dev(registry), artifact(b"theirs"))
         registry.on("PUT", f"/manifests/{tag}", world.answer(201), times=99)
 
         with pytest.raises(LostUpdateError, match=tag):
+            client(registry.host).attach(dev(registry), artifact(b"first"))
+
+
+def test_a_list_that_is_never_seen_is_not_visible_yet() -> None:
+    with Registry(referrers_api=False) as registry:
+        IMAGE.push(registry.host, "dev/api")
+        registry.on("PUT", f"/manifests/{attached_tag(DIGEST, '')}", world.answer(201), times=99)
+
+        with pytest.raises(UnavailableError, match="not visible yet"):
             client(registry.host).attach(dev(registry), artifact(b"first"))
 
 
@@ -275,7 +285,9 @@ def test_our_signature_in_the_target_stays_beside_what_comes(
     copied(source, target)
 
     for key in (KEY, OUR_KEY):
-        found = verify_image(client(target.host), [key], prod(target).at(DIGEST), {})
+        found = verify_image(
+            client(target.host), [key], prod(target).at(DIGEST), {}, any_repository=True
+        )
         assert found.bundle_layout
     tag = attached_tag(DIGEST, "sig")
     manifest = client(target.host).manifest(prod(target).tagged(tag))
@@ -513,3 +525,58 @@ def test_an_sbom_under_its_tag_travels_once(source: Registry, target: Registry) 
     assert first.accessories == (new.digest,)
     assert second.accessories == ()
     assert target.repository("prod/api").tags[tag] == new.digest
+
+
+# --- a registry that fails, and one that is away
+
+
+def _with_an_sbom(source: Registry) -> NewManifest:
+    one = artifact(b"an sbom")
+    client(source.host).attach(dev(source), one)
+    return one
+
+
+@pytest.mark.parametrize("status", [500, 502, 503])
+def test_a_listing_that_always_fails_does_not_fail_the_image(status: int) -> None:
+    with Registry() as source, Registry() as target:
+        IMAGE.push(source.host, "dev/api", "v1")
+        _with_an_sbom(source)
+        source.on("GET", "/referrers/", world.answer(status), times=10**6)
+
+        report = copied(source, target)
+
+        assert DIGEST in target.repository("prod/api").manifests
+        assert f"referrers of {DIGEST}" in {left.name for left in report.left_behind}
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_an_outage_drops_nothing_that_hangs_on_the_image(status: int) -> None:
+    """The listing fails because everything does: that is no finding about a signature."""
+    with Registry() as source, Registry() as target:
+        IMAGE.push(source.host, "dev/api", "v1")
+        one = _with_an_sbom(source)
+
+        def goes_away() -> None:
+            for method in ("GET", "HEAD"):
+                source.on(method, "/v2/", world.answer(status), times=10**6)
+
+        target.on("PUT", f"/manifests/{DIGEST}", world.before(goes_away))
+        source.on("GET", "/referrers/", world.answer(status), times=10**6)
+        with pytest.raises(UnavailableError):
+            copied(source, target)
+
+        with Registry() as back:
+            back.repositories = source.repositories
+            copied(back, target)
+        assert one.digest in target.repository("prod/api").manifests
+
+
+@pytest.mark.parametrize("fault", [world.drop(), world.answer(429)], ids=["silent", "throttled"])
+def test_a_registry_that_does_not_answer_or_throttles_says_nothing(fault: world.Fault) -> None:
+    with Registry() as source, Registry() as target:
+        IMAGE.push(source.host, "dev/api", "v1")
+        _with_an_sbom(source)
+        source.on("GET", "/referrers/", fault, times=10**6)
+
+        with pytest.raises(UnavailableError):
+            copied(source, target)

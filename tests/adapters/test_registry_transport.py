@@ -8,8 +8,7 @@ import pytest
 
 from bot.adapters.registry.errors import retry_after
 from bot.adapters.registry.limits import HostLimits
-from bot.adapters.registry.manifests import pull_scope, push_scope
-from bot.adapters.registry.transport import Transport
+from bot.adapters.registry.transport import Transport, pull_scope, push_scope
 from bot.domain.oci import ImageRepository
 from tests.world.clients import HandClock, granted
 

@@ -214,6 +214,43 @@ def test_sign_and_verify(source: Registry, keys: Path) -> None:
     assert "team" in other.stderr
 
 
+def test_a_signature_that_was_brought_along_counts_only_for_those_who_ask(
+    source: Registry, target: Registry, keys: Path
+) -> None:
+    lockkeeper(
+        *("sign", f"{source.host}/dev/api:v1"),
+        *(f"--key={keys}/k.key", f"--password-file={keys}/password"),
+    )
+    copied = f"{target.host}/prod/api:v1"
+    lockkeeper("copy", f"{source.host}/dev/api:v1", copied)
+
+    strict = lockkeeper("verify", copied, f"--key={keys}/k.pub", "--json")
+    asked = lockkeeper("verify", copied, f"--key={keys}/k.pub", "--any-repository", "--json")
+
+    assert (strict.exit_code, asked.exit_code) == (1, 0)
+    assert f"{source.host}/dev/api" in strict.stderr
+    assert [json.loads(asked.stdout)[one] for one in ("tag_layout", "bundle_layout")] == [True] * 2
+
+
+def test_any_repository_is_about_signatures_by_keys(source: Registry, keys: Path) -> None:
+    words = ("verify", f"{source.host}/dev/api:v1", "--any-repository")
+
+    typed = lockkeeper(*words, f"--key={keys}/k.pub", "--type=x")
+    keyless = lockkeeper(*words, "--repository=a/b", "--repository-id=1")
+
+    assert (typed.exit_code, keyless.exit_code) == (2, 2)
+
+
+def test_the_repository_that_is_signed_cannot_be_another(source: Registry, keys: Path) -> None:
+    done = lockkeeper(
+        *("sign", f"{source.host}/dev/api:v1", "-a", "dev.lockkeeper/repository=r.example.com/x"),
+        *(f"--key={keys}/k.key", f"--password-file={keys}/password"),
+    )
+
+    assert done.exit_code == 2
+    assert source.requests("PUT", "sig") == []
+
+
 def test_cosign_accepts_what_the_command_signed(source: Registry, keys: Path) -> None:
     reference = f"{source.host}/dev/api:v1"
     lockkeeper("sign", reference, f"--key={keys}/k.key", f"--password-file={keys}/password")

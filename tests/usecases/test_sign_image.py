@@ -15,8 +15,8 @@ from bot.adapters.signing import SigningKey, load_signing_key
 from bot.domain.errors import NotFoundError, RejectedError
 from bot.domain.images import Descriptor, ImageManifest, attached_tag
 from bot.domain.oci import OCI_INDEX, Digest, DigestReference, ImageRepository
-from bot.formats import sigstore_bundle
-from bot.usecases.sign_image import ensure_signed, verify_image
+from bot.formats import sigstore_bundle, simple_signing
+from bot.usecases.sign_image import ensure_payload, ensure_signed, verify_image
 from tests.world.clients import client
 from tests.world.images import build_image
 from tests.world.keys import generate_key_pair
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 IMAGE = build_image()
 DIGEST = Digest(IMAGE.digest)
 CHILDREN = [Digest(child) for child in IMAGE.child_digests]
-ANNOTATIONS = {"dev.lockkeeper/environment": "prod", "dev.lockkeeper/repository": "here"}
+ANNOTATIONS = {"dev.lockkeeper/environment": "prod", "dev.lockkeeper/team": "payments"}
 PAIR, OTHER_PAIR = generate_key_pair(), generate_key_pair()
 KEY = load_signing_key(PAIR.private, "key")
 OTHER = load_signing_key(OTHER_PAIR.private, "other")
@@ -125,7 +125,8 @@ def test_cosign_2_accepts_the_tag_layout_alone(place: Place) -> None:
     (payload,) = json.loads(done.stdout)
     identity = payload["critical"]["identity"]["docker-reference"]
     assert identity == f"{place.world.host}/prod/api:v1"
-    assert payload["optional"] == ANNOTATIONS
+    here = {"dev.lockkeeper/repository": f"{place.world.host}/prod/api"}
+    assert payload["optional"] == {**ANNOTATIONS, **here}
     assert place.cosign(2, "-a", "dev.lockkeeper/environment=stage").returncode != 0
 
 
@@ -270,17 +271,112 @@ def test_every_demanded_annotation_is_needed(place: Place) -> None:
     assert found.reasons == ("a signature without the annotation dev.lockkeeper/environment",)
 
 
-def test_a_signature_for_another_repository_does_not_count(place: Place) -> None:
-    place.sign(children=[])
+# --- replay: a signature for one repository, brought to another
+
+
+def elsewhere(place: Place) -> DigestReference:
+    """Another repository, with everything that whoever may write to it can bring there."""
     here = place.world.repository("prod/api")
     there = place.world.repository("copied/api")
     there.blobs, there.manifests, there.tags = here.blobs, here.manifests, here.tags
+    there.subjects = here.subjects
+    return ImageRepository(place.world.host, "copied/api").at(DIGEST)
 
-    elsewhere = ImageRepository(place.world.host, "copied/api").at(DIGEST)
-    found = verify_image(client(place.world.host), [KEY], elsewhere, {})
 
-    assert not found.tag_layout
-    assert f"a signature for {place.world.host}/prod/api:v1" in found.reasons
+def test_a_signature_for_another_repository_counts_in_neither_layout(place: Place) -> None:
+    place.sign(children=[])
+
+    found = verify_image(client(place.world.host), [KEY], elsewhere(place), {})
+
+    assert not found.verified
+    assert found.reasons == (
+        f"a signature for {place.world.host}/prod/api:v1",
+        f"a bundle for {place.world.host}/prod/api",
+    )
+
+
+def test_whoever_asks_for_it_gets_a_signature_for_any_repository(place: Place) -> None:
+    place.sign(children=[])
+
+    found = verify_image(
+        client(place.world.host), [KEY], elsewhere(place), ANNOTATIONS, any_repository=True
+    )
+
+    assert found.complete
+
+
+def bundle_of(place: Place, statement: bytes) -> None:
+    message = sigstore_bundle.pre_authentication_encoding(sigstore_bundle.STATEMENT_TYPE, statement)
+    bundle = sigstore_bundle.render_bundle(statement, KEY.sign(message), KEY.fingerprint)
+    subject = Descriptor(OCI_INDEX, DIGEST, len(IMAGE.index))
+    manifest = sigstore_bundle.bundle_manifest(bundle, sigstore_bundle.SIGN_PREDICATE, subject, "")
+    client(place.world.host).attach(place.reference.repository, manifest)
+
+
+@pytest.mark.parametrize(
+    ("name", "annotated", "reason"),
+    [
+        ("", None, "a bundle that names no repository"),
+        ("HERE", None, ""),
+        ("HERE:v1", None, ""),
+        ("", "HERE", ""),
+        ("HERE", "HERE", ""),
+        ("HERE", "r.example.com/prod/api", "a bundle for r.example.com/prod/api"),
+        ("r.example.com/prod/api", "HERE", "a bundle for r.example.com/prod/api"),
+        ("HERE/more", None, "a bundle for HERE/more"),
+        ("prod/api", None, "a bundle for prod/api"),
+    ],
+)
+def test_a_bundle_names_its_repository_as_subject_or_annotation(
+    place: Place, name: str, annotated: str | None, reason: str
+) -> None:
+    here = f"{place.world.host}/prod/api"
+    annotations = (
+        {"dev.lockkeeper/repository": annotated.replace("HERE", here)} if annotated else {}
+    )
+    bundle_of(
+        place,
+        sigstore_bundle.render_statement(
+            DIGEST,
+            sigstore_bundle.SIGN_PREDICATE,
+            {},
+            name=name.replace("HERE", here),
+            annotations=annotations,
+        ),
+    )
+
+    found = verify_image(client(place.world.host), [KEY], place.reference, {})
+
+    assert found.reasons == ((reason.replace("HERE", here),) if reason else ())
+    assert found.bundle_layout is not bool(reason)
+
+
+@pytest.mark.parametrize(
+    ("signed", "counts"),
+    [
+        ("HERE", True),
+        ("HERE:v9", True),
+        (f"HERE@{DIGEST}", True),
+        (f"HERE:v1@{DIGEST}", True),
+        ("", False),
+        ("HERE-too:v1", False),
+        ("HERE:v1:v2", False),
+        ("prod/api:v1", False),
+    ],
+)
+def test_a_payload_names_its_repository_with_or_without_a_tag(
+    place: Place, signed: str, *, counts: bool
+) -> None:
+    here = f"{place.world.host}/prod/api"
+    payload = simple_signing.render_payload(
+        simple_signing.SimplePayload(signed.replace("HERE", here), DIGEST, {})
+    )
+    ensure_payload(client(place.world.host), KEY, place.reference, payload)
+
+    found = verify_image(client(place.world.host), [KEY], place.reference, {})
+
+    assert found.tag_layout is counts
+    assert bool(found.reasons) is not counts
 
 
 def test_a_statement_that_means_something_else_is_no_signature(place: Place) -> None:
@@ -310,6 +406,15 @@ def test_a_damaged_bundle_of_somebody_else_hides_nothing(place: Place) -> None:
     registry.attach(place.reference.repository, also)
 
     place.sign()
+
+    assert verify_image(registry, [KEY], place.reference, ANNOTATIONS).complete
+
+
+def test_a_damaged_signature_of_somebody_else_hides_nothing(place: Place) -> None:
+    registry = client(place.world.host)
+    ensure_payload(registry, OTHER, place.reference, b"theirs")
+    place.sign(children=[])
+    del place.world.repository("prod/api").blobs[Digest.of(b"theirs")]
 
     assert verify_image(registry, [KEY], place.reference, ANNOTATIONS).complete
 

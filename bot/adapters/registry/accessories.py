@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from bot.adapters.registry.moving import Mover
+from bot.adapters.registry.looks import Unanswered
+from bot.adapters.registry.moving import Mover, Side
 from bot.domain.errors import IntegrityError, RejectedError
 from bot.domain.images import (
-    DEPTH_LIMIT,
     Accessory,
     AccessoryKind,
     AccessoryPolicy,
@@ -28,6 +29,7 @@ from bot.domain.images import (
     ImageTree,
     LeftBehind,
     NewManifest,
+    RegistryFailsError,
     attached_tag,
 )
 from bot.domain.oci import Digest
@@ -37,6 +39,8 @@ from bot.formats.sigstore_bundle import Envelope
 IN_ALL_LIMIT: Final = 500  # accessories of one image, its platforms and their accessories
 _EXAMINED: Final = 100  # referrers, or layers of one tag; a flood must not cost a request each
 JUDGED_LIMIT: Final = 256 * 2**20  # bytes that are read for one image to judge what hangs on it
+_DEPTH: Final = 3  # accessories of accessories
+_SUFFIXES: Final = (simple_signing.TAG_SUFFIX, "att", "sbom")
 _BUNDLE_LAYERS: Final = 1  # cosign: "expected exactly one layer"
 # cosign's experimental OCI 1.1 signatures: the layers of `.sig` in a referrer.
 _SIGNATURE_ARTIFACT: Final = "application/vnd.dev.cosign.artifact.sig.v1+json"
@@ -54,29 +58,91 @@ class CopiedAccessories:
     left_behind: tuple[LeftBehind, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Prefetched:
+    """What the source says about what hangs on each digest, asked for all at once."""
+
+    source: Side
+    asked: Mapping[Digest, Mapping[str, Future[Any]]]
+
+    @classmethod
+    def begun(cls, source: Side, tree: ImageTree, pool: ThreadPoolExecutor) -> Prefetched:
+        """Ask, beside the bytes of the image."""
+        asked: dict[Digest, dict[str, Future[Any]]] = {}
+        for digest in dict.fromkeys(manifest.digest for manifest in tree.walk()):
+            listing = pool.submit(source.referrers.list, source.repository.at(digest))
+            tags = {suffix: pool.submit(_under_tag, source, digest, suffix) for suffix in _SUFFIXES}
+            asked[digest] = {"": listing, **tags}
+        return cls(source, asked)
+
+    def referrers(self, subject: Digest) -> tuple[Descriptor, ...]:
+        """What refers to the digest; an accessory of an accessory is asked for now."""
+        if subject in self.asked:
+            return tuple(self.asked[subject][""].result())
+        return self.source.referrers.list(self.source.repository.at(subject))
+
+    def under_tag(self, subject: Digest, suffix: str) -> AnyManifest | None:
+        """What hangs on it under cosign's tag."""
+        if subject in self.asked:
+            found: AnyManifest | None = self.asked[subject][suffix].result()
+            return found
+        return _under_tag(self.source, subject, suffix)
+
+
+def _under_tag(source: Side, subject: Digest, suffix: str) -> AnyManifest | None:
+    """A registry that refuses a look at a tag (Artifactory, where there is none) has none."""
+    found = source.manifests.look(source.repository.tagged(attached_tag(subject, suffix)))
+    return None if isinstance(found, Unanswered) else found
+
+
 class AccessoryCopy:
     """One image's accessories on their way from one repository to another."""
 
-    def __init__(self, mover: Mover, policy: AccessoryPolicy) -> None:
+    def __init__(self, mover: Mover, policy: AccessoryPolicy, hanging: Prefetched) -> None:
         self._source, self._target = mover.source, mover.target
-        self._mover, self._policy = mover, policy
+        self._mover, self._policy, self._hanging = mover, policy, hanging
         self._copied: list[Digest] = []
         self._left: list[LeftBehind] = []
         self._seen: set[Digest] = set()
         self._image: frozenset[Digest] = frozenset()
         self._judged = 0
+        self._in_doubt = False
 
     def run(self, tree: ImageTree) -> CopiedAccessories:
-        """Copy what may travel, for the index and for every child."""
+        """Copy what may travel, for the index and for every child.
+
+        Raises:
+            UnavailableError: a registry is away; what was not copied then is no finding.
+        """
         manifests = dict.fromkeys(manifest.digest for manifest in tree.walk())
         self._image = frozenset(manifests)
         for digest in manifests:
             self._copy_of(digest, depth=1)
+        if self._in_doubt:
+            self._rule_out_an_outage(tree.root.digest)
         return CopiedAccessories(tuple(self._copied), tuple(self._left))
+
+    @contextlib.contextmanager
+    def _noting(self, name: str) -> Iterator[None]:
+        """Turn what is wrong with one accessory into a note, so that the others still travel.
+
+        An outage is nothing of the accessory's: whoever asked repeats the copy then.
+        """
+        try:
+            yield
+        except (_Unfit, IntegrityError, RejectedError, RegistryFailsError) as error:
+            self._in_doubt = self._in_doubt or isinstance(error, RegistryFailsError)
+            self._left.append(LeftBehind(name, str(error)))
+
+    def _rule_out_an_outage(self, root: Digest) -> None:
+        """Failures stand as notes only where both registries answer what they answered before."""
+        for side in (self._source, self._target):
+            with contextlib.suppress(RejectedError):  # an answer, too
+                side.manifests.fresh(side.repository.at(root))
 
     def _copy_of(self, subject: Digest, depth: int) -> None:
         """Accessories of one digest; an accessory may have accessories again, or form a circle."""
-        if subject in self._seen or depth > DEPTH_LIMIT:
+        if subject in self._seen or depth > _DEPTH:
             return
         if len(self._copied) >= IN_ALL_LIMIT:
             reason = f"{IN_ALL_LIMIT} have travelled with the image already"
@@ -97,13 +163,13 @@ class AccessoryCopy:
     def _copy_referrers(self, subject: Digest, budget: _Budget) -> list[Digest]:
         copied: list[Digest] = []
         listed: dict[Digest, Descriptor] = {}
-        with _noting(self._left, f"referrers of {subject}"):
-            found = self._source.referrers.list(self._source.repository.at(subject))
+        with self._noting(f"referrers of {subject}"):
+            found = self._hanging.referrers(subject)
             # Since 0.32 BuildKit's attestations are both: they travel as a part of the index.
             listed = {one.digest: one for one in found if one.digest not in self._image}
         budget.refuse(len(listed) - _EXAMINED)
         for descriptor in itertools.islice(listed.values(), _EXAMINED):
-            with _noting(self._left, f"referrer {descriptor.digest}"):
+            with self._noting(f"referrer {descriptor.digest}"):
                 manifest = self._fit_referrer(descriptor, subject)
                 if budget.take():
                     self._put_referrer(manifest, subject)
@@ -205,8 +271,8 @@ class AccessoryCopy:
         """Add the layers that may travel to those under the target's tag of the same name."""
         tag = attached_tag(subject, suffix)
         found: ImageManifest | None = None
-        with _noting(self._left, tag):
-            current = self._source.manifests.get(self._source.repository.tagged(tag))
+        with self._noting(tag):
+            current = self._hanging.under_tag(subject, suffix)
             if current is not None and not isinstance(current, ImageManifest):
                 raise _Unfit("it is an index")
             found = current
@@ -215,7 +281,7 @@ class AccessoryCopy:
         fit: list[tuple[Descriptor, bytes]] = []
         budget.refuse(len(found.layers) - _EXAMINED)
         for layer in found.layers[:_EXAMINED]:
-            with _noting(self._left, f"{tag}, layer {layer.digest}"):
+            with self._noting(f"{tag}, layer {layer.digest}"):
                 content = check(layer, subject)
                 if budget.take():
                     fit.append((layer, content))
@@ -235,7 +301,7 @@ class AccessoryCopy:
             layers = tuple(layer for layer, _ in lacking)
             return simple_signing.with_layers(current, layers, tuple(blob for _, blob in lacking))
 
-        with _noting(self._left, tag):
+        with self._noting(tag):
             self._target.referrers.amend(reference, adding)
             written = self._target.manifests.get(reference)
             self._copied += [written.digest] if written else []
@@ -243,13 +309,15 @@ class AccessoryCopy:
     def _copy_sbom(self, subject: Digest, budget: _Budget) -> None:
         tag = attached_tag(subject, "sbom")
         reference = self._target.repository.tagged(tag)
-        with _noting(self._left, tag):
-            found = self._source.manifests.get(self._source.repository.tagged(tag))
+        with self._noting(tag):
+            found = self._hanging.under_tag(subject, "sbom")
             if found is None:
                 return
             manifest = self._fit_manifest(found)
             self._judge(Accessory(subject, AccessoryKind.OTHER))
-            there = self._target.manifests.get(reference)
+            there = self._target.manifests.look(reference)
+            if isinstance(there, Unanswered):
+                there = None
             if there is not None and there.digest != manifest.digest:
                 raise _Unfit("the target has another one")
             if there is None and budget.take():
@@ -280,12 +348,3 @@ class _Budget:
 
 def _identity(layer: Descriptor) -> tuple[Digest, str]:
     return layer.digest, layer.annotations.get(simple_signing.SIGNATURE_ANNOTATION, "")
-
-
-@contextlib.contextmanager
-def _noting(notes: list[LeftBehind], name: str) -> Iterator[None]:
-    """Turn what is wrong with one accessory into a note, so that the others still travel."""
-    try:
-        yield
-    except (_Unfit, IntegrityError, RejectedError) as error:
-        notes.append(LeftBehind(name, str(error)))

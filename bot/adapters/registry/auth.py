@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import msgspec
@@ -25,7 +25,6 @@ from bot.adapters.registry.errors import (
     AccessRefusedError,
     NotARegistryError,
     TransportRefusedError,
-    error_codes,
     failure,
 )
 from bot.adapters.registry.logins import Login, Logins
@@ -35,23 +34,30 @@ from bot.formats import structs
 from bot.formats.www_authenticate import Challenge, parse_challenges
 from bot.ports import Clock
 
-_SHORTEST_LIFE: Final = 60  # seconds; the default, and what lower figures are raised to
-_MARGIN: Final = 10  # seconds before the end, or a fifth of the life if that is more
+_LIFE: Final = 60.0  # seconds, where the service does not say (distribution, docs/spec/auth)
+_LONGEST_LIFE: Final = 86400.0
+_SHORTEST_LIFE: Final = 0.1  # not a token for every request, however early they run out
+_MARGIN: Final = 10.0  # seconds before the end, or a fifth of the life if that is more
 _NAME_PARTS: Final = 3  # repository:<name>:<actions>
 # Token services without the OAuth2 way (go-containerregistry, transport/bearer.go: 404).
 _NO_EXCHANGE: Final = frozenset({404, 405})
 
 
 class _TokenAnswer(msgspec.Struct):
-    token: str = ""
-    access_token: str = ""
-    expires_in: float | None = None
+    """Fields of any type: Azure has ``"token": null``, others have seconds as a text."""
+
+    token: Any = None
+    access_token: Any = None
+    expires_in: Any = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Token:
-    value: str = field(repr=False)
+    header: str = field(repr=False)
+    born: datetime
     renew_at: datetime
+    has_served: bool = False
+    """A registry has taken it: that it is refused later on means that it has run out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +81,7 @@ class Authenticator:
         self._logins = Logins(clock)
         self._wanted: dict[tuple[str, str], Challenge] = {}
         self._tokens: dict[_Key, _Token] = {}
+        self._lives: dict[_Key, float] = {}
         self._extra: dict[tuple[str, tuple[str, ...]], tuple[str, ...]] = {}
         self._locks: defaultdict[_Key, threading.Lock] = defaultdict(threading.Lock)
         self._guard = threading.Lock()
@@ -89,32 +96,40 @@ class Authenticator:
             return None
         if challenge.scheme == "basic":
             return _basic(self._logins.of(entry))
-        return f"Bearer {self._token(self._key(challenge, host, entry, scopes))}"
+        return self._token(self._key(challenge, host, entry, scopes))
 
-    def can_answer(self, reply: Reply, call: Call, used: str | None) -> bool:
-        """Whether the request may be sent once more, with another ``Authorization``."""
+    def accepted(self, authorization: str | None) -> None:
+        """A registry has taken this header."""
+        for token in tuple(self._tokens.values()):
+            if token.header == authorization:
+                token.has_served = True
+
+    def learn(self, reply: Reply, call: Call, used: str | None) -> bool:
+        """Take what a refusal says; what `header` gives from now on may differ from ``used``.
+
+        Several threads may lose one token at once, and learn the same: whether another try is
+        worth it, each sees by comparing what it has sent with what it would send now.
+
+        Returns:
+            Whether the refusal may be meant: it is none of a token that has run out.
+        """
         if canonical_host(call.host) != call.entry.host:
-            return False
+            return True
         if reply.status == 401:  # noqa: PLR2004 - HTTP
-            return self._learn(reply.challenges, call, used)
-        # 403: a token may lack a right that was given since. Public ECR says 400 DENIED for a
-        # token that is too old (oras-go#1227).
-        stale = reply.status == 403 or (reply.status == 400 and "DENIED" in error_codes(reply))  # noqa: PLR2004 - HTTP
-        return stale and used is not None and self._renew(used, call.entry)
+            self._challenged(reply.challenges, call)
+        return used is not None and self._renew(used, call.entry)
 
-    def _learn(self, challenges: tuple[str, ...], call: Call, used: str | None) -> bool:
+    def _challenged(self, challenges: tuple[str, ...], call: Call) -> None:
+        """Believe the newest challenge; a refusal without one changes nothing."""
         known = self._wanted.get((call.host, call.entry.prefix))
         challenge = _preferred(parse_challenges(challenges))
         if challenge is None or (challenge.scheme == "basic" and not call.entry.has_credentials):
-            return False
+            return
         self._wanted[call.host, call.entry.prefix] = challenge
-        if used is None or known is None:
-            return True
-        if challenge.scheme == "basic":
-            return self._renew(used, call.entry)
-        return self._widen(challenge, call) | self._discard(used)
+        if known is not None and challenge.scheme == "bearer":
+            self._widen(challenge, call)
 
-    def _widen(self, challenge: Challenge, call: Call) -> bool:
+    def _widen(self, challenge: Challenge, call: Call) -> None:
         """Put scopes in front that the challenge names and we lack, of our repositories only."""
         named = tuple(challenge.parameters.get("scope", "").split())
         ours = {_repository(scope) for scope in call.scopes}
@@ -124,21 +139,25 @@ class Authenticator:
         )
         if lacking:
             self._extra[call.host, call.scopes] = (*lacking, *have)
-        return bool(lacking)
 
     def _renew(self, used: str, entry: HostGrant) -> bool:
-        """Forget the token, or the log-in that a helper gave."""
+        """Forget the token, or the log-in that a helper gave; whether it has never served."""
         if used.startswith("Bearer "):
             return self._discard(used)
-        login = self._logins.of(entry)
-        return self._logins.forget(entry, login) and used == _basic(login)
+        self._logins.forget(entry, lambda login: _basic(login) == used)
+        return True
 
     def _discard(self, authorization: str) -> bool:
+        """Forget a token; whether it was new, and refused for what it may do."""
+        now, is_new = self._clock.now(), False
         with self._guard:
-            stale = [k for k, t in self._tokens.items() if f"Bearer {t.value}" == authorization]
+            stale = [key for key, one in self._tokens.items() if one.header == authorization]
             for key in stale:
-                del self._tokens[key]
-        return bool(stale)
+                token = self._tokens.pop(key)
+                is_new |= not token.has_served
+                if token.has_served:  # it lives shorter than its service says
+                    self._lives[key] = max((now - token.born).total_seconds(), 0.0)
+        return is_new
 
     def _key(
         self, challenge: Challenge, host: str, entry: HostGrant, scopes: tuple[str, ...]
@@ -156,19 +175,19 @@ class Authenticator:
                 token = self._fetched(key)
                 with self._guard:
                     self._tokens[key] = token
-            return token.value
+            return token.header
 
     def _fetched(self, key: _Key) -> _Token:
         self._check_realm(key)
         login = self._logins.of(key.entry)
         reply = self._requested(key, login)
-        if reply.status in (400, 401, 403) and self._logins.forget(key.entry, login):
+        if reply.status in (400, 401, 403) and self._logins.forget(key.entry, login.__eq__):
             reply = self._requested(key, self._logins.of(key.entry))
         if reply.status == 400:  # noqa: PLR2004 - several token services refuse a login like this
             raise AccessRefusedError(f"a token for {key.host}", reply.host, self._grant.name, 400)
         if reply.status != 200:  # noqa: PLR2004 - HTTP
             raise failure(reply, f"a token for {key.host}", self._grant.name)
-        return self._parsed(reply, key.host)
+        return self._parsed(reply, key)
 
     def _requested(self, key: _Key, login: Login) -> Reply:
         if login.identity_token:
@@ -207,17 +226,29 @@ class Authenticator:
                 key.host, f"it sends us to log in at {realm}, which has credentials of its own"
             )
 
-    def _parsed(self, reply: Reply, host: str) -> _Token:
+    def _parsed(self, reply: Reply, key: _Key) -> _Token:
         try:
             answer = structs.decode(reply.content, _TokenAnswer)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             answer = _TokenAnswer()
-        value = answer.token or answer.access_token
-        if not value.isascii() or not value.isprintable() or not value:
-            raise NotARegistryError(f"a token for {host}", reply.host, "no token in the answer")
-        life = max(answer.expires_in or 0, _SHORTEST_LIFE)
-        usable = timedelta(seconds=min(life - max(_MARGIN, life / 5), 86400))
-        return _Token(value, self._clock.now() + usable)
+        found = [one for one in (answer.token, answer.access_token) if isinstance(one, str) and one]
+        if not found or not found[0].isascii() or not found[0].isprintable():
+            raise NotARegistryError(f"a token for {key.host}", reply.host, "no token in the answer")
+        life, now = _seconds(answer.expires_in), self._clock.now()
+        usable = life - min(max(_MARGIN, life / 5), life / 2)
+        seen = self._lives.get(key)
+        if seen is not None:
+            usable = min(usable, max(seen / 2, _SHORTEST_LIFE))
+        return _Token(f"Bearer {found[0]}", now, now + timedelta(seconds=usable))
+
+
+def _seconds(stated: object) -> float:
+    """How long a token lives: as long as is said, a minute where nothing sensible is."""
+    try:
+        life = float(stated) if isinstance(stated, int | float | str) else 0.0
+    except ValueError:
+        life = 0.0
+    return min(life, _LONGEST_LIFE) if life > 0 else _LIFE
 
 
 def _preferred(challenges: tuple[Challenge, ...]) -> Challenge | None:

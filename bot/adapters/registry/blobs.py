@@ -6,29 +6,31 @@ never committed (see `bot.adapters.registry.uploads`).
 
 from __future__ import annotations
 
-import contextlib
+import re
 import threading
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from typing import Final
 from urllib.parse import urlencode
 
 from bot.adapters.registry.calls import Call, Reply
-from bot.adapters.registry.errors import RegistryRefusedError, failure, is_missing
-from bot.adapters.registry.manifests import pull_scope, push_scope
+from bot.adapters.registry.errors import failure, is_missing
+from bot.adapters.registry.looks import looked, presence
 from bot.adapters.registry.streams import BytesReader, HashingBody, Reader, ResumingReader
-from bot.adapters.registry.transport import Download, Transport, name_at
-from bot.adapters.registry.uploads import Upload, UploadSession
+from bot.adapters.registry.transport import Download, Transport, name_at, pull_scope
+from bot.adapters.registry.uploads import Upload, UploadSession, give_back
 from bot.domain.errors import (
     IntegrityError,
     LimitExceededError,
-    LockkeeperError,
     NotFoundError,
     RejectedError,
     UnavailableError,
 )
 from bot.domain.grants import canonical_host
-from bot.domain.images import Descriptor
+from bot.domain.images import Descriptor, Presence
 from bot.domain.oci import Digest, ImageRepository
+
+_RANGE: Final = re.compile(r"bytes 0-0/(\d{1,18})")
+_DIGITS: Final = 19  # of a length; more is none
 
 
 class Blobs:
@@ -40,32 +42,49 @@ class Blobs:
         self._unmountable: set[tuple[ImageRepository, ImageRepository]] = set()
         self._mounts: dict[str, bool] = {}
 
-    def size(self, repository: ImageRepository, digest: Digest) -> int | None:
-        """Bytes of a blob as the registry tells them, -1 if it does not; None: not there."""
-        call = self._call("HEAD", repository, digest, "blobs", digest)
-        reply = self._transport.call(call)
-        if reply.status == 200:  # noqa: PLR2004 - HTTP
-            length = reply.headers.get("Content-Length", "")
-            return int(length) if length.isdecimal() else -1
-        if is_missing(reply):
-            return None
-        raise failure(reply, call.thing, self._transport.grant.name)
-
-    def has(self, repository: ImageRepository, blob: Descriptor) -> bool:
-        """The registry has the blob; where it cannot say, it counts as missing.
+    def look(self, repository: ImageRepository, blob: Descriptor) -> Presence:
+        """Whether the registry has the blob, before it is sent.
 
         Raises:
             IntegrityError: it is there with another length.
         """
+        call = self._call("HEAD", repository, blob.digest, "blobs", blob.digest, is_look=True)
+        found, reply = looked(lambda: self._transport.call(call))
+        length = _length(reply.headers) if reply and reply.status == 200 else None  # noqa: PLR2004 - HTTP
+        # Some answer HEAD with the length of nothing: that says no length.
+        return _checked(found, repository, blob, length or None)
+
+    def holds(self, repository: ImageRepository, blob: Descriptor) -> Presence:
+        """Whether the registry has the blob, to prove it: where HEAD proves nothing, by a byte.
+
+        Raises:
+            IntegrityError: it is there with another length.
+        """
+        call = self._call("HEAD", repository, blob.digest, "blobs", blob.digest, is_look=True)
+        found, reply = looked(lambda: self._transport.call(call))
+        if found is Presence.THERE and reply is not None:
+            length = _length(reply.headers) if reply.status == 200 else None  # noqa: PLR2004 - HTTP
+            if length or not blob.size or reply.status != 200:  # noqa: PLR2004 - HTTP
+                return _checked(found, repository, blob, length)
+        return self._first_byte(repository, blob)
+
+    def _first_byte(self, repository: ImageRepository, blob: Descriptor) -> Presence:
+        """Ask as a reader does; where storage is elsewhere, that it is named is the answer."""
+        headers = {"Range": "bytes=0-0"}
+        call = self._call(
+            "GET", repository, blob.digest, "blobs", blob.digest, headers=headers, is_look=True
+        )
         try:
-            size = self.size(repository, blob.digest)
-        except RegistryRefusedError:
-            return False
-        if size is not None and size not in (-1, blob.size):
-            raise IntegrityError(
-                f"blob {blob.digest} in {repository}: expected {blob.size} bytes, got {size}"
-            )
-        return size is not None
+            answer = self._transport.download(call)
+        except (RejectedError, UnavailableError):
+            return Presence.UNKNOWN
+        if isinstance(answer, Reply):
+            return presence(answer.status, missing=is_missing(answer))
+        answer.close()
+        whole = _RANGE.fullmatch(answer.headers.get("Content-Range", ""))
+        is_part = answer.status == 206  # noqa: PLR2004 - HTTP
+        length = (int(whole[1]) if whole else None) if is_part else _length(answer.headers)
+        return _checked(Presence.THERE, repository, blob, length)
 
     def read(self, repository: ImageRepository, blob: Descriptor, limit: int) -> bytes:
         """A small blob, whole and verified; LimitExceededError if it promises more than that."""
@@ -84,7 +103,7 @@ class Blobs:
         if not blob.size:
             return BytesReader(b"")
         return ResumingReader(
-            lambda offset: self._connect(repository, blob, offset), self._transport.pause
+            lambda offset: self._connect(repository, blob, offset), self._transport.patience
         )
 
     def _connect(self, repository: ImageRepository, blob: Descriptor, offset: int) -> Download:
@@ -99,18 +118,18 @@ class Blobs:
             _check_range(answer, call, offset, blob.size)
         return answer
 
-    def mount(
+    def ask(
         self, target: ImageRepository, source: ImageRepository, digest: Digest
     ) -> UploadSession | None:
-        """Take a blob over from another repository of the same host.
+        """Whether the target has a blob, or takes it over; else where to send it: one question.
 
-        Returns None when that is done, else the upload session to use: a registry that does not
-        mount opens one, and any refusal is answered by opening one.
+        With the target itself as the source the answer to a mount is *have it*. Returns None where
+        that, or the mount, is done; else the upload session to use: a registry that does not mount
+        opens one, and any refusal is answered by opening one.
         """
         query = urlencode({"mount": digest, "from": name_at(source)}, safe=":/")
-        call = self._call(
-            "POST", target, digest, "blobs", "uploads", "", query=query, source=source
-        )
+        other = source if source.path != target.path else None
+        call = self._call("POST", target, digest, "blobs", "uploads", "", query=query, source=other)
         try:
             reply = self._transport.call(call)
         except (RejectedError, UnavailableError):
@@ -118,25 +137,28 @@ class Blobs:
             # (go-containerregistry#1404, #1679): never a reason to fail.
             self._unmountable.add((target, source))
             return self.start(target, digest)
-        host = canonical_host(target.host)
         if reply.status == 201:  # noqa: PLR2004 - HTTP
-            self._mounts.setdefault(host, True)
+            self._mounts[canonical_host(target.host)] = True
             return None
         if reply.status == 202:  # noqa: PLR2004 - HTTP
-            self._mounts[host] = False
+            if other is not None:  # it has the blob, and did not take it over
+                self.never_mounts(target)
             return UploadSession.opened(self._transport, reply, call.thing)
         self._unmountable.add((target, source))
         return self.start(target, digest)
 
-    def can_mount(self, target: ImageRepository, source: ImageRepository) -> bool:
-        """Both repositories are on one host, are not the same, and it was not refused before."""
+    def can_ask(self, target: ImageRepository, source: ImageRepository) -> bool:
+        """Both repositories are on one host, and it was not refused before."""
         same_host = canonical_host(target.host) == canonical_host(source.host)
-        refused = (target, source) in self._unmountable
-        return same_host and target.path != source.path and not refused
+        return same_host and (target, source) not in self._unmountable
 
-    def mounts(self, target: ImageRepository) -> bool:
-        """Mounting is worth a try before a look: not once a session was the answer to it."""
-        return self._mounts.get(canonical_host(target.host), True)
+    def mounts(self, target: ImageRepository) -> bool | None:
+        """Whether the host mounts; None: it was not seen yet."""
+        return self._mounts.get(canonical_host(target.host))
+
+    def never_mounts(self, target: ImageRepository) -> None:
+        """It has opened an upload for what it has: a look comes first from now on."""
+        self._mounts[canonical_host(target.host)] = False
 
     def start(self, repository: ImageRepository, digest: Digest) -> UploadSession:
         """Open an upload session."""
@@ -153,10 +175,7 @@ class Blobs:
         Raises:
             RejectedError: nothing may be written there.
         """
-        session = self.start(repository, digest)
-        call = self._call("POST", repository, digest, "blobs", "uploads", "")
-        with contextlib.suppress(LockkeeperError):  # it expires by itself otherwise
-            self._transport.call(replace(call, method="DELETE", url=session.location, body=None))
+        self.abandon(repository, self.start(repository, digest))
 
     def upload(
         self,
@@ -184,7 +203,16 @@ class Blobs:
             stop=stop or threading.Event(),
         )
         host = canonical_host(repository.host)
-        self._way[host] = upload.run(session, self._way.get(host, 0), self.start)
+        self._way[host] = upload.run(
+            session,
+            self._way.get(host, 0),
+            self.start,
+            lambda: self.look(repository, blob) is Presence.THERE,
+        )
+
+    def abandon(self, repository: ImageRepository, session: UploadSession) -> None:
+        """Give a session back that is not needed; it expires by itself otherwise."""
+        give_back(self._transport, repository, session)
 
     def cut(self) -> None:
         """End every transfer that is under way, for good."""
@@ -192,8 +220,14 @@ class Blobs:
 
     def write(self, repository: ImageRepository, blob: Descriptor, content: bytes) -> None:
         """Make the repository have these bytes."""
-        if not self.has(repository, blob):
-            self.upload(repository, blob, lambda: BytesReader(content))
+        session: UploadSession | None = None
+        if self.can_ask(repository, repository) and self.mounts(repository) is not False:
+            session = self.ask(repository, repository, blob.digest)
+            if session is None:
+                return
+        elif self.look(repository, blob) is Presence.THERE:
+            return
+        self.upload(repository, blob, lambda: BytesReader(content), session=session)
 
     def _call(
         self,
@@ -204,10 +238,11 @@ class Blobs:
         headers: dict[str, str] | None = None,
         query: str = "",
         source: ImageRepository | None = None,
+        is_look: bool = False,
     ) -> Call:
         url = self._transport.url(repository, *segments) + (f"?{query}" if query else "")
         writes = method == "POST"
-        scopes = (push_scope(repository) if writes else pull_scope(repository),)
+        scopes = self._transport.scopes(repository, write=writes)
         return Call(
             method,
             url,
@@ -216,7 +251,23 @@ class Blobs:
             (*scopes, pull_scope(source)) if source else scopes,
             headers or {},
             b"" if writes else None,
+            is_look=is_look,
         )
+
+
+def _length(headers: Mapping[str, str]) -> int | None:
+    length = headers.get("Content-Length", "")
+    return int(length) if length.isdecimal() and len(length) < _DIGITS else None
+
+
+def _checked(
+    found: Presence, repository: ImageRepository, blob: Descriptor, length: int | None
+) -> Presence:
+    if found is Presence.THERE and length not in (None, blob.size):
+        raise IntegrityError(
+            f"blob {blob.digest} in {repository}: expected {blob.size} bytes, got {length}"
+        )
+    return found
 
 
 def _check_range(answer: Download, call: Call, offset: int, size: int) -> None:

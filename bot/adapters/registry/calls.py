@@ -10,7 +10,7 @@ from bot.adapters.registry.peers import host_of
 from bot.domain.grants import HostGrant
 
 TEXT_LIMIT: Final = 64 * 1024  # bytes of an error body or a token answer
-ATTEMPTS: Final = 3
+ANSWER_SECONDS: Final = 60.0  # without a byte of the answer
 
 
 class Body(Protocol):
@@ -38,6 +38,8 @@ class Reply:
     challenges: tuple[str, ...] = field(repr=False)
     """Every ``WWW-Authenticate`` line."""
     retry_after: float | None
+    hidden: tuple[str, ...] = field(default=(), repr=False)
+    """What it must not be quoted with: secrets that were sent, or are granted."""
 
     @property
     def host(self) -> str:
@@ -60,7 +62,14 @@ class Call:
     body: bytes | Callable[[], Body] | None = field(default=None, repr=False)
     limit: int = TEXT_LIMIT
     """Bytes of the answer that are read at most."""
-    attempts: int = ATTEMPTS
+    once: bool = False
+    """Do not send it again: whoever asks decides what a failure means."""
+    is_look: bool = False
+    """It only spares work: a refusal is not worth a new log-in, nor a failure much patience."""
+    seconds: float = ANSWER_SECONDS
+    """How long the answer may be silent."""
+    is_farewell: bool = False
+    """It goes out even after everything was cut."""
 
     @property
     def host(self) -> str:

@@ -10,8 +10,13 @@ something missing, the next copy looks for everything.
 
 from __future__ import annotations
 
-from bot.adapters.registry.accessories import AccessoryCopy, CopiedAccessories
-from bot.adapters.registry.moving import Mover, Side
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from bot.adapters.registry.accessories import AccessoryCopy, CopiedAccessories, Prefetched
+from bot.adapters.registry.looks import Unanswered
+from bot.adapters.registry.moving import Belief, Mover, Side
+from bot.domain.errors import IntegrityError, UnavailableError
 from bot.domain.images import (
     AccessoryPolicy,
     AnyManifest,
@@ -23,6 +28,8 @@ from bot.domain.images import (
 from bot.domain.oci import DigestReference
 from bot.ports import Progress
 
+_BLOBS: Final = 6  # of a platform, guessed to open connections for
+
 
 def copy_image(
     source: Side,
@@ -30,7 +37,7 @@ def copy_image(
     reference: DigestReference,
     policy: AccessoryPolicy | None,
     *,
-    workers: int,
+    workers: int | None,
     progress: Progress | None,
     thorough: bool,
 ) -> CopyReport:
@@ -41,31 +48,77 @@ def copy_image(
         target: where it has to be.
         reference: the image, in the source.
         policy: what hangs on it and may go along; None: nothing.
-        workers: blobs on their way at once.
+        workers: blobs on their way at once; None: as many as the distance asks for.
         progress: is told about the bytes of the image.
-        thorough: look for every blob, even if the target has the image's root manifest.
+        thorough: look for every blob, even if the target has the image's root manifest, or says
+            that it has taken a blob over.
     """
-    there = target.repository.at(reference.digest)
-    root = None if thorough else target.manifests.get(there)
-    if root is not None:
-        return _unchanged(source, target, reference, policy, root, workers)
-    tree = source.manifests.tree(reference, workers)
     mover = Mover(source, target, workers=workers, progress=progress)
-    if progress:
-        progress.expect(sum(blob.size for blob in tree.blobs))
-    mover.move_blobs(tree.blobs)
-    _put_manifests(mover, tree)
-    along = _along(source, target, tree, policy, workers)
+    with ThreadPoolExecutor(mover.workers) as asides:
+        root, tree = _looked(mover, reference, asides, thorough=thorough)
+        if root is not None:
+            return _unchanged(mover, reference, policy, root, asides)
+        tree = tree or source.manifests.tree(reference, mover.workers)
+        _warm(mover, len(tree.blobs), asides)
+        # Asked for beside the bytes; written behind the manifests that it hangs on.
+        hanging = Prefetched.begun(source, tree, asides) if policy else None
+        if progress:
+            progress.expect(sum(blob.size for blob in tree.blobs))
+        mover.move_blobs(tree.blobs, Belief.SEEN if thorough else Belief.ASKED)
+        _put_manifests(mover, tree)
+        along = _along(mover, tree, policy, hanging)
     return CopyReport(
         source=reference,
-        target=there,
+        target=target.repository.at(reference.digest),
         manifests=tuple(dict.fromkeys(manifest.digest for manifest in tree.walk())),
         moved=mover.moved,
         mounted=mover.mounted,
         present=mover.present,
         accessories=along.manifests,
-        left_behind=(*_withheld(tree), *along.left_behind),
+        left_behind=(*_withheld(tree, mover), *along.left_behind),
     )
+
+
+def _looked(
+    mover: Mover, reference: DigestReference, asides: ThreadPoolExecutor, *, thorough: bool
+) -> tuple[AnyManifest | None, ImageTree | None]:
+    """The root as the target has it, if it does; and the source's tree, if it was read beside.
+
+    Next door the target is asked first: mostly it has the image. From afar both are asked at once.
+    """
+    source, target = mover.source, mover.target
+    if thorough:
+        return None, None
+    if mover.is_near:
+        return _there(target, reference), None
+    root = asides.submit(_there, target, reference)
+    try:
+        known = source.manifests.get(reference)
+        if isinstance(known, ImageIndex):
+            _warm(mover, _BLOBS * len(known.manifests), asides)
+        tree = source.manifests.tree(reference, mover.workers)
+    except BaseException:
+        if (there := root.result()) is not None:
+            return there, None
+        raise
+    return root.result(), tree
+
+
+def _there(target: Side, reference: DigestReference) -> AnyManifest | None:
+    """What the target has under the digest; that it does not say means that it is sent."""
+    try:
+        found = target.manifests.look(target.repository.at(reference.digest))
+    except (UnavailableError, IntegrityError):
+        return None
+    return None if isinstance(found, Unanswered) else found
+
+
+def _warm(mover: Mover, blobs: int, asides: ThreadPoolExecutor) -> None:
+    """Open connections before there are questions for them."""
+    count = min(blobs, mover.workers)
+    for side in (mover.source, mover.target):
+        if not side.is_near:
+            asides.submit(side.transport.warm, side.repository, count)
 
 
 def _put_manifests(mover: Mover, tree: ImageTree) -> None:
@@ -79,20 +132,20 @@ def _put_manifests(mover: Mover, tree: ImageTree) -> None:
 
 
 def _unchanged(
-    source: Side,
-    target: Side,
+    mover: Mover,
     reference: DigestReference,
     policy: AccessoryPolicy | None,
     root: AnyManifest,
-    workers: int,
+    asides: ThreadPoolExecutor,
 ) -> CopyReport:
     """The target has the image; what may hang on it is looked for in any case."""
-    there = target.repository.at(reference.digest)
+    there = mover.target.repository.at(reference.digest)
     listed = root.manifests if isinstance(root, ImageIndex) else ()
     tree: ImageTree | None = None
     if policy is not None or any(child.is_index for child in listed):
-        tree = target.manifests.tree(there, workers)
-    along = _along(source, target, tree, policy, workers) if tree else CopiedAccessories()
+        tree = mover.target.manifests.tree(there, mover.workers)
+    hanging = Prefetched.begun(mover.source, tree, asides) if tree and policy else None
+    along = _along(mover, tree, policy, hanging) if tree else CopiedAccessories()
     manifests = [one.digest for one in tree.walk()] if tree else [one.digest for one in listed]
     return CopyReport(
         source=reference,
@@ -108,15 +161,21 @@ def _unchanged(
 
 
 def _along(
-    source: Side, target: Side, tree: ImageTree, policy: AccessoryPolicy | None, workers: int
+    mover: Mover, tree: ImageTree, policy: AccessoryPolicy | None, hanging: Prefetched | None
 ) -> CopiedAccessories:
-    if policy is None:
+    if policy is None or hanging is None:
         return CopiedAccessories()
     # Apart from the image's mover: the report counts the bytes of the image alone.
-    carrier = Mover(source, target, workers=workers, progress=None)
-    return AccessoryCopy(carrier, policy).run(tree)
+    carrier = Mover(mover.source, mover.target, workers=mover.workers, progress=None)
+    return AccessoryCopy(carrier, policy, hanging).run(tree)
 
 
-def _withheld(tree: ImageTree) -> tuple[LeftBehind, ...]:
-    reason = "a non-distributable layer (image-spec 1.1, layer.md)"
-    return tuple(LeftBehind(str(layer.digest), reason) for layer in tree.withheld)
+def _withheld(tree: ImageTree, mover: Mover) -> tuple[LeftBehind, ...]:
+    """Layers that did not travel; one that another manifest lists as its own did."""
+    went = {blob.digest for blob in tree.blobs} | mover.sent
+    stayed = dict.fromkeys(layer.digest for layer in tree.withheld if layer.digest not in went)
+    reason = (
+        "a non-distributable layer (image-spec 1.1, layer.md) was not copied; whoever pulls the"
+        " image fetches it from the addresses in its manifest"
+    )
+    return tuple(LeftBehind(str(digest), reason) for digest in stayed)

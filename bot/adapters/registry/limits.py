@@ -17,7 +17,7 @@ from bot.domain.grants import canonical_host
 from bot.ports import Clock
 
 LONGEST_PAUSE: Final = 120.0  # seconds; a registry may not stop us for longer
-PATIENCE: Final = 5.0  # seconds; who asks for more is asked again by the engine
+PATIENCE: Final = 20.0  # seconds; who asks for more is asked again by the engine
 _UNTOLD_PAUSE: Final = 1.0  # seconds after a 429 that does not say how long
 _BURST_SECONDS: Final = 2.0  # seconds' worth of requests that may come at once
 _SHORTEST_SLEEP: Final = 0.001  # seconds; shorter ones round to nothing
@@ -59,9 +59,17 @@ class _Bucket:
 class HostLimits:
     """The pace of every host; share one object among all clients of a process."""
 
-    def __init__(self, clock: Clock, sleep: Callable[[float], None]) -> None:
-        """Know no host yet; ``sleep`` waits for so many seconds."""
-        self._clock, self._sleep = clock, sleep
+    def __init__(
+        self, clock: Clock, sleep: Callable[[float], None], patience: float = PATIENCE
+    ) -> None:
+        """Know no host yet.
+
+        Args:
+            clock: for the pace.
+            sleep: waits for so many seconds.
+            patience: seconds of silence that are waited for here.
+        """
+        self._clock, self._sleep, self.patience = clock, sleep, patience
         self._buckets: dict[str, _Bucket] = {}
         self._guard = threading.Lock()
 
@@ -89,7 +97,7 @@ class HostLimits:
         with self._guard:
             bucket = self._bucket(host, rate, now)
             silence = bucket.silence(now)
-            if silence > PATIENCE:
+            if silence > self.patience:
                 raise PausedError(host, silence)
             return max(silence, _SHORTEST_SLEEP) if silence > 0 else bucket.wait(rate, now)
 

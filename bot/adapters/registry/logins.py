@@ -14,7 +14,7 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -85,14 +85,14 @@ class Logins:
                 self._kept[key] = (login, self._clock.now() + _KEPT)
             return login
 
-    def forget(self, entry: HostGrant, refused: Login) -> bool:
-        """Whether another try may find a newer log-in than the one that was refused."""
+    def forget(self, entry: HostGrant, is_refused: Callable[[Login], bool]) -> bool:
+        """Ask the helper again next time, if what it gave is refused; False without a helper."""
         if entry.helper is None:
             return False
         key = (entry.helper, entry.host)
         with self._guard:
             login, _ = self._kept.get(key, (None, None))
-            if login == refused:
+            if login is not None and is_refused(login):
                 del self._kept[key]
             return True
 

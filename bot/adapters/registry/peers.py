@@ -107,11 +107,21 @@ class Connections:
         self._open: weakref.WeakSet[HTTPConnection] = weakref.WeakSet()
         self._guard = threading.Lock()
         self._is_cut = False
+        self._thread = threading.local()
+
+    @property
+    def is_farewell(self) -> bool:
+        """What this thread sends goes out even after the cut."""
+        return getattr(self._thread, "is_farewell", False)
+
+    @is_farewell.setter
+    def is_farewell(self, value: bool) -> None:
+        self._thread.is_farewell = value
 
     def add(self, connection: HTTPConnection) -> None:
         """Remember a connection; UnavailableError once they were cut."""
         with self._guard:
-            if self._is_cut:
+            if self._is_cut and not self.is_farewell:
                 raise UnavailableError(f"{connection.host}: stopped")
             self._open.add(connection)
 
@@ -167,6 +177,24 @@ def _answers(clock: Clock) -> type[http.client.HTTPResponse]:
     return _Answer
 
 
+class WarmPool(HTTPConnectionPool):
+    """A pool that opens connections before they are needed."""
+
+    def warm(self, count: int, seconds: float) -> None:
+        """Open so many at once, each within so many seconds; those that fail are left out."""
+
+        def one() -> None:
+            connection = self._new_conn()
+            connection.timeout = seconds
+            with contextlib.suppress(Exception):  # the request that needs it will tell
+                connection.connect()
+                self._put_conn(connection)
+
+        threads = [threading.Thread(target=one, daemon=True) for _ in range(count)]
+        for thread in threads:
+            thread.start()
+
+
 def pool_classes(
     grant: RegistryGrant, connections: Connections, clock: Clock, proxy: str = ""
 ) -> dict[str, type[HTTPConnectionPool]]:
@@ -205,10 +233,10 @@ def pool_classes(
         scheme = "https"
         response_class = answers
 
-    class _HttpPool(HTTPConnectionPool):
+    class _HttpPool(WarmPool):
         ConnectionCls: Any = _Http
 
-    class _HttpsPool(HTTPSConnectionPool):
+    class _HttpsPool(HTTPSConnectionPool, WarmPool):
         ConnectionCls: Any = _Https
 
     return {"http": _HttpPool, "https": _HttpsPool}

@@ -20,7 +20,8 @@ from urllib.parse import urljoin
 from bot.adapters.registry.blobs import Blobs
 from bot.adapters.registry.calls import Call, Reply
 from bot.adapters.registry.errors import NotARegistryError, RegistryRefusedError, failure
-from bot.adapters.registry.manifests import Manifests, pull_scope
+from bot.adapters.registry.looks import Unanswered
+from bot.adapters.registry.manifests import Manifests
 from bot.adapters.registry.peers import host_of
 from bot.adapters.registry.transport import Transport
 from bot.domain.errors import RejectedError, UnavailableError
@@ -33,15 +34,15 @@ from bot.domain.images import (
     MalformedManifestError,
     NewManifest,
     ReferrerRefusedError,
+    RegistryFailsError,
     attached_tag,
 )
 from bot.domain.oci import OCI_INDEX, Digest, DigestReference, ImageRepository, TagReference
 from bot.formats.image_manifest import parse_manifest, with_manifest
 
 _ROUNDS: Final = 3
+VISIBLE_SECONDS: Final = 15.0  # until what was written is seen by a read, in the slowest registry
 _PAGES: Final = 20
-# Answers of registries that have no such API (distribution 2: 404; others: the rest).
-_NO_API: Final = frozenset({400, 404, 405, 406, 501})
 _NEXT: Final = re.compile(r'<([^>]*)>\s*;[^,]*\brel="?next"?')
 
 Edit = Callable[[AnyManifest | None], NewManifest | None]
@@ -73,14 +74,27 @@ class Referrers:
         self._has_api: dict[ImageRepository, bool] = {}
 
     def list(self, subject: DigestReference) -> tuple[Descriptor, ...]:
-        """Everything that names the digest as its subject, whatever its type."""
+        """Everything that names the digest as its subject, whatever its type.
+
+        Raises:
+            UnavailableError: neither the API nor the tag says anything: that is not "none".
+                `RegistryFailsError` where the API answers with nothing but failures.
+        """
+        down: RegistryFailsError | None = None
         if self._has_api.get(subject.repository, True):
-            listed = self._from_api(subject)
-            self._has_api[subject.repository] = listed is not None
-            if listed is not None:
-                return listed
-        found = self._manifests.get(_referrers_tag(subject.repository, subject.digest))
-        return found.manifests if isinstance(found, ImageIndex) else ()
+            try:
+                listed = self._from_api(subject)
+                self._has_api[subject.repository] = listed is not None
+                if listed is not None:
+                    return listed
+            except RegistryFailsError as error:
+                down = error
+        found = self._manifests.look(_referrers_tag(subject.repository, subject.digest))
+        if isinstance(found, ImageIndex):
+            return found.manifests
+        if down is not None:
+            raise down
+        return ()
 
     def has_api(self, subject: DigestReference) -> bool:
         """Whether the registry lists referrers itself."""
@@ -92,6 +106,7 @@ class Referrers:
         Raises:
             ReferrerRefusedError: the registry takes no such artifact.
         """
+        self._transport.will_write(repository)
         for content in manifest.blobs:
             self._blobs.write(repository, _blob(content), content)
         parsed = parse_manifest(manifest.content, manifest.media_type, str(manifest.digest))
@@ -118,19 +133,40 @@ class Referrers:
         self.amend(tag, listing_it)
 
     def amend(self, reference: TagReference, edit: Edit) -> bool:
-        """Replace what the tag holds by ``edit`` of it until that has lasted."""
+        """Replace what the tag holds by ``edit`` of it until that has lasted.
+
+        A tag at which the registry refuses a look has nothing: where there is something, whoever
+        may write may read. One that cannot be read *now* is not written over.
+        """
+        self._transport.will_write(reference.repository)
         lock = _lock_of(reference)  # named, because only who holds it keeps it alive
         with lock.held:
-            for written in range(_ROUNDS + 1):
-                new = edit(self._manifests.get(reference))
+            last: NewManifest | None = None
+            current = self._manifests.look(reference)
+            for _ in range(_ROUNDS + 1):
+                known = None if isinstance(current, Unanswered) else current
+                new = edit(known)
                 if new is None:
-                    return written > 0
-                if written == _ROUNDS:
-                    break
+                    return last is not None
                 for content in new.blobs:
                     self._blobs.write(reference.repository, _blob(content), content)
-                self._manifests.put(reference, new.content, new.media_type)
+                if self._manifests.replace(reference, new, known):
+                    last = new
+                current = self._again(reference, last)
         raise LostUpdateError(reference)
+
+    def _again(
+        self, reference: TagReference, written: NewManifest | None
+    ) -> AnyManifest | Unanswered | None:
+        """What the tag has now; what was written a moment ago may take a while to be seen."""
+        patience = self._transport.patience(VISIBLE_SECONDS)
+        while True:
+            found = self._manifests.look(reference)
+            if written is None or not (found is None or isinstance(found, Unanswered)):
+                return found
+            if not patience.goes_on():
+                fact = f"{reference} was written and is not visible yet"
+                raise UnavailableError(f"{reference.repository.host}: {fact}")
 
     def _from_api(self, subject: DigestReference) -> tuple[Descriptor, ...] | None:
         """None: this registry has no referrers API."""
@@ -140,8 +176,10 @@ class Referrers:
             if url is None:
                 break
             reply = self._page(subject, url)
-            if page == 0 and not _is_listing(reply):
-                return None
+            if not _is_listing(reply):
+                if page == 0:
+                    return None
+                raise failure(reply, f"referrers of {subject}", self._transport.grant.name)
             found += _entries(reply, subject)
             url = _next_page(reply)
         return tuple(found)
@@ -149,14 +187,11 @@ class Referrers:
     def _page(self, subject: DigestReference, url: str) -> Reply:
         thing = f"referrers of {subject}"
         entry = self._transport.grant.entry_for(subject.repository)
-        scopes = (pull_scope(subject.repository),)
+        scopes = self._transport.scopes(subject.repository)
         headers = {"Accept": OCI_INDEX}
-        reply = self._transport.call(
+        return self._transport.call(
             Call("GET", url, thing, entry, scopes, headers, limit=MANIFEST_LIMIT)
         )
-        if reply.status != 200 and reply.status not in _NO_API:  # noqa: PLR2004 - HTTP
-            raise failure(reply, thing, self._transport.grant.name)
-        return reply
 
 
 def _is_listing(reply: Reply) -> bool:

@@ -10,16 +10,18 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
 from bot.adapters.registry.blobs import Blobs
 from bot.adapters.registry.copying import copy_image
 from bot.adapters.registry.layouts import save_layout
-from bot.adapters.registry.limits import HostLimits
+from bot.adapters.registry.limits import PATIENCE, HostLimits
+from bot.adapters.registry.looks import Unanswered
 from bot.adapters.registry.manifests import AnyReference, Manifests
-from bot.adapters.registry.moving import Side
-from bot.adapters.registry.referrers import Edit, Referrers
+from bot.adapters.registry.moving import NEAR, Side
+from bot.adapters.registry.referrers import VISIBLE_SECONDS, Edit, Referrers
 from bot.adapters.registry.transport import Transport
 from bot.domain.doctor.environments import Access
 from bot.domain.doctor.findings import Known, Look, Unknown
@@ -39,7 +41,9 @@ from bot.domain.images import (
     Descriptor,
     ImageDescription,
     ImageManifest,
+    ImageTree,
     NewManifest,
+    Presence,
     ReadBack,
     TagOutcome,
     TagTakenError,
@@ -50,7 +54,9 @@ from bot.ports import Clock, Progress
 
 _NO_TAG: Final = "lockkeeper-doctor"
 _NOTHING: Final = Digest.of(b"lockkeeper doctor: this blob is never written")
-_WORKERS: Final = 6  # measured: 2 to 12 make no difference on two cores
+_NEAR_WORKERS: Final = 6
+_FAR_WORKERS: Final = 32
+_READS: Final = 2  # as many looks at once as transfers, and as many again
 
 
 T = TypeVar("T")
@@ -67,7 +73,8 @@ class Registry:
         sleep: Callable[[float], None],
         limits: HostLimits | None = None,
         source: Registry | None = None,
-        workers: int = _WORKERS,
+        workers: int | None = None,
+        patience: float | None = None,
     ) -> None:
         """Open no connection yet.
 
@@ -78,40 +85,47 @@ class Registry:
             limits: the pace of every host; what shares it, shares a host's quota. Of its own
                 without.
             source: the client that `copy` reads with, if the source has credentials of its own.
-            workers: blobs on their way at once.
+            workers: blobs on their way at once; None: few next door, more from afar.
+            patience: seconds for which a host may be away, or ask for silence.
         """
         transport = Transport(
             grant,
             clock=clock,
             sleep=sleep,
-            workers=workers,
-            limits=limits or HostLimits(clock, sleep),
+            workers=workers or _FAR_WORKERS,
+            limits=limits or HostLimits(clock, sleep, patience or PATIENCE),
         )
-        self._grant = grant
+        self._grant, self._transport = grant, transport
         self._manifests = Manifests(transport)
         self._blobs = Blobs(transport)
         self._referrers = Referrers(transport, self._manifests, self._blobs)
         self._source = source or self
         self._workers = workers
         self._doubted: set[DigestReference] = set()
+        self._written: set[DigestReference] = set()
 
     def resolve(self, reference: TagReference) -> Digest | None:
         """What the tag names now; headers are hearsay, the bytes are hashed."""
-        found = self._manifests.get(reference)
+        found = self._manifests.fresh(reference)
         return found.digest if found else None
 
-    def exists(self, reference: DigestReference) -> bool:
-        """The repository has a manifest of that digest."""
+    def exists(self, reference: DigestReference) -> Presence:
+        """Whether the repository has a manifest of that digest."""
         return self._manifests.exists(reference)
 
     def describe(self, reference: DigestReference) -> ImageDescription:
         """What the image says about itself: platforms, labels, time of the build."""
-        tree = self._manifests.tree(reference, self._workers)
+        workers = self._workers_for(reference.repository)
+        tree = self._manifests.tree(reference, workers)
         images = [m for m in tree.walk() if isinstance(m, ImageManifest) and m.is_runnable]
-        with ThreadPoolExecutor(self._workers) as pool:
+        with ThreadPoolExecutor(workers) as pool:
             configs = pool.map(lambda m: self._config(reference.repository, m), images)
             by_digest = {m.digest: config for m, config in zip(images, configs, strict=True)}
         return describe_image(reference, tree, by_digest)
+
+    def _workers_for(self, repository: ImageRepository) -> int:
+        near = self._transport.latency(repository.host) < NEAR
+        return self._workers or (_NEAR_WORKERS if near else _READS * _FAR_WORKERS)
 
     def copy(
         self,
@@ -123,6 +137,7 @@ class Registry:
     ) -> CopyReport:
         """Make ``target`` hold the image with every platform; it gets no tag."""
         self._source.check_granted(source.repository)  # also where nothing is to be read
+        self._transport.will_write(target)
         there = target.at(source.digest)
         report = copy_image(
             self._source.side(source.repository),
@@ -134,24 +149,42 @@ class Registry:
             thorough=there in self._doubted,
         )
         self._doubted.discard(there)
+        self._written.add(there)
         return report
 
     def read_back(self, reference: DigestReference) -> ReadBack:
         """Read and hash every manifest, and look for every blob with its length.
 
-        After a failure the next copy to there looks for every blob, too.
+        What is missing may not be visible yet: it is waited for. After a failure the next copy to
+        there looks for every blob.
+
+        Raises:
+            NotFoundError: a part is missing, of an image that this client has not written.
+            UnavailableError: a part of one that it has written is not to be seen yet.
         """
         try:
             return self._read_back(reference)
-        except (NotFoundError, IntegrityError):
+        except (NotFoundError, IntegrityError) as error:
             self._doubted.add(reference)
+            if isinstance(error, NotFoundError) and reference in self._written:
+                host = reference.repository.host
+                raise UnavailableError(f"{host}: {error}, or is not visible yet") from error
             raise
 
     def _read_back(self, reference: DigestReference) -> ReadBack:
-        tree = self._manifests.tree(reference, self._workers)
-        repository = reference.repository
-        with ThreadPoolExecutor(self._workers) as pool:
-            there = list(pool.map(lambda blob: self._blobs.has(repository, blob), tree.blobs))
+        workers, repository = self._workers_for(reference.repository), reference.repository
+        known = self._known_tree(reference)
+        tree = known or self._manifests.tree(reference, workers, partial(self._seen, reference))
+        with ThreadPoolExecutor(workers) as pool:
+            # What was read or written a moment ago says what to look for, all at once.
+            read = [
+                pool.submit(self._seen, reference, repository.at(one.digest))
+                for one in ({m.digest: m for m in known.walk()}.values() if known else ())
+            ]
+            looks = [pool.submit(self._holds, repository, blob) for blob in tree.blobs]
+            for one in read:
+                one.result()
+            there = [look.result() for look in looks]
         missing = next(itertools.compress(tree.blobs, (not one for one in there)), None)
         if missing:
             raise NotFoundError(
@@ -160,10 +193,35 @@ class Registry:
         manifests = tuple(dict.fromkeys(manifest.digest for manifest in tree.walk()))
         return ReadBack(reference, manifests, len(tree.blobs), tree.size)
 
+    def _known_tree(self, reference: DigestReference) -> ImageTree | None:
+        """The image as this client has written it, where it has."""
+        return self._manifests.known_tree(reference) if reference in self._written else None
+
+    def _seen(self, image: DigestReference, reference: DigestReference) -> AnyManifest:
+        """A manifest as it stands there now, perhaps in a while."""
+        patience = self._transport.patience(VISIBLE_SECONDS)
+        while True:
+            found = self._manifests.fresh(reference)
+            if found is not None:
+                return found
+            # Nobody has claimed that an image is there that this client has not written.
+            may_come = image in self._written or reference != image
+            if not may_come or not patience.goes_on():
+                raise NotFoundError(f"image {reference.digest}", str(reference.repository))
+
+    def _holds(self, repository: ImageRepository, blob: Descriptor) -> bool:
+        """A blob is there, perhaps in a while."""
+        patience = self._transport.patience(VISIBLE_SECONDS)
+        while self._blobs.holds(repository, blob) is not Presence.THERE:
+            if not patience.goes_on():
+                return False
+        return True
+
     def tag(self, reference: DigestReference, tag: str, *, move: bool) -> TagOutcome:
         """Make the tag name the digest, and see that it does."""
+        self._transport.will_write(reference.repository)
         wanted = reference.repository.tagged(tag)
-        found = self.resolve(wanted)
+        found = self._named(wanted)
         if found == reference.digest:
             return TagOutcome.UNCHANGED
         if found and not move:
@@ -171,20 +229,26 @@ class Registry:
         self._put_tag(wanted, reference)
         return TagOutcome.MOVED if found else TagOutcome.CREATED
 
+    def _named(self, reference: TagReference) -> Digest | None:
+        """What the tag names, or nothing where the registry refuses to say: the write decides."""
+        found = self._manifests.look(reference)
+        return None if found is None or isinstance(found, Unanswered) else found.digest
+
     def _put_tag(self, wanted: TagReference, reference: DigestReference) -> None:
         digest = reference.digest
-        content, media_type = self._manifests.content(reference)
+        manifest = self._manifests.need(reference)
         try:
-            self._manifests.put(wanted, content, media_type)
+            self._manifests.put(wanted, manifest.content, manifest.media_type)
         except TagTakenError as error:
             # Somebody else may have set the same tag in between, to the same image.
-            found = self.resolve(wanted)
+            found = self._named(wanted)
             if found != digest:
                 raise TagTakenError(wanted, digest, found) from error
-        found = self.resolve(wanted)
-        if found != digest:
-            fact = f"{wanted} was set to {digest} and names {found or 'nothing'}"
-            raise IntegrityError(fact)
+        patience = self._transport.patience(VISIBLE_SECONDS)
+        while (found := self._named(wanted)) != digest:
+            if not patience.goes_on():
+                fact = f"{wanted} was set to {digest} and names {found or 'nothing'}"
+                raise UnavailableError(f"{reference.repository.host}: {fact}")
 
     def referrers(self, subject: DigestReference) -> tuple[Descriptor, ...]:
         """What names the digest as its subject, by API or by referrers tag."""
@@ -215,7 +279,8 @@ class Registry:
 
     def save_layout(self, reference: DigestReference, directory: Path) -> None:
         """Write one platform's image as an OCI layout; nothing before its size is known to fit."""
-        save_layout(self._manifests, self._blobs, reference, directory, workers=self._workers)
+        workers = self._workers_for(reference.repository)
+        save_layout(self._manifests, self._blobs, reference, directory, workers=workers)
 
     def attach(self, repository: ImageRepository, manifest: NewManifest) -> None:
         """Write a manifest that has a subject, and list it where the registry does not."""
@@ -231,7 +296,7 @@ class Registry:
 
     def side(self, repository: ImageRepository) -> Side:
         """This client as one end of a copy."""
-        return Side(repository, self._manifests, self._blobs, self._referrers)
+        return Side(repository, self._transport, self._manifests, self._blobs, self._referrers)
 
     def _config(self, repository: ImageRepository, manifest: ImageManifest) -> ImageConfig:
         content = self._blobs.read(repository, manifest.config, CONFIG_LIMIT)

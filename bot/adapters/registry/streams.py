@@ -11,12 +11,11 @@ import threading
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from bot.adapters.registry.transport import CHUNK, Download
+from bot.adapters.registry.transport import CHUNK, Download, Patience
 from bot.domain.errors import DigestMismatchError, UnavailableError
 from bot.domain.images import Descriptor
 from bot.domain.oci import Digest
 
-_RECONNECTS: Final = 5
 _PROGRESS: Final = 2**20  # bytes; less since the last break counts as no progress
 
 
@@ -57,6 +56,7 @@ class HashingBody:
         self._reader, self._blob, self._advance, self._stop = reader, blob, advance, stop
         self._left = blob.size
         self._hash = hashlib.new(blob.digest.algorithm)
+        self._is_wrong = False
 
     def __len__(self) -> int:
         return self._blob.size
@@ -65,6 +65,11 @@ class HashingBody:
     def sent(self) -> int:
         """Bytes handed over so far."""
         return self._blob.size - self._left
+
+    @property
+    def is_whole(self) -> bool:
+        """Every byte was handed over, and all together are what the digest says."""
+        return not self._left and not self._is_wrong
 
     def read(self, size: int = -1, /) -> bytes:
         """The next bytes; DigestMismatchError in place of the last ones."""
@@ -87,6 +92,7 @@ class HashingBody:
     def _check(self) -> None:
         digest = self._blob.digest
         if self._hash.hexdigest() != digest.hex:
+            self._is_wrong = True
             got = f"{digest.algorithm}:{self._hash.hexdigest()}"
             raise DigestMismatchError("blob as served by the source", digest, got)
 
@@ -110,14 +116,17 @@ class BytesReader:
 class ResumingReader:
     """A blob from a registry; a broken connection is taken up again where it broke."""
 
-    def __init__(self, connect: Callable[[int], Download], pause: Callable[[int], None]) -> None:
-        self._connect, self._pause = connect, pause
+    def __init__(
+        self, connect: Callable[[int], Download], patience: Callable[[], Patience]
+    ) -> None:
+        self._connect, self._patience = connect, patience
         self._download = connect(0)
         self._offset = 0
-        self._breaks, self._broke_at = 0, 0
+        self._left: Patience | None = None
+        self._broke_at = 0
 
     def read(self, size: int, /) -> bytes:
-        """The next bytes; UnavailableError once resuming brings no progress."""
+        """The next bytes; UnavailableError once resuming brings no progress for too long."""
         while True:
             try:
                 content = self._download.read(size)
@@ -134,10 +143,9 @@ class ResumingReader:
     def _resume(self) -> None:
         """Connect again from the offset; c/image's body_reader.go has the same idea of progress."""
         self._download.close()
-        progress = self._offset - self._broke_at >= _PROGRESS
-        self._breaks = 1 if progress else self._breaks + 1
+        if self._left is None or self._offset - self._broke_at >= _PROGRESS:
+            self._left = self._patience()
         self._broke_at = self._offset
-        if self._breaks > _RECONNECTS:
+        if not self._left.goes_on():
             raise UnavailableError(f"the source breaks off at byte {self._offset} again and again")
-        self._pause(self._breaks)
         self._download = self._connect(self._offset)

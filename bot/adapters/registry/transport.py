@@ -8,13 +8,16 @@ may carry secrets (``_state``, signed storage URLs).
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import logging
 import random
+import zlib
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from importlib.metadata import version
 from typing import Any, Final
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import parse_qs, quote, urljoin, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -28,24 +31,30 @@ from bot.adapters.registry.errors import (
     TransportRefusedError,
     connection_failure,
     failure,
+    is_login_refused,
     is_temporary,
     is_throttled,
     retry_after,
 )
-from bot.adapters.registry.limits import PATIENCE, HostLimits
-from bot.adapters.registry.peers import Connections, host_of, pool_classes
-from bot.domain.errors import LimitExceededError, UnavailableError
-from bot.domain.grants import HostGrant, RegistryGrant, canonical_host
+from bot.adapters.registry.limits import HostLimits
+from bot.adapters.registry.peers import Connections, WarmPool, host_of, pool_classes
+from bot.domain.errors import LimitExceededError, RejectedError, UnavailableError
+from bot.domain.grants import HostGrant, RegistryGrant, canonical_host, is_loopback
 from bot.domain.oci import ImageRepository
 from bot.ports import Clock
 
 CHUNK: Final = 2**20  # bytes per read at most; a quarter of it costs a tenth more CPU
-_TIMEOUT: Final = (10.0, 60.0)  # seconds to connect; seconds without a byte
+_CONNECT_SECONDS: Final = 10.0
 _FIRST_PAUSE: Final = 0.25  # seconds, doubled each time, with full jitter above a half
+_LONGEST_PAUSE: Final = 5.0  # seconds between two attempts
+LOOK_PATIENCE: Final = 2.0  # seconds; what only spares work is not worth more
+_LOGINS: Final = 20  # times that one request is sent with another header
+_FAR: Final = 0.05  # seconds that a registry is away, until it is known
+_DOUBTS: Final = 2  # refusals of a token that has served nobody yet
 _WINDOW: Final = timedelta(seconds=60)
 _WINDOW_BYTES: Final = 64 * 1024  # a body that brings less in a window is given up
 _REDIRECTS: Final = 5
-_REDIRECT_STATUS: Final = frozenset({301, 302, 303, 307, 308})
+REDIRECT_STATUS: Final = frozenset({301, 302, 303, 307, 308})
 _AGENT: Final = f"lockkeeper/{version('lockkeeper')}"
 _HUB, _HUB_API = "docker.io", "registry-1.docker.io"  # containers/image, docker_client.go
 
@@ -115,9 +124,13 @@ class Transport:
         logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
         self.grant = grant
         self._clock, self._sleep, self._limits = clock, sleep, limits
+        self._written: set[ImageRepository] = set()
+        self._latency: dict[str, float] = {}
         self._connections = Connections()
         self._adapter = _GuardedAdapter(grant, self._connections, clock, workers * 4)
         self._authenticator = Authenticator(grant, self._fetch, clock)
+        secrets = [(one.password, one.identity_token) for one in grant.entries]
+        self._granted_secrets = tuple({text for pair in secrets for text in pair if text})
 
     def url(self, repository: ImageRepository, *segments: str) -> str:
         """The address of something below ``/v2/<name>/``.
@@ -133,6 +146,19 @@ class Transport:
         return f"{scheme}://{host}/v2/{path}/" + "/".join(
             quote(part, safe=":/") for part in segments
         )
+
+    def will_write(self, repository: ImageRepository) -> None:
+        """Ask for everything in this repository with the rights that writing needs, from now on.
+
+        A registry may have no right to read for what is not there yet (Quay), and one token is
+        cheaper than two.
+        """
+        self._written.add(repository)
+
+    def scopes(self, repository: ImageRepository, *, write: bool = False) -> tuple[str, ...]:
+        """What a token has to allow for a request to this repository."""
+        writes = write or repository in self._written
+        return (push_scope(repository) if writes else pull_scope(repository),)
 
     def call(self, call: Call) -> Reply:
         """The answer, whatever its status; temporary failures have been retried.
@@ -150,10 +176,26 @@ class Transport:
         """The answer to a GET: to be streamed if it is 200 or 206, else read whole."""
         return self._patiently(call, stream=True)
 
-    def pause(self, attempt: int) -> None:
-        """Wait before the next attempt, a little longer each time."""
-        jitter = 0.5 + random.random() / 2  # noqa: S311 - spreads retries, guards nothing
-        self._sleep(_FIRST_PAUSE * 2 ** (attempt - 1) * jitter)
+    def latency(self, host: str) -> float:
+        """Seconds that a host takes to answer at least, as seen so far or as its name tells."""
+        known = self._latency.get(canonical_host(host))
+        return known if known is not None else 0.0 if is_loopback(host) else _FAR
+
+    def warm(self, repository: ImageRepository, count: int) -> None:
+        """Open so many connections before they are needed; that one fails is no news yet."""
+        url = self.url(repository)
+        with contextlib.suppress(RejectedError, UnavailableError, requests.RequestException):
+            permissions = self._check(url)
+            prepared = requests.Request("GET", url).prepare()
+            pool = self._adapter.get_connection_with_tls_context(
+                prepared, permissions.ca_file or True, proxies=_proxies(permissions)
+            )
+            if isinstance(pool, WarmPool):
+                pool.warm(count, _CONNECT_SECONDS)
+
+    def patience(self, seconds: float | None = None) -> Patience:
+        """A deadline for something that may pass by itself; None: as long as for a request."""
+        return Patience(self._clock, self._sleep, self._limits.patience, seconds)
 
     def cut(self) -> None:
         """End all that is under way, for good: somebody wants to stop."""
@@ -172,7 +214,7 @@ class Transport:
         return target
 
     def _patiently(self, call: Call, *, stream: bool) -> Download | Reply:
-        attempt = 1
+        patience = self.patience(LOOK_PATIENCE if call.is_look else None)
         while True:
             try:
                 answer = self._authorised_send(call, stream=stream)
@@ -180,19 +222,28 @@ class Transport:
                     return answer
                 raise failure(answer, call.thing, self.grant.name)
             except UnavailableError as error:
-                if attempt >= call.attempts or (error.retry_after or 0) > PATIENCE:
+                # A silence that was asked for is kept by the limits, for everybody.
+                if call.once or not patience.goes_on(error.retry_after):
                     raise
-                if error.retry_after is None:  # else the limits know, for everybody
-                    self.pause(attempt)
-            attempt += 1
 
     def _authorised_send(self, call: Call, *, stream: bool) -> Download | Reply:
+        """Send, and again for as long as the header that would be sent now is another one."""
         header = self._authenticator.header(call.host, call.entry, call.scopes)
-        answer = self._follow(call, header, stream=stream)
-        if isinstance(answer, Reply) and self._authenticator.can_answer(answer, call, header):
-            header = self._authenticator.header(call.host, call.entry, call.scopes)
+        doubts, sent = 0, 0
+        while True:
             answer = self._follow(call, header, stream=stream)
-        return answer
+            sent += 1
+            if isinstance(answer, Download) or not is_login_refused(answer):
+                self._authenticator.accepted(header)
+                return answer
+            if call.is_look and header is not None and answer.status != 401:  # noqa: PLR2004 - HTTP
+                return answer
+            doubts += self._authenticator.learn(answer, call, header)
+            if doubts >= _DOUBTS or sent >= _LOGINS:
+                return answer
+            refused, header = header, self._authenticator.header(call.host, call.entry, call.scopes)
+            if header == refused:
+                return answer
 
     def _follow(self, call: Call, authorization: str | None, *, stream: bool) -> Download | Reply:
         """Send, and follow redirects by hand: the next host gets no Authorization."""
@@ -202,11 +253,22 @@ class Transport:
             response = self._send(call, url, authorization if same else None)
             if stream and response.status_code in (200, 206):
                 return Download(response, call.thing, self._clock)
-            reply = self._read(response, call)
-            if reply.status not in _REDIRECT_STATUS or call.method not in ("GET", "HEAD"):
+            reply = self._read(response, call, authorization)
+            if reply.status not in REDIRECT_STATUS or not self._may_follow(call, reply):
                 return reply
             url = self.location(reply, call.thing)
         raise NotARegistryError(call.thing, call.host, "too many redirects")
+
+    def _may_follow(self, call: Call, reply: Reply) -> bool:
+        """Whether the same request may be sent to where a redirect leads.
+
+        A look is answered by the redirect itself: storage is signed for reading. A body that can
+        be read once is its owner's to open again. distribution-spec 1.1.1, "Redirects": 303 asks
+        for another method, and means nothing for a write.
+        """
+        if call.method in ("GET", "HEAD"):
+            return not call.is_look
+        return not callable(call.body) and reply.status != 303  # noqa: PLR2004 - HTTP
 
     def _send(self, call: Call, url: str, authorization: str | None) -> requests.Response:
         permissions = self._check(url)
@@ -215,20 +277,26 @@ class Transport:
             headers["Authorization"] = authorization
         self._limits.admit(host_of(url), permissions.requests_per_second)
         body = call.body() if callable(call.body) else call.body
-        proxies = dict.fromkeys(("http", "https"), permissions.proxy) if permissions.proxy else None
+        began = self._clock.now()
+        self._connections.is_farewell = call.is_farewell
         try:
             # The adapter without a Session around it: no cookies, no netrc, no proxies or
             # authorities from the environment, and redirects stay ours to follow.
             prepared = requests.Request(call.method, url, headers=headers, data=body).prepare()
-            return self._adapter.send(
+            response = self._adapter.send(
                 prepared,
                 stream=True,
-                timeout=_TIMEOUT,
+                timeout=(_CONNECT_SECONDS, call.seconds),
                 verify=permissions.ca_file or True,
-                proxies=proxies,
+                proxies=_proxies(permissions),
             )
         except (requests.RequestException, HTTPError, OSError) as error:
             raise connection_failure(error, call.thing, host_of(url)) from error
+        if not call.body:
+            took = (self._clock.now() - began).total_seconds()
+            host = canonical_host(host_of(url))
+            self._latency[host] = min(self._latency.get(host, took), max(took, 0.0))
+        return response
 
     def _check(self, url: str) -> HostGrant:
         """The permissions of an address's host; it may come from the other side."""
@@ -243,7 +311,7 @@ class Transport:
             raise TransportRefusedError(host, "it answers with an address that contains a user")
         return permissions
 
-    def _read(self, response: requests.Response, call: Call) -> Reply:
+    def _read(self, response: requests.Response, call: Call, authorization: str | None) -> Reply:
         content = self._limited(response, call)
         pause = response.headers.get("Retry-After", "")
         reply = Reply(
@@ -254,6 +322,7 @@ class Transport:
             content,
             tuple(response.raw.headers.getlist("WWW-Authenticate")),
             retry_after(pause, self._clock.now()) if pause else None,
+            (*_secrets(authorization, call), *self._granted_secrets),
         )
         if is_throttled(reply):
             self._limits.pause(reply.host, reply.retry_after)
@@ -271,11 +340,86 @@ class Transport:
                 if response.status_code >= 400:  # noqa: PLR2004 - a long error page is cut
                     break
                 raise LimitExceededError(f"answer to {call.thing}", f"{call.limit} bytes")
-        return b"".join(parts)
+        encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+        return _decoded(b"".join(parts), encoding, call)
 
     def _fetch(self, call: Call, authorization: str | None) -> Reply:
         """One request of the authenticator: no redirects, no further log-in."""
-        return self._read(self._send(call, call.url, authorization), call)
+        return self._read(self._send(call, call.url, authorization), call, authorization)
+
+
+class Patience:
+    """How long to go on with what may pass by itself: a deadline, however many attempts."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        sleep: Callable[[float], None],
+        longest: float,
+        seconds: float | None = None,
+    ) -> None:
+        """Begin now.
+
+        Args:
+            clock: for the deadline.
+            sleep: waits for so many seconds.
+            longest: a silence that is asked for may be as long as this.
+            seconds: until the deadline, where it is another one.
+        """
+        self._clock, self._sleep, self._longest = clock, sleep, longest
+        self._seconds = longest if seconds is None else seconds
+        self._since, self._waited = clock.now(), 0.0
+        self._pause = _FIRST_PAUSE
+
+    def goes_on(self, silence: float | None = None) -> bool:
+        """Wait, a little longer each time; False, without waiting, once it has been enough.
+
+        With ``silence``, the seconds that the other side asked for, nobody waits here: the pace
+        of its host is kept by everybody.
+        """
+        if silence is not None and silence > self._longest:
+            return False
+        passed = max((self._clock.now() - self._since).total_seconds(), self._waited)
+        if passed >= self._seconds or passed + (silence or 0.0) > max(self._seconds, 1.0):
+            return False
+        if silence is not None:
+            self._waited += silence or _FIRST_PAUSE
+            return True
+        jitter = 0.5 + random.random() / 2  # noqa: S311 - spreads retries, guards nothing
+        seconds = min(self._pause * jitter, max(self._seconds - passed, _FIRST_PAUSE / 2))
+        self._pause = min(self._pause * 2, _LONGEST_PAUSE)
+        self._waited += seconds
+        self._sleep(seconds)
+        return True
+
+
+def _proxies(permissions: HostGrant) -> dict[str, str] | None:
+    return dict.fromkeys(("http", "https"), permissions.proxy) if permissions.proxy else None
+
+
+def _decoded(content: bytes, encoding: str, call: Call) -> bytes:
+    """The body as it was before somebody on the way packed it, though asked not to."""
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        return content
+    unpack = zlib.decompressobj(zlib.MAX_WBITS | 32)
+    try:
+        unpacked = unpack.decompress(content, call.limit + 1)
+    except zlib.error:
+        return content  # the header says so, the bytes do not: their digest decides
+    if len(unpacked) > call.limit:
+        raise LimitExceededError(f"answer to {call.thing}", f"{call.limit} bytes")
+    return unpacked
+
+
+def _secrets(authorization: str | None, call: Call) -> tuple[str, ...]:
+    """What was sent with a request and must not be shown if the answer repeats it."""
+    _, _, credentials = (authorization or "").partition(" ")
+    found = [credentials]
+    with contextlib.suppress(ValueError):
+        found.append(base64.b64decode(credentials, validate=True).decode().partition(":")[2])
+    if isinstance(call.body, bytes) and "form" in call.headers.get("Content-Type", ""):
+        found += parse_qs(call.body.decode("ascii", "replace")).get("refresh_token", [])
+    return tuple(filter(None, found))
 
 
 def name_at(repository: ImageRepository) -> str:
@@ -283,6 +427,16 @@ def name_at(repository: ImageRepository) -> str:
     if canonical_host(repository.host) == _HUB and "/" not in repository.path:
         return f"library/{repository.path}"
     return repository.path
+
+
+def pull_scope(repository: ImageRepository) -> str:
+    """What a token needs for reading."""
+    return f"repository:{name_at(repository)}:pull"
+
+
+def push_scope(repository: ImageRepository) -> str:
+    """What a token needs for writing."""
+    return f"repository:{name_at(repository)}:pull,push"
 
 
 def _origin(url: str) -> tuple[str, str]:

@@ -4,6 +4,9 @@ Safe to repeat: an upload that breaks off, or whose last bytes were kept back, i
 the next attempt opens a session of its own. Nothing is resumed at the target: registries disagree
 on where they are (distribution forgets the session, ECR and zot report an old position).
 
+A commit may take minutes, and the answer to it may be lost: what was sent whole is asked for before
+it is sent again, and its session is left alone.
+
 Source: distribution-spec 1.1, "Pushing Blobs".
 """
 
@@ -19,9 +22,8 @@ from urllib.parse import quote
 
 from bot.adapters.registry.calls import Body, Call, Reply
 from bot.adapters.registry.errors import NotARegistryError, error_codes, failure, is_temporary
-from bot.adapters.registry.manifests import push_scope
 from bot.adapters.registry.streams import HashingBody, Reader
-from bot.adapters.registry.transport import Transport
+from bot.adapters.registry.transport import REDIRECT_STATUS, Transport
 from bot.domain.errors import (
     DigestMismatchError,
     IntegrityError,
@@ -31,7 +33,7 @@ from bot.domain.errors import (
 from bot.domain.images import Descriptor
 from bot.domain.oci import Digest, ImageRepository
 
-_STORED: Final = frozenset({201, 204})
+_STORED: Final = frozenset({200, 201, 204})
 _TAKEN: Final = frozenset({201, 202, 204})  # a PATCH; ECR says 201
 _RANGE_REFUSED: Final = 416
 _OCTETS: Final = "application/octet-stream"
@@ -39,7 +41,14 @@ _OCTETS: Final = "application/octet-stream"
 _TRY_ANOTHER_WAY: Final = frozenset({400, 404, 405, 411, 413, 416, 501})
 _LOST: Final = frozenset({"BLOB_UPLOAD_INVALID", "BLOB_UPLOAD_UNKNOWN"})
 _CORRUPTED: Final = frozenset({"DIGEST_INVALID", "SIZE_INVALID"})
-_ATTEMPTS: Final = 3  # per way of uploading
+_ATTEMPTS: Final = 3  # per way of uploading, at least
+_FORGIVEN: Final = 10  # log-ins that lapse under one blob
+_REDIRECTS: Final = 5
+_ANSWER_SECONDS: Final = 900.0  # a registry may hash, copy and scan before it answers
+_COMMIT_SECONDS: Final = 300.0  # after a proxy has given up on it, or the connection broke
+_FAREWELL_SECONDS: Final = 10.0
+# Accepted; or said by what stands before a registry, which may still be at work.
+_STILL_COMMITTING: Final = frozenset({202, 408, 499, 502, 504, 522, 524})
 _SAME_WAY: Final = 2  # attempts at one way whose session is lost, before the next way
 _SOURCE_ATTEMPTS: Final = 2  # a cache or proxy may have damaged the bytes; not twice
 CHUNK_TO_SEND: Final = 4 * 2**20  # bytes; GHCR takes no more in one PATCH
@@ -69,6 +78,15 @@ class UploadSession:
         return cls(transport.location(reply, thing), max(chunk, CHUNK_TO_SEND))
 
 
+class LoginLapsedError(UnavailableError):
+    """A log-in was refused when a body was on its way, which cannot be read twice."""
+
+    def __init__(self, thing: str) -> None:
+        """Name what was sent."""
+        super().__init__(f"{thing}: the log-in was refused in the middle of it")
+        self.thing = thing
+
+
 class Upload:
     """One blob on its way into one repository."""
 
@@ -93,61 +111,92 @@ class Upload:
         session: UploadSession | None,
         way: int,
         start: Callable[[ImageRepository, Digest], UploadSession],
+        is_there: Callable[[], bool],
     ) -> int:
         """Upload, beginning with this way; returns the way that worked.
+
+        Args:
+            session: opened already; None: ``start`` one.
+            way: to begin with.
+            start: opens a session.
+            is_there: looks whether the target has the blob.
 
         Raises:
             DigestMismatchError: the source serves something else, twice.
             IntegrityError: the bytes arrive damaged, every time.
         """
-        attempt = 0
+        attempts = _Attempts(self._transport)
         while True:
-            attempt += 1
             opened = session or start(self._repository, self._blob.digest)
             session = None  # a session that has seen bytes is not used again
-            reply = self._attempt(way, opened, attempt)
+            sent = self._attempt(way, opened, attempts)
+            reply = sent.reply
             if reply is not None and reply.status in _STORED:
                 return way
-            if reply is not None and self._wants_another_way(reply, way, attempt):
-                way, attempt = way + 1, 0
-            elif attempt >= _ATTEMPTS or (reply and not _may_pass(reply)):
-                raise self._failure(reply)
-            else:
-                self._transport.pause(attempt)
+            if self._has_arrived(sent, is_there):
+                self._advance(self._blob.size)
+                return way
+            if reply is not None and self._wants_another_way(reply, way, attempts.failed):
+                way, attempts = way + 1, _Attempts(self._transport)
+            elif (reply and not _may_pass(reply)) or not attempts.go_on():
+                raise self._failure(reply) if reply else attempts.error
 
-    def _attempt(self, way: int, session: UploadSession, attempt: int) -> Reply | None:
-        """None if the attempt broke off and another one may do better."""
-        reader = self._source()
-        body = HashingBody(reader, self._blob, self._advance, self._stop)
+    def _attempt(self, way: int, session: UploadSession, attempts: _Attempts) -> _Sent:
+        """No answer in it if the attempt broke off and another one may do better."""
+        try:
+            body = _Body(self._source, self._blob, self._advance, self._stop)
+        except LockkeeperError:
+            self._abandon(session)
+            raise
         reply: Reply | None = None
+        attempts.failed += 1
         try:
             reply = self._ways[way](session, body)
-        except DigestMismatchError:
+        except DigestMismatchError as error:
+            attempts.error = error
             self._abandon(session)
-            if attempt >= _SOURCE_ATTEMPTS:
+            if attempts.failed >= _SOURCE_ATTEMPTS:
                 raise
-        except UnavailableError:
+        except LoginLapsedError as error:
+            attempts.error = error
+            attempts.forgive()
             self._abandon(session)
-            if attempt >= _ATTEMPTS or self._stop.is_set():
+        except UnavailableError as error:
+            attempts.error = error
+            if not body.is_whole:
+                self._abandon(session)
+            if self._stop.is_set():
                 raise
         finally:
-            reader.close()
+            body.close()
             if reply is None or reply.status not in _STORED:
                 self._advance(-body.sent)
-        return reply
+        return _Sent(reply, whole=body.is_whole)
 
-    def _in_one_put(self, session: UploadSession, body: HashingBody) -> Reply:
+    def _has_arrived(self, sent: _Sent, is_there: Callable[[], bool]) -> bool:
+        """Whether what had no good answer is there all the same, perhaps in a while."""
+        status = sent.reply.status if sent.reply else None
+        may_come = status is None or status in _STILL_COMMITTING
+        if not sent.whole or not (may_come or (sent.reply and is_temporary(sent.reply))):
+            return False
+        patience = self._transport.patience(_COMMIT_SECONDS if may_come else 0.0)
+        while not is_there():
+            if self._stop.is_set() or not patience.goes_on():
+                return False
+        return True
+
+    def _in_one_put(self, session: UploadSession, body: _Body) -> Reply:
         return self._finish(session.location, body)
 
-    def _in_one_patch(self, session: UploadSession, body: HashingBody) -> Reply:
-        reply = self._send("PATCH", session.location, body)
+    def _in_one_patch(self, session: UploadSession, body: _Body) -> Reply:
+        reply = self._streamed("PATCH", session.location, body)
         if reply.status not in _TAKEN:
             return reply
         return self._finish(self._transport.location(reply, self._thing), b"")
 
-    def _in_chunks(self, session: UploadSession, body: HashingBody) -> Reply:
+    def _in_chunks(self, session: UploadSession, body: _Body) -> Reply:
         chunks = _Chunks(self._send_chunk, session.location)
-        while content := _exactly(body, session.chunk):
+        while content := _exactly(body.current, session.chunk):
             refused = chunks.send(content)
             if refused is not None:
                 return refused
@@ -161,10 +210,22 @@ class Upload:
         taken = reply.status in _TAKEN
         return reply, self._transport.location(reply, self._thing) if taken else location
 
-    def _finish(self, location: str, body: HashingBody | bytes) -> Reply:
+    def _finish(self, location: str, body: _Body | bytes) -> Reply:
         joint = "&" if "?" in location else "?"
-        digest = quote(self._blob.digest, safe="")
-        return self._send("PUT", f"{location}{joint}digest={digest}", body)
+        url = f"{location}{joint}digest={quote(self._blob.digest, safe='')}"
+        if isinstance(body, _Body):
+            return self._streamed("PUT", url, body)
+        return self._send("PUT", url, body)
+
+    def _streamed(self, method: str, url: str, body: _Body) -> Reply:
+        """Send a body that can be read once; to where a redirect leads, from its beginning."""
+        for _ in range(_REDIRECTS):
+            reply = self._send(method, url, body.current)
+            if reply.status not in REDIRECT_STATUS:
+                return reply
+            url = self._transport.location(reply, self._thing)
+            body.rewind()
+        raise NotARegistryError(self._thing, self._repository.host, "too many redirects")
 
     def _send(
         self,
@@ -179,30 +240,115 @@ class Upload:
                 url,
                 self._thing,
                 self._transport.grant.entry_for(self._repository),
-                (push_scope(self._repository),),
+                self._transport.scopes(self._repository, write=True),
                 {"Content-Type": _OCTETS, **(headers or {})},
-                _once(body) if isinstance(body, HashingBody) else body,
-                attempts=1,
+                _once(body, self._thing) if isinstance(body, HashingBody) else body,
+                once=True,
+                seconds=_ANSWER_SECONDS,
             )
         )
 
     def _abandon(self, session: UploadSession) -> None:
-        """Give the session back if the registry lets us; it expires by itself otherwise."""
-        with contextlib.suppress(LockkeeperError):
-            self._send("DELETE", session.location, None)
+        give_back(self._transport, self._repository, session)
 
-    def _wants_another_way(self, reply: Reply, way: int, attempt: int) -> bool:
+    def _wants_another_way(self, reply: Reply, way: int, failed: int) -> bool:
         if not _is_another_way(reply) or way + 1 == len(self._ways):
             return False
         # A lost session says nothing about the way, unless every one is lost.
-        return not _is_lost(reply) or attempt >= _SAME_WAY
+        return not _is_lost(reply) or failed >= _SAME_WAY
 
-    def _failure(self, reply: Reply | None) -> Exception:
-        if reply is None:
-            return UnavailableError(f"{self._repository.host}: {self._thing} breaks off every time")
+    def _failure(self, reply: Reply) -> Exception:
         if _is_corrupted(reply):
             return IntegrityError(f"{self._thing} left here intact and arrives damaged every time")
         return failure(reply, self._thing, self._transport.grant.name)
+
+
+def give_back(transport: Transport, repository: ImageRepository, session: UploadSession) -> None:
+    """End an upload session if the registry lets us; it expires by itself otherwise."""
+    with contextlib.suppress(LockkeeperError):
+        transport.call(
+            Call(
+                "DELETE",
+                session.location,
+                f"an upload to {repository}",
+                transport.grant.entry_for(repository),
+                transport.scopes(repository, write=True),
+                once=True,
+                seconds=_FAREWELL_SECONDS,
+                is_farewell=True,
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """What became of one attempt."""
+
+    reply: Reply | None
+    whole: bool
+    """Every byte has left: a commit may be under way."""
+
+
+class _Attempts:
+    """A few of them, however long they take; and if they are short, until the patience ends."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._patience = transport.patience()
+        self._transport = transport
+        self._forgiven = 0
+        self.failed = 0
+        self.error: LockkeeperError = UnavailableError("nothing was sent")
+
+    def forgive(self) -> None:
+        """The last failure says nothing about the upload: a log-in lapsed."""
+        if self._forgiven < _FORGIVEN:
+            self._forgiven += 1
+            self.failed -= 1
+
+    def go_on(self) -> bool:
+        """Wait before the next one; False if it has been enough."""
+        if self.failed == 1:
+            self._patience = self._transport.patience()
+        return self._patience.goes_on() or self.failed < _ATTEMPTS
+
+
+class _Body:
+    """A blob from its source, opened again where it has to be sent from its beginning."""
+
+    def __init__(
+        self,
+        source: Callable[[], Reader],
+        blob: Descriptor,
+        advance: Callable[[int], None],
+        stop: threading.Event,
+    ) -> None:
+        self._source, self._blob, self._advance, self._stop = source, blob, advance, stop
+        self._reader, self.current = self._opened()
+
+    def _opened(self) -> tuple[Reader, HashingBody]:
+        reader = self._source()
+        return reader, HashingBody(reader, self._blob, self._advance, self._stop)
+
+    @property
+    def sent(self) -> int:
+        """Bytes handed over so far."""
+        return self.current.sent
+
+    @property
+    def is_whole(self) -> bool:
+        """Every byte was handed over, and is what the digest says."""
+        return self.current.is_whole
+
+    def rewind(self) -> None:
+        """Begin anew, unless nothing was read yet."""
+        if self.current.sent:
+            self._advance(-self.current.sent)
+            self._reader.close()
+            self._reader, self.current = self._opened()
+
+    def close(self) -> None:
+        """Read no more."""
+        self._reader.close()
 
 
 def _is_another_way(reply: Reply) -> bool:
@@ -221,12 +367,12 @@ def _may_pass(reply: Reply) -> bool:
     return is_temporary(reply) or _is_another_way(reply) or _is_corrupted(reply)
 
 
-def _once(body: HashingBody) -> Callable[[], Body]:
+def _once(body: HashingBody, thing: str) -> Callable[[], Body]:
     """Hand the body out a single time: what was read from it cannot be sent again."""
 
     def hand_out() -> Body:
         if body.sent:
-            raise UnavailableError("the log-in was refused in the middle of an upload")
+            raise LoginLapsedError(thing)
         return body
 
     return hand_out
