@@ -116,6 +116,10 @@ def _differences(candidates: Sequence[Candidate]) -> str:
     return ""
 
 
+_ABBREVIATED = 7
+"""Digits from which a label is taken for an abbreviated commit."""
+
+
 def label_verdict(commit: str, found: FoundImage, tag: str) -> tuple[KnownBy, str]:
     """How the image is known to be the commit's, and the contradiction if it is not.
 
@@ -125,6 +129,13 @@ def label_verdict(commit: str, found: FoundImage, tag: str) -> tuple[KnownBy, st
         return KnownBy.TAG_ONLY, ""
     if found.revision.strip().lower() == commit:
         return KnownBy.LABEL, ""
+    label = found.revision.strip().lower()
+    if len(label) >= _ABBREVIATED and commit.startswith(label):
+        return KnownBy.TAG_ONLY, (
+            f"{tag} is labelled with the abbreviated commit {label}, which others can be made to "
+            "share: let CI set the label org.opencontainers.image.revision to all "
+            f"{len(commit)} digits"
+        )
     return KnownBy.TAG_ONLY, (
         f"{tag} is labelled as commit {_plain(found.revision)}, not {commit}: "
         "it is another commit's image and is never taken"

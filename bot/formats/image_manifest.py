@@ -41,6 +41,7 @@ from bot.formats import structs
 
 _SCHEMA_1: Final = "application/vnd.docker.distribution.manifest.v1+"
 _NESTING_LIMIT: Final = 64
+_FIRST_IMAGES: Final = 2013  # Docker's first release
 _DESCRIPTOR_LIMIT: Final = 1024  # layers of one manifest; cosign refuses more than 1000 signatures
 _REMEDY_SCHEMA_1: Final = "rebuild the image with a current tool, schema 1 has no stable digest"
 _T = TypeVar("_T")
@@ -218,11 +219,12 @@ def parse_config(content: bytes, thing: str) -> ImageConfig:
 
 
 def _time(text: str | None) -> datetime | None:
+    """None also for what builders write that tell no time: Go's zero, 1970, 1980."""
     try:
         moment = datetime.fromisoformat(text or "")
     except ValueError:
         return None
-    return moment if moment.tzinfo else None
+    return moment if moment.tzinfo and moment.year >= _FIRST_IMAGES else None
 
 
 def _decoded(content: bytes, kind: type[_T], thing: str) -> _T:

@@ -23,6 +23,10 @@ _LINKS: Final = re.compile(r"(?i)(www|https?|ftp|mailto|xmpp|GH)(?=[.:-])")
 # A commit is linked from 7 digits on, so that no run of 7 may stay.
 _LONG_HEX: Final = re.compile(r"(?i)(?<![0-9a-f])[0-9a-f]{7,}")
 _HEX_STEP: Final = 6
+# What is copied: between backquotes, or letters, digits and what references hold besides them.
+_COPIED: Final = re.compile(
+    r"`([^`]+)`|(?<![\w@])@?[A-Za-z0-9](?:[A-Za-z0-9._/:@+~-]*[A-Za-z0-9])?"
+)
 _DROPPED: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
 _MARKS: Final = re.compile(
     r"(\S)((?:[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20f0"
@@ -48,7 +52,29 @@ def plain(value: str, limit: int = 200) -> str:
 
 def text(value: str, limit: int = 200) -> str:
     """Text that reads the same and means nothing: no tag, link, mention, reference or cell."""
+    return _escaped(plain(value, limit))
+
+
+def prose(value: str, limit: int = 200) -> str:
+    """The same for sentences in checks and comments, where people copy from.
+
+    References, tags, commits and what stands in backquotes are code spans, not broken up.
+
+    >>> prose("no image yet: looked for r.example/api:sha-2b2e927")
+    'no image yet: looked for `r.example/api:sha-2b2e927`'
+    """
     line = plain(value, limit)
+    parts: list[str] = []
+    done = 0
+    for match in _COPIED.finditer(line):
+        quoted = match[1]
+        if quoted or _WORD_JOINER in _escaped(match[0]):
+            parts += [_escaped(line[done : match.start()]), code(quoted or match[0])]
+            done = match.end()
+    return "".join([*parts, _escaped(line[done:])])
+
+
+def _escaped(line: str) -> str:
     line = _LINKS.sub(lambda m: f"{m[1][0]}{_WORD_JOINER}{m[1][1:]}{_WORD_JOINER}", line)
     line = _LONG_HEX.sub(_broken_up, line)
     # A numeric character reference is text for the parser wherever it stands, also in a cell;

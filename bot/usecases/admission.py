@@ -16,7 +16,14 @@ from bot.ports import GitHistory
 from bot.usecases.attribution import attribution, merged_pull_request
 from bot.usecases.desk import is_held, pipeline_at
 from bot.usecases.evidence import evaluate, said_by
-from bot.usecases.resolve import Contradicted, Missing, is_in_source, is_published, resolve
+from bot.usecases.resolve import (
+    Contradicted,
+    Missing,
+    is_in_source,
+    is_published,
+    lacks_record,
+    resolve,
+)
 from bot.usecases.rules import Rules, rules_at
 from bot.usecases.wishes import Wish
 
@@ -136,6 +143,12 @@ def admit(wish: Wish) -> Assessment:
     view, environment, image = wish.view, wish.environment, wish.image.name
     if not is_in_source(view, environment, wish.application, image, wish.digest):
         source = environment.source_environment or "the registry that CI pushes to"
+        if environment.source_environment and lacks_record(view, view.environment(source)):
+            raise NotAdmittedError(
+                f"whether {image} {wish.digest.short} is in {source} is not known: "
+                "this database holds no publication of its ref",
+                f"restore the database's backup, or run `lockkeeper adopt {source}`; then retry",
+            )
         raise NotAdmittedError(
             f"{image} {wish.digest.short} is not in {source}",
             f"promote it to {source} first, or revert the merge",

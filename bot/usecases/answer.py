@@ -20,7 +20,7 @@ from bot.domain.promotion import promotion_id
 from bot.domain.publication import Place
 from bot.formats.check_output import check_output
 from bot.formats.manifest_file import Written
-from bot.formats.markdown import code, text
+from bot.formats.markdown import code, prose
 from bot.formats.pipeline_file import PIPELINE_FILE
 from bot.usecases.desk import Ports, View, as_configuration_error, look, pipeline_at
 from bot.usecases.evidence import Evaluated, evaluate, report_url
@@ -116,7 +116,7 @@ def _foreign_commit(view: View, pull_request: PullRequest) -> str:
     author = next((c.author for c in commits if c.id not in written), "somebody")
     return (
         f"{code(pull_request.head[:7])} on this branch is not Lockkeeper's (author: "
-        f"{text(author)}), so Lockkeeper neither merges nor updates it. "
+        f"{prose(author)}), so Lockkeeper neither merges nor updates it. "
         "Close this pull request and delete its branch: the promotion is proposed afresh."
     )
 
@@ -135,7 +135,7 @@ def _judge(view: View, base: str, commit: str, *, is_ours: bool) -> Judgement:
         moved = _moved(view, base, commit)
     except RejectedError as error:
         return Judgement(
-            CheckState.FAILURE, "A manifest file cannot be read", text(str(error), 600)
+            CheckState.FAILURE, "A manifest file cannot be read", prose(str(error), 600)
         )
     if _rule_files(view) & changed.keys():
         if moved:
@@ -170,12 +170,12 @@ def _judge_rules(view: View, commit: str) -> Judgement:
 
 def _broken(error: ConfigurationError) -> Judgement:
     place = error.file if error.line is None else f"{error.file}:{error.line}"
-    remedy = f"\n\n**What to do:** {text(error.remedy, 400)}" if error.remedy else ""
+    remedy = f"\n\n**What to do:** {prose(error.remedy, 400)}" if error.remedy else ""
     kept = "\n\nThe newest valid version on the default branch stays in force."
     return Judgement(
         CheckState.FAILURE,
         f"{place}: {error.fact}",
-        f"{code(place)}: {text(error.fact, 600)}{remedy}{kept}",
+        f"{code(place)}: {prose(error.fact, 600)}{remedy}{kept}",
     )
 
 

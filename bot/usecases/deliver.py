@@ -27,7 +27,7 @@ from bot.domain.jobs import Done, Failed, Job, JobKind, Outcome
 from bot.domain.memory import Seal
 from bot.domain.oci import Digest
 from bot.domain.trust import TrustRoots
-from bot.formats.markdown import code, text
+from bot.formats.markdown import code, prose
 from bot.formats.promotion_statement import EvidenceEntry
 from bot.formats.verdict_statement import SVR_TYPE, PolicyDocument
 from bot.ports import ImageRegistry, Verifier
@@ -94,7 +94,7 @@ def _deliver_one(wish: Wish) -> str:
     except (RejectedError, IntegrityError) as error:
         return _refuse(wish, error)
     except UnavailableError as error:
-        _tell(wish, CheckState.IN_PROGRESS, "Delivery is tried again", text(str(error), 400))
+        _tell(wish, CheckState.IN_PROGRESS, "Delivery is tried again", prose(str(error), 400))
         raise
     return ""
 
@@ -123,7 +123,7 @@ def _seal(wish: Wish, authorised: Authorised, assessment: Assessment) -> None:
 
 def _listed(notes: Sequence[str]) -> str:
     """What was sealed with a remark, for people."""
-    shown = [f"- {text(note, 300)}" for note in dict.fromkeys(notes)]
+    shown = [f"- {prose(note, 300)}" for note in dict.fromkeys(notes)]
     more = [f"- and {len(shown) - _NOTES} more"] if len(shown) > _NOTES else []
     return "\n\n" + "\n".join([*shown[:_NOTES], *more]) if shown else ""
 
@@ -337,7 +337,7 @@ def _record(
 
 def _refuse(wish: Wish, error: RejectedError | IntegrityError) -> str:
     reason = str(error)
-    summary = text(reason, 800)
+    summary = prose(reason, 800)
     heading = f"{wish.application.name} is not delivered to {wish.environment.name}"
     _tell_merge(wish, CheckState.FAILURE, heading, summary)
     _tell(wish, CheckState.FAILURE, "Not delivered", summary)

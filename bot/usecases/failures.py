@@ -17,7 +17,7 @@ from bot.domain.jobs import Job, JobKind
 from bot.domain.memory import ToldFailure
 from bot.domain.oci import Digest
 from bot.domain.reports import CheckReport
-from bot.formats.markdown import code, plain, text
+from bot.formats.markdown import code, plain, prose
 from bot.usecases.desk import Ports, View, look
 
 _WORDS = 600
@@ -46,7 +46,7 @@ def tell_failure(ports: Ports, job: Job, error: LockkeeperError) -> None:
     if isinstance(error, IntegrityError):
         title += ": something is not what it claims to be"
     advice = f"Somebody has to change this. {code(f'lockkeeper retry {job.key}')} looks again now."
-    summary = f"{text(str(error), _WORDS)}\n\n{advice}"
+    summary = f"{prose(str(error), _WORDS)}\n\n{advice}"
     for one in failures:
         _tell(ports, one, CheckState.FAILURE, title, summary)
 

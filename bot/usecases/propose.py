@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 
@@ -32,10 +32,10 @@ from bot.domain.promotion import (
     order,
 )
 from bot.formats.manifest_file import Spot
-from bot.formats.markdown import text
+from bot.formats.markdown import prose
 from bot.ports import GitHistory
 from bot.usecases.desk import Ports, View, is_held, look
-from bot.usecases.resolve import Contradicted, Missing, is_in_source, resolve
+from bot.usecases.resolve import Contradicted, Missing, is_in_source, lacks_record, resolve
 from bot.usecases.review_request import Proposal, close_pointless, ensure_pull_request
 from bot.usecases.told import tell_source
 
@@ -166,6 +166,8 @@ def _evaluate(subject: Subject, trigger: Trigger) -> Evaluated:
         if candidate.same_tree and (candidate.in_source or candidate.contradiction):
             break
     decision = choose_source(candidates, subject.environment.source_environment or "its registry")
+    if isinstance(decision, Waiting) and decision.for_environment:
+        decision = _known(subject, decision)
     resolution = resolutions.get(decision.commit) if isinstance(decision, Source) else None
     if resolution is not None and _is_too_weak(subject.environment, resolution):
         decision = Refused(
@@ -174,6 +176,16 @@ def _evaluate(subject: Subject, trigger: Trigger) -> Evaluated:
             "org.opencontainers.image.revision, or write `source: unverified`"
         )
     return Evaluated(trigger, decision, resolution)
+
+
+def _known(subject: Subject, waiting: Waiting) -> Waiting:
+    """What is not in the record of a new database may be there all the same."""
+    name = subject.environment.source_environment
+    if name is None or not lacks_record(subject.view, subject.view.environment(name)):
+        return waiting
+    way = f"restore the database's backup, or run `lockkeeper adopt {name}`"
+    fact = f"this database holds no publication of {name}'s ref, so nobody knows what was there"
+    return replace(waiting, reason=f"{waiting.reason}: {fact}; {way}")
 
 
 def _is_too_weak(environment: Environment, resolution: Resolution) -> bool:
@@ -318,7 +330,9 @@ def _carry_out(subject: Subject, chosen: Evaluated) -> Outcome:
     commits = [chosen.trigger.commit.id, source.commit]
     held = is_held(view, environment.name, application.name)
     if held:
-        tell_source(view, application, environment, commits, CheckState.NEUTRAL, "Held", text(held))
+        tell_source(
+            view, application, environment, commits, CheckState.NEUTRAL, "Held", prose(held)
+        )
         return Done(held)
     if chosen.order is Order.SAME:
         close_pointless(view, environment, application)
@@ -354,9 +368,9 @@ def _tell_unchosen(subject: Subject, evaluated: Evaluated) -> None:
             if late
             else ""
         )
-        summary = text(decision.reason, 600) + advice
+        summary = prose(decision.reason, 600) + advice
     elif isinstance(decision, Refused):
-        title, summary = "Not promoted", text(decision.reason, 600)
+        title, summary = "Not promoted", prose(decision.reason, 600)
     elif evaluated.order is Order.LATE:
         title, summary = "Superseded", "What runs there is newer; going back is a rollback."
     else:

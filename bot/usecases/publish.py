@@ -27,7 +27,7 @@ from bot.domain.publication import (
     publication,
 )
 from bot.formats.manifest_file import Names, Written, edited, file_state, references
-from bot.formats.markdown import code, text
+from bot.formats.markdown import code, prose
 from bot.formats.pull_request_body import authored
 from bot.usecases.desk import Ports, View, is_held, look
 from bot.usecases.seals import is_sealed, needs_attestation
@@ -97,7 +97,7 @@ def publish(ports: Ports, manifests: int, environment: str) -> Outcome:
         merges = _merges(desk)
     except RejectedError as error:
         tell_merge(
-            view, target, view.head, CheckState.FAILURE, f"{target.ref} waits", text(str(error))
+            view, target, view.head, CheckState.FAILURE, f"{target.ref} waits", prose(str(error))
         )
         return Failed(str(error))
     return _carry_out(desk, merges, _decide(desk, merges))
@@ -129,7 +129,7 @@ def _unknown_branch(view: View, environment: Environment) -> Outcome:
         f"Name another `publish.ref`, or take it over with `lockkeeper adopt {environment.name}`"
     )
     title = f"{environment.ref} is not ours"
-    tell_merge(view, environment, view.head, CheckState.FAILURE, title, text(reason, 600))
+    tell_merge(view, environment, view.head, CheckState.FAILURE, title, prose(reason, 600))
     return Failed(reason)
 
 
@@ -153,7 +153,7 @@ def _put_back(
         f"run `lockkeeper adopt {environment.name}`"
     )
     title = f"{environment.ref} is gone"
-    tell_merge(view, environment, view.head, CheckState.FAILURE, title, text(reason, 600))
+    tell_merge(view, environment, view.head, CheckState.FAILURE, title, prose(reason, 600))
     return Failed(reason)
 
 
@@ -205,7 +205,7 @@ def _hold(desk: Desk, reason: str) -> None:
         once=f"held:{scope.manifests}:{scope.environment}:{reason}",
     )
     title = f"{desk.environment.name} is held"
-    advice = f"{text(reason, 400)}. `lockkeeper unhold {desk.environment.name}` lets it go on."
+    advice = f"{prose(reason, 400)}. `lockkeeper unhold {desk.environment.name}` lets it go on."
     tell_merge(desk.view, desk.environment, desk.view.head, CheckState.FAILURE, title, advice)
 
 
@@ -354,7 +354,9 @@ def _carry_out(desk: Desk, merges: Sequence[Merge], decided: Publication) -> Out
     tree = view.history.build_tree(view.head, files, GITHUB_FOLDER)
     _check_again(desk, tree)
     if desk.tip and not _is_relevant(desk, tree):
-        return _held_outcome(desk, decided) or Done(f"{environment.ref} shows all there is to show")
+        return _held_outcome(desk, merges, decided) or Done(
+            f"{environment.ref} shows all there is to show"
+        )
     commit = _write(desk, decided, files, tree)
     view.ports.memory.record_publication(
         PublicationRecord(
@@ -371,7 +373,9 @@ def _carry_out(desk: Desk, merges: Sequence[Merge], decided: Publication) -> Out
     )
     _tell_visible(desk, merges, decided, tree, commit)
     _conclude(desk, desk.tip, commit, tree)
-    return _held_outcome(desk, decided) or Done(f"published {commit[:7]} on {environment.ref}")
+    return _held_outcome(desk, merges, decided) or Done(
+        f"published {commit[:7]} on {environment.ref}"
+    )
 
 
 def _needs_adoption(desk: Desk, decided: Publication) -> Outcome:
@@ -383,21 +387,34 @@ def _needs_adoption(desk: Desk, decided: Publication) -> Outcome:
     )
     title = f"{desk.environment.name} waits for its first publication"
     tell_merge(
-        desk.view, desk.environment, desk.view.head, CheckState.NEUTRAL, title, text(summary, 800)
+        desk.view, desk.environment, desk.view.head, CheckState.NEUTRAL, title, prose(summary, 800)
     )
     return Done(summary)
 
 
-def _held_outcome(desk: Desk, decided: Publication) -> Outcome | None:
-    """Say on each held merge what it waits for."""
+def _held_outcome(desk: Desk, merges: Sequence[Merge], decided: Publication) -> Outcome | None:
+    """Say on each merge that is not visible yet what it waits for.
+
+    *Held* is what somebody stopped; a merge that waits for its delivery only waits.
+    """
+    stopped = {merge.commit: _stopped(desk, merge) for merge in merges}
     for commit, reasons in decided.held.items():
-        summary = "\n".join(f"- {text(reason, 300)}" for reason in reasons[:20])
-        title = f"Held: not yet on {desk.environment.ref}"
+        by = stopped.get(commit, [])
+        summary = "\n".join(f"- {prose(reason, 300)}" for reason in [*by, *reasons][:20])
+        title = f"{'Held' if by else 'Waits'}: not yet on {desk.environment.ref}"
         tell_merge(desk.view, desk.environment, commit, CheckState.NEUTRAL, title, summary)
     if not decided.held:
         return None
     first, reasons = next(iter(decided.held.items()))
-    return Done(f"{len(decided.held)} merges are held, the oldest {first[:7]}: {reasons[0]}")
+    return Done(f"{len(decided.held)} merges wait, the oldest {first[:7]}: {reasons[0]}")
+
+
+def _stopped(desk: Desk, merge: Merge) -> list[str]:
+    """Why the applications of a merge may not move now, by the holds of people and the bot."""
+    view, environment = desk.view, desk.environment
+    found = {view.application_of(place.image) for place in merge.brought()}
+    held = [is_held(view, environment.name, one.name) for one in found if one is not None]
+    return sorted(filter(None, held))
 
 
 def _files(desk: Desk, merges: Sequence[Merge], decided: Publication) -> list[FileWrite]:

@@ -133,6 +133,12 @@ def is_in_source(
     return is_there(view.registry(environment), repository.at(digest))
 
 
+def lacks_record(view: View, environment: Environment) -> bool:
+    """Whether the ref stands and nothing of it is in the record: the database is another one."""
+    stands = view.history.heads().get(environment.ref) is not None
+    return stands and not view.ports.memory.publications(view.scope(environment.name))
+
+
 def is_published(view: View, environment: Environment, image: str, digest: Digest) -> bool:
     """Whether the digest is, or was lately, on the environment's ref by our own record."""
     records = view.ports.memory.publications(view.scope(environment.name))

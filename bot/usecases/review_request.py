@@ -24,7 +24,7 @@ from bot.domain.promotion import promotion_id
 from bot.domain.publication import Place
 from bot.formats.check_output import check_output
 from bot.formats.manifest_file import Spot, Written, edited
-from bot.formats.markdown import plain, text
+from bot.formats.markdown import plain, prose
 from bot.formats.pull_request_body import (
     BodyFacts,
     ImageFacts,
@@ -187,7 +187,7 @@ def _untouchable(view: View, proposal: Proposal, existing: PullRequest) -> str:
 
 
 def _note_newer(view: View, existing: PullRequest, newer: str) -> None:
-    note = f"> A newer build is available: {text(newer)}."
+    note = f"> A newer build is available: {prose(newer)}."
     if note not in existing.body:
         marker, _, rest = existing.body.partition("\n\n")
         body = f"{marker}\n\n{note}\n\n{rest}"
@@ -335,7 +335,7 @@ def _settle(
         view.repository, pull_request.number, head=pull_request.head, title=pull_request.title
     )
     if isinstance(merged, MergeRefusal):
-        words = text(merged.words, 400)
+        words = prose(merged.words, 400)
         reason = f"GitHub does not merge {link} yet and says: {words}"
         _tell(view, proposal, CheckState.NEUTRAL, "Cannot be merged yet", reason)
         return Again(

@@ -1,8 +1,9 @@
 """``POST /webhook``: authentic, recorded durably, then 202; nothing else happens in the request.
 
 The body is authenticated before anything looks into it. The headers are not signed: they are
-checked for their form, and the event's name must fit the payload. Every request that is not
-authentic gets the same answer, so that nobody learns which part was wrong. GitHub never delivers
+checked for their form, and the event's name must fit the payload. Every request that is not signed
+gets the same answer, so that nobody learns which part was wrong; a signed one whose headers are
+wrong is told which (GitHub shows it in the App's delivery log). GitHub never delivers
 again by itself, but shows a 503 as failed, and what failed is fetched from its delivery log.
 
 https://docs.github.com/webhooks/using-webhooks/validating-webhook-deliveries
@@ -39,8 +40,16 @@ BODY_LIMIT: Final = 25 * 1024 * 1024
 """GitHub does not deliver more: webhook-events-and-payloads, "Payload cap"."""
 _LOG: Final = logging.getLogger("lockkeeper.webhook")
 _SIGNATURE: Final = re.compile(r"sha256=[0-9a-f]{64}")
+_TARGET_TYPE: Final = "X-GitHub-Hook-Installation-Target-Type"
+_TARGET_ID: Final = "X-GitHub-Hook-Installation-Target-ID"
+_JSON: Final = "application/json; set the content type of the App's webhook"
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _EVENT: Final = re.compile(r"[a-z0-9_]{1,64}")
+_FORMS: Final = {
+    "X-GitHub-Delivery": (_UUID, "an id of GitHub's form"),
+    "X-GitHub-Event": (_EVENT, "the name of an event"),
+}
+"""Headers that must be there: their form, and what it means."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,23 +64,41 @@ class Authenticity:
         if not self.secrets or not all(self.secrets):
             raise ValueError("an empty webhook secret would accept everybody")
 
-    def holds(self, headers: Headers, body: bytes) -> bool:
-        """The body is signed with one of the secrets and was meant for this App."""
+    def is_signed(self, headers: Headers, body: bytes) -> bool:
+        """The body is signed with one of the secrets."""
         signature = headers.get("X-Hub-Signature-256", "")
         signed = False
         for secret in self.secrets:
             digest = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
             # No short cut: the time must not tell which secret is the current one.
             signed |= hmac.compare_digest(f"sha256={digest}".encode(), signature.encode())
-        return (
-            signed
-            and _SIGNATURE.fullmatch(signature) is not None
-            and _UUID.fullmatch(headers.get("X-GitHub-Delivery", "")) is not None
-            and _EVENT.fullmatch(headers.get("X-GitHub-Event", "")) is not None
-            # A hook of a repository or organisation may share the secret; it is not the App.
-            and headers.get("X-GitHub-Hook-Installation-Target-Type") == "integration"
-            and headers.get("X-GitHub-Hook-Installation-Target-ID") == str(self.app_id)
-        )
+        return signed and _SIGNATURE.fullmatch(signature) is not None
+
+    def fault(self, headers: Headers) -> str:
+        """Which header keeps a signed request from being a webhook of this App; empty: none.
+
+        Whoever signed it knows the secret: this is said to GitHub, whose delivery log shows it.
+        """
+        for name, (form, meaning) in _FORMS.items():
+            if form.fullmatch(headers.get(name, "")) is None:
+                return f"header {name} is {_shown(headers.get(name))}, not {meaning}"
+        # A hook of a repository or organisation may share the secret; it is not the App.
+        kind = headers.get(_TARGET_TYPE)
+        if kind != "integration":
+            hint = (
+                "this is no webhook of a GitHub App; configure it at the App, not at a repository"
+            )
+            return f"header {_TARGET_TYPE} is {_shown(kind)}, not integration: {hint}"
+        target = headers.get(_TARGET_ID)
+        if target != str(self.app_id):
+            ours = f"LOCKKEEPER_APP_ID is {self.app_id}"
+            return f"header {_TARGET_ID} is {_shown(target)}, and {ours}: another App's webhook"
+        return ""
+
+
+def _shown(value: str | None) -> str:
+    """A header for people: short, printable, one line."""
+    return "missing" if value is None else repr(value[:60].encode("ascii", "replace").decode())
 
 
 def create_intake(
@@ -95,13 +122,16 @@ def create_intake(
 
     @app.post("/webhook")
     def webhook() -> Response:
-        if request.mimetype != "application/json":
-            return _answer(415)
         body = request.get_data(cache=False)
-        if not authenticity.holds(request.headers, body):
+        if not authenticity.is_signed(request.headers, body):
             # Nothing else of an unauthentic request is logged: it may say anything.
-            _LOG.info("webhook refused", extra={"decision": "unauthentic"})
+            fact = "unauthentic: the signature is missing or made with another secret"
+            _LOG.warning("webhook refused", extra={"decision": fact})
             return _answer(401)
+        if request.mimetype != "application/json":
+            return _refused(415, f"header Content-Type is {_shown(request.mimetype)}, not {_JSON}")
+        if fault := authenticity.fault(request.headers):
+            return _refused(401, fault)
         delivery = request.headers["X-GitHub-Delivery"].lower()
         return _answer(accept(request.headers["X-GitHub-Event"], delivery, body))
 
@@ -162,5 +192,12 @@ class _Accept:
         return "recorded" if new else "known"
 
 
-def _answer(status: int) -> Response:
-    return Response(f"{HTTPStatus(status).phrase}\n", status, mimetype="text/plain")
+def _refused(status: int, fact: str) -> Response:
+    """Say which header is at fault, in the log and to GitHub."""
+    _LOG.warning("webhook refused", extra={"decision": fact})
+    return _answer(status, fact)
+
+
+def _answer(status: int, fact: str = "") -> Response:
+    words = f"{HTTPStatus(status).phrase}{': ' if fact else ''}{fact}\n"
+    return Response(words, status, mimetype="text/plain")

@@ -171,6 +171,13 @@ def test_only_the_whole_commit_in_the_label_proves_anything(
     assert bool(contradiction) is contradicted
 
 
+def test_an_abbreviated_label_is_named_with_the_way_out() -> None:
+    verdict, words = label_verdict(A, FoundImage("api", ONE, A[:12]), "t")
+
+    assert verdict == KnownBy.TAG_ONLY
+    assert "set the label org.opencontainers.image.revision to all 40 digits" in words
+
+
 def test_a_contradiction_shows_nothing_of_a_hostile_label() -> None:
     _, contradiction = label_verdict(A, FoundImage("api", ONE, "<img src=x>\n|`@all`"), "t")
 

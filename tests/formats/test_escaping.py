@@ -9,7 +9,7 @@ from functools import cache
 
 import pytest
 
-from bot.formats.markdown import code, details, plain, table, text
+from bot.formats.markdown import code, details, plain, prose, table, text
 from tests.github_rendering import added_by_github, rendered
 from tests.samples import SAMPLES, sample
 
@@ -122,8 +122,51 @@ def test_other_sinks_keep_their_shape(sink: str) -> None:
         else:
             assert page.skeleton == rendered(SINKS[sink]("x")).skeleton, value
         assert not page.links
-        for prose in page.prose:
-            assert not added_by_github(prose), value
+        for part in page.prose:
+            assert not added_by_github(part), value
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source", ["fuzzed", "real"])
+def test_prose_is_text_and_code_and_nothing_else(source: str) -> None:
+    strings = [v for v in (list(fuzzed()) if source == "fuzzed" else real()) if plain(v)]
+
+    for value in strings:
+        page = rendered(f"before {prose(value)} after")
+
+        assert set(page.skeleton) <= {"<p >", "</p>", "<code >", "</code>"}, value
+        assert not page.links
+        for part in page.prose:
+            assert not added_by_github(part), value
+
+
+COPIED = [
+    "registry.dev.example.com/acme/payments@sha256:" + "ab" * 32,
+    "localhost:5000/acme/payments:sha-2b2e927",
+    "sha256:" + "0" * 64,
+    "2b2e927d1f0c1e2d3c4b5a69788796a5b4c3d2e1",
+    "2b2e927",
+    "release/v1.2.0-sha-2b2e927",
+    "env/prod",
+    "1.2.3",
+    "acme/deploy",
+    "deliver:4711:prod:payments",
+]
+
+
+@pytest.mark.parametrize("copied", COPIED)
+@pytest.mark.parametrize("sentence", ["looked for {}, in vain", "({})", "{}: gone", "{}."])
+def test_what_people_copy_is_whole_in_a_sentence(copied: str, sentence: str) -> None:
+    source = sentence.format(copied)
+
+    words = prose(source)
+
+    assert JOINER not in words
+    assert rendered(f"| a |\n| - |\n| {words} |").cells[1] == source
+
+
+def test_commands_in_backquotes_are_code() -> None:
+    assert prose("run `lockkeeper adopt prod`, then") == "run `lockkeeper adopt prod`, then"
 
 
 def test_the_model_knows_what_github_adds() -> None:

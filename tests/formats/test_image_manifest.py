@@ -169,6 +169,13 @@ def test_a_config_tells_platform_labels_and_time() -> None:
     assert found.created.isoformat() == "2026-01-02T03:04:05.123456+00:00"
 
 
-@pytest.mark.parametrize("created", [None, "", "yesterday", "2026-01-02"])
+@pytest.mark.parametrize(
+    "created",
+    [
+        *(None, "", "yesterday", "2026-01-02"),
+        # Go's zero, reproducible builds, buildpacks: no time at which anything was built
+        *("0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "1980-01-01T00:00:01Z"),
+    ],
+)
 def test_a_time_that_is_none_is_left_out(created: str | None) -> None:
     assert parse_config(json.dumps({"created": created}).encode(), "x").created is None
