@@ -9,7 +9,7 @@ import pytest
 from hypothesis import settings
 
 TESTS: Final = Path(__file__).parent
-ALONE: Final = ("adapters/scanning", "foreign", "journeys", "test_demo")
+ALONE: Final = ("adapters/scanning", "foreign", "journeys", "test_demo", "walked")
 """They wait for real processes, or count what is left of those of one user id: beside each other
 they run out of patience, or find what another left."""
 SLOW: Final = (*ALONE, "adapters", "bench", "contract", "ports", "world")

@@ -4,7 +4,7 @@ import ast
 import importlib
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -19,10 +19,10 @@ from bot.formats import docker_config
 from bot.formats.pipeline_file import schema
 from bot.formats.webhook import HANDLED
 from bot.settings import VARIABLES, Variable
+from tests.walked.pages import PAGES, blocks, files
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 MODULES = sorted((ROOT / "bot").rglob("*.py"))
 UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "days": 86_400}
 
@@ -36,7 +36,7 @@ def tree(module: Path) -> ast.Module:
     return ast.parse(module.read_text())
 
 
-def titles(paths: list[Path]) -> list[str]:
+def titles(paths: Iterable[Path]) -> list[str]:
     return [path.relative_to(ROOT).as_posix() for path in paths]
 
 
@@ -130,8 +130,8 @@ def examples() -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     for one in PAGES:
         text = one.read_text().replace("\\\n", " ")
-        for block in re.findall(r"^ *```\w*\n(.*?)^ *```", text, re.DOTALL | re.MULTILINE):
-            lines = [line.strip() for line in block.splitlines()]
+        for block in blocks(one):
+            lines = [line.strip() for line in block.text.replace("\\\n", " ").splitlines()]
             found += [(one.name, line) for line in lines if line.startswith("lockkeeper ")]
         prose = re.sub(r"^ *```.*?^ *```", "", text, flags=re.DOTALL | re.MULTILINE)
         found += [(one.name, call) for call in re.findall(r"`(lockkeeper [^`\n]+)`", prose)]
@@ -303,9 +303,8 @@ def test_keys_that_come_later_are_unknown_today() -> None:
 
 
 def test_the_pipeline_file_of_the_guide_is_valid(tmp_path: Path) -> None:
-    blocks = re.findall(r"```yaml\n(.*?)```", page("getting-started.md"), re.DOTALL)
     file = tmp_path / "lockkeeper.yaml"
-    file.write_text(next(block for block in blocks if block.startswith("version: 1")))
+    file.write_text(files(DOCS / "getting-started.md")["lockkeeper.yaml"])
 
     result = lockkeeper.main(["config", "check", str(file)], standalone_mode=False)
 
@@ -355,7 +354,7 @@ def drawn_modules() -> set[str]:
     """The paths that the tree in docs/architecture.md draws."""
     folders: list[str] = []
     found: set[str] = set()
-    for line in page("architecture.md").split("```")[1].splitlines():
+    for line in blocks(DOCS / "architecture.md")[0].text.splitlines():
         if line.strip():
             depth, name = (len(line) - len(line.lstrip())) // 2, line.split()[0]
             folders = [*folders[:depth], name.rstrip("/")]

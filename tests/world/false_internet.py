@@ -7,10 +7,11 @@ proxy and the certificate authority from the process environment, as behind a co
 from __future__ import annotations
 
 import contextlib
+import functools
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -84,15 +85,36 @@ def _begun(
 def proxy_to(port: int) -> Iterator[str]:
     """An HTTP proxy whose every CONNECT ends at this port; its URL."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        threading.Thread(target=_accept, args=(listener, port), daemon=True).start()
+        threading.Thread(target=_accept, args=(listener, port, _connect), daemon=True).start()
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
-def _accept(listener: socket.socket, port: int) -> None:
+@contextlib.contextmanager
+def behind_tls(made: Certificate, port: int) -> Iterator[int]:
+    """A port of 127.0.0.1 that speaks TLS before a server that does not."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        accept = functools.partial(_end_tls, made.context)
+        threading.Thread(target=_accept, args=(listener, port, accept), daemon=True).start()
+        found: int = listener.getsockname()[1]
+        yield found
+
+
+def _end_tls(context: ssl.SSLContext, client: socket.socket, port: int) -> None:
+    with (
+        client,
+        contextlib.suppress(OSError),
+        context.wrap_socket(client, server_side=True) as plain,
+    ):
+        _join(plain, port)
+
+
+def _accept(
+    listener: socket.socket, port: int, serve: Callable[[socket.socket, int], None]
+) -> None:
     with contextlib.suppress(OSError):
         while True:
             client, _ = listener.accept()
-            threading.Thread(target=_connect, args=(client, port), daemon=True).start()
+            threading.Thread(target=serve, args=(client, port), daemon=True).start()
 
 
 def _connect(client: socket.socket, port: int) -> None:
@@ -101,12 +123,16 @@ def _connect(client: socket.socket, port: int) -> None:
         while b"\r\n\r\n" not in asked:
             asked += client.recv(4096)
         assert asked.startswith(b"CONNECT ")
-        with socket.create_connection(("127.0.0.1", port)) as server:
-            client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            back = threading.Thread(target=_pump, args=(server, client), daemon=True)
-            back.start()
-            _pump(client, server)
-            back.join()
+        client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        _join(client, port)
+
+
+def _join(client: socket.socket, port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port)) as server:
+        back = threading.Thread(target=_pump, args=(server, client), daemon=True)
+        back.start()
+        _pump(client, server)
+        back.join()
 
 
 def _pump(source: socket.socket, target: socket.socket) -> None:
