@@ -22,8 +22,9 @@ from bot.domain.environments import (
     ManifestsRepository,
     Pipeline,
 )
-from bot.domain.errors import ConfigurationError, NotFoundError
+from bot.domain.errors import ConfigurationError
 from bot.domain.oci import Digest
+from bot.domain.pipeline_rules import UnknownNameError
 from bot.formats.manifest_file import Names, PlannedChange, Written, edited, is_manifest_file, spots
 from bot.formats.pipeline_file import mistakes, read_pipeline, schema
 from bot.usecases.rules import Rules, rules_of
@@ -59,7 +60,7 @@ def plan(
         pipeline = read_pipeline(config.read_text(), file=str(config))
         target = pipeline.environments.get(environment)
         if target is None:
-            raise NotFoundError(f"environment {environment}", str(config))
+            raise UnknownNameError("environment", environment, pipeline.environments)
         wanted = _wanted(pipeline, target, images)
         names = _names(pipeline)
         changes: list[PlannedChange] = []
@@ -100,7 +101,8 @@ def _application_of(pipeline: Pipeline, image: str) -> Application:
     for application in pipeline.applications.values():
         if any(one.name == image for one in application.images):
             return application
-    raise NotFoundError(f"image {image}", "the pipeline file")
+    known = [one.name for two in pipeline.applications.values() for one in two.images]
+    raise UnknownNameError("image", image, known)
 
 
 def _names(pipeline: Pipeline) -> Names:

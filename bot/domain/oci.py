@@ -101,7 +101,8 @@ class ImageRepository:
         """Read ``host/path``; a host is required (no default registry is assumed)."""
         host, slash, path = text.partition("/")
         if not slash or not ("." in host or ":" in host or host == "localhost"):
-            raise InvalidNameError("an image repository with its registry host", text)
+            kind = "an image repository with its registry host (as in docker.io/library/nginx)"
+            raise InvalidNameError(kind, text)
         return cls(host, path)
 
     def __str__(self) -> str:

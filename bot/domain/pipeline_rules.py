@@ -29,6 +29,18 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"did you mean {near[0]!r}?" if near else "known: " + ", ".join(names)
 
 
+class UnknownNameError(RejectedError):
+    """An environment, an application, an image or a repository that nothing we can read names."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], unread: str = "") -> None:
+        """Name the nearest known one, and the repositories that could not be asked."""
+        names = list(known)
+        doubt = f"; not everything can be read: {unread}" if unread else ""
+        hint = did_you_mean(name, names) if names else f"no {kind} is known"
+        super().__init__(f"{kind} {name} does not exist: {hint}{doubt}")
+        self.kind, self.name = kind, name
+
+
 def findings(pipeline: Pipeline) -> Iterator[Finding]:
     """Everything that is wrong with the pipeline as a whole."""
     for check in _CHECKS:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -12,7 +12,7 @@ from bot.domain.errors import NotFoundError, RejectedError
 from bot.domain.jobs import Done, Job, JobKind, JobState, Outcome
 from bot.domain.memory import Adoption, Command, Hold, PublicationRecord
 from bot.domain.oci import Digest
-from bot.domain.pipeline_rules import did_you_mean
+from bot.domain.pipeline_rules import UnknownNameError
 from bot.formats.manifest_file import Spot
 from bot.ports import Commands
 from bot.usecases.desk import Ports, View, look_at
@@ -112,18 +112,6 @@ class AmbiguousEnvironmentError(RejectedError):
         way = " or ".join(f"--manifests {one}" for one in manifests)
         super().__init__(f"environment {name} is in {places}; add {way}")
         self.name, self.manifests = name, tuple(manifests)
-
-
-class UnknownNameError(RejectedError):
-    """An environment, an application or a repository that nothing we can read names."""
-
-    def __init__(self, kind: str, name: str, known: Iterable[str], unread: str = "") -> None:
-        """Name the nearest known one, and the repositories that could not be asked."""
-        names = list(known)
-        doubt = f"; not everything can be read: {unread}" if unread else ""
-        hint = did_you_mean(name, names) if names else f"no {kind} is known"
-        super().__init__(f"{kind} {name} does not exist: {hint}{doubt}")
-        self.kind, self.name = kind, name
 
 
 def command(

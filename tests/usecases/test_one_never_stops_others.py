@@ -16,11 +16,11 @@ from bot.domain.doctor.findings import About
 from bot.domain.environments import GitHubRepository
 from bot.domain.errors import UnavailableError
 from bot.domain.jobs import Done, Failed, Job, JobKind
+from bot.domain.pipeline_rules import UnknownNameError
 from bot.formats.webhook import WebhookHint
 from bot.usecases.commands import (
     AmbiguousEnvironmentError,
     Request,
-    UnknownNameError,
     hold,
     status,
 )
