@@ -195,7 +195,7 @@ class Transport:
 
     def patience(self, seconds: float | None = None) -> Patience:
         """A deadline for something that may pass by itself; None: as long as for a request."""
-        return Patience(self._clock, self._sleep, self._limits.patience, seconds)
+        return Patience(self._clock, self._sleep, self._limits, seconds)
 
     def cut(self) -> None:
         """End all that is under way, for good: somebody wants to stop."""
@@ -355,7 +355,7 @@ class Patience:
         self,
         clock: Clock,
         sleep: Callable[[float], None],
-        longest: float,
+        limits: HostLimits,
         seconds: float | None = None,
     ) -> None:
         """Begin now.
@@ -363,12 +363,12 @@ class Patience:
         Args:
             clock: for the deadline.
             sleep: waits for so many seconds.
-            longest: a silence that is asked for may be as long as this.
+            limits: for the deadline, and for the silences that are asked for beside it, in all.
             seconds: until the deadline, where it is another one.
         """
-        self._clock, self._sleep, self._longest = clock, sleep, longest
-        self._seconds = longest if seconds is None else seconds
-        self._since, self._waited = clock.now(), 0.0
+        self._clock, self._sleep, self._longest = clock, sleep, limits.silence
+        self._seconds = limits.patience if seconds is None else seconds
+        self._since, self._waited, self._asked = clock.now(), 0.0, 0.0
         self._pause = _FIRST_PAUSE
 
     def goes_on(self, silence: float | None = None) -> bool:
@@ -377,14 +377,13 @@ class Patience:
         With ``silence``, the seconds that the other side asked for, nobody waits here: the pace
         of its host is kept by everybody.
         """
-        if silence is not None and silence > self._longest:
-            return False
-        passed = max((self._clock.now() - self._since).total_seconds(), self._waited)
-        if passed >= self._seconds or passed + (silence or 0.0) > max(self._seconds, 1.0):
-            return False
         if silence is not None:
-            self._waited += silence or _FIRST_PAUSE
-            return True
+            self._asked += silence or _FIRST_PAUSE
+            return self._asked <= self._longest
+        passed = (self._clock.now() - self._since).total_seconds() - self._asked
+        passed = max(passed, self._waited)
+        if passed >= self._seconds:
+            return False
         jitter = 0.5 + random.random() / 2  # noqa: S311 - spreads retries, guards nothing
         seconds = min(self._pause * jitter, max(self._seconds - passed, _FIRST_PAUSE / 2))
         self._pause = min(self._pause * 2, _LONGEST_PAUSE)
