@@ -10,20 +10,36 @@ import click
 from bot.cli.groups import Group
 
 _VERBS: Final = {
-    "serve": "bot.cli.operate:serve",
-    "doctor": "bot.cli.doctor:doctor",
-    "image": "bot.cli.image:image",
-    "plan": "bot.cli.plan:plan",
-    "review": "bot.cli.review:review",
-    "config": "bot.cli.plan:config",
-    "adopt": "bot.cli.operate:adopt",
-    "hold": "bot.cli.operate:hold",
-    "unhold": "bot.cli.operate:unhold",
-    "reseal": "bot.cli.operate:reseal",
-    "retry": "bot.cli.operate:retry",
-    "status": "bot.cli.operate:status",
-    "audit": "bot.cli.operate:audit",
+    "serve": ("bot.cli.operate:serve", "Run the App: webhooks in, promotions out."),
+    "doctor": (
+        "bot.cli.doctor:doctor",
+        "Say what is wrong with this set-up, one line each, and how to mend it.",
+    ),
+    "image": ("bot.cli.image:image", "Resolve, copy, sign and verify images."),
+    "plan": (
+        "bot.cli.plan:plan",
+        "Show what a promotion would change in the manifest files, as a diff.",
+    ),
+    "review": (
+        "bot.cli.review:review",
+        "Judge a new image against the one that runs: a body on stdout, the verdict as exit code.",
+    ),
+    "config": ("bot.cli.plan:config", "Check the pipeline file."),
+    "adopt": ("bot.cli.operate:adopt", "Take over, unsealed, what ENVIRONMENT runs now."),
+    "hold": ("bot.cli.operate:hold", "Stop ENVIRONMENT, or one APPLICATION in it."),
+    "unhold": ("bot.cli.operate:unhold", "Let ENVIRONMENT, or one APPLICATION in it, go on."),
+    "reseal": (
+        "bot.cli.operate:reseal",
+        "Sign again, with the first key, what is published in ENVIRONMENT.",
+    ),
+    "retry": ("bot.cli.operate:retry", "Run a waiting or failed JOB (as `status` names it) now."),
+    "status": (
+        "bot.cli.operate:status",
+        "Where every application is, what it waits for, and which jobs are not over.",
+    ),
+    "audit": ("bot.cli.operate:audit", "The chained record of what was done."),
 }
+"""Name -> where the verb is, and what it says of itself: to list verbs none is imported."""
 
 
 class _Lazy(Group):
@@ -33,12 +49,16 @@ class _Lazy(Group):
         return list(_VERBS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
-        target = _VERBS.get(cmd_name)
-        if target is None:
+        if cmd_name not in _VERBS:
             return None
-        module, _, name = target.partition(":")
+        module, _, name = _VERBS[cmd_name][0].partition(":")
         command = getattr(importlib.import_module(module), name)
         return command if isinstance(command, click.Command) else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
+        """List the verbs by what stands here, each with its own first sentence."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _VERBS.items()])
 
 
 @click.command(cls=_Lazy)

@@ -81,8 +81,11 @@ def registry_for(config: Path | None, *references: ImageReference) -> Registry:
     """A client that may reach the hosts of the references and of the configuration."""
     from bot.adapters.clock import SystemClock, pause  # noqa: PLC0415 - with the registry
     from bot.adapters.registry import Registry  # noqa: PLC0415 - slow import
+    from bot.adapters.registry.limits import LONGEST_PAUSE  # noqa: PLC0415 - with the registry
 
-    return Registry(_grant(config, references), clock=SystemClock(), sleep=pause)
+    # Nobody comes back to it later: what a registry asks for (Retry-After) is waited for here.
+    grant = _grant(config, references)
+    return Registry(grant, clock=SystemClock(), sleep=pause, silence=LONGEST_PAUSE)
 
 
 def _grant(config: Path | None, references: tuple[ImageReference, ...]) -> RegistryGrant:

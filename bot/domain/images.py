@@ -95,6 +95,18 @@ class ReferrerRefusedError(RejectedError):
         self.repository, self.artifact_type = repository, artifact_type
 
 
+class ReferrerNotListedError(RejectedError):
+    """What refers to an image was written, and nobody finds it: it is on no list.
+
+    Whoever has written the same under a tag may go on with a warning.
+    """
+
+    def __init__(self, repository: ImageRepository, why: str) -> None:
+        """Name the repository and what keeps it from the list."""
+        super().__init__(f"a bundle in {repository} was written and is not listed: {why}")
+        self.repository, self.why = repository, why
+
+
 class TagTakenError(RejectedError):
     """An immutable tag already names another image."""
 

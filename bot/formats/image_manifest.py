@@ -39,6 +39,10 @@ from bot.domain.oci import (
 )
 from bot.formats import structs
 
+# What files are served as where nobody has told the server better: the content says what it is.
+_GENERIC: Final = frozenset(
+    {"", "application/json", "application/octet-stream", "binary/octet-stream", "text/plain"}
+)
 _SCHEMA_1: Final = "application/vnd.docker.distribution.manifest.v1+"
 _NESTING_LIMIT: Final = 64
 _FIRST_IMAGES: Final = 2013  # Docker's first release
@@ -66,7 +70,7 @@ class _Descriptor(msgspec.Struct, rename="camel"):
 
 
 class _Manifest(msgspec.Struct, rename="camel"):
-    schema_version: int
+    schema_version: int = 0  # missing: what some tools write has only lists
     media_type: str = ""
     artifact_type: str = ""
     config: _Descriptor | None = None
@@ -105,11 +109,20 @@ def parse_manifest(content: bytes, media_type: str, thing: str) -> AnyManifest:
     document = _decoded(content, _Manifest, thing)
     if document.schema_version == 1 or document.fs_layers is not None:
         raise UnsupportedImageError(thing, "Docker schema 1", _REMEDY_SCHEMA_1)
+    if served in _GENERIC:
+        served = document.media_type or _by_shape(document)
     if document.media_type and document.media_type != served:
         raise MalformedManifestError(
             thing, f"served as {served or 'nothing'}, says of itself {document.media_type}"
         )
     return _shaped(document, content, served, thing)
+
+
+def _by_shape(document: _Manifest) -> str:
+    """What it is where neither the server nor the document says; empty: nothing that we know."""
+    if document.config is not None:
+        return OCI_MANIFEST
+    return OCI_INDEX if document.manifests else ""
 
 
 def _shaped(document: _Manifest, content: bytes, media_type: str, thing: str) -> AnyManifest:
@@ -125,12 +138,14 @@ def _shaped(document: _Manifest, content: bytes, media_type: str, thing: str) ->
 
 
 def _index(document: _Manifest, content: bytes, media_type: str, thing: str) -> ImageIndex:
-    if document.manifests is None or document.config is not None:
+    if document.config is not None or document.layers:
+        raise MalformedManifestError(thing, f"served as {media_type} but has a config or layers")
+    if not document.manifests and not document.schema_version:
         raise MalformedManifestError(thing, f"served as {media_type} but lists no manifests")
     return ImageIndex(
         content,
         media_type,
-        _descriptors(document.manifests, thing),
+        _descriptors(document.manifests or [], thing),  # some say null for none, or nothing
         document.annotations or {},
         _optional(document.subject, thing),
         document.artifact_type,
@@ -138,13 +153,13 @@ def _index(document: _Manifest, content: bytes, media_type: str, thing: str) -> 
 
 
 def _manifest(document: _Manifest, content: bytes, media_type: str, thing: str) -> ImageManifest:
-    if document.config is None or document.layers is None:
-        raise MalformedManifestError(thing, f"served as {media_type} but has no config or layers")
+    if document.config is None or document.manifests:
+        raise MalformedManifestError(thing, f"served as {media_type} but is none")
     return ImageManifest(
         content,
         media_type,
         _descriptor(document.config, thing),
-        _descriptors(document.layers, thing),
+        _descriptors(document.layers or [], thing),
         document.annotations or {},
         _optional(document.subject, thing),
         document.artifact_type,
@@ -249,7 +264,7 @@ def with_manifest(index: ImageIndex | None, added: Descriptor) -> bytes:
     """An OCI index that lists ``added`` too; the other entries keep every field they have."""
     empty = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []}
     document: dict[str, Any] = json.loads(index.content) if index else empty
-    document["manifests"].append(rendered_descriptor(added))
+    document["manifests"] = [*(document.get("manifests") or []), rendered_descriptor(added)]
     return compact_json(document)
 
 

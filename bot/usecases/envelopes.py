@@ -6,18 +6,31 @@ over, never believed and never an error. Whether a signature counts is the calle
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
-from bot.domain.errors import IntegrityError, LimitExceededError, NotFoundError, RejectedError
+from bot.domain.errors import (
+    IntegrityError,
+    LimitExceededError,
+    LockkeeperError,
+    NotFoundError,
+    RejectedError,
+    UnavailableError,
+)
 from bot.domain.images import (
     AnyManifest,
     Descriptor,
     ImageManifest,
     NewManifest,
+    ReferrerNotListedError,
     ReferrerRefusedError,
+    RegistryFailsError,
+    RegistryRefusesError,
+    TagTakenError,
     attached_tag,
 )
 from bot.domain.oci import DigestReference, ImageRepository
@@ -29,10 +42,37 @@ ATTESTATION_SUFFIX: Final = "att"
 _SIZE: Final = 2**20  # bytes of an envelope of ours; a few KiB are usual
 _BUNDLES: Final = 200  # bundles of one digest that are opened
 _LAYERS: Final = 1000  # cosign reads no more of one tag
+_PASSES: Final = 4  # over everything that has to stand; the last one writes nothing
+_AT_ONCE: Final = 16  # layouts
 _PREDICATE_ANNOTATION: Final = "dev.sigstore.bundle.predicateType"
 
 
-class NotAnAttestationTagError(RejectedError):
+class UnfitTagError(RejectedError):
+    """A tag that has to hold what is signed holds something else."""
+
+
+class NoLayoutError(RejectedError):
+    """A registry takes what is signed in no layout."""
+
+    def __init__(self, refusals: Sequence[LockkeeperError]) -> None:
+        """Name what stands against each."""
+        reasons = "; ".join(dict.fromkeys(str(one) for one in refusals))
+        super().__init__(
+            f"what is signed can stand nowhere: {reasons}. Where tags are immutable, let the"
+            " registry's rule leave out sha256-*"
+        )
+        self.refusals = tuple(refusals)
+
+
+class LostSignatureError(UnavailableError):
+    """What was signed is gone again, several times."""
+
+    def __init__(self) -> None:
+        """Say what to look for."""
+        super().__init__("what was signed does not stay in its registry; who else signs there?")
+
+
+class NotAnAttestationTagError(UnfitTagError):
     """The tag that has to hold the attestations holds something else."""
 
     def __init__(self, tag: str, repository: ImageRepository) -> None:
@@ -146,38 +186,107 @@ def ensure_bundled(
         statement: the payload, about that image.
         predicate_type: the statement's.
         at: noted, unsigned, in the bundle's manifest.
+
+    Raises:
+        ReferrerRefusedError: the registry takes no bundle.
+        ReferrerNotListedError: it has one now, and whether anybody finds it is not known.
     """
-    for envelope in bundled(registry, reference, predicate_type):
-        if envelope.payload == statement and is_signed_by(signer, envelope):
-            return False
+    fails: RegistryFailsError | None = None
+    try:
+        for envelope in bundled(registry, reference, predicate_type):
+            if envelope.payload == statement and is_signed_by(signer, envelope):
+                return False
+    except RegistryFailsError as error:
+        fails = error  # it cannot list; to write is all that is left
     signature = signer.sign(_message(statement))
     bundle = sigstore_bundle.render_bundle(statement, signature, signer.fingerprint)
     created = at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if at else ""
-    subject = _subject(registry, reference)
+    subject = subject_of(registry, reference)
     manifest = sigstore_bundle.bundle_manifest(bundle, predicate_type, subject, created)
     registry.attach(reference.repository, manifest)
+    if fails is not None:
+        raise ReferrerNotListedError(reference.repository, str(fails)) from fails
     return True
 
 
-def ensure_also_bundled(
-    registry: ImageRegistry,
-    signer: Signer,
-    reference: DigestReference,
-    statement: bytes,
-    predicate_type: str,
-    at: datetime | None = None,
-) -> Written:
-    """As `ensure_bundled`, for what stands under a tag already, in the other layout.
+@dataclass(slots=True)
+class Layout:
+    """One of the places where the same may stand: written where it is missing."""
 
-    A registry that takes no bundles (Amazon ECR, aws/containers-roadmap#2783) is then worth a
-    warning: verifiers of the tag find the signature, those of bundles do not.
+    write: Callable[[], bool]
+    """Looks first; False if it was there."""
+    refusals: tuple[type[LockkeeperError], ...]
+    """What means that this place is not to be had, while another one may be."""
+    hint: str
+    """What follows for whoever verifies, and the way out."""
+    refused: LockkeeperError | None = field(default=None, init=False)
+
+    def ensure(self) -> bool:
+        """Write it, unless it was refused before."""
+        if self.refused is None:
+            try:
+                return self.write()
+            except self.refusals as error:
+                self.refused = error
+        return False
+
+    @property
+    def warning(self) -> str:
+        """For people."""
+        return f"{self.refused}; {self.hint}"
+
+
+def under_a_tag(write: Callable[[], bool]) -> Layout:
+    """A layout whose tag may be immutable, or may hold something of somebody else."""
+    refusals = (
+        TagTakenError,
+        UnfitTagError,
+        LimitExceededError,
+        RegistryRefusesError,
+        IntegrityError,
+    )
+    hint = (
+        "what is signed stands in a bundle alone. If the tag is immutable, let the registry's rule"
+        " leave out sha256-*"
+    )
+    return Layout(write, refusals, hint)
+
+
+def in_a_bundle(write: Callable[[], bool]) -> Layout:
+    """A layout that some registries do not take (Amazon ECR, aws/containers-roadmap#2783)."""
+    refusals = (ReferrerRefusedError, ReferrerNotListedError)
+    return Layout(write, refusals, "what is signed stands under its tag alone")
+
+
+def ensure_layouts(groups: Sequence[Sequence[Layout]]) -> Written:
+    """Make every layout hold what it has to, all at once, until a look finds nothing missing.
+
+    Others may sign the same image at the same moment, and registries have no lock: what was
+    overwritten is written again. What one layout of a group does not take is a warning as long as
+    another one does.
+
+    Raises:
+        NoLayoutError: no layout of a group takes it.
+        LostSignatureError: it does not last.
     """
-    try:
-        return Written(
-            int(ensure_bundled(registry, signer, reference, statement, predicate_type, at))
-        )
-    except ReferrerRefusedError as error:
-        return Written(0, (f"{error}; what is signed stands under its tag alone",))
+    layouts = [one for group in groups for one in group]
+    count = 0
+    for _ in range(_PASSES):
+        with ThreadPoolExecutor(min(len(layouts), _AT_ONCE) or 1) as pool:
+            written = sum(pool.map(Layout.ensure, layouts))
+        count += written
+        for group in groups:
+            _check_one_stands(group)
+        if not written:
+            refused = [one.warning for one in layouts if one.refused]
+            return Written(count, tuple(dict.fromkeys(refused)))
+    raise LostSignatureError
+
+
+def _check_one_stands(group: Sequence[Layout]) -> None:
+    refusals = [one.refused for one in group if one.refused]
+    if refusals and len(refusals) == len(group):
+        raise NoLayoutError(refusals) from refusals[0]
 
 
 def ensure_in_both_layouts(
@@ -189,9 +298,14 @@ def ensure_in_both_layouts(
     at: datetime | None = None,
 ) -> Written:
     """Make this statement by this key hang on the image under ``.att`` and in a bundle."""
-    under_tag = ensure_attached(registry, signer, reference, statement, predicate_type)
-    return Written(int(under_tag)) + ensure_also_bundled(
-        registry, signer, reference, statement, predicate_type, at
+    what = (registry, signer, reference, statement, predicate_type)
+    return ensure_layouts(
+        [
+            [
+                under_a_tag(partial(ensure_attached, *what)),
+                in_a_bundle(partial(ensure_bundled, *what, at)),
+            ]
+        ]
     )
 
 
@@ -228,7 +342,8 @@ def _message(statement: bytes) -> bytes:
     return sigstore_bundle.pre_authentication_encoding(sigstore_bundle.STATEMENT_TYPE, statement)
 
 
-def _subject(registry: ImageRegistry, reference: DigestReference) -> Descriptor:
+def subject_of(registry: ImageRegistry, reference: DigestReference) -> Descriptor:
+    """What names the image; NotFoundError if it is not there."""
     manifest = registry.manifest(reference)
     if manifest is None:
         raise NotFoundError(f"image {reference.digest}", str(reference.repository))

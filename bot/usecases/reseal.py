@@ -8,15 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from bot.domain.environments import Environment
+from bot.domain.errors import IntegrityError, RejectedError
 from bot.domain.oci import Digest, DigestReference
 from bot.formats import sigstore_bundle
 from bot.ports import ImageRegistry, KeyRing
 from bot.usecases.attest_promotion import ensure_statement
 from bot.usecases.desk import View
-from bot.usecases.envelopes import Written, bundled, ensure_bundled, is_signed_by
+from bot.usecases.envelopes import (
+    Written,
+    bundled,
+    ensure_bundled,
+    ensure_layouts,
+    in_a_bundle,
+    is_signed_by,
+    under_a_tag,
+)
 from bot.usecases.seals import is_adopted, promotions_into, record_signatures
 from bot.usecases.sign_image import ensure_payload, signed_payloads
 
@@ -46,14 +56,19 @@ def reseal(view: View, environment: Environment) -> Resealed:
     left: list[str] = []
     written = Written()
     for reference, image in _published(view, environment).items():
-        made = _reseal_one(view, environment, reference, explained)
+        try:
+            made = _reseal_one(view, environment, reference, explained)
+        except (IntegrityError, RejectedError) as error:  # the others are sealed all the same
+            left.append(f"{image} {reference.digest}: {error}")
+            continue
         if made is None:
             adopted = is_adopted(view, environment, reference.digest)
             why = "adopted, never signed" if adopted else "no signature that the audit explains"
             left.append(f"{image} {reference.digest}: {why}")
         else:
             digests.append(reference)
-            written += made
+            written += made.written
+            left += [f"{image} {reference.digest}: {older}" for older in made.older]
     rings = (view.signing_keys(environment), view.attestation_keys(environment))
     may_leave = [] if left else [key for ring in rings for key in _older(ring)]
     return Resealed(tuple(digests), written.count, tuple(left), tuple(may_leave), written.warnings)
@@ -98,11 +113,15 @@ def _explained(view: View, environment: Environment) -> frozenset[str]:
 
 def _reseal_one(
     view: View, environment: Environment, reference: DigestReference, explained: frozenset[str]
-) -> Written | None:
-    """Sign one image's payloads again; None if nothing vouches for it that we can explain."""
+) -> _Resealed | None:
+    """Sign one image's payloads again; None if nothing vouches for it that we can explain.
+
+    Raises:
+        RejectedError: the registry takes no signature of it.
+    """
     registry = view.registry(environment)
     signing, attesting = view.signing_keys(environment), view.attestation_keys(environment)
-    written = Written()
+    written, older = Written(), list[str]()
     if environment.signs:
         platforms = [one.digest for one in registry.describe(reference).platforms]
         for digest in dict.fromkeys((*platforms, reference.digest)):
@@ -110,7 +129,9 @@ def _reseal_one(
             payloads, statements = list(found.payloads()), list(found.statements())
             if not payloads and not statements and digest == reference.digest:
                 return None
-            written += found.sign(payloads, statements)
+            made = found.sign(payloads, statements)
+            written += made
+            older += made.warnings
             signed = [Digest.of(content) for content in (*payloads, *statements)]
             fingerprint = signing.signers[0].fingerprint
             record_signatures(view, environment, found.reference, fingerprint, signed)
@@ -123,7 +144,16 @@ def _reseal_one(
                 )
                 own = [Digest.of(payload)]
                 record_signatures(view, environment, reference, signer.fingerprint, own)
-    return written
+    return _Resealed(written, tuple(older))
+
+
+@dataclass(frozen=True, slots=True)
+class _Resealed:
+    """One image, signed again."""
+
+    written: Written
+    older: tuple[str, ...]
+    """What only an older key has signed, and why: it may not leave then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,13 +181,16 @@ class _Found:
 
     def sign(self, payloads: Sequence[bytes], statements: Sequence[bytes]) -> Written:
         """With the first key, where its signature is missing."""
-        signer, predicate = self.ring.signers[0], sigstore_bundle.SIGN_PREDICATE
-        under_tag = sum(
-            ensure_payload(self.registry, signer, self.reference, payload)
-            for payload in dict.fromkeys(payloads)
-        )
-        in_bundles = sum(
-            ensure_bundled(self.registry, signer, self.reference, statement, predicate)
-            for statement in dict.fromkeys(statements)
-        )
-        return Written(under_tag + in_bundles)
+        place = (self.registry, self.ring.signers[0], self.reference)
+        predicate = sigstore_bundle.SIGN_PREDICATE
+        layouts = [
+            *(
+                under_a_tag(partial(ensure_payload, *place, payload))
+                for payload in dict.fromkeys(payloads)
+            ),
+            *(
+                in_a_bundle(partial(ensure_bundled, *place, statement, predicate))
+                for statement in dict.fromkeys(statements)
+            ),
+        ]
+        return ensure_layouts([layouts] if layouts else [])

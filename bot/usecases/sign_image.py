@@ -11,15 +11,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Final, TypeVar
 
-from bot.domain.errors import IntegrityError, LimitExceededError, RejectedError
+from bot.domain.errors import IntegrityError, LimitExceededError, LockkeeperError, RejectedError
 from bot.domain.grants import canonical_host
 from bot.domain.images import (
     AnyManifest,
     Descriptor,
     ImageManifest,
     NewManifest,
+    RegistryFailsError,
     attached_tag,
 )
 from bot.domain.oci import (
@@ -33,14 +35,24 @@ from bot.formats import sigstore_bundle, simple_signing
 from bot.formats.sigstore_bundle import Envelope, Statement, Subject
 from bot.formats.simple_signing import SimplePayload
 from bot.ports import ImageRegistry, Signer, Verifier
-from bot.usecases.envelopes import Written, bundled, ensure_also_bundled, is_signed_by
+from bot.usecases.envelopes import (
+    Layout,
+    UnfitTagError,
+    bundled,
+    ensure_bundled,
+    ensure_layouts,
+    in_a_bundle,
+    is_signed_by,
+    subject_of,
+    under_a_tag,
+)
 
 T = TypeVar("T")
 REPOSITORY_ANNOTATION: Final = "dev.lockkeeper/repository"
 """The image repository that a signature is for: a bundle has no other place for it."""
 
 
-class NotASignatureTagError(RejectedError):
+class NotASignatureTagError(UnfitTagError):
     """The tag that has to hold the signatures holds something else."""
 
     def __init__(self, tag: str, repository: ImageRepository) -> None:
@@ -55,7 +67,7 @@ class Signatures:
 
     reference: DigestReference
     digests: tuple[Digest, ...]
-    """Every digest that carries both signatures; the image itself is the last."""
+    """Every digest that is signed, in both layouts but for `warnings`; the image is the last."""
     fingerprint: str
     """Of the public key."""
     written: int
@@ -63,7 +75,7 @@ class Signatures:
     payloads: tuple[Digest, ...]
     """Digests of everything that the key has signed here, now or before."""
     warnings: tuple[str, ...] = ()
-    """What the registry would not take."""
+    """What the registry would not take; at least one layout of every digest stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,17 +127,25 @@ def ensure_signed(
     repository = reference.repository
     identity = str(repository.tagged(tag) if tag else repository)
     annotations = {**annotations, REPOSITORY_ANNOTATION: str(repository)}
-    written, payloads = Written(), []
     for digest in digests:
+        subject_of(registry, repository.at(digest))  # nothing is signed that is not there
+    groups: list[list[Layout]] = []
+    payloads: list[Digest] = []
+    for digest in digests:
+        image = repository.at(digest)
         payload = simple_signing.render_payload(SimplePayload(identity, digest, annotations))
         statement = sigstore_bundle.render_statement(
             digest, sigstore_bundle.SIGN_PREDICATE, {}, annotations=annotations
         )
-        written += Written(int(ensure_payload(registry, signer, repository.at(digest), payload)))
-        written += ensure_also_bundled(
-            registry, signer, repository.at(digest), statement, sigstore_bundle.SIGN_PREDICATE, at
+        bundle = (statement, sigstore_bundle.SIGN_PREDICATE, at)
+        groups.append(
+            [
+                under_a_tag(partial(ensure_payload, registry, signer, image, payload)),
+                in_a_bundle(partial(ensure_bundled, registry, signer, image, *bundle)),
+            ]
         )
         payloads += [Digest.of(payload), Digest.of(statement)]
+    written = ensure_layouts(groups)
     return Signatures(
         reference, digests, signer.fingerprint, written.count, tuple(payloads), written.warnings
     )
@@ -184,21 +204,24 @@ def verify_image(
             that names none. Whoever may write here can then bring one from there.
     """
     check = _Check(verifiers, reference, require_annotations, any_repository)
-    unread: list[str] = []
+    unread: list[LockkeeperError] = []
     payloads = [check.payload(*one) for one in _read(signed_payloads(registry, reference), unread)]
     signed = bundled(registry, reference, sigstore_bundle.SIGN_PREDICATE)
     bundles = [check.envelope(found) for found in _read(signed, unread)]
-    payloads += unread
-    reasons = dict.fromkeys(reason for reason in (*payloads, *bundles) if reason)
+    outage = next((one for one in unread if isinstance(one, RegistryFailsError)), None)
+    if outage is not None and "" not in (*payloads, *bundles):
+        raise outage  # what cannot be read is no finding
+    said = (*payloads, *bundles, *map(str, unread))
+    reasons = dict.fromkeys(reason for reason in said if reason)
     return VerificationResult(reference, "" in payloads, "" in bundles, tuple(reasons))
 
 
-def _read(found: Iterable[T], unread: list[str]) -> Iterator[T]:
+def _read(found: Iterable[T], unread: list[LockkeeperError]) -> Iterator[T]:
     """What can be read; a refusal is a reason why nothing counts, and hides nothing else."""
     try:
         yield from found
-    except (IntegrityError, RejectedError) as error:
-        unread.append(str(error))
+    except (IntegrityError, RejectedError, RegistryFailsError) as error:
+        unread.append(error)
 
 
 @dataclass(frozen=True, slots=True)

@@ -370,7 +370,7 @@ def test_a_list_that_never_ends_is_read_to_its_limit(target: Registry) -> None:
         )
 
         assert client(endless.host).referrers(dev(endless).at(DIGEST)) == ()
-        assert len(endless.requests("GET", "/referrers/")) == 20
+        assert len(endless.requests("GET", r"/referrers/.*\?start=0")) == 19
 
         copied(endless, target)
 

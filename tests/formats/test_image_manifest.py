@@ -58,6 +58,39 @@ def test_platforms_and_annotations_of_children_are_read() -> None:
 
 
 @pytest.mark.parametrize(
+    "served", ["", "application/json", "application/octet-stream", "text/plain; charset=utf-8"]
+)
+def test_a_type_that_says_nothing_leaves_it_to_the_content(served: str) -> None:
+    for document, kind in ((INDEX, OCI_INDEX), (MANIFEST, OCI_MANIFEST)):
+        assert parsed(document, served).media_type == kind
+
+
+@pytest.mark.parametrize("lists", [{"manifests": None}, {"manifests": []}, {}])
+def test_an_index_may_say_nothing_for_none(lists: dict[str, object]) -> None:
+    found = parsed({"schemaVersion": 2, **lists}, OCI_INDEX)
+
+    assert isinstance(found, ImageIndex)
+    assert found.manifests == ()
+
+
+@pytest.mark.parametrize("layers", [{"layers": None}, {"layers": []}, {}])
+def test_a_manifest_may_say_nothing_for_no_layers(layers: dict[str, object]) -> None:
+    found = parsed({"schemaVersion": 2, "config": ENTRY, **layers}, OCI_MANIFEST)
+
+    assert isinstance(found, ImageManifest)
+    assert found.layers == ()
+
+
+def test_an_entry_is_added_to_a_list_that_says_null_for_none() -> None:
+    found = parsed({"schemaVersion": 2, "manifests": None}, OCI_INDEX)
+    assert isinstance(found, ImageIndex)
+
+    added = with_manifest(found, Descriptor(OCI_MANIFEST, Digest(DIGEST), 3))
+
+    assert len(json.loads(added)["manifests"]) == 1
+
+
+@pytest.mark.parametrize(
     ("document", "media_type", "kind"),
     [
         ({**INDEX, "mediaType": OCI_MANIFEST}, OCI_INDEX, MalformedManifestError),
@@ -67,7 +100,8 @@ def test_platforms_and_annotations_of_children_are_read() -> None:
         ({**INDEX, "manifests": [{**ENTRY, "size": -1}]}, OCI_INDEX, MalformedManifestError),
         ({**INDEX, "manifests": [{**ENTRY, "digest": "sha256:x"}]}, OCI_INDEX, LockkeeperError),
         ({**INDEX, "manifests": [{**ENTRY, "size": "3"}]}, OCI_INDEX, MalformedManifestError),
-        (INDEX, "application/json", LockkeeperError),
+        ({}, "application/json", UnsupportedImageError),
+        ({**INDEX, "mediaType": "application/x"}, "application/json", UnsupportedImageError),
         (MANIFEST, "text/html", UnsupportedImageError),
         (
             {"schemaVersion": 1, "fsLayers": []},

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,11 +17,12 @@ from bot.domain.errors import NotFoundError, RejectedError
 from bot.domain.images import Descriptor, ImageManifest, attached_tag
 from bot.domain.oci import OCI_INDEX, Digest, DigestReference, ImageRepository
 from bot.formats import sigstore_bundle, simple_signing
+from bot.usecases.envelopes import LostSignatureError, NoLayoutError
 from bot.usecases.sign_image import ensure_payload, ensure_signed, verify_image
 from tests.world.clients import client
 from tests.world.images import build_image
 from tests.world.keys import generate_key_pair
-from tests.world.registry import Registry, error
+from tests.world.registry import Registry, answer, before, error
 from tests.world.tools import attempt, run
 
 pytestmark = pytest.mark.slow
@@ -227,10 +229,13 @@ def test_a_signature_tag_that_holds_an_image_is_left_alone(place: Place) -> None
     tag = attached_tag(DIGEST, "sig")
     repository.tags[tag] = DIGEST
 
-    with pytest.raises(RejectedError, match="remove that tag"):
-        place.sign(children=[])
+    signed = ensure_signed(client(place.world.host), KEY, place.reference, "v1", {}, [])
 
     assert repository.tags[tag] == DIGEST
+    (warning,) = signed.warnings
+    assert "remove that tag" in warning
+    found = verify_image(client(place.world.host), [KEY], place.reference, {})
+    assert (found.tag_layout, found.bundle_layout) == (False, True)
 
 
 # --- verification
@@ -450,11 +455,123 @@ def test_where_bundles_are_refused_the_tag_is_signed_and_a_warning_left(place: P
     assert (result.tag_layout, result.bundle_layout) == (True, False)
 
 
-def test_where_the_tag_is_refused_nothing_goes_on(place: Place) -> None:
+def test_where_the_tag_is_refused_the_bundle_is_signed_and_a_warning_left(place: Place) -> None:
     place.world.on("PUT", r"/manifests/sha256-.*\.sig", error(405, "UNSUPPORTED"), times=99)
 
-    with pytest.raises(RejectedError):
+    signed = ensure_signed(
+        client(place.world.host), KEY, place.reference, "v1", ANNOTATIONS, CHILDREN
+    )
+
+    assert len(signed.warnings) == 3
+    assert all("in a bundle alone" in warning for warning in signed.warnings)
+    result = verify_image(client(place.world.host), [KEY], place.reference, ANNOTATIONS)
+    assert (result.tag_layout, result.bundle_layout) == (False, True)
+
+
+def test_where_both_layouts_are_refused_nothing_is_called_signed(place: Place) -> None:
+    place.world.on("PUT", "/manifests/sha256", error(405, "UNSUPPORTED"), times=99)
+
+    with pytest.raises(RejectedError, match="405"):
         place.sign()
+
+
+# --- immutable tags (ECR IMMUTABLE, Harbor's rules)
+
+
+def test_a_second_key_is_signed_beside_an_immutable_tag_of_the_first(place: Place) -> None:
+    place.world.immutable_tags = place.world.referrers_api = True
+    place.sign(OTHER, children=[])
+
+    signed = ensure_signed(client(place.world.host), KEY, place.reference, "v1", {}, [])
+
+    first, *_ = signed.warnings
+    assert "sha256-*" in first
+    own = verify_image(client(place.world.host), [KEY], place.reference, {})
+    theirs = verify_image(client(place.world.host), [OTHER], place.reference, {})
+    assert (own.tag_layout, own.bundle_layout) == (False, True)
+    assert theirs.complete
+
+
+def test_where_tag_and_list_are_immutable_nothing_is_called_signed(place: Place) -> None:
+    place.world.immutable_tags, place.world.referrers_api = True, False
+    place.sign(OTHER, children=[])
+
+    with pytest.raises(NoLayoutError, match=r"leave out sha256-\*"):
+        place.sign(children=[])
+
+
+@pytest.mark.parametrize("status", [400, 403, 409, 412])
+def test_the_registrys_way_to_say_immutable_does_not_matter(place: Place, status: int) -> None:
+    place.sign(OTHER, children=[])
+    say = f"tag of {status} is immutable and cannot be overwritten".encode()
+    place.world.on("PUT", r"/manifests/sha256-.*\.sig", answer(status, say), times=99)
+
+    signed = ensure_signed(client(place.world.host), KEY, place.reference, "v1", {}, [])
+
+    (warning,) = signed.warnings
+    assert "sha256-*" in warning
+    assert verify_image(client(place.world.host), [KEY], place.reference, {}).bundle_layout
+
+
+# --- several signers at once
+
+
+def _on_each_look(place: Place, act: Callable[[int], None]) -> None:
+    """Something happens before the n-th look at the signature tag; a write is read once, too."""
+    looks = itertools.count(1)
+    place.world.on("GET", r"\.sig$", before(lambda: act(next(looks))), times=10**6)
+
+
+def test_a_signature_that_somebody_overwrote_is_written_again(place: Place) -> None:
+    tag = attached_tag(DIGEST, "sig")
+    tags = place.world.repository("prod/api").tags
+
+    def overwrite(look: int) -> None:
+        if look == 3:  # the last look, after ours was written and read again
+            del tags[tag]
+
+    _on_each_look(place, overwrite)
+    place.sign(children=[])
+
+    assert verify_image(client(place.world.host), [KEY], place.reference, ANNOTATIONS).complete
+
+
+def test_a_signature_that_never_lasts_is_not_called_signed(place: Place) -> None:
+    tag = attached_tag(DIGEST, "sig")
+    tags = place.world.repository("prod/api").tags
+
+    def overwrite(look: int) -> None:
+        if look % 2:  # whenever somebody looks, and not when a write is read again
+            tags.pop(tag, None)
+
+    _on_each_look(place, overwrite)
+
+    with pytest.raises(LostSignatureError):
+        place.sign(children=[])
+
+
+def test_a_registry_that_does_not_list_what_it_took_leaves_a_warning(place: Place) -> None:
+    place.world.referrers_api = True
+    nothing = b'{"schemaVersion": 2, "manifests": null}'
+    listing = answer(200, nothing, {"Content-Type": OCI_INDEX})
+    place.world.on("GET", "/referrers/", listing, times=10**6)
+
+    signed = ensure_signed(client(place.world.host), KEY, place.reference, "v1", {}, [])
+
+    (warning,) = signed.warnings
+    assert "is not listed" in warning
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_referrers_that_always_fail_do_not_keep_an_image_from_being_signed(
+    place: Place, status: int
+) -> None:
+    place.world.on("GET", "/referrers/", answer(status), times=10**6)
+
+    place.sign(children=[])
+
+    found = verify_image(client(place.world.host), [KEY], place.reference, ANNOTATIONS)
+    assert found.tag_layout
 
 
 def test_a_signature_that_both_layouts_took_warns_of_nothing(place: Place) -> None:

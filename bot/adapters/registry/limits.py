@@ -60,16 +60,22 @@ class HostLimits:
     """The pace of every host; share one object among all clients of a process."""
 
     def __init__(
-        self, clock: Clock, sleep: Callable[[float], None], patience: float = PATIENCE
+        self,
+        clock: Clock,
+        sleep: Callable[[float], None],
+        patience: float = PATIENCE,
+        silence: float | None = None,
     ) -> None:
         """Know no host yet.
 
         Args:
             clock: for the pace.
             sleep: waits for so many seconds.
-            patience: seconds of silence that are waited for here.
+            patience: seconds for which a host may be away.
+            silence: seconds of silence that are waited for here; None: as long as patience.
         """
         self._clock, self._sleep, self.patience = clock, sleep, patience
+        self.silence = patience if silence is None else silence
         self._buckets: dict[str, _Bucket] = {}
         self._guard = threading.Lock()
 
@@ -97,7 +103,7 @@ class HostLimits:
         with self._guard:
             bucket = self._bucket(host, rate, now)
             silence = bucket.silence(now)
-            if silence > self.patience:
+            if silence > self.silence:
                 raise PausedError(host, silence)
             return max(silence, _SHORTEST_SLEEP) if silence > 0 else bucket.wait(rate, now)
 

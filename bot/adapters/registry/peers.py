@@ -118,10 +118,15 @@ class Connections:
     def is_farewell(self, value: bool) -> None:
         self._thread.is_farewell = value
 
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing may go out any more from this thread."""
+        return self._is_cut and not self.is_farewell
+
     def add(self, connection: HTTPConnection) -> None:
         """Remember a connection; UnavailableError once they were cut."""
         with self._guard:
-            if self._is_cut and not self.is_farewell:
+            if self.is_over:
                 raise UnavailableError(f"{connection.host}: stopped")
             self._open.add(connection)
 

@@ -24,7 +24,7 @@ from bot.adapters.registry.looks import Unanswered
 from bot.adapters.registry.manifests import Manifests
 from bot.adapters.registry.peers import host_of
 from bot.adapters.registry.transport import Transport
-from bot.domain.errors import RejectedError, UnavailableError
+from bot.domain.errors import LimitExceededError, RejectedError, UnavailableError
 from bot.domain.images import (
     MANIFEST_LIMIT,
     AnyManifest,
@@ -33,8 +33,10 @@ from bot.domain.images import (
     ImageManifest,
     MalformedManifestError,
     NewManifest,
+    ReferrerNotListedError,
     ReferrerRefusedError,
     RegistryFailsError,
+    TagTakenError,
     attached_tag,
 )
 from bot.domain.oci import OCI_INDEX, Digest, DigestReference, ImageRepository, TagReference
@@ -105,6 +107,7 @@ class Referrers:
 
         Raises:
             ReferrerRefusedError: the registry takes no such artifact.
+            ReferrerNotListedError: it was taken, and nobody can find it.
         """
         self._transport.will_write(repository)
         for content in manifest.blobs:
@@ -114,8 +117,36 @@ class Referrers:
             listed = self._manifests.put_new(repository, manifest)
         except RegistryRefusedError as error:
             raise ReferrerRefusedError(repository, parsed.kind) from error
-        if not listed and parsed.subject:
-            self.list_by_tag(repository, parsed, parsed.subject.digest)
+        if parsed.subject and not (listed and self._is_listed(repository, parsed)):
+            self._list(repository, parsed, parsed.subject.digest)
+
+    def _is_listed(self, repository: ImageRepository, referrer: AnyManifest) -> bool:
+        """Whether the registry lists what it says that it has listed; False: it has no API.
+
+        The list may be behind for a while (Docker Hub has lost entries, hub-feedback#2372).
+        """
+        assert referrer.subject is not None  # noqa: S101 - for types; `attach` has looked
+        subject = repository.at(referrer.subject.digest)
+        patience = self._transport.patience(VISIBLE_SECONDS)
+        while True:
+            try:
+                found = self._from_api(subject)
+            except RegistryFailsError as error:
+                raise ReferrerNotListedError(repository, str(error)) from error
+            if found is None or any(one.digest == referrer.digest for one in found):
+                return found is not None
+            if not patience.goes_on():
+                raise ReferrerNotListedError(repository, "the registry's list does not have it yet")
+
+    def _list(self, repository: ImageRepository, referrer: AnyManifest, subject: Digest) -> None:
+        try:
+            self.list_by_tag(repository, referrer, subject)
+        except TagTakenError as error:
+            tag = error.reference.tag
+            why = f"the tag {tag} is immutable; let the rule leave out sha256-*"
+            raise ReferrerNotListedError(repository, why) from error
+        except (NotAnIndexError, MalformedManifestError, LimitExceededError) as error:
+            raise ReferrerNotListedError(repository, str(error)) from error
 
     def list_by_tag(
         self, repository: ImageRepository, referrer: AnyManifest, subject: Digest

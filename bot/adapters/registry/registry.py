@@ -75,6 +75,7 @@ class Registry:
         source: Registry | None = None,
         workers: int | None = None,
         patience: float | None = None,
+        silence: float | None = None,
     ) -> None:
         """Open no connection yet.
 
@@ -86,14 +87,15 @@ class Registry:
                 without.
             source: the client that `copy` reads with, if the source has credentials of its own.
             workers: blobs on their way at once; None: few next door, more from afar.
-            patience: seconds for which a host may be away, or ask for silence.
+            patience: seconds for which a host may be away.
+            silence: seconds for which it may ask to be left alone; None: as long.
         """
         transport = Transport(
             grant,
             clock=clock,
             sleep=sleep,
             workers=workers or _FAR_WORKERS,
-            limits=limits or HostLimits(clock, sleep, patience or PATIENCE),
+            limits=limits or HostLimits(clock, sleep, patience or PATIENCE, silence),
         )
         self._grant, self._transport = grant, transport
         self._manifests = Manifests(transport)

@@ -195,7 +195,8 @@ class Transport:
 
     def patience(self, seconds: float | None = None) -> Patience:
         """A deadline for something that may pass by itself; None: as long as for a request."""
-        return Patience(self._clock, self._sleep, self._limits.patience, seconds)
+        over = self._connections
+        return Patience(self._clock, self._sleep, self._limits, seconds, lambda: over.is_over)
 
     def cut(self) -> None:
         """End all that is under way, for good: somebody wants to stop."""
@@ -355,20 +356,23 @@ class Patience:
         self,
         clock: Clock,
         sleep: Callable[[float], None],
-        longest: float,
+        limits: HostLimits,
         seconds: float | None = None,
+        is_over: Callable[[], bool] = lambda: False,
     ) -> None:
         """Begin now.
 
         Args:
             clock: for the deadline.
             sleep: waits for so many seconds.
-            longest: a silence that is asked for may be as long as this.
+            limits: for the deadline, and for the silences that are asked for beside it, in all.
             seconds: until the deadline, where it is another one.
+            is_over: whether somebody wants to stop: then it has been enough.
         """
-        self._clock, self._sleep, self._longest = clock, sleep, longest
-        self._seconds = longest if seconds is None else seconds
-        self._since, self._waited = clock.now(), 0.0
+        self._is_over = is_over
+        self._clock, self._sleep, self._longest = clock, sleep, limits.silence
+        self._seconds = limits.patience if seconds is None else seconds
+        self._since, self._waited, self._asked = clock.now(), 0.0, 0.0
         self._pause = _FIRST_PAUSE
 
     def goes_on(self, silence: float | None = None) -> bool:
@@ -377,20 +381,21 @@ class Patience:
         With ``silence``, the seconds that the other side asked for, nobody waits here: the pace
         of its host is kept by everybody.
         """
-        if silence is not None and silence > self._longest:
-            return False
-        passed = max((self._clock.now() - self._since).total_seconds(), self._waited)
-        if passed >= self._seconds or passed + (silence or 0.0) > max(self._seconds, 1.0):
+        if self._is_over():
             return False
         if silence is not None:
-            self._waited += silence or _FIRST_PAUSE
-            return True
+            self._asked += silence or _FIRST_PAUSE
+            return self._asked <= self._longest
+        passed = (self._clock.now() - self._since).total_seconds() - self._asked
+        passed = max(passed, self._waited)
+        if passed >= self._seconds:
+            return False
         jitter = 0.5 + random.random() / 2  # noqa: S311 - spreads retries, guards nothing
         seconds = min(self._pause * jitter, max(self._seconds - passed, _FIRST_PAUSE / 2))
         self._pause = min(self._pause * 2, _LONGEST_PAUSE)
         self._waited += seconds
         self._sleep(seconds)
-        return True
+        return not self._is_over()
 
 
 def _proxies(permissions: HostGrant) -> dict[str, str] | None:

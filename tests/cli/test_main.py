@@ -1,0 +1,38 @@
+"""The command as a whole: it says what there is without importing it."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from bot.cli.main import lockkeeper
+
+LOCKKEEPER = Path(sys.executable).with_name("lockkeeper")
+VERBS = lockkeeper.list_commands(click.Context(lockkeeper))
+
+
+def _help(*words: str) -> str:
+    done = subprocess.run([LOCKKEEPER, *words, "--help"], capture_output=True, check=True)
+    return " ".join(done.stdout.decode().split())
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_what_is_listed_is_what_the_verb_says_of_itself(verb: str) -> None:
+    command = lockkeeper.get_command(click.Context(lockkeeper), verb)
+
+    assert command is not None
+    assert f"{verb} {command.get_short_help_str(limit=1000)}" in _help()
+
+
+def test_help_takes_a_tenth_of_a_second_of_processor_time() -> None:
+    """It took 1.1 s once: listing the verbs imported the database and a web server."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    _help()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime <= 0.15
