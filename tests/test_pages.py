@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.walked.pages import COMMANDS, MARKS, ROOT, Block, blocks, every_block
+from tests.walked.pages import COMMANDS, MARKS, ROOT, Block, blocks, every_block, files
 from tests.walked.worlds import WORLDS
+from tests.world.tools import attempt
 
 LANGUAGES = {*COMMANDS, "yaml", "json", "text", "ini", "dotenv"}
 PROGRAMS = (
@@ -63,3 +64,23 @@ def test_blocks_are_found_whole(tmp_path: Path) -> None:
         ("", (), "make it\n"),
     ]
     assert [one.is_typed for one in found] == [False, False]
+
+
+@pytest.mark.parametrize("page", ["docs/getting-started.md", "docs/running.md"])
+def test_files_are_given_to_the_user_of_the_container(page: str) -> None:
+    user = re.search(r"^USER (\d+:\d+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    owners = re.findall(r"^chown -R (\S+)", (ROOT / page).read_text(), re.MULTILINE)
+
+    assert user
+    assert owners == [user[1]]
+
+
+def test_the_service_of_the_guide_is_one_that_systemd_reads(tmp_path: Path) -> None:
+    unit = tmp_path / "lockkeeper.service"
+    text = files(ROOT / "docs" / "getting-started.md")["/etc/systemd/system/lockkeeper.service"]
+    unit.write_text(text.replace("/opt/lockkeeper/bin/lockkeeper", "/bin/true"))
+
+    done = attempt("systemd-analyze", "verify", "--man=no", str(unit))
+
+    # What it does not know it only warns of.
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -16,6 +16,7 @@ file says never gets into an error or a representation.
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 from collections.abc import Iterator, Sequence
@@ -86,7 +87,9 @@ class Grants:
     def state(self) -> GrantsFolder:
         """The folder as it is; what cannot be read in one member is that member's."""
         return GrantsFolder(
-            str(self.root), self.root.is_dir(), tuple(self._state(name) for name in self.manifests)
+            str(self.root),
+            _is_folder(self.root),
+            tuple(self._state(name) for name in self.manifests),
         )
 
     def _state(self, name: str) -> GrantState:
@@ -131,7 +134,7 @@ class ManifestsGrant:
         """
         folder = self._environment(environment)
         path = folder / _REGISTRY if folder else None
-        return (str(path), _content(path)) if path and path.exists() else None
+        return (str(path), _content(path)) if path and _mode(path) else None
 
     def keys(self, environment: str, role: KeyRole) -> list[KeyFile]:
         """The keys of one role here; the first that has a private half signs, all verify.
@@ -160,7 +163,7 @@ class ManifestsGrant:
             f"{path}: every user of this machine can read it; chmod o-r"
             for environment in self.environments()
             for path in _files(self._environment(environment))
-            if not path.name.endswith(".pub") and path.stat().st_mode & stat.S_IROTH
+            if not path.name.endswith(".pub") and _mode(path) & stat.S_IROTH
         ]
 
     def _environment(self, name: str) -> Path | None:
@@ -168,7 +171,7 @@ class ManifestsGrant:
         if not _NAME.fullmatch(name):
             raise NotGrantedError(f"environment {name[:100]!r}", self.manifests)
         folder = self.folder / name if self.folder else None
-        return folder if folder and folder.is_dir() else None
+        return folder if folder and _is_folder(folder) else None
 
     def _keys(self, environment: str, role: str) -> list[KeyFile]:
         folder = self._environment(environment)
@@ -196,7 +199,7 @@ class ManifestsGrant:
 
     def _sources(self) -> Iterator[tuple[str, str]]:
         path = self.folder / _SOURCES if self.folder else None
-        if path is None or not path.exists():
+        if path is None or not _mode(path):
             return
         text = _content(path).decode("utf-8", "replace")
         for number, line in enumerate(text.splitlines(), start=1):
@@ -227,7 +230,7 @@ def _is_granted(repository: Path) -> bool:
 
 def _grants_something(folder: Path) -> bool:
     """Whether environments lie directly in this folder, or its list of sources."""
-    return (folder / _SOURCES).is_file() or any(
+    return _is_file(folder / _SOURCES) or any(
         path.name == _REGISTRY or _KEY_FILE.fullmatch(path.name)
         for environment in _folders(folder)
         for path in _files(environment)
@@ -244,11 +247,29 @@ def _child(folder: Path, name: str) -> Path | None:
 
 
 def _folders(folder: Path) -> list[Path]:
-    return [path for path in _entries(folder) if path.is_dir()]
+    return [path for path in _entries(folder) if _is_folder(path)]
 
 
 def _files(folder: Path | None) -> list[Path]:
-    return [path for path in _entries(folder) if path.is_file()] if folder else []
+    return [path for path in _entries(folder) if _is_file(path)] if folder else []
+
+
+def _is_folder(path: Path) -> bool:
+    return stat.S_ISDIR(_mode(path))
+
+
+def _is_file(path: Path) -> bool:
+    return stat.S_ISREG(_mode(path))
+
+
+def _mode(path: Path) -> int:
+    """What is there, as `stat` has it; 0: nothing. What may not be looked at is not nothing."""
+    try:
+        return path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+    except OSError as error:
+        raise _unreadable(path, error) from error
 
 
 def _entries(folder: Path) -> list[Path]:
@@ -263,7 +284,7 @@ def _entries(folder: Path) -> list[Path]:
 
 def _key(path: Path, public: Path | None) -> KeyFile:
     password = path.with_suffix(".password")
-    secret = _content(password).rstrip(b"\r\n") if password.exists() else b""
+    secret = _content(password).rstrip(b"\r\n") if _mode(password) else b""
     return KeyFile(str(path), _content(path), secret, _content(public) if public else b"")
 
 
@@ -282,4 +303,6 @@ def _content(path: Path) -> bytes:
 
 def _unreadable(path: Path, error: OSError) -> ConfigurationError:
     fact = f"cannot be read ({error.strerror})"
-    return ConfigurationError(str(path), None, fact, "check its permissions")
+    # In a container the user has a number and often no name.
+    remedy = f"the bot is user {os.geteuid()}: let it read this, and nobody else"
+    return ConfigurationError(str(path), None, fact, remedy)

@@ -37,8 +37,9 @@ class LocalPremises:
 
     def write(self) -> None:
         """Make a file without a name in the data folder, or in the one that it will be made in."""
-        folder = self._nearest()
+        folder = self.data_dir
         try:
+            folder = self._nearest()
             with tempfile.TemporaryFile(dir=folder) as file:
                 file.write(b"lockkeeper")
                 file.flush()

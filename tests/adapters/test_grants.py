@@ -5,8 +5,11 @@ from pathlib import Path
 import pytest
 
 from bot.adapters.grants import Grants, ManifestsGrant
+from bot.domain.doctor.findings import Unknown
 from bot.domain.errors import ConfigurationError, LimitExceededError, NotGrantedError
 from bot.domain.grants import KeyRole
+from tests.world.permissions import closed
+from tests.world.scanners import open_folder
 
 SECRET = b"-----BEGIN ENCRYPTED SIGSTORE PRIVATE KEY-----"
 
@@ -175,3 +178,50 @@ def test_secrets_that_everybody_can_read_are_found(tmp_path: Path) -> None:
     (finding,) = grant(tmp_path).findings()
 
     assert "signing.key" in finding
+
+
+def read_all(root: Path) -> None:
+    found = grant(root)
+    found.environments()
+    found.registry_json("prod")
+    found.keys("prod", KeyRole.SIGNING)
+    found.allows_source("acme/payments")
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "etc",
+        "etc/grants",
+        "etc/grants/prod",
+        "etc/grants/prod/registry.json",
+        "etc/grants/prod/signing.key",
+        "etc/grants/prod/signing.password",
+        "etc/grants/sources",
+    ],
+)
+def test_what_the_bots_user_may_not_read_is_named_with_that_user(place: str) -> None:
+    """What root mounted into the container is neither absent nor a bug."""
+    with open_folder() as base:
+        root = base / "etc" / "grants"
+        secrets = ("prod/registry.json", "prod/signing.key", "prod/signing.password")
+        written(root, *secrets, "sources", content=b"acme/*\n")
+        for path in (base / "etc").rglob("*"):
+            path.chmod(0o755)
+        read_all(root)
+
+        with closed(base / place) as user, pytest.raises(ConfigurationError) as caught:
+            read_all(root)
+
+    assert f"{base / place}" in str(caught.value)
+    assert f"user {user}" in str(caught.value)
+
+
+def test_a_folder_that_may_not_be_read_is_a_refusal_of_its_members() -> None:
+    with open_folder() as base:
+        root = written(base / "grants", "prod/registry.json")
+        with closed(root):
+            (state,) = Grants(root, ["acme/manifests"]).state().grants
+
+    assert isinstance(state.environments, Unknown)
+    assert state.environments.is_refusal

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,8 +33,12 @@ def upkeep(folder: Path) -> Iterator[Walk]:
             walk.to_dev(stage)
             assert (data / "before" / "lockkeeper.db").exists()
 
+        def stop_and_lose_the_mirrors() -> None:
+            assert stage.bot.stop() == 0
+            shutil.rmtree(data / "mirrors")
+
         here.acts = {
-            "systemctl stop lockkeeper": stage.bot.stop,
+            "systemctl stop lockkeeper": stop_and_lose_the_mirrors,
             "systemctl start lockkeeper": stage.bot.start,
         }
         here.then = goes_on

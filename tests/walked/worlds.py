@@ -18,6 +18,7 @@ from tests.walked.upkeep import upkeep
 from tests.walked.walking import Walk
 from tests.world.github.records import PullRequest
 from tests.world.images import PLATFORMS, BuiltImage
+from tests.world.keys import generate_key_pair
 from tests.world.scanners import (
     CANARY,
     open_folder,
@@ -153,18 +154,29 @@ def _scanning(town: Town, folder: Path) -> Iterator[Walk]:
         debian = {**_DEBIAN, "openssl": version}
         image = packaged_image(debian, {}, PLATFORMS, {})
         image.push(walked.stage.hosts["dev"], "shop", age)
+        names["registry.dev.example.com/acme/payments@sha256:<digest>"] = (
+            f"{walked.stage.hosts['dev']}/shop@{image.digest}"
+        )
         names[f"registry.example.com/shop@sha256:<{age} digest>"] = (
             f"{walked.stage.hosts['dev']}/shop@{image.digest}"
         )
     shutil.copytree(here.environment["LOCKKEEPER_SCANNER_DATABASE"], folder / "trivy")
+    (folder / "ci.key").write_bytes(generate_key_pair(cost=32768).private)
     here.names = names
-    here.environment |= {
-        "TRIVY_CACHE_DIR": str(folder / "trivy"),
+    here.environment |= trivy_offline(folder / "trivy")
+    yield here
+
+
+def trivy_offline(database: Path) -> dict[str, str]:
+    """For a Trivy that asks nobody, and a cosign whose key has no password."""
+    return {
+        "TRIVY_CACHE_DIR": str(database),
         "TRIVY_SKIP_DB_UPDATE": "true",
+        "TRIVY_SKIP_JAVA_DB_UPDATE": "true",
         "TRIVY_SKIP_VERSION_CHECK": "true",
         "TRIVY_OFFLINE_SCAN": "true",
+        "COSIGN_PASSWORD": "",
     }
-    yield here
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ leaves the version that was there before.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -228,7 +229,7 @@ def inspect(url: str, known: Mapping[str, int]) -> DatabaseState:
     parsed = sa.make_url(url) if "://" in url else None
     if parsed is not None and parsed.get_backend_name() == "sqlite" and parsed.database:
         kind, file = f"SQLite {parsed.database}", Path(parsed.database)
-        if not file.exists():
+        if not _is_there(file):
             return DatabaseState(kind, exists=False, known=known)
         address = f"{file.absolute().as_uri()}?mode=ro"
         database = sa.create_engine(
@@ -242,6 +243,14 @@ def inspect(url: str, known: Mapping[str, int]) -> DatabaseState:
         return DatabaseState(kind, exists=True, versions=_versions(database), known=known)
     finally:
         database.dispose()
+
+
+def _is_there(file: Path) -> bool:
+    try:
+        return file.exists()
+    except OSError as error:
+        fact = f"{file} cannot be looked at ({error.strerror})"
+        raise RejectedError(f"{fact}; the bot is user {os.geteuid()}") from error
 
 
 def _versions(database: sa.Engine) -> dict[str, int]:
