@@ -6,6 +6,7 @@ frozen on its digests. The bot merges only a head that it wrote itself.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,7 +14,7 @@ from typing import Final
 
 from bot.domain.assessment import Assessment
 from bot.domain.environments import SHORT_COMMIT, Application, Environment, image_tag
-from bot.domain.errors import NotFoundError
+from bot.domain.errors import NotFoundError, RejectedError, UnavailableError
 from bot.domain.history import CheckState, GitCommit, MergeRefusal, PullRequest
 from bot.domain.images import ImageDescription
 from bot.domain.jobs import Again, Done, Job, JobKind, Outcome
@@ -191,9 +192,11 @@ def _note_newer(view: View, existing: PullRequest, newer: str) -> None:
     if note not in existing.body:
         marker, _, rest = existing.body.partition("\n\n")
         body = f"{marker}\n\n{note}\n\n{rest}"
-        view.ports.github.edit_pull_request(
-            view.repository, existing.number, title=existing.title, body=body
-        )
+        # The check says it as well, and the next look writes what GitHub did not take now.
+        with contextlib.suppress(RejectedError, UnavailableError):
+            view.ports.github.edit_pull_request(
+                view.repository, existing.number, title=existing.title, body=body
+            )
 
 
 def _contents(view: View, proposal: Proposal) -> dict[str, bytes]:

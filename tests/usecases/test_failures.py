@@ -98,3 +98,25 @@ def test_a_failure_that_cannot_be_told_is_the_failure_all_the_same(driver: Drive
     key, outcome = driver.ran[-1]
     assert (key, isinstance(outcome, Failed)) == (driver.propose("dev").key, True)
     assert WORDS in outcome.summary
+
+
+def test_a_note_that_cannot_be_written_ends_nothing(driver: Driver) -> None:
+    stage = driver.stage
+    driver.look_first()
+    driver.build(stage.source, stage.commit("develop"))
+    driver.run(driver.propose("dev"))
+    stage.dana.push(stage.source, "release/1.0", {}, parent=stage.source.head("develop"))
+    driver.run(driver.propose("stage"))
+    promotion = stage.open_promotion("stage")
+    assert promotion is not None
+    stage.rita.approve(promotion)
+    commit = stage.dana.push(stage.source, "release/1.0", {"app.py": "print(7)\n"})
+    driver.build(stage.source, commit)
+    stage.dana.push(stage.source, "develop", {}, parent=commit)
+    driver.run(driver.propose("dev"))
+    refuse(driver, "PATCH", f"/repos/acme/deploy/pulls/{promotion.number}")
+
+    driver.run(driver.propose("stage"))
+
+    key, outcome = [one for one in driver.ran if one[0] == driver.propose("stage").key][-1]
+    assert "is approved and stays as it is" in outcome.summary, (key, outcome)
