@@ -110,13 +110,14 @@ def test_a_note_that_cannot_be_written_ends_nothing(driver: Driver) -> None:
     promotion = stage.open_promotion("stage")
     assert promotion is not None
     stage.rita.approve(promotion)
+    refuse(driver, "PATCH", f"/repos/acme/deploy/pulls/{promotion.number}")
     commit = stage.dana.push(stage.source, "release/1.0", {"app.py": "print(7)\n"})
     driver.build(stage.source, commit)
     stage.dana.push(stage.source, "develop", {}, parent=commit)
     driver.run(driver.propose("dev"))
-    refuse(driver, "PATCH", f"/repos/acme/deploy/pulls/{promotion.number}")
 
     driver.run(driver.propose("stage"))
 
     key, outcome = [one for one in driver.ran if one[0] == driver.propose("stage").key][-1]
     assert "is approved and stays as it is" in outcome.summary, (key, outcome)
+    assert any(m == "PATCH" and code == 403 for m, _, code in stage.github.requests)
