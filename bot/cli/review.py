@@ -16,10 +16,11 @@ from bot.adapters.clock import SystemClock
 from bot.cli.failing import failing
 from bot.domain.assessment import Evidence, assess
 from bot.domain.errors import ConfigurationError, LimitExceededError, RejectedError
-from bot.domain.evidence import Exploitation, Scan, merged_scans
+from bot.domain.evidence import Exploitation, Scan, bound, merged_scans
+from bot.domain.judging import bases_of
 from bot.domain.packages import merged
 from bot.domain.policy import EnvironmentPolicy, RiskException
-from bot.formats.assessment_document import render_summary
+from bot.formats.assessment_document import indented, render_assessment
 from bot.formats.evidence_body import review as body
 from bot.formats.exploitation_feeds import read_epss, read_kev
 from bot.formats.json_document import SIZE_LIMIT
@@ -48,6 +49,7 @@ def _files(name: str, text: str, *, required: bool = False) -> Callable[[Command
 @click.option("--kev", type=_FILE, help="CISA's catalogue of known exploited vulnerabilities.")
 @click.option("--epss", type=_FILE, help="EPSS scores, CSV (also gzip) or JSON.")
 @_files("--vex", "OpenVEX or CycloneDX statements that count.")
+@click.option("--application", default="", help="Which application it is, for rules that ask.")
 @click.option("--promoted", type=_TIMES, help="When the image that runs there came.")
 @click.option("--at", type=_TIMES, help="Judge as of this time (UTC); default: now.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -61,6 +63,7 @@ def review(
     kev: Path | None,
     epss: Path | None,
     vex: tuple[Path, ...],
+    application: str,
     promoted: datetime | None,
     at: datetime | None,
     *,
@@ -73,7 +76,7 @@ def review(
     with failing(as_json=as_json):
         policy, exceptions = _policy(policy_file, environment)
         documents = _vex_documents(policy_file, policy)
-        new, old = _scan(new_scan), _scan(old_scan)
+        new, old = _scan(new_scan, new_sbom), _scan(old_scan, old_sbom)
         evidence = Evidence(
             new=new,
             old=old,
@@ -82,12 +85,15 @@ def review(
             exploitation=_exploitation(kev, epss, new, old),
             vex=tuple(s for statements in _each([*documents, *vex], read_vex) for s in statements),
             exceptions=exceptions,
+            application=application,
+            bases=bases_of(new),
+            judges_seals=False,
             last_promotion=promoted.date() if promoted else None,
         )
         now = at.replace(tzinfo=UTC) if at else SystemClock().now()
         assessment = assess(environment, evidence, policy, now)
         if as_json:
-            click.echo(render_summary(assessment))
+            click.echo(indented(render_assessment(assessment)))
         else:
             click.echo(body(assessment, _images(new, old)), nl=False)
         if assessment.verdict.blocks:
@@ -99,7 +105,8 @@ def _policy(
 ) -> tuple[EnvironmentPolicy | None, tuple[RiskException, ...]]:
     if file is None:
         return None, ()
-    policy = policy_of(read_policy(_text(file), file=str(file)), environment, str(file))
+    policies = read_policy(_text(file), file=str(file), environments=[environment])
+    policy = policy_of(policies, environment, str(file))
     if not policy.exceptions_file:
         return policy, ()
     beside = file.parent / policy.exceptions_file
@@ -142,8 +149,13 @@ def _bytes(file: Path) -> bytes:
     return data
 
 
-def _scan(files: Sequence[Path]) -> Scan | None:
-    return merged_scans(_each(files, read_scan)) if files else None
+def _scan(files: Sequence[Path], sboms: Sequence[Path]) -> Scan | None:
+    """The scans of one side, each with the SBOM of its own image."""
+    if not files:
+        return None
+    scans = merged_scans(_each(files, read_scan)).each
+    listed = [(str(file), read_sbom(_bytes(file), str(file))) for file in sboms]
+    return merged_scans(bound(scans, listed))
 
 
 def _exploitation(

@@ -1,39 +1,36 @@
-"""Evidence about two images in, a verdict with its reasons out; pure, and time is an argument."""
+"""Evidence about images in, a verdict with its reasons out; pure, and time is an argument."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta
 from typing import Final
 
-from bot.domain.delta import Contents, Delta, contents, delta
+from bot.domain.delta import Contents, Delta, Lost, Pair, contents, contents_of, delta, paired
 from bot.domain.evidence import (
     Exploitation,
     Finding,
     FindingKey,
-    Fix,
     Looked,
     Scan,
     Severity,
+    merged_scans,
     suppressing,
+    with_inventory,
 )
-from bot.domain.licences import denied_by
+from bot.domain.judging import BaseFact, Facts, reasons_of
 from bot.domain.packages import Inventory, PackageClass
 from bot.domain.policy import (
     NO_POLICY,
+    Accepted,
     AnyRule,
     Check,
-    Clock,
-    EndOfLifeRule,
     EnvironmentPolicy,
-    Grace,
-    LicenceRule,
     Reason,
     Result,
     RiskException,
-    Scope,
-    SecretRule,
+    Unevaluated,
     Verdict,
     VulnerabilityRule,
     age,
@@ -42,26 +39,38 @@ from bot.domain.policy import (
     worst,
 )
 from bot.domain.risk_exceptions import ExceptionsInForce, named
-from bot.domain.vex import VexStatement, suppressions
+from bot.domain.vex import VexAnswer, VexStatement, unused, vex_answer
 
+INCOMPLETE: Final = "the scan is incomplete"
+"""What a rule says that only lacks the scan."""
 _SHOWN_REASONS: Final = 3
+_ACCEPTED_BY_DEFAULT: Final = frozenset({"not_affected", "fixed"})
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Everything that was read about the new image and the one that runs."""
+    """Everything that was read about the new images and the ones that run."""
 
     new: Scan | None
     """None: nothing was scanned."""
     old: Scan | None = None
     new_inventory: Inventory | None = None
+    """The SBOM, where there is one image on one platform; several bring theirs in their scans."""
     old_inventory: Inventory | None = None
     exploitation: Exploitation = field(default_factory=Exploitation)
     vex: tuple[VexStatement, ...] = ()
     """Of accepted authors only; who is accepted was decided before."""
     exceptions: tuple[RiskException, ...] = ()
+    application: str = ""
+    """Empty: nobody said."""
     last_promotion: date | None = None
     first_seen: Mapping[FindingKey, date] = field(default_factory=dict)
+    bases: tuple[BaseFact, ...] = ()
+    """What the new images were built on, where that is known."""
+    soaked: timedelta | None = None
+    """How long the youngest of the new images has stood in the environment before."""
+    judges_seals: bool = True
+    """Whether anybody is here who can verify signatures and provenance."""
     signature: Reason | None = None
     """What verification said; None: nobody verified."""
     provenance: Reason | None = None
@@ -83,107 +92,220 @@ class Assessment:
     contents: Contents | None
     """None: there is no inventory."""
     at: datetime
+    pairs: tuple[Pair, ...] = ()
+    """Each image on each platform, as judged."""
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """The new images by name; what has no name is not among them."""
+        new = self.evidence.new
+        found = [one.repository for one in new.each] if new is not None else []
+        return tuple(dict.fromkeys(name for name in found if name))
 
 
 def assess(
     environment: str, evidence: Evidence, policy: EnvironmentPolicy | None, at: datetime
 ) -> Assessment:
-    """Judge the new image; without a policy nothing gates, and everything is still shown."""
-    accepted = policy.vex_statuses if policy else frozenset({"not_affected", "fixed"})
-    excepted = ExceptionsInForce(environment, evidence.exceptions, evidence.exploitation, at)
-    new = _judged(evidence.new, evidence.vex, accepted, excepted)
-    old = _judged(evidence.old, evidence.vex, accepted, excepted)
-    new_inventory = evidence.new_inventory or (new.inventory if new else None)
-    old_inventory = evidence.old_inventory or (old.inventory if old else None)
-    difference = None
-    if new is not None:
-        difference = delta(
-            new,
-            old,
-            inventories=(new_inventory, old_inventory),
-            last_promotion=evidence.last_promotion,
+    """Judge the new images; without a policy nothing gates, and everything is still shown."""
+    rules = policy or EnvironmentPolicy(environment, vex_statuses=_ACCEPTED_BY_DEFAULT)
+    new = _Side.judged(evidence.new, evidence.new_inventory, environment, evidence, rules, at)
+    old = _Side.judged(evidence.old, evidence.old_inventory, environment, evidence, rules, at)
+    difference = (
+        delta(new.scan, old.scan, last_promotion=evidence.last_promotion) if new.scan else None
+    )
+    pairs = paired(new.scan, old.scan) if new.scan else ()
+    change = contents_of(pairs)
+    listed = evidence.new_inventory or (new.scan.inventory if new.scan else None)
+    if len(pairs) < 2 and old.scan is None and listed is not None:  # noqa: PLR2004 - one image
+        change = contents(listed, evidence.old_inventory)
+    decided = NO_POLICY
+    if policy is not None:
+        facts = Facts(
+            new=new.scan,
+            old=old.scan,
+            pairs=pairs,
+            delta=difference,
+            contents=change,
+            exploitation=evidence.exploitation,
+            first_seen=evidence.first_seen,
+            application=evidence.application,
+            bases=evidence.bases,
+            soaked=evidence.soaked,
+            lapsed=new.lapsed,
+            old_inventory=evidence.old_inventory if len(pairs) == 1 else None,
+            excepted=new.excepted,
+            max_feed_age=rules.max_feed_age,
+            at=at,
         )
-    change = contents(new_inventory, old_inventory) if new_inventory else None
-    facts = _Facts(evidence, new, old, difference, change, at)
-    decided = NO_POLICY if policy is None else _judge(policy, facts, excepted)
-    return Assessment(environment, decided, evidence, difference, change, at)
-
-
-def _judged(
-    scan: Scan | None,
-    vex: Sequence[VexStatement],
-    accepted: frozenset[str],
-    excepted: ExceptionsInForce,
-) -> Scan | None:
-    """The scan without what VEX and exceptions take out of it; both sides alike."""
-    if scan is None:
-        return None
-    scan = suppressing(scan, suppressions(vex, scan, accepted))
-    return suppressing(scan, excepted.holding(scan))
+        decided = _judge(policy, evidence, facts, new)
+    return Assessment(environment, decided, evidence, difference, change, at, pairs)
 
 
 @dataclass(frozen=True, slots=True)
-class _Facts:
-    """What the rules look at: the window of `_judge` to the world."""
+class _Side:
+    """One side without what VEX and exceptions take out of it."""
 
-    evidence: Evidence
-    new: Scan | None
-    old: Scan | None
-    delta: Delta | None
-    contents: Contents | None
-    at: datetime
+    scan: Scan | None
+    excepted: ExceptionsInForce
+    lapsed: Mapping[FindingKey, str] = field(default_factory=dict)
+    answers: tuple[VexAnswer, ...] = ()
 
-    @property
-    def today(self) -> date:
-        return self.at.astimezone(UTC).date()
+    @classmethod
+    def judged(  # each is a fact that decides what counts
+        cls,
+        scan: Scan | None,
+        inventory: Inventory | None,
+        environment: str,
+        evidence: Evidence,
+        policy: EnvironmentPolicy,
+        at: datetime,
+    ) -> _Side:
+        excepted = ExceptionsInForce(
+            environment,
+            evidence.exceptions,
+            evidence.exploitation,
+            at,
+            application=evidence.application,
+            ceiling=policy.max_exception,
+            needs_owner=policy.needs_owner,
+        )
+        if scan is None:
+            return cls(None, excepted)
+        parts = merged_scans([scan]).each
+        if len(parts) == 1:
+            parts = (with_inventory(parts[0], inventory),)
+        lapsed: dict[FindingKey, str] = {}
+        answers: list[VexAnswer] = []
+        judged: list[Scan] = []
+        for part in parts:
+            rated = _rated(part, policy)
+            answer = vex_answer(evidence.vex, rated, policy.vex_statuses)
+            answers.append(answer)
+            rated = suppressing(rated, answer.suppressed)
+            held = excepted.held(rated)
+            lapsed.update(held.lapsed)
+            judged.append(suppressing(rated, held.suppressed))
+        return cls(merged_scans(judged), excepted, lapsed, tuple(answers))
 
-    @property
-    def knows_kev(self) -> bool:
-        from_scan = self.new is not None and self.new.knows_exploitation
-        return self.evidence.exploitation.kev is not None or from_scan
 
-    @property
-    def knows_epss(self) -> bool:
-        from_scan = self.new is not None and self.new.knows_exploitation
-        return self.evidence.exploitation.epss is not None or from_scan
+def _rated(scan: Scan, policy: EnvironmentPolicy) -> Scan:
+    """The scan with the ratings that the policy takes: one word for rules, numbers and rows."""
+
+    def rated(finding: Finding) -> Finding:
+        severity = _severity(finding, policy.severity_from)
+        if severity is Severity.UNKNOWN and policy.unknown_severity is not None:
+            severity = policy.unknown_severity
+        return finding if severity is finding.severity else replace(finding, severity=severity)
+
+    return replace(
+        scan,
+        findings={key: rated(one) for key, one in scan.findings.items()},
+        suppressed={
+            key: replace(one, finding=rated(one.finding)) for key, one in scan.suppressed.items()
+        },
+    )
 
 
-def _judge(policy: EnvironmentPolicy, facts: _Facts, excepted: ExceptionsInForce) -> Verdict:
-    scan = _scan_check(policy, facts)
+def _severity(finding: Finding, order: Sequence[str]) -> Severity:
+    ratings = {"vendor": finding.severity, "nvd": finding.nvd_severity}
+    rated = (ratings.get(source) for source in order)
+    return next((rating for rating in rated if rating), Severity.UNKNOWN)
+
+
+def _judge(policy: EnvironmentPolicy, evidence: Evidence, facts: Facts, side: _Side) -> Verdict:
+    scan = _scan_check(policy, evidence, facts)
     checks = [scan, *_age_checks(policy, facts)]
-    checks += [_rule_check(rule, policy, facts, scan) for rule in policy.rules]
-    if facts.evidence.new is not None:
-        exceptions = excepted.check(facts.evidence.new)
+    checks += [_rule_check(rule, facts, scan) for rule in policy.rules if _is_asked(rule, facts)]
+    if facts.new is not None:
+        exceptions = side.excepted.check()
         checks += [exceptions] if exceptions else []
-    checks += _required_checks(policy, facts)
+        idle = unused(evidence.vex, side.answers)
+        checks += [_idle_check(idle, evidence.vex)] if evidence.vex else []
+    checks += _required_checks(policy, evidence, facts)
     return verdict(checks, blocks_unevaluated=policy.blocks_unevaluated)
 
 
-def _scan_check(policy: EnvironmentPolicy, facts: _Facts) -> Check:
+def _idle_check(idle: Sequence[VexStatement], every: Sequence[VexStatement]) -> Check:
+    """VEX that is about nothing suppresses nothing; its authors have to hear of it."""
+    shown = "; ".join(one.label for one in idle[:_SHOWN_REASONS])
+    more = f"; and {len(idle) - _SHOWN_REASONS} more" if len(idle) > _SHOWN_REASONS else ""
+    used = len(every) - len(idle)
+    detail = f"{used} of {len(every)} statements are about something in this image"
+    if idle:
+        detail = f"{len(idle)} statements match nothing in this image: {shown}{more}"
+    reasons = tuple(Reason(Result.PASS, f"{one.label}: matches nothing") for one in idle)
+    return Check("vex", "VEX is about this image", Result.PASS, detail, reasons)
+
+
+# --- what was looked at ---
+
+
+def _scan_check(policy: EnvironmentPolicy, evidence: Evidence, facts: Facts) -> Check:
     title = "Scan covers what it must"
     new, old = facts.new, facts.old
     if new is None or facts.delta is None:
-        missing = "; ".join(facts.evidence.missing) or "the image was not scanned"
+        missing = "; ".join(evidence.missing) or "the image was not scanned"
         return Check("scan", title, Result.NOT_EVALUATED, missing)
-    reasons = [Reason(Result.NOT_EVALUATED, text) for text in facts.evidence.missing]
-    reasons += [Reason(Result.NOT_EVALUATED, text) for text in facts.delta.lost]
-    reasons += [
-        Reason(Result.NOT_EVALUATED, _uncovered(package_class))
-        for package_class in sorted(policy.classes)
-        if not new.covers(package_class)
-    ]
+    reasons = [Reason(Result.NOT_EVALUATED, text) for text in evidence.missing]
+    lost = {(one.image, one.platform, one.package_class) for one in facts.delta.lost}
+    reasons += [_lost_reason(one, facts) for one in facts.delta.lost]
+    for part in new.each:
+        reasons += _gaps(part, policy, facts, lost, is_alone=len(new.each) == 1)
     if old is not None:
         reasons += _comparability(new, old)
+        reasons += [Reason(Result.WARN, text) for text in facts.delta.unpaired]
     result = worst([Result.PASS, *(reason.result for reason in reasons)])
     covered = sorted(found.value for found in new.looked)
-    detail = _joined(reasons) or f"{new.scanner} {new.version}: {', '.join(covered)}".strip()
+    deciding = [reason for reason in reasons if reason.result is result]
+    detail = _joined(deciding) or f"{new.scanner} {new.version}: {', '.join(covered)}".strip()
     return Check("scan", title, result, detail, tuple(reasons))
 
 
-def _uncovered(package_class: PackageClass) -> str:
-    if package_class is PackageClass.OS:
-        return "the report covers no operating system packages"
-    return "the report covers no libraries"
+def _lost_reason(lost: Lost, facts: Facts) -> Reason:
+    accepted = facts.excepted.accepting(Accepted.LOST, str(lost.package_class), image=lost.image)
+    text = f"{lost.place}: {lost.why}" if len(facts.pairs) > 1 else lost.why
+    if accepted is not None:
+        return Reason(Result.WARN, f"{text}; accepted by exception {accepted.origin}")
+    remedy = f"if they are gone for good, write an exception `lost: {lost.package_class}`"
+    return Reason(Result.NOT_EVALUATED, f"{text}; {remedy}")
+
+
+def _gaps(
+    part: Scan,
+    policy: EnvironmentPolicy,
+    facts: Facts,
+    lost: set[tuple[str, str, PackageClass]],
+    *,
+    is_alone: bool,
+) -> Iterable[Reason]:
+    """Why a report says nothing about what it should say something about."""
+    place = "" if is_alone else f"{part.place}: "
+    for package_class in sorted(policy.classes):
+        if part.covers(package_class):
+            continue
+        is_said = (part.repository, part.platform, package_class) in lost
+        if is_said:
+            continue
+        accepted = facts.excepted.accepting(
+            Accepted.LOST, str(package_class), image=part.repository
+        )
+        why = _uncovered(part, package_class)
+        if accepted is not None:
+            yield Reason(Result.WARN, f"{place}{why}; accepted by exception {accepted.origin}")
+        else:
+            yield Reason(Result.NOT_EVALUATED, f"{place}{why}")
+    if not policy.classes and not any(part.covers(one) for one in PackageClass):
+        yield Reason(Result.NOT_EVALUATED, f"{place}the report shows that it looked at no packages")
+    for limit in part.limits:
+        yield Reason(Result.NOT_EVALUATED, f"{place}{limit}")
+
+
+def _uncovered(part: Scan, package_class: PackageClass) -> str:
+    why = part.unlooked.get(Looked(package_class.value))
+    if why:
+        return why
+    thing = "no operating system packages" if package_class is PackageClass.OS else "no libraries"
+    return f"the report covers {thing}"
 
 
 def _comparability(new: Scan, old: Scan) -> Iterable[Reason]:
@@ -200,7 +322,7 @@ def _comparability(new: Scan, old: Scan) -> Iterable[Reason]:
         yield Reason(Result.WARN, "scanned with databases of different days")
 
 
-def _age_checks(policy: EnvironmentPolicy, facts: _Facts) -> Iterable[Check]:
+def _age_checks(policy: EnvironmentPolicy, facts: Facts) -> Iterable[Check]:
     limits: tuple[tuple[str, str, timedelta | None, Callable[[Scan], datetime | None]], ...] = (
         ("database-age", "Vulnerability database", policy.max_database_age, _database_time),
         ("report-age", "Scan report", policy.max_report_age, _report_time),
@@ -227,35 +349,42 @@ def _report_time(scan: Scan) -> datetime | None:
     return scan.finished
 
 
-def _rule_check(rule: AnyRule, policy: EnvironmentPolicy, facts: _Facts, scan: Check) -> Check:
-    reasons = _reasons(rule, policy, facts)
+# --- rules ---
+
+
+def _is_asked(rule: AnyRule, facts: Facts) -> bool:
+    """Whether a rule is for this application; of one that nobody named, it may be."""
+    return not rule.applications or not facts.application or facts.is_for(rule.applications)
+
+
+def _rule_check(rule: AnyRule, facts: Facts, scan: Check) -> Check:
+    if rule.applications and not facts.application:
+        which = ", ".join(rule.applications)
+        text = f"it is for {which}; say which application this is with --application"
+        return _answered(rule, Result.NOT_EVALUATED, text, ())
+    reasons = reasons_of(rule, facts)
     result = worst([Result.PASS, *(reason.result for reason in reasons)])
     is_blind = isinstance(rule, VulnerabilityRule) and scan.result is Result.NOT_EVALUATED
     if result is Result.PASS and is_blind:
-        return Check(rule.id, rule.title, Result.NOT_EVALUATED, "the scan is incomplete")
+        return _answered(rule, Result.NOT_EVALUATED, INCOMPLETE, tuple(reasons))
     deciding = [reason for reason in reasons if reason.result is result]
-    return Check(rule.id, rule.title, result, _joined(deciding) or "none", tuple(reasons))
+    return _answered(rule, result, _joined(deciding) or "none", tuple(reasons))
 
 
-def _reasons(rule: AnyRule, policy: EnvironmentPolicy, facts: _Facts) -> list[Reason]:
-    match rule:
-        case VulnerabilityRule():
-            return _vulnerability_reasons(rule, policy, facts)
-        case EndOfLifeRule():
-            return [_end_of_life_reason(rule, facts)]
-        case SecretRule():
-            return _secret_reasons(rule, facts)
-        case LicenceRule():
-            return _licence_reasons(rule, facts)
+def _answered(rule: AnyRule, result: Result, detail: str, reasons: tuple[Reason, ...]) -> Check:
+    if result is Result.NOT_EVALUATED and rule.unevaluated is Unevaluated.WARN:
+        return Check(rule.id, rule.title, Result.WARN, f"not evaluated: {detail}", reasons)
+    return Check(rule.id, rule.title, result, detail, reasons, rule.unevaluated)
 
 
 def _joined(reasons: Sequence[Reason]) -> str:
     """The first few reasons; many that differ in their finding alone are one."""
+    texts = list(dict.fromkeys(reason.text for reason in reasons))
     rests = {reason.text.removeprefix(_subject(reason)) for reason in reasons}
-    if len(reasons) > 1 and len(rests) == 1 and rests != {""} and _subject(reasons[0]):
-        return f"{len(reasons)} findings{rests.pop()}"
-    shown = "; ".join(reason.text for reason in reasons[:_SHOWN_REASONS])
-    more = len(reasons) - _SHOWN_REASONS
+    if len(texts) > 1 and len(rests) == 1 and rests != {""} and _subject(reasons[0]):
+        return f"{len(texts)} findings{rests.pop()}"
+    shown = "; ".join(texts[:_SHOWN_REASONS])
+    more = len(texts) - _SHOWN_REASONS
     return f"{shown}; and {more} more" if more > 0 else shown
 
 
@@ -263,156 +392,33 @@ def _subject(reason: Reason) -> str:
     return named(reason.finding) if reason.finding else ""
 
 
-def _vulnerability_reasons(
-    rule: VulnerabilityRule, policy: EnvironmentPolicy, facts: _Facts
-) -> list[Reason]:
-    findings = _in_scope(rule.scope, facts)
-    if findings is None:
-        return [Reason(Result.NOT_EVALUATED, "nobody knows what was disclosed when")]
-    found = [_vulnerability_reason(rule, policy, facts, finding) for finding in findings]
-    return [reason for reason in found if reason is not None]
+# --- what has to be there ---
 
 
-def _in_scope(scope: Scope, facts: _Facts) -> Sequence[Finding] | None:
-    if facts.delta is None:
-        return ()
-    if scope is Scope.INTRODUCED:
-        return facts.delta.introduced
-    if scope is Scope.PRESENT:
-        return facts.delta.present
-    disclosed = facts.delta.newly_disclosed
-    if disclosed is None:
-        # An image that adds nothing to an empty environment has nothing newly disclosed either.
-        return None if facts.delta.unchanged else ()
-    return [finding for finding in facts.delta.unchanged if finding.key in disclosed]
-
-
-def _vulnerability_reason(
-    rule: VulnerabilityRule, policy: EnvironmentPolicy, facts: _Facts, finding: Finding
-) -> Reason | None:
-    """What the rule says about one finding; None if it is not about it."""
-    severity = _severity(finding, policy.severity_from)
-    unknown: list[str] = []
-    if finding.package.package_class not in rule.classes:
-        return None
-    if not rule.packages.include(finding.package):
-        return None
-    if rule.at_least is not None:
-        if severity is Severity.UNKNOWN:
-            unknown.append("its severity is not known")
-        elif severity < rule.at_least:
-            return None
-    if rule.has_fix and finding.fix is not Fix.AVAILABLE:
-        if finding.fix is Fix.NONE:
-            return None
-        unknown.append("the report does not say whether there is a fix")
-    if rule.is_exploited and not facts.evidence.exploitation.kev_of(finding):
-        if facts.knows_kev:
-            return None
-        unknown.append("no KEV catalogue was read")
-    if rule.epss_at_least is not None:
-        score = facts.evidence.exploitation.epss_of(finding)
-        if score is None and not facts.knows_epss:
-            unknown.append("no EPSS scores were read")
-        elif score is None or score < rule.epss_at_least:
-            return None
-    if unknown:
-        return Reason(Result.NOT_EVALUATED, f"{named(finding)}: {', '.join(unknown)}", finding)
-    return _after_grace(rule, facts, finding)
-
-
-def _severity(finding: Finding, order: Sequence[str]) -> Severity:
-    ratings = {"vendor": finding.severity, "nvd": finding.nvd_severity}
-    rated = (ratings.get(source) for source in order)
-    return next((rating for rating in rated if rating), Severity.UNKNOWN)
-
-
-def _after_grace(rule: VulnerabilityRule, facts: _Facts, finding: Finding) -> Reason:
-    if rule.grace is None:
-        return Reason(rule.broken, named(finding), finding)
-    since, why = _start(rule.grace, facts, finding)
-    if since is None:
-        return Reason(rule.broken, f"{named(finding)} (no grace: nobody knows since when)", finding)
-    # A report may claim any day up to the last one that there is.
-    until = since + min(rule.grace.length, date.max - since)
-    if facts.today < until:
-        verb = "blocks" if rule.denies else "warns"
-        return Reason(Result.WARN, f"{named(finding)}: {why} {since}, {verb} from {until}", finding)
-    return Reason(rule.broken, f"{named(finding)}: {why} {since}, grace ended {until}", finding)
-
-
-def _start(grace: Grace, facts: _Facts, finding: Finding) -> tuple[date | None, str]:
-    """When the clock started. The day of disclosure is the fallback: it is never later."""
-    dates = {
-        Clock.FIX_AVAILABLE: (finding.fix_since, "fix available since"),
-        Clock.FIRST_SEEN: (facts.evidence.first_seen.get(finding.key), "first seen"),
-        Clock.DISCLOSED: (finding.disclosed, "disclosed"),
-    }
-    since, why = dates[grace.after]
-    return (since, why) if since else dates[Clock.DISCLOSED]
-
-
-def _end_of_life_reason(rule: EndOfLifeRule, facts: _Facts) -> Reason:
-    scan = facts.new
-    if scan is None or scan.end_of_life is None:
-        return Reason(Result.NOT_EVALUATED, "the report does not say whether it is maintained")
-    name = scan.operating_system or "the operating system"
-    if not scan.end_of_life:
-        return Reason(Result.PASS, f"{name} is maintained")
-    old = facts.old
-    is_new = old is None or not (old.end_of_life and old.operating_system == scan.operating_system)
-    if rule.scope is Scope.INTRODUCED and not is_new:
-        return Reason(Result.PASS, f"{name} is at its end of life, as before")
-    return Reason(rule.broken, f"{name} gets no fixes any more")
-
-
-def _secret_reasons(rule: SecretRule, facts: _Facts) -> list[Reason]:
-    scan, old = facts.new, facts.old
-    if scan is None or (Looked.SECRET not in scan.looked):
-        return [
-            Reason(Result.NOT_EVALUATED, "the report does not say that secrets were looked for")
-        ]
-    secrets = scan.secrets
-    if rule.scope is not Scope.PRESENT and old is not None:
-        secrets -= old.secrets
-    return [Reason(rule.broken, f"{s.rule} in {s.target}") for s in sorted(secrets)]
-
-
-def _licence_reasons(rule: LicenceRule, facts: _Facts) -> list[Reason]:
-    if facts.contents is None or not facts.contents.new.versions:
-        return [Reason(Result.NOT_EVALUATED, "there is no SBOM, so nobody knows the licences")]
-    new, old = facts.contents.new, facts.contents.old
-    reasons: list[Reason] = []
-    texts = set(new.licences.values())
-    avoided = {text for text in texts if denied_by(text, rule.denied) is None}
-    for name, licence in sorted(
-        (n, text) for n, text in new.licences.items() if text not in avoided
-    ):
-        denied = denied_by(licence, rule.denied) if rule.packages.include(name) else None
-        before = old.licences.get(name, "") if old and rule.scope is not Scope.PRESENT else ""
-        if denied and not denied_by(before, rule.denied):
-            reasons.append(Reason(rule.broken, f"{name.full_name} is under {denied}"))
-    return reasons
-
-
-def _required_checks(policy: EnvironmentPolicy, facts: _Facts) -> Iterable[Check]:
+def _required_checks(
+    policy: EnvironmentPolicy, evidence: Evidence, facts: Facts
+) -> Iterable[Check]:
     required = policy.required
     if required.sbom:
-        yield Check("sbom", "SBOM", *_sbom_answer(facts.evidence.new_inventory))
+        yield Check("sbom", "SBOM", *_sbom_answer(evidence, facts))
     asked = (
-        (required.signature, "signature", "Signature", facts.evidence.signature),
-        (required.provenance, "provenance", "Provenance", facts.evidence.provenance),
+        (required.signature, "signature", "Signature", evidence.signature),
+        (required.provenance, "provenance", "Provenance", evidence.provenance),
     )
     for is_required, name, title, answer in asked:
-        if is_required:
+        if is_required and (evidence.judges_seals or answer is not None):
             said = answer or Reason(Result.NOT_EVALUATED, "nobody verified it")
             yield Check(name, title, said.result, said.text)
 
 
-def _sbom_answer(sbom: Inventory | None) -> tuple[Result, str]:
-    if sbom is None:
+def _sbom_answer(evidence: Evidence, facts: Facts) -> tuple[Result, str]:
+    listed = evidence.new_inventory
+    if listed is None and facts.new is not None and facts.new.parts:
+        each = [one.inventory for one in facts.new.parts]
+        listed = facts.contents.new if all(each) and facts.contents else None
+    if listed is None:
         return Result.NOT_EVALUATED, "there is none"
-    if not sbom.versions:
+    if not listed.versions:
         # A list of nothing is what a tool writes that looked in the wrong place.
         return Result.NOT_EVALUATED, "it lists no package"
-    return Result.PASS, f"{len(sbom.versions)} packages, {sbom.tool}"
+    return Result.PASS, f"{len(listed.versions)} packages, {listed.tool}"

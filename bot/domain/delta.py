@@ -1,19 +1,38 @@
-"""What an image changes against the one that runs: findings and packages.
+"""What images change against those that run: findings and packages.
 
-A finding is *fixed* only if its package left or changed version while the inventory of its class
-survives: deleting the package database from an image silences a scanner and fixes nothing.
+Each image is compared on each platform with itself, and the results are summed: what one image has
+already is new in another. A finding is *fixed* only if its package left or changed version while
+the inventory of its class survives: deleting the package database from an image silences a scanner
+and fixes nothing.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from enum import StrEnum
 
-from bot.domain.evidence import Finding, FindingKey, Scan, Severity, Suppression
-from bot.domain.packages import Inventory, PackageClass, PackageName
+from bot.domain.evidence import (
+    CLASS_WORDS,
+    Finding,
+    FindingKey,
+    Looked,
+    Scan,
+    Severity,
+    Suppression,
+    collapsed,
+    is_cve,
+    placed,
+)
+from bot.domain.packages import (
+    Inventory,
+    PackageClass,
+    PackageName,
+    merged,
+    same_after_rename,
+)
 from bot.domain.versions import compare
 
 
@@ -27,27 +46,118 @@ class Fixed:
 
 
 @dataclass(frozen=True, slots=True)
+class Raised:
+    """A finding that is in both images and is rated worse now."""
+
+    finding: Finding
+    was: Severity
+
+
+@dataclass(frozen=True, slots=True)
 class Delta:
-    """The findings of the new image against those of the one that runs."""
+    """The findings of the new images against those of the ones that run."""
 
     introduced: tuple[Finding, ...]
     fixed: tuple[Fixed, ...]
     unchanged: tuple[Finding, ...]
     suppressed: tuple[Suppression, ...]
-    """Of the new image; they count nowhere else."""
+    """Of the new images; they count nowhere else."""
     has_baseline: bool
     """False: nothing to compare with, so everything is introduced."""
+    raised: tuple[Raised, ...] = ()
     unexplained: frozenset[FindingKey] = frozenset()
     """Among the unchanged: not reported any more, though nothing says that the package changed."""
+    lowered: Mapping[FindingKey, Severity] = field(default_factory=dict)
+    """Among the unchanged: what they were rated before."""
+    allowed_before: Mapping[FindingKey, str] = field(default_factory=dict)
+    """Among the unchanged and raised: by whose word they did not count in the image that runs."""
     newly_disclosed: frozenset[FindingKey] | None = None
     """Among the unchanged: disclosed since the last promotion; None: nobody knows when it was."""
-    lost: tuple[str, ...] = ()
-    """Why the new image's inventory cannot be believed, one sentence each."""
+    lost: tuple[Lost, ...] = ()
+    """Why a new image's inventory cannot be believed."""
+    unpaired: tuple[str, ...] = ()
+    """What has nothing to be compared with on the other side, one sentence each."""
+
+    @property
+    def news(self) -> tuple[Finding, ...]:
+        """What this promotion brings: introduced, or rated worse."""
+        return (*self.introduced, *(one.finding for one in self.raised))
 
     @property
     def present(self) -> tuple[Finding, ...]:
-        """Everything that the new image has, suppressed findings excepted."""
-        return (*self.introduced, *self.unchanged)
+        """Everything that the new images have, suppressed findings excepted."""
+        return (*self.news, *self.unchanged)
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A class of packages about which the new report of an image says nothing."""
+
+    image: str
+    platform: str
+    package_class: PackageClass
+    why: str
+
+    @property
+    def place(self) -> str:
+        """Which image on which platform, for people."""
+        return f"{self.image} ({self.platform})".removesuffix(" ()").strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One image on one platform, new and as it runs; one of them at least."""
+
+    new: Scan | None
+    old: Scan | None
+
+    @property
+    def listed_before(self) -> Inventory | None:
+        """What the image that runs lists, by the tool that listed the new one.
+
+        What two tools list differs by more than two images do.
+        """
+        new, old = (side.inventory if side else None for side in (self.new, self.old))
+        return old if new and old and new.tools == old.tools else None
+
+
+def paired(new: Scan, old: Scan | None) -> tuple[Pair, ...]:
+    """Each image on each platform with itself: by its whole name, else by its last part."""
+    before = list(old.each) if old is not None else []
+    pairs: list[Pair] = []
+    for scan in new.each:
+        match = _counterpart(scan, new.each, before)
+        if match is not None:
+            before.remove(match)
+        pairs.append(Pair(scan, match))
+    return (*pairs, *(Pair(None, scan) for scan in before))
+
+
+def _counterpart(scan: Scan, new: Sequence[Scan], before: Sequence[Scan]) -> Scan | None:
+    """The scan of the same image and platform among those that nobody took yet."""
+    if len(new) == len(before) == 1 and not (scan.platform and before[0].platform):
+        return before[0]
+    candidates = _same_image(scan.repository, [one.repository for one in new], before)
+    same = [one for one in candidates if one.platform == scan.platform]
+    if not same and len(candidates) == 1 and not (scan.platform and candidates[0].platform):
+        same = list(candidates)
+    return same[0] if same else None
+
+
+def _same_image(name: str, names: Sequence[str], before: Sequence[Scan]) -> Sequence[Scan]:
+    """The scans of an image on the other side; two images may have swapped registries."""
+    if len(set(names)) == 1 == len({one.repository for one in before}):
+        return before
+    exact = [one for one in before if one.repository == name]
+    if exact:
+        return exact
+    last = name.rpartition("/")[2]
+    alike = [one for one in before if one.repository.rpartition("/")[2] == last]
+    is_clear = (
+        len({other for other in names if other.rpartition("/")[2] == last}) == 1
+        and len({one.repository for one in alike}) == 1
+    )
+    return alike if is_clear else ()
 
 
 def delta(
@@ -62,33 +172,108 @@ def delta(
     ``inventories`` are those of the new and of the old image where there are SBOMs, else the
     packages that the reports list; ``last_promotion`` is when the old image came.
     """
-    suppressed = _ordered_suppressions(new.suppressed.values())
     if old is None:
-        introduced = ordered(new.findings.values())
-        return Delta(introduced, (), (), suppressed, has_baseline=False)
-    changes = _Changes(new, old, inventories[0] or new.inventory, inventories[1] or old.inventory)
+        suppressed = _ordered_suppressions(new.suppressed.values())
+        return Delta(ordered(new.findings.values()), (), (), suppressed, has_baseline=False)
+    pairs = paired(new, old)
+    if len(pairs) > 1:
+        inventories = (None, None)
+    return _sum([_of_pair(pair, inventories, last_promotion) for pair in pairs], last_promotion)
+
+
+def _of_pair(
+    pair: Pair,
+    inventories: tuple[Inventory | None, Inventory | None],
+    last_promotion: date | None,
+) -> Delta:
+    new, old = pair.new, pair.old
+    if new is None:
+        gone = () if old is None else ordered(old.findings.values())
+        lacking = () if old is None else (f"{old.place} runs, and no new report is about it",)
+        fixed = tuple(Fixed(finding, ()) for finding in gone)
+        return Delta((), fixed, (), (), has_baseline=True, unpaired=lacking)
+    if old is None:
+        return replace(
+            delta(new, None), unpaired=(f"{new.place} does not run there, so all of it is new",)
+        )
+    new = placed(new, new.repository, new.platform)
+    old = placed(old, new.repository, new.platform)
+    listed = (inventories[0] or new.inventory, inventories[1] or old.inventory)
+    new, old = _under_one_id(new, old)
+    old = _under_new_names(new, old, listed)
+    return _compared(new, old, listed, last_promotion)
+
+
+def _compared(
+    new: Scan,
+    old: Scan,
+    listed: tuple[Inventory | None, Inventory | None],
+    last_promotion: date | None,
+) -> Delta:
+    changes = _Changes(new, old, *listed)
+    before = {key: one.finding for key, one in old.suppressed.items()} | dict(old.findings)
     gone = [f for key, f in old.findings.items() if key not in new.findings]
     gone = [finding for finding in gone if finding.key not in new.suppressed]
     fixed = [changes.fixed(finding) for finding in gone]
     unexplained = [f for f, fix in zip(gone, fixed, strict=True) if fix is None]
-    stayed = [finding for key, finding in new.findings.items() if key in old.findings]
+    both = [finding for key, finding in new.findings.items() if key in before]
+    raised = [f for f in both if f.severity > before[f.key].severity]
+    stayed = [f for f in both if f.severity <= before[f.key].severity]
     return Delta(
-        introduced=ordered(f for key, f in new.findings.items() if key not in old.findings),
+        introduced=ordered(f for key, f in new.findings.items() if key not in before),
+        raised=tuple(Raised(finding, before[finding.key].severity) for finding in ordered(raised)),
         fixed=tuple(
             sorted((fix for fix in fixed if fix), key=lambda fix: finding_order(fix.finding))
         ),
         unchanged=ordered([*stayed, *unexplained]),
-        suppressed=suppressed,
+        suppressed=_ordered_suppressions(new.suppressed.values()),
         has_baseline=True,
         unexplained=frozenset(finding.key for finding in unexplained),
+        lowered={
+            finding.key: before[finding.key].severity
+            for finding in stayed
+            if finding.severity < before[finding.key].severity
+        },
+        allowed_before={
+            finding.key: old.suppressed[finding.key].by
+            for finding in both
+            if finding.key in old.suppressed and finding.key not in old.findings
+        },
         newly_disclosed=_newly_disclosed(stayed, last_promotion),
         lost=changes.lost,
     )
 
 
-def finding_order(finding: Finding) -> tuple[int, float, str, PackageName]:
+def _sum(deltas: Sequence[Delta], last_promotion: date | None) -> Delta:
+    """All images and platforms together."""
+    if len(deltas) == 1:
+        return deltas[0]
+    disclosed = frozenset[FindingKey]().union(*(one.newly_disclosed or () for one in deltas))
+    return Delta(
+        introduced=ordered(f for one in deltas for f in one.introduced),
+        raised=tuple(
+            sorted(
+                (r for one in deltas for r in one.raised), key=lambda r: finding_order(r.finding)
+            )
+        ),
+        fixed=tuple(
+            sorted((f for one in deltas for f in one.fixed), key=lambda f: finding_order(f.finding))
+        ),
+        unchanged=ordered(f for one in deltas for f in one.unchanged),
+        suppressed=_ordered_suppressions(s for one in deltas for s in one.suppressed),
+        has_baseline=True,
+        unexplained=frozenset[FindingKey]().union(*(one.unexplained for one in deltas)),
+        lowered={key: was for one in deltas for key, was in one.lowered.items()},
+        allowed_before={key: by for one in deltas for key, by in one.allowed_before.items()},
+        newly_disclosed=None if last_promotion is None else disclosed,
+        lost=tuple(lost for one in deltas for lost in one.lost),
+        unpaired=tuple(text for one in deltas for text in one.unpaired),
+    )
+
+
+def finding_order(finding: Finding) -> tuple[int, float, FindingKey]:
     """The most severe first, then the most probably exploited."""
-    return (-finding.severity, -(finding.epss or 0), finding.vulnerability, finding.package)
+    return (-finding.severity, -(finding.epss or 0), finding.key)
 
 
 def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
@@ -114,6 +299,152 @@ def _newly_disclosed(
     return frozenset(f.key for f in findings if f.disclosed and f.disclosed > last_promotion)
 
 
+# --- one vulnerability, whatever each side calls it ---
+
+
+def _under_one_id(new: Scan, old: Scan) -> tuple[Scan, Scan]:
+    """Both sides with the CVE of each finding, where one side knows it and the other does not."""
+    of_new, of_old = _names(new), _names(old)
+    cves = {
+        place: {
+            name for name in of_new.get(place, set()) | of_old.get(place, set()) if is_cve(name)
+        }
+        for place in of_new.keys() | of_old.keys()
+    }
+    new = _renamed(new, cves)
+    old = _renamed(old, cves)
+    old = _renamed(old, of_new)  # two ids without a CVE: the new side's
+    return new, _renamed(old, _replaced_ids(new, old))
+
+
+def _names(scan: Scan) -> dict[tuple[PackageName, str], set[str]]:
+    """Other name of a finding -> its ids, in each package."""
+    known: dict[tuple[PackageName, str], set[str]] = {}
+    for finding in _everything(scan):
+        for name in (finding.aliases | finding.advisories) - {finding.vulnerability}:
+            known.setdefault((finding.package, name), set()).add(finding.vulnerability)
+    return known
+
+
+def _everything(scan: Scan) -> list[Finding]:
+    return [*scan.findings.values(), *(one.finding for one in scan.suppressed.values())]
+
+
+def _renamed(scan: Scan, known: Mapping[tuple[PackageName, str], set[str]]) -> Scan:
+    def under(finding: Finding) -> list[Finding]:
+        names = known.get((finding.package, finding.vulnerability), set())
+        if not names or is_cve(finding.vulnerability):
+            return [finding]
+        return [
+            replace(
+                finding,
+                key=finding.key._replace(vulnerability=name),
+                aliases=finding.aliases | {name} if len(names) == 1 else frozenset({name}),
+                advisories=finding.advisories | {finding.vulnerability},
+            )
+            for name in sorted(names)
+        ]
+
+    if not any((f.package, f.vulnerability) in known for f in _everything(scan)):
+        return scan
+    findings = collapsed(one for f in scan.findings.values() for one in under(f))
+    suppressed = {
+        one.key: replace(suppression, finding=one)
+        for suppression in scan.suppressed.values()
+        for one in under(suppression.finding)
+    }
+    return replace(
+        scan,
+        findings=findings,
+        suppressed={key: one for key, one in suppressed.items() if key not in findings},
+    )
+
+
+def _replaced_ids(new: Scan, old: Scan) -> dict[tuple[PackageName, str], set[str]]:
+    """Ids that a database replaced by a CVE without saying so.
+
+    Of one package in the same versions, exactly one finding vanished that has no CVE, and exactly
+    one came that has: with the same fixed versions they are one vulnerability.
+    """
+    vanished = _by_fix([f for key, f in old.findings.items() if key not in new.findings])
+    came = _by_fix([f for key, f in new.findings.items() if key not in old.findings])
+    replaced: dict[tuple[PackageName, str], set[str]] = {}
+    for place, before in vanished.items():
+        after = came.get(place, [])
+        if len(before) == len(after) == 1:
+            was, now = before[0], after[0]
+            if not is_cve(was.vulnerability) and is_cve(now.vulnerability):
+                replaced[was.package, was.vulnerability] = {now.vulnerability}
+    return replaced
+
+
+def _by_fix(findings: Iterable[Finding]) -> dict[tuple[object, ...], list[Finding]]:
+    """Findings of one package in one version with one fix."""
+    found: dict[tuple[object, ...], list[Finding]] = {}
+    for finding in findings:
+        if finding.fixed_in and finding.versions:
+            place = (finding.package, finding.versions, finding.fixed_in)
+            found.setdefault(place, []).append(finding)
+    return found
+
+
+# --- one package, whatever its distributor calls it ---
+
+
+def _under_new_names(
+    new: Scan, old: Scan, listed: tuple[Inventory | None, Inventory | None]
+) -> Scan:
+    """The old side with the new names of packages that their distributor renamed."""
+    names = _package_renames(new, old, listed)
+    if not names:
+        return old
+
+    def under(finding: Finding) -> Finding:
+        name = names.get(finding.package)
+        return finding if name is None else replace(finding, key=finding.key._replace(package=name))
+
+    findings = collapsed(map(under, old.findings.values()))
+    suppressed = {
+        one.key: replace(suppression, finding=one)
+        for suppression in old.suppressed.values()
+        for one in [under(suppression.finding)]
+    }
+    return replace(old, findings=findings, suppressed=suppressed)
+
+
+def _package_renames(
+    new: Scan, old: Scan, listed: tuple[Inventory | None, Inventory | None]
+) -> dict[PackageName, PackageName]:
+    """Old name -> new name: built from the same source, one left and one came."""
+    left = _of_sources(old, listed[1], new, listed[0])
+    came = _of_sources(new, listed[0], old, listed[1])
+    names: dict[PackageName, PackageName] = {}
+    for source, before in left.items():
+        after = came.get(source, set())
+        for was in before:
+            alike = {now for now in after if same_after_rename(was.name, now.name)}
+            if len(before) == len(after) == 1:
+                alike = after
+            if len(alike) == 1:
+                names[was] = next(iter(alike))
+    return names
+
+
+def _of_sources(
+    scan: Scan, listed: Inventory | None, other: Scan, other_listed: Inventory | None
+) -> dict[tuple[str, str, str], set[PackageName]]:
+    """Source -> packages with findings that the other side does not have at all."""
+    elsewhere = {finding.package for finding in _everything(other)}
+    elsewhere |= set(other_listed.versions) if other_listed else set()
+    found: dict[tuple[str, str, str], set[PackageName]] = {}
+    for finding in _everything(scan):
+        name = finding.package
+        source = finding.source or (listed.sources.get(name, "") if listed else "")
+        if source and name.package_class is PackageClass.OS and name not in elsewhere:
+            found.setdefault((name.type, name.namespace, source), set()).add(name)
+    return found
+
+
 class _Changes:
     """What is known about the packages behind findings that are not reported any more."""
 
@@ -125,8 +456,11 @@ class _Changes:
         self._reported: dict[PackageName, set[str]] = {}
         for finding in new.findings.values():
             self._reported.setdefault(finding.package, set()).update(finding.versions)
-        self._lost = dict(_lost_classes(new, old, inventory, old_inventory))
-        self.lost = tuple(self._lost.values())
+        self.lost = tuple(
+            Lost(new.repository, new.platform, package_class, why)
+            for package_class, why in _lost_classes(new, old, inventory, old_inventory).items()
+        )
+        self._lost = {one.package_class for one in self.lost}
 
     def fixed(self, finding: Finding) -> Fixed | None:
         """How the finding was fixed; None: nothing says that it was."""
@@ -146,22 +480,49 @@ class _Changes:
 
 def _lost_classes(
     new: Scan, old: Scan, inventory: Inventory | None, old_inventory: Inventory | None
-) -> Iterable[tuple[PackageClass, str]]:
-    """Classes of packages about which the new image's scan says nothing any more."""
-    if old.operating_system and not new.operating_system:
-        yield (
-            PackageClass.OS,
-            f"the operating system ({old.operating_system}) is not recognised any more",
-        )
-    words = {PackageClass.OS: "operating system packages", PackageClass.LIBRARY: "libraries"}
-    for package_class, word in words.items():
-        if old.covers(package_class) and not new.covers(package_class):
-            yield package_class, f"the new scan does not cover {word}, the old one did"
+) -> dict[PackageClass, str]:
+    """Classes of packages about which the new image's report says nothing any more.
+
+    Fewer packages are no loss where the report shows that it still looks at their class: they
+    left. They are one where the layers that brought most of them are in the image as before.
+    """
+    lost: dict[PackageClass, str] = {}
+    for package_class in PackageClass:
+        before = old_inventory.count(package_class) if old_inventory else 0
+        after = inventory.count(package_class) if inventory else 0
+        words = CLASS_WORDS[package_class]
+        looked = Looked(package_class.value)
+        if package_class is PackageClass.OS and old.operating_system and not new.operating_system:
+            lost[package_class] = (
+                f"the operating system ({old.operating_system}) is not recognised any more"
+            )
+        elif old.covers(package_class) and not new.covers(package_class):
+            why = new.unlooked.get(looked) or f"the new scan does not cover {words}"
+            lost[package_class] = f"{why}; the old one did"
+        elif before and not after and inventory is not None and looked in new.assumed:
+            lost[package_class] = (
+                f"none of {before} {words} are listed any more, and nothing in the report shows"
+                " that it was looked for any"
+            )
         elif inventory is not None and old_inventory is not None:
-            before, after = old_inventory.count(package_class), inventory.count(package_class)
-            if after * 2 < before:
-                left = f"only {after} of" if after else "none of"
-                yield package_class, f"{left} {before} {word} are listed any more"
+            hidden = _hidden(package_class, new, inventory, old_inventory)
+            if hidden * 2 > before:
+                lost[package_class] = (
+                    f"{hidden} of {before} {words} are not listed any more, though the layers that"
+                    " brought them are still in the image"
+                )
+    return lost
+
+
+def _hidden(
+    package_class: PackageClass, new: Scan, inventory: Inventory, old_inventory: Inventory
+) -> int:
+    """How many packages are not listed any more while their layer is still there."""
+    return sum(
+        name.package_class is package_class and layer in new.layers
+        for name, layer in old_inventory.layers.items()
+        if name not in inventory.versions
+    )
 
 
 class Change(StrEnum):
@@ -210,25 +571,61 @@ def contents(new: Inventory, old: Inventory | None) -> Contents:
     """Compare two inventories; without an old one nothing is called added."""
     if old is None:
         return Contents((), (), new)
+    return _contents(new, old, _package_changes(new, old), _licence_changes(new, old))
+
+
+def contents_of(pairs: Sequence[Pair]) -> Contents | None:
+    """The same for several images and platforms: what changes alike in several stands once."""
+    listed = [
+        (pair.new.inventory, pair.listed_before)
+        for pair in pairs
+        if pair.new is not None and pair.new.inventory is not None
+    ]
+    new = merged(one for one, _ in listed)
+    if new is None:
+        return None
+    both = [(after, before) for after, before in listed if before is not None]
+    old = merged(before for _, before in both)
+    if old is None:
+        return Contents((), (), new)
+    changes = {change for one in both for change in _package_changes(*one)}
+    licences = {change for one in both for change in _licence_changes(*one)}
+    return _contents(new, old, changes, licences)
+
+
+def _contents(
+    new: Inventory,
+    old: Inventory,
+    changes: Iterable[PackageChange],
+    licences: Iterable[LicenceChange],
+) -> Contents:
+    ordered_changes = tuple(
+        sorted(changes, key=lambda one: (one.change, one.package, one.before, one.after))
+    )
+    return Contents(
+        ordered_changes,
+        tuple(sorted(licences, key=lambda one: (one.package, one.before, one.after))),
+        new,
+        old,
+        Counter(change.change for change in ordered_changes),
+    )
+
+
+def _package_changes(new: Inventory, old: Inventory) -> list[PackageChange]:
     names = new.versions.keys() | old.versions.keys()
-    found = [
+    return [
         _package_change(name, old.versions.get(name, ()), new.versions.get(name, ()))
         for name in names
         if new.versions.get(name) != old.versions.get(name)
     ]
-    changes = tuple(sorted(found, key=lambda change: (change.change, change.package)))
-    licences = [
+
+
+def _licence_changes(new: Inventory, old: Inventory) -> list[LicenceChange]:
+    return [
         LicenceChange(name, old.licences[name], new.licences[name])
         for name in new.licences.keys() & old.licences.keys()
         if new.licences[name] != old.licences[name]
     ]
-    return Contents(
-        changes,
-        tuple(sorted(licences, key=lambda change: change.package)),
-        new,
-        old,
-        Counter(change.change for change in changes),
-    )
 
 
 def _package_change(

@@ -1,8 +1,8 @@
 """What is known about an image: findings of a scanner, its inventory, what is exploited.
 
-A finding is one pair of vulnerability and package at its highest severity; versions, paths and
-platforms collapse into it. An absence of data is never a finding's absence: a scan says which
-classes of packages it covers.
+A finding is one vulnerability in one package of one image on one platform, at its highest
+severity; versions and paths collapse into it. An absence of data is never a finding's absence: a
+scan says which classes of packages it is proven to have looked at.
 """
 
 from __future__ import annotations
@@ -11,15 +11,21 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
-from enum import Enum, IntEnum
+from enum import Enum, IntEnum, StrEnum
 from typing import Final, NamedTuple, TypeVar
 
 from bot.domain.errors import RejectedError
-from bot.domain.packages import Inventory, PackageClass, PackageName, merged
+from bot.domain.packages import Inventory, PackageClass, PackageName, Purl, merged
 
 T = TypeVar("T")
 _LONGEST_DEFECT: Final = 500  # characters
-_CVE: Final = re.compile(r"CVE-[0-9]{4}-[0-9]{4,19}")
+_CVE: Final = re.compile(r"CVE-[0-9]{4}-[0-9]{1,19}")
+# Databases whose ids name one vulnerability each; any other id may name an advisory about several.
+_NAMES_ONE: Final = re.compile(
+    r"(?:CVE|GHSA|GO|PYSEC|RUSTSEC|OSV|GMS|MAL|BIT|CGA|TEMP|SNYK|NSWG|EUVD|GSD|HSEC|RSEC|JLSEC)-.+"
+    r"|[A-Z0-9]+-CVE-.+",
+    re.IGNORECASE,
+)
 
 
 class UnreadableEvidenceError(RejectedError):
@@ -71,11 +77,44 @@ class Fix(Enum):
     """The document does not say."""
 
 
+class Status(StrEnum):
+    """What the distributor does about it, in Trivy's words (pkg/types/status.go)."""
+
+    FIXED = "fixed"
+    AFFECTED = "affected"
+    WILL_NOT_FIX = "will_not_fix"
+    FIX_DEFERRED = "fix_deferred"
+    END_OF_LIFE = "end_of_life"
+    UNDER_INVESTIGATION = "under_investigation"
+    NOT_AFFECTED = "not_affected"
+    UNKNOWN = "unknown"
+    """The document does not say."""
+
+    @classmethod
+    def of(cls, text: str) -> Status:
+        """By a scanner's word."""
+        word = text.strip().lower().replace("-", "_")
+        word = {"wont_fix": "will_not_fix", "not_fixed": "affected"}.get(word, word)
+        return cls(word) if word in set(cls) else cls.UNKNOWN
+
+
 class FindingKey(NamedTuple):
     """What makes two findings the same."""
 
     vulnerability: str
     package: PackageName
+    image: str = ""
+    """Its repository; empty where nobody says, or there is one image alone."""
+    platform: str = ""
+    """``linux/arm64``; empty where nobody says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cvss:
+    """A score of the Common Vulnerability Scoring System, and what it was computed from."""
+
+    score: float
+    vector: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +128,14 @@ class Finding:
     fixed_in: tuple[str, ...] = ()
     fix: Fix = Fix.UNKNOWN
     aliases: frozenset[str] = frozenset()
-    """Every identifier of it, the key's included."""
+    """Every identifier of this very vulnerability, the key's included."""
+    advisories: frozenset[str] = frozenset()
+    """What names it, perhaps among others: fixes of a distributor."""
+    installed: tuple[Purl, ...] = ()
+    """Each installation, where the document names them; sorted."""
+    status: Status = Status.UNKNOWN
+    cvss: Cvss | None = None
+    """The highest score that the document gives."""
     nvd_severity: Severity | None = None
     """What the National Vulnerability Database says, where the document has it."""
     disclosed: date | None = None
@@ -99,8 +145,13 @@ class Finding:
     """When it entered the KEV catalogue, by the scanner's own database."""
     epss: float | None = None
     """Probability of exploitation, 0 to 1, by the scanner's own database."""
-    platforms: tuple[str, ...] = ()
+    ransomware: bool = False
+    """Used in ransomware campaigns, by the scanner's own database."""
     paths: tuple[str, ...] = ()
+    source: str = ""
+    """What its package was built from, where the document says so."""
+    is_development: bool = False
+    """Its package is only there to build or test, by the word of the document."""
 
     @property
     def vulnerability(self) -> str:
@@ -112,13 +163,60 @@ class Finding:
         """Where it is."""
         return self.key.package
 
+    @property
+    def image(self) -> str:
+        """The repository of the image that it is in; empty where nobody says."""
+        return self.key.image
 
-def canonical_id(own: str, aliases: Iterable[str] = ()) -> str:
-    """The CVE of an entry, or of its first alias that is one, else the entry's own id."""
-    for identifier in (own, *aliases):
-        if _CVE.fullmatch(identifier.strip().upper()):
-            return identifier.strip().upper()
-    return own.strip()
+    @property
+    def platform(self) -> str:
+        """The platform that it is on; empty where nobody says."""
+        return self.key.platform
+
+    @property
+    def installations(self) -> tuple[Purl, ...]:
+        """Everything that has it, one at least."""
+        return self.installed or tuple(
+            Purl(self.package, version) for version in self.versions or ("",)
+        )
+
+
+class Identified(NamedTuple):
+    """One vulnerability of an entry, by all its names."""
+
+    id: str
+    """A CVE where it has one."""
+    aliases: frozenset[str]
+    advisories: frozenset[str]
+
+
+def is_cve(identifier: str) -> bool:
+    """Whether an id is of the CVE programme."""
+    return _CVE.fullmatch(identifier.strip().upper()) is not None
+
+
+def identified(own: str, others: Iterable[str] = ()) -> tuple[Identified, ...]:
+    """The vulnerabilities of a scanner's entry: several where it is an advisory about several CVEs.
+
+    An alias is the same vulnerability; an advisory contains some, and its name is no name of
+    each. Ids that may be either count as advisories, unless they are all that there is.
+    """
+    names = list(dict.fromkeys(_plain_id(name) for name in (own, *others) if name.strip()))
+    own = _plain_id(own)
+    cves = [own] if is_cve(own) else [name for name in names if is_cve(name)]
+    rest = [name for name in names if not is_cve(name)]
+    single = frozenset(name for name in rest if _NAMES_ONE.fullmatch(name))
+    several = frozenset(rest) - single
+    if not cves:
+        return (Identified(own, single | {own}, several - {own}),)
+    if len(cves) == 1:
+        return (Identified(cves[0], single | {cves[0]}, several),)
+    return tuple(Identified(cve, frozenset({cve}), frozenset(rest)) for cve in cves)
+
+
+def _plain_id(name: str) -> str:
+    name = name.strip()
+    return name.upper() if is_cve(name) else name
 
 
 def collapsed(sightings: Iterable[Finding]) -> dict[FindingKey, Finding]:
@@ -135,6 +233,15 @@ def _united(one: Finding, other: Finding) -> Finding:
         one,
         severity=max(one.severity, other.severity),
         versions=_union(one.versions, other.versions),
+        installed=one.installed
+        if one.installed == other.installed
+        else tuple(sorted({*one.installed, *other.installed})),
+        status=_status(one, other),
+        cvss=_known(_higher, one.cvss, other.cvss),
+        advisories=one.advisories | other.advisories,
+        ransomware=one.ransomware or other.ransomware,
+        source=one.source or other.source,
+        is_development=one.is_development and other.is_development,
         fixed_in=_union(one.fixed_in, other.fixed_in),
         fix=min(one.fix, other.fix, key=[Fix.AVAILABLE, Fix.NONE, Fix.UNKNOWN].index),
         aliases=one.aliases | other.aliases,
@@ -143,9 +250,20 @@ def _united(one: Finding, other: Finding) -> Finding:
         fix_since=_known(min, one.fix_since, other.fix_since),
         exploited_since=_known(min, one.exploited_since, other.exploited_since),
         epss=_known(max, one.epss, other.epss),
-        platforms=_union(one.platforms, other.platforms),
         paths=_union(one.paths, other.paths),
     )
+
+
+def _status(one: Finding, other: Finding) -> Status:
+    """Of two words on the same, the one that is known; of two known ones, what is still open."""
+    known = [one.status, other.status]
+    if Status.UNKNOWN in known:
+        known.remove(Status.UNKNOWN)
+    return next((status for status in known if status is not Status.FIXED), known[0])
+
+
+def _higher(one: Cvss, other: Cvss) -> Cvss:
+    return max(one, other, key=lambda cvss: (cvss.score, cvss.vector))
 
 
 def _union(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
@@ -156,6 +274,12 @@ def _known(choose: Callable[[T, T], T], one: T | None, other: T | None) -> T | N
     if one is None or other is None:
         return other if one is None else one
     return choose(one, other)
+
+
+CLASS_WORDS: Final = {
+    PackageClass.OS: "operating system packages",
+    PackageClass.LIBRARY: "libraries",
+}
 
 
 class Looked(Enum):
@@ -189,6 +313,34 @@ class Suppression:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageConfiguration:
+    """How an image runs, by its config (OCI image-spec, config.md)."""
+
+    user: str = ""
+    """Empty: root."""
+    entrypoint: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    ports: frozenset[str] = frozenset()
+    """``8080/tcp``."""
+    variables: frozenset[str] = frozenset()
+    """Names of environment variables, never their values."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    created: date | None = None
+    base_created: date | None = None
+    """When its oldest layer was made: what it was built on is no older than that."""
+
+    @property
+    def base_name(self) -> str:
+        """What it says that it was built on; empty where it does not say."""
+        return self.labels.get("org.opencontainers.image.base.name", "")
+
+    @property
+    def is_root(self) -> bool:
+        """Whether it runs as user 0."""
+        return self.user.partition(":")[0] in {"", "0", "root"}
+
+
+@dataclass(frozen=True, slots=True)
 class Scan:
     """A scanner's word about one image."""
 
@@ -198,7 +350,15 @@ class Scan:
     suppressed: Mapping[FindingKey, Suppression] = field(default_factory=dict)
     """Those that the scanner itself suppressed and that count nowhere else."""
     looked: frozenset[Looked] = frozenset()
-    """What it had data for; empty: it looked at nothing, whatever it found."""
+    """What the report shows that it had data for; empty: nothing, whatever it found."""
+    assumed: frozenset[Looked] = frozenset()
+    """What it is taken to have looked at among these, because nothing shows that it did not."""
+    unlooked: Mapping[Looked, str] = field(default_factory=dict)
+    """Why it says nothing about the others, where the report shows why."""
+    limits: tuple[str, ...] = ()
+    """What it was told to leave out, one sentence each: its silence means less."""
+    lists_by_sbom: bool = False
+    """Whether an SBOM beside it proves what it looked at: the report itself lists no packages."""
     version: str = ""
     database: datetime | None = None
     """When the scanner's database was built."""
@@ -221,37 +381,205 @@ class Scan:
     """Whether the scanner's own database has KEV and EPSS."""
     attested_by: str = ""
     """Whose word the report is; empty: our own scanner's."""
+    layers: frozenset[str] = frozenset()
+    """Of the image; empty where the document does not say."""
+    configuration: ImageConfiguration | None = None
+    """How the image runs; None where the document does not say."""
+    parts: tuple[Scan, ...] = ()
+    """The single scans that this one sums up; empty: it is one itself."""
+
+    @property
+    def each(self) -> tuple[Scan, ...]:
+        """The scans of one image on one platform each."""
+        return self.parts or (self,)
+
+    @property
+    def repository(self) -> str:
+        """The image without its tag and digest."""
+        return repository_of(self.image)
+
+    @property
+    def platform(self) -> str:
+        """Of a single scan."""
+        return self.platforms[0] if len(self.platforms) == 1 else ""
+
+    @property
+    def place(self) -> str:
+        """Which image on which platform, for people."""
+        return f"{self.repository or 'the image'} ({self.platform})".removesuffix(" ()")
 
     def covers(self, package_class: PackageClass) -> bool:
         """Whether its silence about a class of packages means something."""
         return Looked(package_class.value) in self.looked
 
 
+def repository_of(image: str) -> str:
+    """A reference without its tag and digest."""
+    name = image.partition("@")[0]
+    path, colon, tag = name.rpartition(":")
+    return path if colon and "/" not in tag else name
+
+
+def with_inventory(scan: Scan, listed: Inventory | None) -> Scan:
+    """A scan with the SBOM of the same image, which may show what the scanner looked at.
+
+    An SBOM lists what a report is silent about, so that the report's silence means nothing.
+    """
+    if listed is None:
+        return scan
+    shown = {Looked(one.value) for one in PackageClass if listed.count(one)}
+    looked, unlooked = scan.looked, dict(scan.unlooked)
+    if scan.lists_by_sbom:
+        looked |= {one for one in shown if one not in unlooked}
+        if Looked.OS in looked:
+            looked |= {Looked.LIBRARY}
+    own = scan.inventory
+    for one in PackageClass:
+        number = listed.count(one)
+        if number and not scan.lists_by_sbom and own is not None and not own.count(one):
+            words = f"the SBOM lists {number} {CLASS_WORDS[one]}, the scan's report none"
+            unlooked.setdefault(Looked(one.value), words)
+            looked -= {Looked(one.value)}
+    return replace(scan, inventory=listed, looked=looked, unlooked=unlooked)
+
+
+def bound(scans: Sequence[Scan], listed: Iterable[tuple[str, Inventory]]) -> list[Scan]:
+    """The single scans, each with the SBOM that describes its image; SBOMs come with their file.
+
+    Raises:
+        UnreadableEvidenceError: an SBOM describes another image, or nobody can say which one.
+    """
+    found: dict[int, list[Inventory]] = {}
+    for file, sbom in listed:
+        places = [n for n, scan in enumerate(scans) if _describes(sbom, scan)]
+        if not places:
+            known = ", ".join(sorted({d for scan in scans for d in _names_of(scan)}))
+            raise UnreadableEvidenceError(
+                file,
+                f"it describes another image: {', '.join(sorted(sbom.subjects))}; scanned was"
+                f" {known} (scan and list the digest of a platform, not of an index)",
+            )
+        if len(places) > 1 and not sbom.subjects:
+            raise UnreadableEvidenceError(
+                file, "it does not say which image it describes, and there are several"
+            )
+        for place in places:
+            found.setdefault(place, []).append(sbom)
+    return [with_inventory(scan, merged(found.get(n, []))) for n, scan in enumerate(scans)]
+
+
+def _names_of(scan: Scan) -> frozenset[str]:
+    return frozenset({*scan.digests, scan.image_id} - {""})
+
+
+def _describes(sbom: Inventory, scan: Scan) -> bool:
+    """Whether they are of one image; one of which nobody says its digest may be any."""
+    names = _names_of(scan)
+    return not sbom.subjects or not names or bool(sbom.subjects & names)
+
+
 def merged_scans(scans: Sequence[Scan]) -> Scan:
-    """One scan of several platforms: what counts on one of them counts."""
+    """The sum of scans of several images and platforms; each finding stays where it is.
+
+    Raises:
+        RejectedError: two of them are about different images of one name on one platform.
+    """
+    singles: dict[tuple[str, str], Scan] = {}
+    for scan in scans:
+        for one in scan.each:
+            place = (one.repository, one.platform)
+            known = singles.get(place)
+            singles[place] = placed(one, *place) if known is None else _of_one_image(known, one)
+    parts = tuple(singles.values())
+    return parts[0] if len(parts) == 1 else _summed(parts)
+
+
+def named(scan: Scan, image: str) -> Scan:
+    """All platforms of one image, called as the promotion calls it, wherever it was scanned."""
+    return merged_scans([replace(one, image=image) for one in scan.each])
+
+
+def _of_one_image(known: Scan, other: Scan) -> Scan:
+    """Two reports on the same: what one of them looked at was looked at."""
+    ids = {known.image_id, other.image_id} - {""}
+    digests = (known.digests, other.digests)
+    if len(ids) > 1 or (not ids and all(digests) and not digests[0] & digests[1]):
+        raise RejectedError(
+            f"two reports are about different images, both called {known.place}: "
+            "they cannot be told apart; give each image one report for each platform"
+        )
+    other = placed(other, known.repository, known.platform)
+    findings = collapsed([*known.findings.values(), *other.findings.values()])
+    suppressed = {**known.suppressed, **other.suppressed}
+    return replace(
+        _summed((known, other)),
+        parts=(),
+        findings=findings,
+        suppressed={key: one for key, one in suppressed.items() if key not in findings},
+        looked=known.looked | other.looked,
+        assumed=(known.assumed | other.assumed)
+        - ((known.looked - known.assumed) | (other.looked - other.assumed)),
+        unlooked={
+            one: why
+            for one, why in {**known.unlooked, **other.unlooked}.items()
+            if one not in known.looked | other.looked
+        },
+        image_id=next(iter(ids), ""),
+        operating_system=known.operating_system or other.operating_system,
+        end_of_life=known.end_of_life if other.end_of_life is None else other.end_of_life,
+        layers=known.layers | other.layers,
+        configuration=known.configuration or other.configuration,
+    )
+
+
+def _summed(scans: Sequence[Scan]) -> Scan:
     first = scans[0]
-    if len(scans) == 1:
-        return first
-    findings = collapsed(f for scan in scans for f in scan.findings.values())
-    suppressed = {k: s for scan in scans for k, s in scan.suppressed.items() if k not in findings}
+    images = dict.fromkeys(scan.repository for scan in scans)
     return replace(
         first,
+        parts=tuple(scans),
         scanner=" and ".join(dict.fromkeys(scan.scanner for scan in scans)),
         version=", ".join(dict.fromkeys(scan.version for scan in scans)),
-        findings=findings,
-        suppressed=suppressed,
-        # A class counts as covered only where every platform's scan covers it.
+        findings={key: one for scan in scans for key, one in scan.findings.items()},
+        suppressed={key: one for scan in scans for key, one in scan.suppressed.items()},
+        # A class counts as covered only where every single scan covers it.
         looked=frozenset.intersection(*(scan.looked for scan in scans)),
+        assumed=frozenset[Looked]().union(*(scan.assumed for scan in scans)),
+        unlooked={one: why for scan in scans for one, why in scan.unlooked.items()},
+        limits=tuple(dict.fromkeys(limit for scan in scans for limit in scan.limits)),
         database=_oldest(scan.database for scan in scans),
         finished=_oldest(scan.finished for scan in scans),
         inventory=merged(scan.inventory for scan in scans if scan.inventory),
         secrets=frozenset[Secret]().union(*(scan.secrets for scan in scans)),
         platforms=tuple(sorted({p for scan in scans for p in scan.platforms})),
+        image=", ".join(images) if len(images) > 1 else first.image,
         digests=frozenset[str]().union(*(scan.digests for scan in scans)),
-        image_id=first.image_id if len({scan.image_id for scan in scans}) == 1 else "",
+        image_id="",
+        operating_system=", ".join(
+            dict.fromkeys(scan.operating_system for scan in scans if scan.operating_system)
+        ),
         knows_exploitation=all(scan.knows_exploitation for scan in scans),
         attested_by=" and ".join(dict.fromkeys(s.attested_by for s in scans if s.attested_by)),
         end_of_life=_any_of([scan.end_of_life for scan in scans]),
+        configuration=None,
+        layers=frozenset(),
+    )
+
+
+def placed(scan: Scan, image: str, platform: str) -> Scan:
+    """The single scan whose findings are in this image on this platform."""
+
+    def there(finding: Finding) -> Finding:
+        return replace(finding, key=finding.key._replace(image=image, platform=platform))
+
+    return replace(
+        scan,
+        findings={one.key: one for one in map(there, scan.findings.values())},
+        suppressed={
+            one.key: replace(suppression, finding=one)
+            for suppression in scan.suppressed.values()
+            for one in [there(suppression.finding)]
+        },
     )
 
 
@@ -261,6 +589,8 @@ def rematched(examined: Scan, matched: Scan) -> Scan:
     return replace(
         matched,
         looked=matched.looked | (examined.looked & only_in_image),
+        configuration=examined.configuration or matched.configuration,
+        layers=examined.layers or matched.layers,
         secrets=examined.secrets,
         operating_system=matched.operating_system or examined.operating_system,
         end_of_life=examined.end_of_life if matched.end_of_life is None else matched.end_of_life,
@@ -316,7 +646,7 @@ class Exploitation:
             if self.kev and identifier in self.kev:
                 return self.kev[identifier]
         if finding.exploited_since is not None:
-            return KnownExploited(finding.exploited_since)
+            return KnownExploited(finding.exploited_since, finding.ransomware)
         return None
 
     def epss_of(self, finding: Finding) -> float | None:

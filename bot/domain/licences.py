@@ -1,72 +1,284 @@
-"""Whether a licence is denied: SPDX licence expressions (SPDX 2.3, annex D).
+"""Whether a licence is denied or allowed: SPDX licence expressions (SPDX 3.0, annex B).
 
-A choice (``OR``) is denied if every alternative is; a conjunction (``AND``) if any part is. An
-exception (``WITH``) does not lift a denial. What is no expression is compared as it stands.
+A choice (``OR``) is denied if every alternative is, and allowed if one is; a conjunction (``AND``)
+is denied if any part is, and allowed if all are. An exception (``WITH``) does not lift a denial.
+What is no expression is taken for the licence that it is a common spelling of; other text breaks
+a rule by any word that the rule names.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
-from typing import Final
+from collections.abc import Callable, Collection, Iterable
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-_TOKEN: Final = re.compile(r"\(|\)|[^\s()]+")
+if TYPE_CHECKING:
+    from license_expression import LicenseExpression, Licensing
+
 _LONGEST: Final = 2_000  # characters; longer text is no expression
+_WORD: Final = re.compile(r"[^\s(),;/]+")
+_UNKNOWN: Final = frozenset(
+    {"", "noassertion", "none", "unknown", "unknown license", "other", "n/a", "null"}
+)
+UNKNOWN: Final = "unknown"
+"""How a rule names a licence that nobody knows."""
+_GNU: Final = re.compile(
+    r"(?:the )?(?:gnu[ -]?)?(?P<kind>affero|lesser|library|agpl|lgpl|gpl|general)"
+    r"(?: general)?(?: public)?(?: licen[sc]e)?(?: \([al]?gpl\))?"
+    r"[ ,-]*(?:version|ver\.?|v)?[ -]?(?P<version>[0-9](?:\.[0-9])?)?(?:\.0)?"
+    r"(?P<later>\+|[ -]*or[ -]*(?:any[ -]*)?(?:later|newer|greater)(?: version)?|[ -]*only)?"
+    r"(?: \([al]?gpl.*\))?"
+)
+_KINDS: Final = {
+    "affero": "AGPL",
+    "agpl": "AGPL",
+    "lesser": "LGPL",
+    "lgpl": "LGPL",
+    "library": "LGPL",
+}
+_GNU_FAMILY: Final = re.compile(r"((?:A|L)?GPL|GFDL)-([0-9]+(?:\.[0-9]+)?)-(only|or-later)")
+# As people, package indexes and Debian's copyright files write them, without "the" and "license".
+_SPELLINGS: Final = {
+    **dict.fromkeys(
+        (
+            *("apache", "apache 2", "apache 2.0", "apache-2", "apache2", "apache2.0", "asl 2.0"),
+            *("apache software", "apache software 2.0", "apache v2", "apache v2.0", "asl-2.0"),
+            *(
+                "apache version 2.0",
+                "apache, version 2.0",
+                "apache-2.0",
+                "apache software, version 2.0",
+            ),
+        ),
+        "Apache-2.0",
+    ),
+    **dict.fromkeys(("mit", "expat", "mit/x11", "mit-license", "mit x11"), "MIT"),
+    **dict.fromkeys(
+        (
+            *("bsd-3", "bsd 3-clause", "bsd 3 clause", "3-clause bsd", "new bsd", "modified bsd"),
+            *("revised bsd", "bsd (3-clause)", "bsd-3-clause", "bsd3", "new bsd (3-clause)"),
+        ),
+        "BSD-3-Clause",
+    ),
+    **dict.fromkeys(
+        (
+            *("bsd-2", "bsd 2-clause", "bsd 2 clause", "2-clause bsd", "simplified bsd"),
+            *("freebsd", "bsd (2-clause)", "bsd-2-clause", "bsd2"),
+        ),
+        "BSD-2-Clause",
+    ),
+    **dict.fromkeys(("isc", "iscl", "isc (iscl)"), "ISC"),
+    **dict.fromkeys(
+        (
+            "mpl 2.0",
+            "mpl2",
+            "mpl-2",
+            "mpl v2",
+            "mozilla public 2.0",
+            "mozilla public 2.0 (mpl 2.0)",
+        ),
+        "MPL-2.0",
+    ),
+    **dict.fromkeys(("epl 2.0", "eclipse public 2.0", "eclipse public - v 2.0"), "EPL-2.0"),
+    **dict.fromkeys(("epl 1.0", "eclipse public 1.0", "eclipse public - v 1.0"), "EPL-1.0"),
+    **dict.fromkeys(("unlicense", "un"), "Unlicense"),
+    **dict.fromkeys(("cc0", "cc0 1.0", "cc0 1.0 universal"), "CC0-1.0"),
+    **dict.fromkeys(("psf", "python software foundation", "psf-2"), "PSF-2.0"),
+    **dict.fromkeys(("zlib", "zlib/libpng"), "Zlib"),
+    **dict.fromkeys(
+        ("sspl", "sspl-1", "server side public", "server side public, v 1"), "SSPL-1.0"
+    ),
+    **dict.fromkeys(("busl", "bsl 1.1", "business source 1.1"), "BUSL-1.1"),
+    **dict.fromkeys(("bsl-1", "bsl 1.0", "boost", "boost software 1.0"), "BSL-1.0"),
+}
 
 
-def denied_by(expression: str, denied: Collection[str]) -> str | None:
-    """The denied licence that an expression makes unavoidable; None if there is none."""
-    names = {name.lower(): name for name in denied}
-    tokens = _TOKEN.findall(expression) if len(expression) <= _LONGEST else []
-    parser = _Parser(tokens, names)
-    found = parser.choice()
-    if parser.is_broken or parser.left:
-        # Free text: any word of it that is denied counts.
-        words = [names[word.lower()] for word in tokens if word.lower() in names]
-        return names.get(expression.strip().lower()) or next(iter(words), None)
-    return found
+class _Name(NamedTuple):
+    """One licence of an expression."""
+
+    id: str
+    exception: str = ""
+
+    @property
+    def text(self) -> str:
+        return f"{self.id} WITH {self.exception}" if self.exception else self.id
 
 
-class _Parser:
-    """A recursive descent over ``OR``, ``AND``, ``WITH`` and brackets; depth is bounded."""
+def is_unknown(text: str) -> bool:
+    """Whether a text says that nobody knows the licence."""
+    return len(text) > _LONGEST or text.strip().lower() in _UNKNOWN
 
-    def __init__(self, tokens: Sequence[str], denied: dict[str, str]) -> None:
-        self.left = list(reversed(tokens))
-        self.is_broken = not tokens
-        self._denied = denied
-        self._depth = 0
 
-    def choice(self) -> str | None:
-        found = [self._conjunction()]
-        while self._takes("OR"):
-            found.append(self._conjunction())
-        return None if None in found else found[0]
+def denied_by(text: str, denied: Collection[str]) -> str | None:
+    """The denied licence that a text makes unavoidable, as the rule names it; None without one."""
+    asked = _asked(tuple(denied))
+    parsed = _parsed(text)
+    if parsed is None:
+        return _by_word(text, asked)
+    return _unavoidable(parsed, lambda name: _first(asked, name, _is_denied))
 
-    def _conjunction(self) -> str | None:
-        found = [self._licence()]
-        while self._takes("AND"):
-            found.append(self._licence())
-        return next((name for name in found if name), None)
 
-    def _licence(self) -> str | None:
-        if self._takes("("):
-            self._depth += 1
-            if self._depth > 32:  # noqa: PLR2004 - deeper than any licence
-                self.is_broken = True
-                return None
-            found = self.choice()
-            self.is_broken |= not self._takes(")")
-            return found
-        if not self.left or self.left[-1] in {"(", ")"}:
-            self.is_broken = True
-            return None
-        name = self.left.pop()
-        if self._takes("WITH") and self.left:
-            self.left.pop()
-        return self._denied.get(name.lower())
+def outside(text: str, allowed: Collection[str]) -> str | None:
+    """What of a licence the list does not allow; None where it may be chosen to be inside."""
+    asked = _asked(tuple(allowed))
+    parsed = _parsed(text)
+    if parsed is None:
+        return None if _by_word(text, asked) == text.strip() else text.strip()[:200]
+    return _unavoidable(
+        parsed, lambda name: None if _first(asked, name, _is_allowed) else name.text
+    )
 
-    def _takes(self, word: str) -> bool:
-        if self.left and self.left[-1].upper() == word:
-            self.left.pop()
-            return True
+
+def is_licence(text: str) -> bool:
+    """Whether the SPDX list, ``LicenseRef-`` or the spellings here know a licence."""
+    parsed = _parsed(text)
+    if parsed is None:
         return False
+    licensing = _licensing()
+    return all(
+        name.id in licensing.known_symbols or name.id.startswith(("LicenseRef-", "DocumentRef-"))
+        for name in _names(parsed)
+    )
+
+
+def _first(
+    asked: Iterable[tuple[str, _Name]], name: _Name, meets: Callable[[_Name, _Name], bool]
+) -> str | None:
+    return next((written for written, rule in asked if meets(rule, name)), None)
+
+
+@lru_cache(512)
+def _asked(names: tuple[str, ...]) -> tuple[tuple[str, _Name], ...]:
+    """What a rule names, as written and as it is meant."""
+    found: list[tuple[str, _Name]] = []
+    for written in names:
+        parsed = _parsed(written)
+        named = _names(parsed) if parsed is not None else []
+        found.append((written, named[0] if len(named) == 1 else _Name(written.strip())))
+    return tuple(found)
+
+
+def _is_denied(rule: _Name, name: _Name) -> bool:
+    """A version that is denied is denied as the lowest choice of "or later", too."""
+    if rule.exception and rule.exception.lower() != name.exception.lower():
+        return False
+    if rule.id.lower() == name.id.lower():
+        return True
+    wanted, found = _GNU_FAMILY.fullmatch(rule.id), _GNU_FAMILY.fullmatch(name.id)
+    if wanted is None or found is None or wanted[1] != found[1]:
+        return False
+    if wanted[3] == "or-later":
+        return float(found[2]) >= float(wanted[2])
+    return found[2] == wanted[2]
+
+
+def _is_allowed(rule: _Name, name: _Name) -> bool:
+    if rule.exception and rule.exception.lower() != name.exception.lower():
+        return False
+    if rule.id.lower() == name.id.lower():
+        return True
+    wanted, found = _GNU_FAMILY.fullmatch(rule.id), _GNU_FAMILY.fullmatch(name.id)
+    if wanted is None or found is None or wanted[1] != found[1]:
+        return False
+    allowed, offered = float(wanted[2]), float(found[2])
+    if wanted[3] == "or-later":
+        return offered >= allowed or found[3] == "or-later"
+    return offered <= allowed if found[3] == "or-later" else offered == allowed
+
+
+def _by_word(text: str, asked: Iterable[tuple[str, _Name]]) -> str | None:
+    """Free text: any word of it that a rule names counts."""
+    if is_unknown(text):
+        return None
+    words = {word.lower() for word in _WORD.findall(text)}
+    whole = text.strip().lower()
+    for written, rule in asked:
+        if whole in {written.lower(), rule.text.lower()}:
+            return text.strip()
+        if words & {written.lower(), rule.id.lower()}:
+            return written
+    return None
+
+
+# --- expressions ---
+
+
+def _unavoidable(
+    expression: LicenseExpression, broken: Callable[[_Name], str | None]
+) -> str | None:
+    """What no choice in an expression avoids."""
+    operator = getattr(expression, "operator", "")
+    parts = getattr(expression, "args", ())
+    if not operator.strip() or not parts:
+        return broken(_name(expression))
+    found = [_unavoidable(part, broken) for part in parts]
+    if operator.strip() == "OR":
+        return None if None in found else found[0]
+    return next((one for one in found if one), None)
+
+
+def _name(symbol: LicenseExpression) -> _Name:
+    exception = getattr(symbol, "exception_symbol", None)
+    if exception is not None:
+        return _Name(_known(symbol.license_symbol.key), exception.key)
+    return _Name(_known(symbol.key))
+
+
+def _known(key: str) -> str:
+    """A licence that is not in the SPDX list, by its spelling."""
+    return key if key in _licensing().known_symbols else _spelled(key) or key
+
+
+def _names(expression: LicenseExpression) -> list[_Name]:
+    parts = getattr(expression, "args", ())
+    if getattr(expression, "operator", "").strip() and parts:
+        return [name for part in parts for name in _names(part)]
+    return [_name(expression)]
+
+
+@lru_cache(8192)
+def _parsed(text: str) -> LicenseExpression | None:
+    """An expression; None for what is none."""
+    if is_unknown(text) or len(text) > _LONGEST or text.count("(") > 100:  # noqa: PLR2004 - deeper than any
+        return None
+    from license_expression import ExpressionError, ExpressionParseError  # noqa: PLC0415 - slow to import
+
+    licensing = _licensing()
+    spelled = _spelled(text)
+    try:
+        parsed = licensing.parse(spelled or _as_expression(text))
+    except (ExpressionError, ExpressionParseError, IndexError, ValueError, RecursionError):
+        return None
+    is_text = any(" " in name.id for name in _names(parsed)) if parsed is not None else True
+    return None if is_text else parsed
+
+
+def _as_expression(text: str) -> str:
+    """Old spellings of a choice and of "or later" as SPDX has them."""
+    if "/" in text and "://" not in text:
+        text = text.replace("/", " OR ")
+    return text
+
+
+def _spelled(text: str) -> str:
+    """The identifier that a common spelling means; empty for none."""
+    plain = " ".join(text.strip().lower().replace("licence", "license").split())
+    key = re.sub(r"^the | license\b|(?<=[a-z])[ -]license$", "", plain).strip(" ,")
+    known = _SPELLINGS.get(plain) or _SPELLINGS.get(key)
+    if known:
+        return known
+    found = _GNU.fullmatch(plain)
+    if found is None or not found["version"]:
+        return ""
+    kind = _KINDS.get(found["kind"], "GPL")
+    version = found["version"] if "." in found["version"] else f"{found['version']}.0"
+    later = (found["later"] or "").strip(" -")
+    return f"{kind}-{version}-{'or-later' if later and later != 'only' else 'only'}"
+
+
+@cache
+def _licensing() -> Licensing:
+    from license_expression import get_spdx_licensing  # noqa: PLC0415 - a tenth of a second
+
+    return get_spdx_licensing()

@@ -10,13 +10,45 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final, NamedTuple, Self
-from urllib.parse import unquote
 
-_PURL: Final = re.compile(r"pkg:/{0,2}([A-Za-z0-9][A-Za-z0-9.+-]*)/([^?#]+)")
+from packageurl import PackageURL
+
 _OS_TYPES: Final = frozenset({"alpine", "alpm", "apk", "deb", "ebuild", "qpkg", "rpm"})
 # Types whose package names hold their namespace before the last slash.
 _SLASHED: Final = frozenset({"composer", "github", "golang", "npm", "swift"})
+# Types whose names packageurl compares without regard to case.
+_CASELESS: Final = frozenset({"apk", "bitbucket", "composer", "github", "gitlab", "hex", "pypi"})
+_EPOCHS: Final = frozenset({"deb", "rpm"})
+# Qualifiers without which two package URLs would name the same (purl-spec, types/*.json).
+_IDENTIFYING: Final = frozenset({"arch", "distro", "repository_url", "tag"})
+# One distributor, as os-release, Trivy and grype call it.
+_DISTRIBUTORS: Final = {
+    **dict.fromkeys(("rhel", "red hat"), "redhat"),
+    **dict.fromkeys(("amzn", "amazonlinux"), "amazon"),
+    "almalinux": "alma",
+    "rockylinux": "rocky",
+    **dict.fromkeys(("ol", "oraclelinux"), "oracle"),
+    **dict.fromkeys(("opensuse-leap", "opensuse.leap"), "opensuse"),
+    "opensuse.tumbleweed": "opensuse-tumbleweed",
+    **dict.fromkeys(("sles", "suse linux enterprise server"), "suse"),
+    "mariner": "cbl-mariner",
+}
+# Packages that Debian and Ubuntu renamed for 64-bit time (wiki.debian.org/ReleaseGoals/64bit-time).
+_RENAMED: Final = re.compile(r"t64$")
+_GO_VERSION: Final = re.compile(r"^(?:go|v)(?=[0-9])")
+_ARCHITECTURES: Final = {
+    **dict.fromkeys(("x86_64", "x64"), "amd64"),
+    **dict.fromkeys(("aarch64",), "arm64"),
+    **dict.fromkeys(("i386", "i586", "i686", "x86"), "386"),
+    **dict.fromkeys(("armhf", "armv7", "armv7hl", "armv7l"), "arm"),
+    **dict.fromkeys(("ppc64el",), "ppc64le"),
+    **dict.fromkeys(("noarch",), "all"),
+}
+_TOOL_VERSION: Final = re.compile(r"[ -]v?[0-9(].*$|[ -]dev$")
+_LONGEST: Final = 2_000  # characters of a package URL
+_CACHED: Final = 2**16
 
 
 class PackageClass(StrEnum):
@@ -44,8 +76,12 @@ class PackageName(NamedTuple):
             namespace, _, name = name.rpartition("/")
         elif not namespace and kind == "maven":
             namespace, _, name = name.rpartition(":")
+        if kind in _CASELESS:
+            namespace, name = namespace.lower(), name.lower()
         if kind == "pypi":
-            name = name.lower().replace("_", "-")
+            name = name.replace("_", "-")
+        if kind in _OS_TYPES:
+            namespace = _DISTRIBUTORS.get(namespace.lower(), namespace.lower())
         return cls(kind, namespace, name)
 
     @property
@@ -68,25 +104,104 @@ class PackageName(NamedTuple):
 
 
 class Purl(NamedTuple):
-    """A package URL, as far as this project reads it."""
+    """A package URL, as far as this project reads it: one installed thing."""
 
     package: PackageName
     version: str
+    """Whole: with the epoch of Debian's and rpm's versions."""
+    qualifiers: tuple[tuple[str, str], ...] = ()
+    """Those that change what is named, sorted."""
+    source: str = ""
+    """What it was built from (``upstream``), without version; empty where it does not say."""
+
+    def qualifier(self, name: str) -> str:
+        """The value of a qualifier; empty without it."""
+        return next((value for key, value in self.qualifiers if key == name), "")
+
+    def covers(self, other: Purl) -> bool:
+        """Whether this names the other: the same package, and the same where this says more.
+
+        What the other does not say is not known, and is no match.
+        """
+        if self.package != other.package or (self.version and self.version != other.version):
+            return False
+        return all(
+            other.qualifier(name) == value or (name == "arch" and other.qualifier(name) == "all")
+            for name, value in self.qualifiers
+        )
 
 
+@lru_cache(_CACHED)
 def read_purl(text: str) -> Purl | None:
-    """Read a package URL; None if it is none. Qualifiers and subpath are left out."""
-    found = _PURL.match(text)
-    if found is None:
+    """Read a package URL by the rules of its type; None if it is none. The subpath is left out."""
+    if not text.startswith("pkg:") or len(text) > _LONGEST:
         return None
-    kind = found[1].lower()
-    namespace, _, last = found[2].strip("/").rpartition("/")
-    name, _, version = last.partition("@")
-    if not name and version:  # an unescaped scope without a name: pkg:npm/@scope
-        name, version = last, ""
-    if "%" in found[2]:
-        namespace, name, version = unquote(namespace), unquote(name), unquote(version)
-    return Purl(PackageName.of(kind, name, namespace), version) if name else None
+    try:
+        found = PackageURL.from_string(text)
+    except ValueError:
+        return None
+    qualifiers = dict(found.qualifiers)
+    kind = found.type
+    return Purl(
+        PackageName.of(kind, found.name, found.namespace or ""),
+        whole_version(kind, found.version or "", qualifiers.get("epoch", "")),
+        tuple(
+            (name, _architecture(value) if name == "arch" else value)
+            for name, value in sorted(qualifiers.items())
+            if name in _IDENTIFYING and value
+        ),
+        _source(qualifiers.get("upstream", "")),
+    )
+
+
+def known_glob(glob: str) -> str:
+    """A glob over package names, with the one name that a distributor has here."""
+    parts = glob.split("/")
+    if len(parts) > 1 and parts[0].removeprefix("pkg:") in _OS_TYPES:
+        parts[1] = _DISTRIBUTORS.get(parts[1].lower(), parts[1])
+    return "/".join(parts)
+
+
+def whole_version(kind: str, version: str, epoch: str = "") -> str:
+    """A version as every tool's other spellings of it: with its epoch, without a needless one."""
+    if kind in _EPOCHS and version:
+        written, colon, rest = version.partition(":")
+        if colon and written.isascii() and written.isdigit():
+            epoch, version = written, rest
+        return f"{epoch}:{version}" if epoch.strip("0") else version
+    if kind == "golang":
+        return _GO_VERSION.sub("", version)
+    return version
+
+
+def cased(package: PackageName, written: str) -> PackageName:
+    """A Go module as its own name is written: Trivy's package URLs lose the case."""
+    if package.type != "golang" or written.lower() != package.full_name.lower():
+        return package
+    return PackageName.of("golang", written)
+
+
+def fuller_version(kind: str, one: str, other: str) -> str:
+    """Of two spellings of a version the first that says something, with an epoch of either."""
+    first, second = whole_version(kind, one), whole_version(kind, other)
+    return second if first and second.partition(":")[2] == first else first or second
+
+
+def _architecture(name: str) -> str:
+    """One processor, as Debian, rpm, Alpine and OCI call it."""
+    return _ARCHITECTURES.get(name, name)
+
+
+def _source(upstream: str) -> str:
+    """``openssl@3.0.1`` and ``openssl-1.1.1k-6.el8_5.src.rpm`` without their versions."""
+    if upstream.endswith(".rpm"):
+        return upstream.rsplit("-", 2)[0]
+    return upstream.partition("@")[0]
+
+
+def same_after_rename(one: str, other: str) -> bool:
+    """Whether two names of a distributor's packages differ by a known mass renaming alone."""
+    return _RENAMED.sub("", one) == _RENAMED.sub("", other)
 
 
 class Package(NamedTuple):
@@ -96,6 +211,12 @@ class Package(NamedTuple):
     version: str
     licence: str = ""
     """An SPDX expression or free text; empty where nobody says."""
+    source: str = ""
+    """What it was built from, where its name differs; empty where nobody says."""
+    layer: str = ""
+    """The layer that brought it; empty where nobody says."""
+    is_development: bool = False
+    """Only needed to build or test, by the word of the document."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +231,19 @@ class Inventory:
     subjects: frozenset[str] = field(default_factory=frozenset)
     """Digests of the image that it describes."""
     tool: str = ""
+    sources: Mapping[PackageName, str] = field(default_factory=dict)
+    """What each was built from, where the document says so."""
+    layers: Mapping[PackageName, str] = field(default_factory=dict)
+    """The layer that each came with, where the document says so."""
+    development: frozenset[PackageName] = frozenset()
+    """What is there to build or test alone."""
+    excluded: int = 0
+    """Components that the document names and says are not in the image."""
+
+    @property
+    def tools(self) -> frozenset[str]:
+        """Who listed it, without versions: ``syft 1.51.0`` and ``syft-1.51.0`` are one."""
+        return frozenset(_TOOL_VERSION.sub("", one.strip()).lower() for one in self.tool.split(","))
 
     def count(self, package_class: PackageClass) -> int:
         """How many packages of a class there are."""
@@ -122,27 +256,45 @@ def inventory(
     operating_system: str = "",
     subjects: Iterable[str] = (),
     tool: str = "",
+    excluded: int = 0,
 ) -> Inventory:
     """Collect packages by name; the licences of several versions are joined with AND."""
     versions: dict[PackageName, list[str]] = {}
     licences: dict[PackageName, dict[str, None]] = {}
+    sources: dict[PackageName, str] = {}
+    layers: dict[PackageName, str] = {}
+    development: dict[PackageName, bool] = {}
     for package in packages:
         versions.setdefault(package.name, []).append(package.version)
         if package.licence:
             licences.setdefault(package.name, {})[package.licence] = None
+        if package.source:
+            sources[package.name] = package.source
+        if package.layer:
+            layers[package.name] = package.layer
+        development[package.name] = package.is_development and development.get(package.name, True)
     return Inventory(
         {
             name: (found[0],) if len(found) == 1 else tuple(sorted(set(found)))
             for name, found in versions.items()
         },
         {
-            name: next(iter(found)) if len(found) == 1 else " AND ".join(sorted(found))
+            name: next(iter(found)) if len(found) == 1 else _all_of(found)
             for name, found in licences.items()
         },
         operating_system,
         frozenset(subjects),
         tool,
+        sources,
+        layers,
+        frozenset(name for name, only in development.items() if only),
+        excluded,
     )
+
+
+def _all_of(licences: Iterable[str]) -> str:
+    """Several licences that hold together."""
+    return " AND ".join(sorted(f"({one})" if " OR " in one else one for one in licences))
 
 
 def merged(inventories: Iterable[Inventory]) -> Inventory | None:
@@ -153,7 +305,14 @@ def merged(inventories: Iterable[Inventory]) -> Inventory | None:
     if len(found) == 1:
         return found[0]
     packages = [
-        Package(name, version, one.licences.get(name, ""))
+        Package(
+            name,
+            version,
+            one.licences.get(name, ""),
+            one.sources.get(name, ""),
+            one.layers.get(name, ""),
+            is_development=name in one.development,
+        )
         for one in found
         for name, versions in one.versions.items()
         for version in versions
@@ -163,4 +322,5 @@ def merged(inventories: Iterable[Inventory]) -> Inventory | None:
         operating_system=next((i.operating_system for i in found if i.operating_system), ""),
         subjects=frozenset[str]().union(*(one.subjects for one in found)),
         tool=", ".join(dict.fromkeys(one.tool for one in found if one.tool)),
+        excluded=sum(one.excluded for one in found),
     )

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Final
 
 from bot.domain.environments import matches
-from bot.domain.evidence import Finding, Severity
+from bot.domain.evidence import Finding, Severity, Status
 from bot.domain.packages import PackageClass, PackageName
 from bot.domain.trust import TrustRoots
 
@@ -80,6 +80,24 @@ def _covers(glob: str, package: PackageName) -> bool:
     return matches(glob, name) or matches(f"{glob}/**", name)
 
 
+def names_image(glob: str, repository: str) -> bool:
+    """Whether a glob names a repository, whole or by its last parts: ``shop``, ``acme/*``."""
+    return bool(repository) and (matches(glob, repository) or matches(f"**/{glob}", repository))
+
+
+def names_path(glob: str, path: str) -> bool:
+    """Whether a glob or folder names a path; leading slashes are left out, as Trivy does."""
+    glob, path = glob.strip("/"), path.lstrip("/")
+    return matches(glob, path) or matches(f"{glob}/**", path)
+
+
+class Unevaluated(StrEnum):
+    """What follows where a rule lacks its data."""
+
+    BLOCK = "block"
+    WARN = "warn"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
     """What every rule has."""
@@ -89,11 +107,21 @@ class Rule:
     """Else it warns."""
     scope: Scope
     packages: Packages = field(default_factory=Packages)
+    applications: tuple[str, ...] = ()
+    """Globs; empty: every application."""
+    images: tuple[str, ...] = ()
+    """Globs over repositories; empty: every image."""
+    unevaluated: Unevaluated | None = None
+    """``when_not_evaluated`` of this rule; None: as the environment says."""
 
     @property
     def broken(self) -> Result:
         """What it answers where something breaks it."""
         return Result.FAIL if self.denies else Result.WARN
+
+    def is_for_image(self, repository: str) -> bool:
+        """Whether it is about this image."""
+        return not self.images or any(names_image(glob, repository) for glob in self.images)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,23 +131,87 @@ class VulnerabilityRule(Rule):
     at_least: Severity | None = None
     is_exploited: bool = False
     """Listed in CISA's catalogue (``kev``)."""
+    is_ransomware: bool = False
+    """Used in ransomware campaigns, by that catalogue."""
     epss_at_least: float | None = None
+    epss_above: bool = False
+    """``>`` in place of ``>=``."""
+    cvss_at_least: float | None = None
+    cvss_above: bool = False
+    vector: tuple[str, ...] = ()
+    """Metrics that its CVSS vector has: ``AV:N``."""
     has_fix: bool = False
+    lacks_fix: bool = False
+    statuses: frozenset[Status] = frozenset()
+    """Empty: any."""
+    identifiers: frozenset[str] = frozenset()
+    """Empty: any."""
+    paths: tuple[str, ...] = ()
+    older_than: timedelta | None = None
+    """Since its fix appeared, else since its disclosure."""
+    at_most: int = 0
+    """So many may be there."""
+    ignores_development: bool = False
+    keeps_expired: bool = False
+    """What was accepted for a while and is not any more may stay where it is already."""
     classes: frozenset[PackageClass] = frozenset(PackageClass)
     grace: Grace | None = None
 
     @property
     def title(self) -> str:
         """The rule as a sentence."""
-        words = [
-            *([f"rated {self.at_least.word} or worse"] if self.at_least else []),
-            *(["listed as exploited (KEV)"] if self.is_exploited else []),
-            *([f"with EPSS {self.epss_at_least:.0%} or more"] if self.epss_at_least else []),
-            *(["with a fix"] if self.has_fix else []),
+        start = f"No {_SCOPES[self.scope]} vulnerability"
+        if self.at_most:
+            start = f"At most {self.at_most} {_SCOPES[self.scope]} vulnerabilities"
+        return " ".join((start, *self._conditions))
+
+    @property
+    def _conditions(self) -> list[str]:
+        age = words(self.older_than) if self.older_than else ""
+        named = [
+            (bool(self.identifiers), f"among {len(self.identifiers)} named ones"),
+            (self.at_least is not None, f"rated {(self.at_least or Severity.LOW).word} or worse"),
+            (self.is_exploited and not self.is_ransomware, "listed as exploited (KEV)"),
+            (self.is_ransomware, "used for ransomware (KEV)"),
+            (
+                self.epss_at_least is not None,
+                f"with EPSS {_bound(f'{self.epss_at_least or 0:.0%}', above=self.epss_above)}",
+            ),
+            (
+                self.cvss_at_least is not None,
+                f"with CVSS {_bound(f'{self.cvss_at_least or 0:g}', above=self.cvss_above)}",
+            ),
+            (bool(self.vector), f"with CVSS {'/'.join(self.vector)}"),
+            (self.has_fix, "with a fix"),
+            (self.lacks_fix, "without a fix"),
+            (bool(self.statuses), f"that is {' or '.join(sorted(self.statuses))}"),
+            (bool(age), f"known for more than {age}, since its fix where that is known"),
+            (bool(self.paths), f"below {', '.join(self.paths[:3])}"),
+            (self.ignores_development, "outside development dependencies"),
+            (
+                self.classes != frozenset(PackageClass),
+                f"in {' and '.join(sorted(self.classes))} packages",
+            ),
         ]
-        if self.classes != frozenset(PackageClass):
-            words.append(f"in {' and '.join(sorted(self.classes))} packages")
-        return " ".join((f"No {_SCOPES[self.scope]} vulnerability", *words))
+        return [text for holds, text in named if holds]
+
+
+def _bound(value: str, *, above: bool) -> str:
+    return f"above {value}" if above else f"{value} or more"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackageRule(Rule):
+    """These packages are not wanted, whatever is known about them."""
+
+    below: str = ""
+    """Of these only versions below this one; empty: any."""
+
+    @property
+    def title(self) -> str:
+        """The rule as a sentence."""
+        below = f" below {self.below}" if self.below else ""
+        return f"No {_SCOPES[self.scope]} package that is banned{below}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,22 +228,99 @@ class EndOfLifeRule(Rule):
 class SecretRule(Rule):
     """Secrets in the image are not wanted."""
 
+    at_least: Severity | None = None
+
     @property
     def title(self) -> str:
         """The rule as a sentence."""
-        return f"No {_SCOPES[self.scope]} secret"
+        rated = f" rated {self.at_least.word} or worse" if self.at_least else ""
+        return f"No {_SCOPES[self.scope]} secret{rated}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LicenceRule(Rule):
-    """Packages under these licences are not wanted."""
+    """Packages under these licences are not wanted, or under any other than these."""
 
-    denied: tuple[str, ...]
+    denied: tuple[str, ...] = ()
+    allowed: tuple[str, ...] = ()
+    """Empty: every licence that is not denied."""
+    denies_unknown: bool = False
+    """Whether a package without a known licence breaks it."""
+    ignores_development: bool = False
+    classes: frozenset[PackageClass] = frozenset(PackageClass)
 
     @property
     def title(self) -> str:
         """The rule as a sentence."""
-        return f"No {_SCOPES[self.scope]} package under a denied licence"
+        kind = "outside the allowed licences" if self.allowed else "under a denied licence"
+        return f"No {_SCOPES[self.scope]} package {kind}"
+
+
+class Configured(StrEnum):
+    """What of an image's configuration a change is told of."""
+
+    ENTRYPOINT = "entrypoint"
+    USER = "user"
+    PORTS = "ports"
+    VARIABLES = "variables"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigurationRule(Rule):
+    """How an image must not run."""
+
+    no_root: bool = False
+    ports: tuple[str, ...] | None = None
+    """The only ones that it may expose; None: any."""
+    labels: tuple[str, ...] = ()
+    """Labels that it must have."""
+    unchanged: frozenset[Configured] = frozenset()
+    """What has to be as in the image that runs."""
+
+    @property
+    def title(self) -> str:
+        """The rule as a sentence."""
+        parts = [
+            *(["does not run as root"] if self.no_root else []),
+            *(
+                [f"exposes no port but {', '.join(self.ports) or 'none'}"]
+                if self.ports is not None
+                else []
+            ),
+            *([f"has the labels {', '.join(self.labels)}"] if self.labels else []),
+            *([f"keeps its {', '.join(sorted(self.unchanged))}"] if self.unchanged else []),
+        ]
+        return f"Image {' and '.join(parts)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseImageRule(Rule):
+    """What images may be built on."""
+
+    older_than: timedelta | None = None
+    allowed: tuple[str, ...] = ()
+    """Globs over references; empty: any."""
+
+    @property
+    def title(self) -> str:
+        """The rule as a sentence."""
+        parts = [
+            *([f"is at most {words(self.older_than)} old"] if self.older_than else []),
+            *(["is one of the allowed ones"] if self.allowed else []),
+        ]
+        return f"Base image {' and '.join(parts)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SoakRule(Rule):
+    """How long an image must have stood in the environment before."""
+
+    at_least: timedelta
+
+    @property
+    def title(self) -> str:
+        """The rule as a sentence."""
+        return f"Stood for {words(self.at_least)} in the environment before"
 
 
 _SCOPES: Final = {
@@ -159,7 +328,16 @@ _SCOPES: Final = {
     Scope.PRESENT: "present",
     Scope.NEWLY_DISCLOSED: "newly disclosed",
 }
-AnyRule = VulnerabilityRule | EndOfLifeRule | SecretRule | LicenceRule
+AnyRule = (
+    VulnerabilityRule
+    | PackageRule
+    | EndOfLifeRule
+    | SecretRule
+    | LicenceRule
+    | ConfigurationRule
+    | BaseImageRule
+    | SoakRule
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,12 +351,25 @@ class Backing:
     """Why the exception holds nothing; empty: it may."""
 
 
+class Accepted(StrEnum):
+    """What an exception accepts."""
+
+    VULNERABILITY = "vulnerability"
+    LICENCE = "licence"
+    SECRET = "secret"  # noqa: S105 - a kind of finding
+    END_OF_LIFE = "os_end_of_life"
+    LOST = "lost"
+    """Packages of a class about which the new report says nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class RiskException:
-    """A vulnerability in a package that is accepted for a while, and why."""
+    """A risk that is accepted for a while, and why."""
 
     vulnerability: str
-    package: PackageName
+    """Or whatever else is accepted: a licence, the rule of a secret, a class of packages."""
+    package: PackageName | None
+    """None: where it is about no package."""
     version: str
     """Empty: every version."""
     environments: tuple[str, ...]
@@ -191,6 +382,17 @@ class RiskException:
     line: int
     backing: Backing | None = None
     """None: nobody asked, as where files are reviewed without a repository."""
+    kind: Accepted = Accepted.VULNERABILITY
+    qualifiers: tuple[tuple[str, str], ...] = ()
+    """Of the package: where there are some, they have to be the installed one's."""
+    applications: tuple[str, ...] = ()
+    """Globs; empty: every application."""
+    images: tuple[str, ...] = ()
+    """Globs over repositories; empty: every image."""
+    path: str = ""
+    """A glob or folder below which it is installed; empty: anywhere."""
+    owner: str = ""
+    """Who answers for it."""
 
     @property
     def label(self) -> str:
@@ -200,10 +402,11 @@ class RiskException:
     @property
     def origin(self) -> str:
         """The label, the pull request that brought it, and who approved that."""
+        label = f"{self.label}, owner {self.owner}" if self.owner else self.label
         if self.backing is None or not self.backing.pull_request:
-            return self.label
+            return label
         approved = ", ".join(self.backing.approved_by) or "nobody"
-        return f"{self.label} (pull request {self.backing.pull_request}, approved by {approved})"
+        return f"{label} (pull request {self.backing.pull_request}, approved by {approved})"
 
 
 # The longest that an exception may still run, by what it excepts.
@@ -228,6 +431,14 @@ class EnvironmentPolicy:
 
     environment: str
     rules: tuple[AnyRule, ...] = ()
+    unknown_severity: Severity | None = None
+    """What an unrated vulnerability is taken for; None: nobody knows."""
+    max_feed_age: timedelta = timedelta(days=7)
+    """Older KEV and EPSS say nothing any more."""
+    max_exception: timedelta | None = None
+    """The longest that any exception may still run."""
+    needs_owner: bool = False
+    """Whether an exception without an owner holds nothing."""
     blocks_unevaluated: bool = True
     """``when_not_evaluated: block``."""
     classes: frozenset[PackageClass] = frozenset(PackageClass)
@@ -260,6 +471,8 @@ class Reason:
     text: str
     finding: Finding | None = None
     """What it is about, where it is about a vulnerability."""
+    place: tuple[str, str] | None = None
+    """The image and the platform that it is about; None: it is about no single one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +484,8 @@ class Check:
     result: Result
     detail: str
     reasons: tuple[Reason, ...] = ()
+    unevaluated: Unevaluated | None = None
+    """What follows where it was not evaluated; None: as the environment says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,8 +505,13 @@ NO_POLICY: Final = Verdict(Result.NOT_EVALUATED, (), blocks=False, has_policy=Fa
 def verdict(checks: Sequence[Check], *, blocks_unevaluated: bool) -> Verdict:
     """All answers together: one failure fails, then what was not evaluated decides."""
     result = worst([check.result for check in checks])
-    blocks = result is Result.FAIL or (result is Result.NOT_EVALUATED and blocks_unevaluated)
-    return Verdict(result, tuple(checks), blocks)
+    blocking = [
+        check
+        for check in checks
+        if check.result is Result.NOT_EVALUATED
+        and (blocks_unevaluated or check.unevaluated is Unevaluated.BLOCK)
+    ]
+    return Verdict(result, tuple(checks), result is Result.FAIL or bool(blocking))
 
 
 def age(since: datetime, at: datetime) -> timedelta:

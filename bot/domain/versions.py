@@ -1,10 +1,16 @@
-"""Which of two versions is newer, by the rules of their ecosystem; None where nobody can say."""
+"""Which of two versions is newer, by the rules of their ecosystem; None where nobody can say.
+
+The common ecosystems are ordered here, a hundred times faster than by univers; that orders those
+whose rules are long: Maven's qualifiers, gems, Composer, Arch Linux.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import zip_longest
+from types import ModuleType
 from typing import Any, Final
 
 Key = list[Any]  # compared with keys of the same function only
@@ -24,30 +30,80 @@ _APK: Final = re.compile(
     r"((?:_(?:alpha|beta|pre|rc|cvs|svn|git|hg|p)[0-9]{0,19})*)(?:~[0-9a-f]+)?(?:-r([0-9]{1,19}))?"
 )
 _APK_SUFFIXES: Final = ("alpha", "beta", "pre", "rc", "", "cvs", "svn", "git", "hg", "p")
+# OpenJDK's: 17.0.8+7, 11.0.20.1, 1.8.0_392-b08, 8u392 (JEP 223, and what was before it).
+_JDK: Final = re.compile(
+    r"(?:jdk-?)?(?:1\.)?([0-9]{1,9}(?:\.[0-9]{1,9})*)(?:(?:u|_)([0-9]{1,9}))?"
+    r"(?:-ea)?(?:[+-]b?([0-9]{1,9}))?(?:-[a-z0-9]+)*",
+    re.IGNORECASE,
+)
+_JDK_NAMES: Final = re.compile(r"(?:open)?j(?:dk|re)|java|temurin|corretto|zulu", re.IGNORECASE)
+# Ordered by univers: purl type -> the class of its versions.
+_BY_UNIVERS: Final = {
+    "maven": "MavenVersion",
+    "gem": "RubygemsVersion",
+    "composer": "ComposerVersion",
+    "alpm": "ArchLinuxVersion",
+    "conan": "ConanVersion",
+    "ebuild": "GentooVersion",
+}
 _LONGEST: Final = 256
-_SEMVER_TYPES: Final = frozenset({"npm", "cargo", "golang", "nuget", "composer", "hex", "pub"})
+_SEMVER_TYPES: Final = frozenset({"npm", "cargo", "golang", "nuget", "hex", "pub"})
 
 
-def compare(kind: str, one: str, other: str) -> int | None:
+def compare(kind: str, one: str, other: str, *, name: str = "") -> int | None:
     """-1, 0 or 1 as ``one`` is older than, equal to or newer than ``other``; None: not comparable.
 
-    ``kind`` is the purl type of the package.
+    ``kind`` is the purl type of the package; ``name`` tells Java's runtimes from other binaries.
     """
     if one == other:
         return 0
     if max(len(one), len(other)) > _LONGEST:
         return None
+    if kind == "golang":
+        one, other = one.removeprefix("go"), other.removeprefix("go")
+    if kind in _BY_UNIVERS:
+        return _by_univers(_BY_UNIVERS[kind], one, other)
     if kind == "deb":
         return _with_epoch(one, other, _debian)
     if kind == "rpm":
         return _with_epoch(one, other, _rpm)
     key = {"apk": _apk, "pypi": _pep440}.get(kind)
+    if key is None and kind in {"generic", "github", ""} and _JDK_NAMES.search(name):
+        key = _jdk
     if key is None:
         key = _semver if kind in _SEMVER_TYPES else _numbers
     left, right = key(one), key(other)
     if left is None or right is None:
         return None
     return (left > right) - (left < right)
+
+
+def _by_univers(ordering: str, one: str, other: str) -> int | None:
+    versions = _univers()
+    try:
+        kind = getattr(versions, ordering)
+        left, right = kind(one), kind(other)
+        return int(left > right) - int(left < right)
+    except (versions.InvalidVersion, TypeError, ValueError, AttributeError, IndexError):
+        return None  # it raises what its parts raise
+
+
+@cache
+def _univers() -> ModuleType:
+    from univers import versions  # noqa: PLC0415 - a fifth of a second
+
+    return versions
+
+
+def _jdk(version: str) -> Key | None:
+    """``8u392`` and ``1.8.0_392`` are one release; the build decides last."""
+    found = _JDK.fullmatch(version)
+    if found is None:
+        return None
+    numbers = [int(part) for part in found[1].split(".")]
+    if found[2] is not None:
+        numbers = [numbers[0], 0, int(found[2])]
+    return [[*numbers, *([0] * (5 - len(numbers)))], int(found[3] or 0)]
 
 
 def _with_epoch(one: str, other: str, order: Callable[[str, str], int]) -> int | None:

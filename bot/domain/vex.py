@@ -1,20 +1,23 @@
 """VEX: an author's word on whether a vulnerability matters in a product (OpenVEX 0.2.0).
 
-Whose word counts is decided before; here only what it says about which finding.
+Whose word counts is decided before; here only what it says about which installation of which
+image. Whatever a statement says of its product has to hold: a repository, tag, processor or
+digest that differs, or that nobody knows, makes it a word about something else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
-from bot.domain.evidence import Finding, FindingKey, Scan, Suppression
-from bot.domain.packages import Purl, read_purl
+from bot.domain.evidence import Finding, FindingKey, Scan, Suppression, repository_of
+from bot.domain.packages import PackageClass, Purl, read_purl
 
 _EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
 _IMAGE_TYPES: Final = frozenset({"oci", "docker"})
+_HUB: Final = ("index.docker.io/", "docker.io/", "library/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,8 @@ class VexProduct:
     """A package URL, as a rule."""
     components: tuple[str, ...] = ()
     """Empty: the whole product."""
+    digests: frozenset[str] = frozenset()
+    """``sha256:...`` of it, where the document gives some."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,62 +44,134 @@ class VexStatement:
     author: str
     at: datetime | None = None
 
+    @property
+    def label(self) -> str:
+        """It, for people."""
+        products = ", ".join(product.name for product in self.products[:2]) or "no product"
+        return f"VEX {self.status} of {min(self.vulnerabilities)} in {products} by {self.author}"
 
-def suppressions(
+
+@dataclass(frozen=True, slots=True)
+class VexAnswer:
+    """What statements say about one scan."""
+
+    suppressed: dict[FindingKey, Suppression] = field(default_factory=dict)
+    used: frozenset[VexStatement] = frozenset()
+    """Those that are about something in the image."""
+
+
+def vex_answer(
     statements: Sequence[VexStatement], scan: Scan, accepted: frozenset[str]
-) -> dict[FindingKey, Suppression]:
-    """The findings that do not count, because the last word about each has such a status."""
+) -> VexAnswer:
+    """The findings of a single scan that do not count: by the last word about each installation.
+
+    A finding is suppressed only where such a word covers every one of its installations.
+    """
     if not statements:
-        return {}
+        return VexAnswer()
+    # A later statement about the same thing replaces an earlier one (OpenVEX, "Updating").
+    ordered = sorted(statements, key=lambda one: one.at or _EARLIEST)
+    said: dict[tuple[FindingKey, Purl], VexStatement] = {}
+    used: set[VexStatement] = set()
     by_name: dict[str, list[Finding]] = {}
     for finding in scan.findings.values():
         for name in {finding.vulnerability, *finding.aliases}:
             by_name.setdefault(name, []).append(finding)
-    said: dict[FindingKey, VexStatement] = {}
-    # A later statement about the same thing replaces an earlier one (OpenVEX, "Updating").
-    for statement in sorted(statements, key=lambda one: one.at or _EARLIEST):
-        for name in statement.vulnerabilities:
-            for finding in by_name.get(name, ()):
-                if _is_about(statement, finding, scan):
-                    said[finding.key] = statement
-    return {
-        key: Suppression(
-            scan.findings[key], f"VEX {statement.status} by {statement.author}", statement.reason
-        )
-        for key, statement in said.items()
-        if statement.status in accepted
-    }
+    for statement in ordered:
+        about = {f.key: f for name in statement.vulnerabilities for f in by_name.get(name, ())}
+        for finding in about.values():
+            for one in finding.installations:
+                if _is_about(statement, one, scan):
+                    said[finding.key, one] = statement
+                    used.add(statement)
+    suppressed: dict[FindingKey, Suppression] = {}
+    for key, finding in scan.findings.items():
+        words = [said.get((key, one)) for one in finding.installations]
+        last = words[-1]
+        if last is not None and all(word and word.status in accepted for word in words):
+            suppressed[key] = Suppression(
+                finding, f"VEX {last.status} by {last.author}", last.reason
+            )
+    return VexAnswer(suppressed, frozenset(used))
 
 
-def _is_about(statement: VexStatement, finding: Finding, scan: Scan) -> bool:
-    return any(_matches(product, finding, scan) for product in statement.products)
+def _is_about(statement: VexStatement, installed: Purl, scan: Scan) -> bool:
+    return any(_matches(product, installed, scan) for product in statement.products)
 
 
-def _matches(product: VexProduct, finding: Finding, scan: Scan) -> bool:
+def _matches(product: VexProduct, installed: Purl, scan: Scan) -> bool:
     purl = read_purl(product.name)
     if purl is not None and purl.package.type not in _IMAGE_TYPES:
-        return not product.components and _covers(purl, finding)
-    if not _is_image(product.name, purl, scan):
+        return not product.components and covers(purl, installed, scan)
+    if not _is_image(product, purl, scan):
         return False
+    if not product.components:
+        return True
     components = [found for name in product.components if (found := read_purl(name))]
-    if product.components:
-        return any(_covers(component, finding) for component in components)
-    return True
+    return any(covers(component, installed, scan) for component in components)
 
 
-def _covers(purl: Purl, finding: Finding) -> bool:
-    """Whether a package URL names every installed version; without a version it names all."""
-    return purl.package == finding.package and (
-        not purl.version or set(finding.versions) <= {purl.version}
-    )
+def covers(purl: Purl, installed: Purl, scan: Scan) -> bool:
+    """Whether a package URL names what is installed in this image; without a version, each."""
+    return purl.covers(_completed(installed, purl, scan))
 
 
-def _is_image(name: str, purl: Purl | None, scan: Scan) -> bool:
-    """Whether a product is the image that was scanned: by digest, else by repository name."""
+def _completed(installed: Purl, asked: Purl, scan: Scan) -> Purl:
+    """The installation with what the scan of its image says of it, where its own name does not."""
+    if not asked.qualifiers:
+        return installed
+    known = dict(installed.qualifiers)
+    if installed.package.package_class is PackageClass.OS:
+        known.setdefault("arch", scan.platform.partition("/")[2].partition("/")[0])
+        known.setdefault("distro", scan.operating_system.replace(" ", "-"))
+    wanted = asked.qualifier("distro")
+    if wanted and known.get("distro", "").startswith(f"{wanted}."):
+        known["distro"] = wanted  # debian-12 is every debian-12.x
+    return installed._replace(qualifiers=tuple(sorted(known.items())))
+
+
+def _is_image(product: VexProduct, purl: Purl | None, scan: Scan) -> bool:
+    """Whether a product is the image that was scanned: by digest, else by its whole name."""
     digests = {*scan.digests, scan.image_id} - {""}
+    if product.digests and not product.digests & digests:
+        return False
     if purl is None:
-        return name in digests or (bool(scan.image) and name == scan.image)
-    if purl.version.startswith("sha256:"):
-        return purl.version in digests
-    repository = scan.image.partition("@")[0].rpartition("/")[2].partition(":")[0]
-    return not purl.version and bool(repository) and repository == purl.package.name
+        is_named = product.name in digests or (bool(scan.image) and product.name == scan.image)
+        return is_named or bool(product.digests)
+    architecture = purl.qualifier("arch")
+    if architecture and architecture != scan.platform.partition("/")[2].partition("/")[0]:
+        return False
+    if purl.version.startswith("sha256:") or product.digests:
+        return bool(product.digests) or purl.version in digests
+    tag = purl.qualifier("tag") or purl.version
+    if tag and tag != _tag_of(scan.image):
+        return False
+    return _is_repository(purl, scan.repository)
+
+
+def _is_repository(purl: Purl, scanned: str) -> bool:
+    """Whether a package URL names a repository; one that does not say where names it anywhere."""
+    name = "/".join(part for part in (purl.package.namespace, purl.package.name) if part)
+    url = purl.qualifier("repository_url").removeprefix("https://").rstrip("/")
+    if not url:
+        return f"/{scanned.lower()}".endswith(f"/{name.lower()}")
+    whole = url if url == name or url.endswith(f"/{name}") else f"{url}/{name}"
+    return _hub_name(whole) == _hub_name(scanned)
+
+
+def _hub_name(repository: str) -> str:
+    """A repository without what Docker leaves out of its own names."""
+    for prefix in _HUB:
+        repository = repository.removeprefix(prefix)
+    return repository
+
+
+def _tag_of(image: str) -> str:
+    name = image.partition("@")[0]
+    return name.removeprefix(repository_of(name)).lstrip(":")
+
+
+def unused(statements: Iterable[VexStatement], answers: Iterable[VexAnswer]) -> list[VexStatement]:
+    """The statements that are about nothing in any of these scans."""
+    used = frozenset[VexStatement]().union(*(answer.used for answer in answers))
+    return [statement for statement in statements if statement not in used]

@@ -1,9 +1,8 @@
 """An assessment as JSON: everything that was judged, complete where a body has to be short.
 
-`render_assessment` is what is kept of an evaluation and what the promotion page shows;
-`render_summary` is its first part, which ``lockkeeper review --json`` prints. Every text is one
-line without control or invisible characters, and the document is bounded: what is left out of a
-list is counted in ``left_out``.
+`render_assessment` is what is kept of an evaluation, what the promotion page shows and, indented,
+what ``lockkeeper review --json`` prints. Every text is one line without control or invisible
+characters, and the document is bounded: what is left out of a list is counted in ``left_out``.
 """
 
 from __future__ import annotations
@@ -121,6 +120,15 @@ class FindingRow:
     exploited_since: date | None
     ransomware: bool
     epss: float | None
+    image: str = ""
+    """Its repository; empty where the report does not say."""
+    status: str = "unknown"
+    """What its distributor does about it, in Trivy's words."""
+    cvss: float | None = None
+    lowered_from: str = ""
+    """What it was rated before, where that was worse."""
+    allowed_before: str = ""
+    """By whose word it did not count in the image that runs."""
     newly_disclosed: bool = False
     """Disclosed after the last promotion: not promoting does not remove it."""
     unexplained: bool = False
@@ -147,6 +155,14 @@ class SuppressedRow:
 
 
 @dataclass(frozen=True, slots=True)
+class RaisedRow:
+    """A finding that both images have and that is rated worse now."""
+
+    finding: FindingRow
+    was: str
+
+
+@dataclass(frozen=True, slots=True)
 class Findings:
     """Every finding in its place."""
 
@@ -154,6 +170,7 @@ class Findings:
     fixed: list[FixedRow]
     unchanged: list[FindingRow]
     suppressed: list[SuppressedRow]
+    raised: list[RaisedRow] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,11 +251,13 @@ class AssessmentDocument:
     epss_date: date | None
     left_out: dict[str, int] = field(default_factory=dict)
     """List -> rows that did not fit."""
+    images: list[str] = field(default_factory=list)
+    """The new images by name; findings name theirs."""
 
 
-def render_summary(assessment: Assessment) -> bytes:
-    """The verdict, its checks and the numbers, indented for people."""
-    return msgspec.json.format(msgspec.json.encode(_summary(assessment)), indent=2)
+def indented(document: bytes) -> bytes:
+    """A document for people who read JSON."""
+    return msgspec.json.format(document, indent=2)
 
 
 def render_assessment(assessment: Assessment) -> bytes:
@@ -299,14 +318,21 @@ def _document(assessment: Assessment, rows: int) -> AssessmentDocument:
         licence_changes=left_out.of("licence_changes", map(_licence_change, found.licences))
         if found and found.old
         else None,
-        lost=_sentences(difference.lost) if difference else [],
+        lost=_sentences(_lost(assessment, difference)) if difference else [],
         missing=_sentences(evidence.missing),
         signature=_reason(evidence.signature) if evidence.signature else None,
         provenance=_reason(evidence.provenance) if evidence.provenance else None,
         kev_date=evidence.exploitation.kev_date,
         epss_date=evidence.exploitation.epss_date,
         left_out=left_out.counted,
+        images=_names(assessment.images),
     )
+
+
+def _lost(assessment: Assessment, difference: Delta) -> list[str]:
+    """Why inventories cannot be believed, with the image where there are several."""
+    is_alone = len(assessment.pairs) < 2  # noqa: PLR2004 - one is no choice
+    return [one.why if is_alone else f"{one.place}: {one.why}" for one in difference.lost]
 
 
 class _LeftOut:
@@ -345,6 +371,7 @@ def _counts(difference: Delta | None) -> dict[str, dict[str, int]]:
         return {}
     found: Mapping[str, Sequence[Finding]] = {
         "introduced": difference.introduced,
+        "raised": [one.finding for one in difference.raised],
         "fixed": [one.finding for one in difference.fixed],
         "unchanged": difference.unchanged,
         "suppressed": [one.finding for one in difference.suppressed],
@@ -380,6 +407,9 @@ def _findings(assessment: Assessment, difference: Delta, left_out: _LeftOut) -> 
     row = _FindingRows(assessment.evidence.exploitation)
     return Findings(
         introduced=left_out.of("introduced", map(row, difference.introduced)),
+        raised=left_out.of(
+            "raised", (RaisedRow(row(one.finding), one.was.word) for one in difference.raised)
+        ),
         fixed=left_out.of("fixed", (_fixed(one, row) for one in difference.fixed)),
         unchanged=left_out.of("unchanged", _unchanged(difference, row)),
         suppressed=left_out.of(
@@ -395,6 +425,10 @@ def _unchanged(difference: Delta, row: Callable[[Finding], FindingRow]) -> Itera
             row(finding),
             newly_disclosed=finding.key in disclosed,
             unexplained=finding.key in difference.unexplained,
+            lowered_from=difference.lowered[finding.key].word
+            if finding.key in difference.lowered
+            else "",
+            allowed_before=_sentence(difference.allowed_before.get(finding.key, "")),
         )
 
 
@@ -413,7 +447,10 @@ class _FindingRows:
             fixed_in=_names(finding.fixed_in),
             fix=finding.fix.value,
             aliases=_names(sorted(finding.aliases - {finding.vulnerability})),
-            platforms=_names(finding.platforms),
+            platforms=_names([finding.platform] if finding.platform else []),
+            image=_name(finding.image),
+            status=finding.status.value,
+            cvss=finding.cvss.score if finding.cvss else None,
             paths=_names(finding.paths)[:_PATHS],
             disclosed=finding.disclosed,
             fix_since=finding.fix_since,

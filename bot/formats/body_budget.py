@@ -27,6 +27,10 @@ class Detail:
     packages: int = 40
     licences: int = 10
     commits: int = 50
+    blocking: int = 100
+    """Packages with findings that break a rule: the last that is left out."""
+    blocking_ids: int = 40
+    """Vulnerabilities that are named of each."""
     per_package: int = 3
     """A package with more introduced findings than this takes one row for all of them."""
 
@@ -42,7 +46,11 @@ LEVELS: Final = (
     Detail(15, 10, 0, 0, 0, 0, 5, 0),
     Detail(10, 5, 0, 0, 0, 0, 0, 0),
     Detail(3, 1, 0, 0, 0, 0, 0, 0),
-    Detail(0, 0, 0, 0, 0, 0, 0, 0),
+    Detail(3, 0, 0, 0, 0, 0, 0, 0, blocking_ids=10),
+    Detail(3, 0, 0, 0, 0, 0, 0, 0, blocking=60, blocking_ids=5),
+    Detail(3, 0, 0, 0, 0, 0, 0, 0, blocking=30, blocking_ids=3),
+    Detail(0, 0, 0, 0, 0, 0, 0, 0, blocking=10, blocking_ids=2),
+    Detail(0, 0, 0, 0, 0, 0, 0, 0, blocking=0),
 )
 
 

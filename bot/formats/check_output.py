@@ -23,7 +23,10 @@ OUTPUT_LIMIT: Final = 65_000
 """Bytes of a check run's summary, and of its text; GitHub refuses more than 65,535 characters."""
 # From rich to poor; richer than a body, because nobody has to scroll past a check's text.
 _LEVELS: Final = (
-    *(Detail(rows, rows, rows, rows, rows, rows, rows, 0, rows) for rows in (1000, 300, 150, 80)),
+    *(
+        Detail(rows, rows, rows, rows, rows, rows, rows, 0, rows, rows, per_package=rows)
+        for rows in (1000, 300, 150, 80)
+    ),
     *LEVELS,
 )
 _COMMENTED: Final = Detail(checks=10)

@@ -7,23 +7,27 @@ about vulnerabilities.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, Literal
 from urllib.parse import unquote
 
 import msgspec
 
 from bot.domain.evidence import (
+    Cvss,
     Finding,
     FindingKey,
     Fix,
+    Identified,
     Looked,
     Scan,
     Severity,
+    Status,
     Suppression,
     UnreadableEvidenceError,
-    canonical_id,
     collapsed,
+    identified,
 )
 from bot.domain.packages import (
     Inventory,
@@ -31,8 +35,11 @@ from bot.domain.packages import (
     PackageClass,
     PackageName,
     Purl,
+    cased,
+    fuller_version,
     inventory,
     read_purl,
+    whole_version,
 )
 from bot.domain.vex import VexProduct, VexStatement
 from bot.formats.json_document import Lax, Text, day, decoded, moment
@@ -54,6 +61,7 @@ _STATUSES: Final = {
 _SUPPRESSED: Final = frozenset(
     state for state, status in _STATUSES.items() if status in {"fixed", "not_affected"}
 )
+_UPGRADE: Final = re.compile(r"Upgrade (\S+) to version ([^;]+)")
 _NOWHERE: Final = Purl(PackageName("", "", "(no package named)"), "")
 
 
@@ -66,11 +74,13 @@ class _License(Lax):
     id: Text = None
     name: Text = None
     text: _Attachment | None = None
+    acknowledgement: Text = None
 
 
 class _LicenseChoice(Lax):
     license: _License | None = None
     expression: Text = None
+    acknowledgement: Text = None
 
 
 class _Property(Lax):
@@ -85,14 +95,17 @@ class _Component(Lax):
     group: Text = None
     version: Text = None
     purl: Text = None
+    scope: Literal["required", "optional", "excluded"] | None = None
     licenses: list[_LicenseChoice] | None = None
     components: list[_Component] | None = None
-
-
-class _Root(_Component):
-    """What the document describes; only here properties say something about an image."""
-
     properties: list[_Property] | None = None
+
+    def property(self, name: str) -> str:
+        """The value of a property, by the end of its name."""
+        for one in self.properties or []:
+            if (one.name or "").endswith(name):
+                return one.value or ""
+        return ""
 
 
 class _Tool(Lax):
@@ -108,7 +121,7 @@ class _Tools(Lax):
 class _Metadata(Lax):
     timestamp: Text = None
     tools: _Tools | list[_Tool] | None = None
-    component: _Root | None = None
+    component: _Component | None = None
 
 
 class _Source(Lax):
@@ -118,6 +131,9 @@ class _Source(Lax):
 class _Rating(Lax):
     source: _Source | None = None
     severity: Text = None
+    score: float | None = None
+    method: Text = None
+    vector: Text = None
 
 
 class _Reference(Lax):
@@ -128,19 +144,29 @@ class _Analysis(Lax):
     state: Text = None
     justification: Text = None
     detail: Text = None
+    response: list[str] | None = None
+
+
+class _Version(Lax):
+    version: Text = None
+    range: Text = None
+    status: Text = None
 
 
 class _Affected(Lax):
     ref: str
+    versions: list[_Version] | None = None
 
 
 class _Vulnerability(Lax):
     id: Text = None
+    source: _Source | None = None
     references: list[_Reference] | None = None
     ratings: list[_Rating] | None = None
     recommendation: Text = None
     published: Text = None
     updated: Text = None
+    rejected: Text = None
     analysis: _Analysis | None = None
     affects: list[_Affected] | None = None
 
@@ -177,13 +203,11 @@ def read_cyclonedx_scan(document: bytes, file: str) -> Scan:
             file, "a CycloneDX SBOM without `vulnerabilities`: it says nothing about them"
         )
     listed = _inventory(bom)
-    by_ref = {ref: component for component in _all(bom) for ref in _refs(component)}
+    by_ref = _by_ref(bom)
     sightings = list(_sightings(bom.vulnerabilities, by_ref, file))
     findings = collapsed(finding for finding, analysis in sightings if not _holds(analysis))
     suppressed = {
-        finding.key: Suppression(
-            finding, f"analysis {analysis.state}", analysis.detail or analysis.justification or ""
-        )
+        finding.key: Suppression(finding, f"analysis {analysis.state}", _why(analysis))
         for finding, analysis in sightings
         if _holds(analysis) and finding.key not in findings
     }
@@ -196,6 +220,7 @@ def read_cyclonedx_scan(document: bytes, file: str) -> Scan:
         suppressed=suppressed,
         # Trivy writes an empty list into every SBOM: it does not say that anybody looked.
         looked=_looked(listed) if bom.vulnerabilities else frozenset(),
+        unlooked=_unlooked(listed),
         finished=moment(bom.metadata.timestamp if bom.metadata else None),
         operating_system=listed.operating_system,
         inventory=listed if listed.versions else None,
@@ -214,7 +239,7 @@ def read_cyclonedx_vex(document: bytes, file: str) -> tuple[VexStatement, ...]:
     if bom.vulnerabilities is None:
         raise UnreadableEvidenceError(file, "a CycloneDX document without `vulnerabilities`")
     author, _ = _tool(bom.metadata)
-    by_ref = {ref: component for component in _all(bom) for ref in _refs(component)}
+    by_ref = _by_ref(bom)
     return tuple(
         _statement(entry, entry.analysis, by_ref, author or "its author")
         for entry in bom.vulnerabilities
@@ -230,7 +255,7 @@ def _statement(
         frozenset(name for name in names if name),
         tuple(VexProduct(_product(one.ref, by_ref)) for one in entry.affects or []),
         _STATUSES[analysis.state or ""],
-        analysis.detail or analysis.justification or "",
+        _why(analysis),
         author,
         moment(entry.updated or entry.published),
     )
@@ -256,11 +281,24 @@ def _bom(document: bytes, file: str) -> _Bom:
 
 def _all(bom: _Bom) -> Iterator[_Component]:
     """Every component, nested ones included; the nesting limit bounds the depth."""
-    pending = list(bom.components or [])
+    root = bom.metadata.component if bom.metadata else None
+    pending = [*(bom.components or []), *((root.components if root else None) or [])]
     while pending:
         component = pending.pop()
         yield component
         pending += component.components or []
+
+
+def _by_ref(bom: _Bom) -> dict[str, _Component]:
+    """Components by reference; one that several things carry names none of them."""
+    found: dict[str, _Component] = {}
+    ambiguous: set[str] = set()
+    for component in _all(bom):
+        for ref in _refs(component):
+            known = found.setdefault(ref, component)
+            if known is not component and _named(known) != _named(component):
+                ambiguous.add(ref)
+    return {ref: component for ref, component in found.items() if ref not in ambiguous}
 
 
 def _refs(component: _Component) -> Iterator[str]:
@@ -279,6 +317,7 @@ def _inventory(bom: _Bom) -> Inventory:
         operating_system=_system(systems[0]) if systems else "",
         subjects=_subjects(root) if root else (),
         tool=f"{name} {version}".strip(),
+        excluded=sum(component.scope == "excluded" for component in _all(bom)),
     )
 
 
@@ -286,7 +325,7 @@ def _system(component: _Component) -> str:
     return f"{component.name} {component.version or ''}".strip()
 
 
-def _subjects(root: _Root) -> Iterator[str]:
+def _subjects(root: _Component) -> Iterator[str]:
     """Digests of the image: syft writes one as version, Trivy as properties and in the purl."""
     candidates = [root.version or "", unquote((root.purl or "").partition("?")[0])]
     candidates += [p.value or "" for p in root.properties or [] if _is_digest(p.name or "")]
@@ -308,15 +347,22 @@ def _tool(metadata: _Metadata | None) -> tuple[str, str]:
 
 
 def _package(component: _Component) -> Package | None:
-    """A component as a package; None where it is none."""
+    """A component as a package; None where it is none, or is by its scope not in there."""
     named = _named(component)
-    if named is None:
+    if named is None or component.scope == "excluded":
         return None
-    return Package(named.package, named.version, _licence(component.licenses or []))
+    return Package(
+        named.package,
+        named.version,
+        _licence(component.licenses or []),
+        component.property(":SrcName") or named.source,
+        component.property(":LayerDiffID"),
+        is_development=component.property(":package:development") == "true",
+    )
 
 
 def _named(component: _Component) -> Purl | None:
-    purl = read_purl(component.purl) if component.purl else None
+    purl = _purl(component)
     if purl is not None:
         return None if component.type in {"container", "operating-system"} else purl
     if component.type not in _INSTALLED or (
@@ -327,11 +373,28 @@ def _named(component: _Component) -> Purl | None:
     return Purl(name, component.version or "")
 
 
+def _purl(component: _Component) -> Purl | None:
+    """A component's package URL, with the version that says more: the one with an epoch."""
+    purl = read_purl(component.purl) if component.purl else None
+    if purl is None:
+        return None
+    version = fuller_version(purl.package.type, purl.version, component.version or "")
+    return purl._replace(package=cased(purl.package, component.name), version=version)
+
+
 def _licence(choices: Iterable[_LicenseChoice]) -> str:
-    names = {name for choice in choices if (name := _licence_name(choice)) not in _NO_LICENCES}
+    """What somebody concluded counts before what was declared."""
+    every = list(choices)
+    concluded = [one for one in every if _acknowledged(one) == "concluded"]
+    names = {name for one in concluded or every if (name := _licence_name(one)) not in _NO_LICENCES}
     if len(names) == 1:
         return names.pop()
     return " AND ".join(sorted(f"({name})" if " OR " in name else name for name in names))
+
+
+def _acknowledged(choice: _LicenseChoice) -> str:
+    own = choice.license.acknowledgement if choice.license else None
+    return choice.acknowledgement or own or ""
 
 
 def _licence_name(choice: _LicenseChoice) -> str:
@@ -342,7 +405,21 @@ def _licence_name(choice: _LicenseChoice) -> str:
 def _looked(listed: Inventory) -> frozenset[Looked]:
     """What there was to match: classes of packages that the document lists."""
     found = {Looked(one.value) for one in PackageClass if listed.count(one)}
-    return frozenset(found | ({Looked.OS} if listed.operating_system else set()))
+    if Looked.OS in found:
+        found.add(Looked.LIBRARY)
+    return frozenset(found - set(_unlooked(listed)))
+
+
+def _unlooked(listed: Inventory) -> dict[Looked, str]:
+    name = listed.operating_system
+    if name and not listed.count(PackageClass.OS):
+        return {Looked.OS: f"the document names {name} and lists no package of it"}
+    return {}
+
+
+def _why(analysis: _Analysis) -> str:
+    words = (analysis.detail or analysis.justification or "", *(analysis.response or []))
+    return ", ".join(word for word in words if word)
 
 
 def _holds(analysis: _Analysis) -> bool:
@@ -353,37 +430,108 @@ def _sightings(
     vulnerabilities: Iterable[_Vulnerability], by_ref: Mapping[str, _Component], file: str
 ) -> Iterator[tuple[Finding, _Analysis]]:
     for index, entry in enumerate(vulnerabilities):
-        aliases = [reference.id for reference in entry.references or [] if reference.id]
-        if not entry.id and not aliases:
+        others = [reference.id for reference in entry.references or [] if reference.id]
+        if not entry.id and not others:
             raise UnreadableEvidenceError(file, f"vulnerability {index} has no id")
-        own = entry.id or aliases[0]
-        identifier = canonical_id(own, aliases)
-        vendor, nvd = _ratings(entry)
-        # An entry that names no package is a finding all the same.
-        affected = [_affected(one.ref, by_ref) for one in entry.affects or []] or [_NOWHERE]
-        for named in affected:
-            finding = Finding(
-                FindingKey(identifier, named.package),
-                vendor,
-                versions=(named.version,) if named.version else (),
-                fix=Fix.UNKNOWN,
-                aliases=frozenset({identifier, own, *aliases}),
-                nvd_severity=nvd,
-                disclosed=day(entry.published),
-            )
-            yield finding, entry.analysis or _Analysis()
+        if entry.rejected:
+            continue  # whoever gave the id took it back
+        analysis = entry.analysis or _Analysis()
+        for one in identified(entry.id or others[0], others):
+            for named in _affected_packages(entry, by_ref):
+                yield _finding(entry, one, named), analysis
 
 
-def _ratings(entry: _Vulnerability) -> tuple[Severity, Severity | None]:
-    """The highest rating, whoever gave it, and NVD's."""
-    rated = [
-        ((rating.source.name if rating.source else None) or "", Severity.of(rating.severity))
-        for rating in entry.ratings or []
-        if rating.severity
+def _affected_packages(entry: _Vulnerability, by_ref: Mapping[str, _Component]) -> list[Purl]:
+    """The packages that have it. An entry that names none is a finding all the same."""
+    if not entry.affects:
+        return [_NOWHERE]
+    named = [(_affected(one.ref, by_ref), one.versions or []) for one in entry.affects]
+    return [purl for purl, versions in named if not _is_unaffected(purl, versions)]
+
+
+def _is_unaffected(purl: Purl, versions: Sequence[_Version]) -> bool:
+    """Whether the document says so of this very version; absent status means affected."""
+    kind = purl.package.type
+    said = [
+        one.status
+        for one in versions
+        if one.version and whole_version(kind, one.version) == purl.version
     ]
-    nvd = [severity for name, severity in rated if name.lower() == "nvd"]
+    return bool(said) and all(status == "unaffected" for status in said)
+
+
+def _finding(entry: _Vulnerability, one: Identified, named: Purl) -> Finding:
+    kind = named.package.type
+    vendor, nvd = _ratings(entry, named)
+    fixed_in = tuple(sorted(_recommended(entry.recommendation or "", named)))
+    declined = "will_not_fix" in ((entry.analysis.response if entry.analysis else None) or [])
+    return Finding(
+        FindingKey(one.id, named.package),
+        vendor,
+        versions=(named.version,) if named.version else (),
+        fixed_in=tuple(whole_version(kind, version) for version in fixed_in),
+        fix=Fix.AVAILABLE if fixed_in else Fix.UNKNOWN,
+        aliases=one.aliases,
+        advisories=one.advisories,
+        installed=(named._replace(source=""),) if named.qualifiers else (),
+        status=Status.FIXED if fixed_in else Status.WILL_NOT_FIX if declined else Status.UNKNOWN,
+        cvss=_cvss(entry),
+        nvd_severity=nvd,
+        disclosed=day(entry.published),
+        source=named.source,
+    )
+
+
+def _recommended(text: str, named: Purl) -> set[str]:
+    """``Upgrade NAME to version A, B; Upgrade ...`` (Trivy, pkg/sbom/cyclonedx/marshal.go)."""
+    full = {named.package.name, named.package.full_name}
+    return {
+        version.strip()
+        for found in _UPGRADE.finditer(text)
+        if found[1] in full
+        for version in found[2].split(",")
+        if version.strip()
+    }
+
+
+def _cvss(entry: _Vulnerability) -> Cvss | None:
+    found = [
+        (rating.method or "", Cvss(rating.score, rating.vector or ""))
+        for rating in entry.ratings or []
+        if rating.score and (rating.method or "CVSS").startswith("CVSS")
+    ]
+    newer = [cvss for method, cvss in found if method != "CVSSv2"]
+    return max(
+        newer or [cvss for _, cvss in found],
+        key=lambda one: (one.score, one.vector),
+        default=None,
+    )
+
+
+def _ratings(entry: _Vulnerability, named: Purl) -> tuple[Severity, Severity | None]:
+    """The word of whoever the entry is from, else of the distributor, else the highest; NVD's."""
+    rated = [
+        (((rating.source.name if rating.source else None) or "").lower(), _severity(rating))
+        for rating in entry.ratings or []
+        if rating.severity or rating.score
+    ]
+    nvd = [severity for name, severity in rated if name == "nvd"]
+    own = (entry.source.name if entry.source else None) or ""
+    for name in (own.lower(), named.package.namespace):
+        chosen = [severity for source, severity in rated if name and source == name]
+        if chosen:
+            return max(chosen), max(nvd, default=None)
     highest = max((severity for _, severity in rated), default=Severity.UNKNOWN)
     return highest, max(nvd, default=None)
+
+
+def _severity(rating: _Rating) -> Severity:
+    """The word, else the band that the score is in (CVSS 3.1, section 5)."""
+    severity = Severity.of(rating.severity or "")
+    if severity is not Severity.UNKNOWN or not rating.score:
+        return severity
+    bands = ((9.0, Severity.CRITICAL), (7.0, Severity.HIGH), (4.0, Severity.MEDIUM))
+    return next((band for least, band in bands if rating.score >= least), Severity.LOW)
 
 
 def _affected(ref: str, by_ref: Mapping[str, _Component]) -> Purl:
@@ -393,7 +541,6 @@ def _affected(ref: str, by_ref: Mapping[str, _Component]) -> Purl:
         ref = unquote(ref.rpartition("#")[2])
         component = by_ref.get(ref)
     if component is not None:
-        purl = read_purl(component.purl) if component.purl else None
         name = PackageName("", component.group or "", component.name)
-        return purl or Purl(name, component.version or "")
+        return _purl(component) or Purl(name, component.version or "")
     return read_purl(ref) or Purl(PackageName("", "", ref), "")

@@ -8,10 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from bot.domain.assessment import Assessment
+from bot.domain.assessment import INCOMPLETE, Assessment
 from bot.domain.delta import Delta
+from bot.domain.evidence import Finding
+from bot.domain.packages import PackageName
 from bot.domain.policy import Check, Reason, Result
+from bot.domain.remedy import remedy
 from bot.formats.body_budget import Detail, fitting, listed
+from bot.formats.configuration_section import configuration
 from bot.formats.contents_section import contents
 from bot.formats.evidence_cells import (
     NBSP,
@@ -23,7 +27,7 @@ from bot.formats.evidence_cells import (
     scanner,
 )
 from bot.formats.markdown import code, details, table, text
-from bot.formats.vulnerability_section import vulnerabilities
+from bot.formats.vulnerability_section import blocking, vulnerabilities
 
 _RESULTS: Final = {
     Result.PASS: f"✅{NBSP}Pass",
@@ -59,17 +63,22 @@ def _verdict_lines(assessment: Assessment) -> list[str]:
         why = _first(failing)
         return [
             "[!CAUTION]",
-            f"**Policy: blocked for {name}.** {_so_many(failing, of_all, 'fails', 'fail')}: {why}",
+            (
+                f"**Policy: blocked for {name}.** {_so_many(failing, of_all, 'fails', 'fail')}"
+                f"{_so_many_findings(failing)}: {why}"
+            ),
             f"**To unblock:** {_way_out(failing)}",
         ]
     if decided.result is Result.NOT_EVALUATED:
         open_ = _with(decided.checks, Result.NOT_EVALUATED)
+        causes = [check for check in open_ if check.detail != INCOMPLETE] or open_
         said = "treats that as blocking" if decided.blocks else "lets that pass"
         number = _so_many(open_, of_all, "could", "could")
-        why = f"{number} not be evaluated: {_first(open_)} {name} {said}."
+        why = f"{number} not be evaluated: {_first(causes)} {name} {said}."
         return [
             "[!WARNING]",
             f"**Policy: not decided for {name}.** {why}",
+            f"**To decide:** {_decider(causes[0])}",
         ]
     if decided.result is Result.WARN:
         warning = _with(decided.checks, Result.WARN)
@@ -83,6 +92,41 @@ def _verdict_lines(assessment: Assessment) -> list[str]:
         "[!TIP]",
         f"**Policy: all {of_all} pass for {name}.** {_summary(assessment.delta)}".rstrip(),
     ]
+
+
+def _so_many_findings(failing: Sequence[Check]) -> str:
+    """How many vulnerabilities block, in each package once."""
+    found = {
+        (reason.finding.vulnerability, reason.finding.package)
+        for check in failing
+        for reason in check.reasons
+        if reason.finding is not None and reason.result is Result.FAIL
+    }
+    if not found:
+        return ""
+    return f" over {len(found)} {'vulnerabilities' if len(found) > 1 else 'vulnerability'}"
+
+
+def _decider(check: Check) -> str:
+    """Who can do something about what is not known, and what."""
+    said = check.detail
+    if "is being scanned" in said:
+        return "nobody has to do anything; it is judged again once the scanner has answered."
+    if any(word in said for word in ("scanner", "not scanned")) or check.id == "database-age":
+        return "whoever runs Lockkeeper: look at the scanner and its database."
+    if "KEV" in said or "EPSS" in said:
+        return "whoever runs Lockkeeper: give it a complete and fresh file of that feed."
+    if check.id in {"sbom", "signature", "provenance"}:
+        return "whoever builds the image: attach what is missing, and promote that build."
+    if check.id in {"scan", "report-age"}:
+        return (
+            "whoever builds the image or scans it: see what the report lacks; what is right as it "
+            "is, a merged exception `lost` accepts."
+        )
+    return (
+        f"whoever keeps the policy: give {code(check.id)} its data, or say `when_not_evaluated: "
+        "warn` there."
+    )
 
 
 def _so_many(checks: Sequence[Check], of_all: str, one: str, several: str) -> str:
@@ -102,17 +146,20 @@ def _first(checks: Sequence[Check]) -> str:
 
 def _way_out(failing: Sequence[Check]) -> str:
     broken = [r.finding for c in failing for r in c.reasons if r.result is Result.FAIL]
-    findings = [finding for finding in broken if finding is not None]
-    updates = {
-        f.package: f"update {package_name(f.package)} to {code(f.fixed_in[0], 60)}"
-        for f in findings
-        if f.fixed_in
-    }
-    ways = list(updates.values())[:3]
+    by_package: dict[PackageName, list[Finding]] = {}
+    for finding in broken:
+        if finding is not None:
+            by_package.setdefault(finding.package, []).append(finding)
+    updates = [
+        f"update {package_name(package)} to {code(found.version, 60)}"
+        for package, findings in by_package.items()
+        if (found := remedy(findings)).version
+    ]
+    ways = updates[:3]
     if len(updates) > len(ways):
         ways.append(f"{len(updates) - len(ways)} more packages")
     update = ", ".join(ways) + ", and promote that build; or " if ways else ""
-    if not findings:
+    if not by_package:
         return "promote a build without it."
     way = f"{update}merge an exception with an expiry date for what is accepted."
     others = [check for check in failing if not _is_about_findings(check)]
@@ -135,7 +182,8 @@ def _summary(delta: Delta | None) -> str:
         return f"There is no baseline, so everything counts as introduced: {found}."
     introduced = of_severities(delta.introduced)
     start = f"{introduced} introduced" if introduced else "No vulnerability is introduced"
-    return f"{start}, {len(delta.fixed)} fixed."
+    raised = f", {len(delta.raised)} rated worse than before" if delta.raised else ""
+    return f"{start}{raised}, {len(delta.fixed)} fixed."
 
 
 def policy(assessment: Assessment, detail: Detail) -> str:
@@ -177,7 +225,9 @@ def review(assessment: Assessment, images: Sequence[tuple[str, str, str]]) -> st
     return fitting(
         lambda detail: [
             verdict(assessment),
+            blocking(assessment, detail),
             identity,
+            configuration(assessment),
             policy(assessment, detail),
             vulnerabilities(assessment, detail),
             contents(assessment, detail),

@@ -32,6 +32,7 @@ class _Subcomponent(Lax):
 class _Product(Lax):
     id: Text = msgspec.field(default=None, name="@id")
     identifiers: dict[str, str] | None = None
+    hashes: dict[str, str] | None = None
     subcomponents: list[_Subcomponent | str] | None = None
 
 
@@ -96,6 +97,11 @@ def _product(product: _Product | str, entry: _Statement) -> VexProduct:
         tuple(
             part if isinstance(part, str) else _identified(part)
             for part in product.subcomponents or []
+        ),
+        frozenset(
+            f"sha256:{value.lower()}"
+            for name, value in (product.hashes or {}).items()
+            if name.lower() in {"sha-256", "sha256"}
         ),
     )
 

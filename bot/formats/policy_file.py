@@ -7,7 +7,7 @@ with file, line and the nearest known key. ``lockkeeper review`` reads the same 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import PurePosixPath
 from typing import Any, Final, Literal
@@ -15,21 +15,29 @@ from typing import Any, Final, Literal
 import msgspec
 
 from bot.domain.environments import BadNameError, GitHubRepository
-from bot.domain.evidence import Severity
-from bot.domain.packages import PackageClass, read_purl
+from bot.domain.evidence import Severity, Status
+from bot.domain.licences import UNKNOWN
+from bot.domain.packages import PackageClass, known_glob, read_purl
 from bot.domain.pipeline_rules import did_you_mean
 from bot.domain.policy import (
+    Accepted,
     AnyRule,
+    BaseImageRule,
     Clock,
+    ConfigurationRule,
+    Configured,
     EndOfLifeRule,
     EnvironmentPolicy,
     Grace,
     LicenceRule,
+    PackageRule,
     Packages,
     Required,
     RiskException,
     Scope,
     SecretRule,
+    SoakRule,
+    Unevaluated,
     VulnerabilityRule,
 )
 from bot.domain.trust import IdentityRoot, KeyRoot, Root, TrustRoots
@@ -37,6 +45,9 @@ from bot.formats.placed_struct import PlacedDocument, Strict
 
 _DURATION: Final = re.compile(r"([0-9]{1,4})([mhdw])")
 _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_BOUND: Final = re.compile(r"(>=?)\s*(\S+)")
+_METRIC: Final = re.compile(r"[A-Z]{1,3}:[A-Z]{1,2}")
+_DEFAULTS: Final = "defaults"
 _AT_LEAST: Final = re.compile(r">=\s*(\S+)")
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _WORKFLOW: Final = re.compile(r"(?:[A-Za-z0-9._-]+/)*[A-Za-z0-9._-]+\.ya?ml")
@@ -55,16 +66,38 @@ class _Rule(Strict):
     id: str
     deny: _Scope | None = None
     warn: _Scope | None = None
-    severity: str | None = None
-    kev: Literal[True] | None = None
-    epss: str | float | int | None = None
-    fix: Literal["available"] | None = None
-    grace: _Grace | None = None
-    class_: Literal["os", "library", "secret"] | None = msgspec.field(default=None, name="class")
-    os_end_of_life: Literal[True] | None = None
-    licence: list[str] | None = None
+    when_not_evaluated: Literal["block", "warn"] | None = None
+    applications: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
     packages_except: tuple[str, ...] = ()
+    below: str | None = None
+    class_: Literal["os", "library", "secret"] | None = msgspec.field(default=None, name="class")
+    vulnerabilities: tuple[str, ...] = ()
+    severity: str | None = None
+    kev: Literal[True] | None = None
+    ransomware: Literal[True] | None = None
+    epss: str | float | int | None = None
+    cvss: str | float | int | None = None
+    cvss_vector: str | None = None
+    fix: Literal["available", "none"] | None = None
+    status: str | list[str] | None = None
+    paths: tuple[str, ...] = ()
+    age: str | None = None
+    max: int | None = None
+    development: Literal["ignore"] | None = None
+    expired_exceptions: Literal["keep"] | None = None
+    grace: _Grace | None = None
+    os_end_of_life: Literal[True] | None = None
+    licence: list[str] | None = None
+    licence_allow: list[str] | None = None
+    user: Literal["root"] | None = None
+    ports_allow: list[str | int] | None = None
+    labels: tuple[str, ...] = ()
+    changed: tuple[Literal["entrypoint", "user", "ports", "variables"], ...] = ()
+    base_image_age: str | None = None
+    base_image_allow: tuple[str, ...] = ()
+    soak: str | None = None
 
 
 class _Scan(Strict):
@@ -75,6 +108,7 @@ class _Scan(Strict):
     max_database_age: str | None = None
     max_report_age: str | None = None
     attested: bool | _Root | tuple[_Root, ...] = False
+    max_feed_age: str = "7d"
 
 
 class _Root(Strict):
@@ -103,6 +137,8 @@ class _Vex(Strict):
 class _Exceptions(Strict):
     file: str
     teams: tuple[str, ...] = ()
+    max_life: str | None = None
+    owner: Literal["required"] | None = None
 
 
 class _Attest(Strict):
@@ -119,6 +155,7 @@ class _Environment(Strict):
     when_not_evaluated: Literal["block", "warn"] = "block"
     scan: _Scan = msgspec.field(default_factory=_Scan)
     rules: tuple[dict[str, Any], ...] = ()
+    unknown_severity: str | None = None
     severity_from: list[Literal["vendor", "nvd"]] = msgspec.field(
         default_factory=lambda: ["vendor", "nvd"]
     )
@@ -130,22 +167,35 @@ class _Environment(Strict):
 
 class _File(Strict):
     version: Literal[1]
-    environments: dict[str, dict[str, Any] | None]
+    environments: dict[str, dict[str, Any] | None] = msgspec.field(default_factory=dict)
+    defaults: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
 class _Exception(Strict):
-    vulnerability: str
-    package: str
     reason: str
     expires: str
+    vulnerability: str | None = None
+    licence: str | None = None
+    secret: str | None = None
+    os_end_of_life: str | None = None
+    lost: Literal["os", "library"] | None = None
+    package: str | None = None
     environments: tuple[str, ...] = ()
+    applications: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
+    path: str = ""
+    owner: str = ""
     ticket: str = ""
     approved_by: tuple[str, ...] = ()
     """A note for readers: who approved is asked of the pull request that merged the entry."""
 
 
-def read_policy(text: str, *, file: str) -> Mapping[str, EnvironmentPolicy]:
+def read_policy(
+    text: str, *, file: str, environments: Iterable[str] = ()
+) -> Mapping[str, EnvironmentPolicy]:
     """The rules of every environment that the file names, wholly or not at all.
+
+    ``defaults`` are the rules of ``environments`` that it does not name, too.
 
     Raises:
         ConfigurationError: File, line, what is wrong and the way out.
@@ -153,9 +203,15 @@ def read_policy(text: str, *, file: str) -> Mapping[str, EnvironmentPolicy]:
     """
     placed = PlacedDocument.read(text, file)
     content = placed.convert(placed.mapping(), _File, ())
+    if not content.environments and not content.defaults:
+        remedy = "write `environments:` or `defaults:`"
+        raise placed.error((), "the file names no environment", remedy)
+    if content.defaults:
+        _environment(placed, _DEFAULTS, content.defaults, {})  # wrong ones are wrong everywhere
+    names = dict.fromkeys((*content.environments, *(environments if content.defaults else ())))
     return {
-        name: _environment(placed, name, entry or {})
-        for name, entry in content.environments.items()
+        name: _environment(placed, name, content.environments.get(name) or {}, content.defaults)
+        for name in names
     }
 
 
@@ -178,18 +234,23 @@ def policy_of(
     return found
 
 
-def _environment(placed: PlacedDocument, name: str, entry: dict[str, Any]) -> EnvironmentPolicy:
-    at = ("environments", name)
-    content = placed.convert(entry, _Environment, at)
-    rules = [
-        _rule(placed, placed.convert(rule, _Rule, (*at, "rules", index)), (*at, "rules", index))
-        for index, rule in enumerate(content.rules)
-    ]
-    seen: set[str] = set()
-    for index, rule in enumerate(rules):
-        if rule.id in seen:
-            raise placed.error((*at, "rules", index, "id"), f"rule id {rule.id!r} stands twice")
-        seen.add(rule.id)
+def _environment(
+    placed: PlacedDocument, name: str, entry: dict[str, Any], defaults: dict[str, Any]
+) -> EnvironmentPolicy:
+    """The policy of one environment: its own keys, then the defaults'; rules are added up.
+
+    A rule of the environment takes the place of the default one with its id.
+    """
+    at: tuple[str | int, ...] = (_DEFAULTS,) if name == _DEFAULTS else ("environments", name)
+    own = placed.convert(entry, _Environment, at)
+    merged = {**defaults, **entry}
+    content = placed.convert(merged, _Environment, at)
+    rules = _rules(placed, own, (*at, "rules"))
+    if defaults and name != _DEFAULTS:
+        shared = placed.convert(defaults, _Environment, (_DEFAULTS,))
+        ids = {rule.id for rule in rules}
+        common = _rules(placed, shared, (_DEFAULTS, "rules"))
+        rules = [*(rule for rule in common if rule.id not in ids), *rules]
     scan = content.scan
     exceptions = _exceptions(placed, content.exceptions, (*at, "exceptions"))
     return EnvironmentPolicy(
@@ -197,6 +258,12 @@ def _environment(placed: PlacedDocument, name: str, entry: dict[str, Any]) -> En
         tuple(rules),
         blocks_unevaluated=content.when_not_evaluated == "block",
         classes=frozenset(map(PackageClass, scan.classes)),
+        unknown_severity=_unknown_severity(
+            placed, content.unknown_severity, (*at, "unknown_severity")
+        ),
+        max_feed_age=_duration(placed, scan.max_feed_age, (*at, "scan", "max_feed_age")),
+        max_exception=_optional(placed, exceptions.max_life, (*at, "exceptions", "max_life")),
+        needs_owner=exceptions.owner is not None,
         max_database_age=_optional(
             placed, scan.max_database_age, (*at, "scan", "max_database_age")
         ),
@@ -211,6 +278,32 @@ def _environment(placed: PlacedDocument, name: str, entry: dict[str, Any]) -> En
         accepts_signed_vex="signed" in content.vex.accept,
         attests_scans=content.attest.vuln,
     )
+
+
+def _rules(
+    placed: PlacedDocument, content: _Environment, at: tuple[str | int, ...]
+) -> list[AnyRule]:
+    rules = [
+        _rule(placed, placed.convert(rule, _Rule, (*at, index)), (*at, index))
+        for index, rule in enumerate(content.rules)
+    ]
+    seen: set[str] = set()
+    for index, rule in enumerate(rules):
+        if rule.id in seen:
+            raise placed.error((*at, index, "id"), f"rule id {rule.id!r} stands twice")
+        seen.add(rule.id)
+    return rules
+
+
+def _unknown_severity(
+    placed: PlacedDocument, text: str | None, at: Sequence[str | int]
+) -> Severity | None:
+    if text is None:
+        return None
+    names = [severity.word for severity in Severity if severity is not Severity.UNKNOWN]
+    if text.strip().lower() not in names:
+        raise placed.error(at, f"not a severity: {text!r}", did_you_mean(text.lower(), names))
+    return Severity.of(text)
 
 
 def _required(require: _Require) -> Required:
@@ -307,12 +400,17 @@ def _exceptions(
 ) -> _Exceptions:
     """The file of exceptions, and whose approval brings an entry into it."""
     if not isinstance(value, _Exceptions):
-        return _Exceptions(_path(placed, value, at))
+        return _Exceptions(file=_path(placed, value, at))
     for index, team in enumerate(value.teams):
         if not _TEAM.fullmatch(team):
             remedy = "write organization/team"
             raise placed.error((*at, "teams", index), f"not a team: {team!r}", remedy)
-    return _Exceptions(_path(placed, value.file, (*at, "file")), value.teams)
+    return _Exceptions(
+        file=_path(placed, value.file, (*at, "file")),
+        teams=value.teams,
+        max_life=value.max_life,
+        owner=value.owner,
+    )
 
 
 def _vex_documents(placed: PlacedDocument, vex: _Vex, at: tuple[str | int, ...]) -> tuple[str, ...]:
@@ -331,45 +429,193 @@ def _path(placed: PlacedDocument, path: str | None, at: Sequence[str | int]) -> 
     return str(pure)
 
 
+# Kind of rule -> the keys that make it one, and those that it may have besides.
+_KINDS: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
+    "end of life": (("os_end_of_life",), ()),
+    "secret": ((), ("severity",)),
+    "licence": (
+        ("licence", "licence_allow"),
+        ("packages", "packages_except", "class_", "development"),
+    ),
+    "configuration": (("user", "ports_allow", "labels", "changed"), ()),
+    "base image": (("base_image_age", "base_image_allow"), ()),
+    "soak": (("soak",), ()),
+    "package": (("below",), ("packages", "packages_except")),
+    "vulnerability": (
+        (
+            *("vulnerabilities", "severity", "kev", "ransomware", "epss", "cvss", "cvss_vector"),
+            *("fix", "status", "paths", "age", "max", "grace", "expired_exceptions"),
+        ),
+        ("packages", "packages_except", "class_", "development"),
+    ),
+}
+_OF_ALL: Final = frozenset({"id", "deny", "warn", "when_not_evaluated", "applications", "images"})
+
+
 def _rule(placed: PlacedDocument, rule: _Rule, at: tuple[str | int, ...]) -> AnyRule:
     if not _ID.fullmatch(rule.id):
         raise placed.error((*at, "id"), f"not a rule id: {rule.id!r}", "use letters, digits, . _ -")
     if (rule.deny is None) == (rule.warn is None):
         raise placed.error(at, f"rule {rule.id!r} needs either `deny` or `warn`")
+    kind = _kind(placed, rule, at)
     shared: dict[str, Any] = {
         "id": rule.id,
         "denies": rule.deny is not None,
         "scope": Scope(rule.deny or rule.warn or ""),
-        "packages": Packages(tuple(rule.packages), tuple(rule.packages_except)),
+        "packages": Packages(
+            tuple(map(known_glob, rule.packages)), tuple(map(known_glob, rule.packages_except))
+        ),
+        "applications": rule.applications,
+        "images": rule.images,
+        "unevaluated": Unevaluated(rule.when_not_evaluated) if rule.when_not_evaluated else None,
     }
-    is_about_vulnerabilities = any(
-        part is not None for part in (rule.severity, rule.kev, rule.epss, rule.fix, rule.grace)
-    ) or rule.class_ in {"os", "library"}
-    kinds = [
-        *(["os_end_of_life"] if rule.os_end_of_life else []),
-        *(["class: secret"] if rule.class_ == "secret" else []),
-        *(["licence"] if rule.licence is not None else []),
-        *(["severity, kev, epss, fix, grace or class"] if is_about_vulnerabilities else []),
-    ]
-    if len(kinds) > 1:
-        raise placed.error(at, f"rule {rule.id!r} mixes {' with '.join(kinds)}", "write two rules")
-    if rule.os_end_of_life:
-        return EndOfLifeRule(**shared)
+    makers: dict[str, Callable[..., AnyRule]] = {
+        "end of life": lambda *_: EndOfLifeRule(**shared),
+        "secret": _secret_rule,
+        "licence": _licence_rule,
+        "configuration": _configuration_rule,
+        "base image": _base_rule,
+        "soak": _soak_rule,
+        "package": _package_rule,
+        "vulnerability": _vulnerability_rule,
+    }
+    return makers[kind](placed, rule, at, shared)
+
+
+def _kind(placed: PlacedDocument, rule: _Rule, at: tuple[str | int, ...]) -> str:
+    """Which kind of rule it is, by the keys that it has; two kinds in one are an error."""
+    empty = _Rule(id="")
+    written = {
+        name
+        for name in _Rule.__struct_fields__
+        if name not in _OF_ALL and getattr(rule, name) != getattr(empty, name)
+    }
     if rule.class_ == "secret":
-        return SecretRule(**shared)
-    if rule.licence is not None:
-        if not rule.licence:
-            raise placed.error((*at, "licence"), "no licence is named")
-        return LicenceRule(denied=tuple(rule.licence), **shared)
+        found, extra = ["secret"], written - {"class_", "severity"}
+    else:
+        found = [name for name, (keys, _) in _KINDS.items() if written & set(keys)]
+        if not found and "packages" in written and "class_" not in written:
+            found = ["package"]
+        found = found or ["vulnerability"]
+        keys, besides = _KINDS[found[0]]
+        extra = written - {*keys, *besides}
+    if len(found) > 1 or extra:
+        mixed = ", ".join(sorted(name.rstrip("_") for name in written))
+        raise placed.error(
+            at, f"rule {rule.id!r} mixes {' with '.join(found)}: {mixed}", "write two rules"
+        )
+    return found[0]
+
+
+Shared = dict[str, Any]
+At = tuple[str | int, ...]
+
+
+def _secret_rule(placed: PlacedDocument, rule: _Rule, at: At, shared: Shared) -> AnyRule:
+    return SecretRule(at_least=_severity(placed, rule.severity, (*at, "severity")), **shared)
+
+
+def _licence_rule(placed: PlacedDocument, rule: _Rule, at: At, shared: Shared) -> AnyRule:
+    for key in ("licence", "licence_allow"):
+        if getattr(rule, key) == []:
+            raise placed.error((*at, key), "no licence is named")
+    denied = [one for one in rule.licence or [] if one.strip().lower() != UNKNOWN]
+    return LicenceRule(
+        denied=tuple(denied),
+        allowed=tuple(rule.licence_allow or ()),
+        denies_unknown=len(denied) < len(rule.licence or []),
+        ignores_development=rule.development is not None,
+        classes=_classes(rule),
+        **shared,
+    )
+
+
+def _configuration_rule(
+    placed: PlacedDocument,  # noqa: ARG001 - one signature for all kinds
+    rule: _Rule,
+    at: At,  # noqa: ARG001 - one signature for all kinds
+    shared: Shared,
+) -> AnyRule:
+    return ConfigurationRule(
+        no_root=rule.user is not None,
+        ports=None if rule.ports_allow is None else tuple(map(str, rule.ports_allow)),
+        labels=rule.labels,
+        unchanged=frozenset(map(Configured, rule.changed)),
+        **shared,
+    )
+
+
+def _base_rule(placed: PlacedDocument, rule: _Rule, at: At, shared: Shared) -> AnyRule:
+    older = None
+    if rule.base_image_age is not None:
+        older = _older_than(placed, rule.base_image_age, (*at, "base_image_age"))
+    return BaseImageRule(older_than=older, allowed=rule.base_image_allow, **shared)
+
+
+def _soak_rule(placed: PlacedDocument, rule: _Rule, at: At, shared: Shared) -> AnyRule:
+    return SoakRule(at_least=_duration(placed, rule.soak or "", (*at, "soak")), **shared)
+
+
+def _package_rule(placed: PlacedDocument, rule: _Rule, at: At, shared: Shared) -> AnyRule:
+    if not rule.packages:
+        remedy = "write packages: [pkg:maven/org.apache.logging.log4j/log4j-core]"
+        raise placed.error((*at, "below"), "`below` is a version of which packages?", remedy)
+    return PackageRule(below=rule.below or "", **shared)
+
+
+def _vulnerability_rule(placed: PlacedDocument, rule: _Rule, at: At, shared: Shared) -> AnyRule:
+    epss, epss_above = _number(placed, rule.epss, (*at, "epss"), 1, "probability", ">= 0.5")
+    cvss, cvss_above = _number(placed, rule.cvss, (*at, "cvss"), 10, "CVSS score", ">= 7.0")
+    if rule.max is not None and rule.max < 1:
+        raise placed.error((*at, "max"), f"not a number of findings: {rule.max}", "write 1 or more")
     return VulnerabilityRule(
+        identifiers=frozenset(one.strip() for one in rule.vulnerabilities),
         at_least=_severity(placed, rule.severity, (*at, "severity")),
         is_exploited=rule.kev is not None,
-        epss_at_least=_epss(placed, rule.epss, (*at, "epss")),
-        has_fix=rule.fix is not None,
-        classes=frozenset([PackageClass(rule.class_)] if rule.class_ else PackageClass),
+        is_ransomware=rule.ransomware is not None,
+        epss_at_least=epss,
+        epss_above=epss_above,
+        cvss_at_least=cvss,
+        cvss_above=cvss_above,
+        vector=_vector(placed, rule.cvss_vector, (*at, "cvss_vector")),
+        has_fix=rule.fix == "available",
+        lacks_fix=rule.fix == "none",
+        statuses=_statuses(placed, rule.status, (*at, "status")),
+        paths=rule.paths,
+        older_than=_older_than(placed, rule.age, (*at, "age")) if rule.age else None,
+        at_most=rule.max or 0,
+        ignores_development=rule.development is not None,
+        keeps_expired=rule.expired_exceptions is not None,
+        classes=_classes(rule),
         grace=_grace(placed, rule.grace, (*at, "grace")),
         **shared,
     )
+
+
+def _classes(rule: _Rule) -> frozenset[PackageClass]:
+    return frozenset([PackageClass(rule.class_)] if rule.class_ else PackageClass)
+
+
+def _vector(placed: PlacedDocument, text: str | None, at: At) -> tuple[str, ...]:
+    metrics = tuple(part for part in (text or "").upper().split("/") if part)
+    for metric in metrics:
+        if not _METRIC.fullmatch(metric):
+            remedy = "write AV:N/PR:N"
+            raise placed.error(at, f"not a metric of CVSS: {metric!r}", remedy)
+    return metrics
+
+
+def _statuses(placed: PlacedDocument, value: str | list[str] | None, at: At) -> frozenset[Status]:
+    words = [value] if isinstance(value, str) else value or []
+    known = [status.value for status in Status if status is not Status.UNKNOWN]
+    for word in words:
+        if word not in known:
+            raise placed.error(at, f"not a status: {word!r}", did_you_mean(word, known))
+    return frozenset(map(Status, words))
+
+
+def _older_than(placed: PlacedDocument, text: str, at: At) -> timedelta:
+    return _duration(placed, text.strip().removeprefix(">").removeprefix("=").strip(), at)
 
 
 def _severity(placed: PlacedDocument, text: str | None, at: Sequence[str | int]) -> Severity | None:
@@ -385,19 +631,25 @@ def _severity(placed: PlacedDocument, text: str | None, at: Sequence[str | int])
     return Severity.of(word)
 
 
-def _epss(
-    placed: PlacedDocument, value: str | float | None, at: Sequence[str | int]
-) -> float | None:
+def _number(
+    placed: PlacedDocument,
+    value: str | float | None,
+    at: Sequence[str | int],
+    most: float,
+    what: str,
+    example: str,
+) -> tuple[float | None, bool]:
+    """``>= 0.5`` and ``> 0.5``; the second answer: whether the bound itself is outside."""
     if value is None:
-        return None
-    found = _AT_LEAST.fullmatch(value.strip()) if isinstance(value, str) else None
+        return None, False
+    found = _BOUND.fullmatch(value.strip()) if isinstance(value, str) else None
     try:
-        score = float(found[1] if found else value)
+        number = float(found[2] if found else value)
     except ValueError:
-        score = -1
-    if not 0 < score <= 1:
-        raise placed.error(at, f"not a probability: {value!r}", 'write ">= 0.5"')
-    return score
+        number = -1
+    if not 0 < number <= most:
+        raise placed.error(at, f"not a {what}: {value!r}", f'write "{example}"')
+    return number, bool(found) and found is not None and found[1] == ">"
 
 
 def _grace(placed: PlacedDocument, grace: _Grace | None, at: tuple[str | int, ...]) -> Grace | None:
@@ -441,16 +693,19 @@ def read_exceptions(text: str, *, file: str) -> tuple[RiskException, ...]:
 
 
 def _exception(placed: PlacedDocument, entry: _Exception, index: int) -> RiskException:
-    purl = read_purl(entry.package)
-    if purl is None:
+    kind, subject = _accepted(placed, entry, index)
+    purl = read_purl(entry.package) if entry.package is not None else None
+    wants_package = kind is Accepted.VULNERABILITY or entry.package is not None
+    if wants_package and purl is None:
         raise placed.error(
-            (index, "package"),
-            f"not a package URL: {entry.package!r}",
+            (index, "package") if entry.package is not None else (index,),
+            f"not a package URL: {entry.package!r}"
+            if entry.package is not None
+            else "no package is named",
             "write pkg:deb/debian/perl-base; an exception for every package is none",
         )
-    for name in ("reason", "vulnerability"):
-        if not getattr(entry, name).strip():
-            raise placed.error((index, name), f"{name} is empty")
+    if not entry.reason.strip():
+        raise placed.error((index, "reason"), "reason is empty")
     try:
         expires = date.fromisoformat(entry.expires)
     except ValueError as error:
@@ -458,13 +713,33 @@ def _exception(placed: PlacedDocument, entry: _Exception, index: int) -> RiskExc
             (index, "expires"), f"not a date: {entry.expires!r}", "write YYYY-MM-DD"
         ) from error
     return RiskException(
-        vulnerability=entry.vulnerability.strip(),
-        package=purl.package,
-        version=purl.version,
+        vulnerability=subject,
+        package=purl.package if purl else None,
+        version=purl.version if purl else "",
         environments=tuple(entry.environments),
         reason=entry.reason,
         ticket=entry.ticket,
         expires=expires,
         file=placed.file,
         line=placed.line((index,)) or 0,
+        kind=kind,
+        qualifiers=purl.qualifiers if purl else (),
+        applications=entry.applications,
+        images=entry.images,
+        path=entry.path,
+        owner=entry.owner,
     )
+
+
+def _accepted(placed: PlacedDocument, entry: _Exception, index: int) -> tuple[Accepted, str]:
+    """What an entry accepts: exactly one thing."""
+    named = [
+        (kind, value) for kind in Accepted if (value := getattr(entry, kind.value)) is not None
+    ]
+    if len(named) != 1:
+        words = ", ".join(f"`{kind.value}`" for kind in Accepted)
+        raise placed.error((index,), "an exception is for one thing", f"write one of {words}")
+    kind, subject = named[0]
+    if not subject.strip():
+        raise placed.error((index, kind.value), f"{kind.value} is empty")
+    return kind, subject.strip()

@@ -17,10 +17,12 @@ from bot.domain.environments import SHORT_COMMIT, Approvals
 from bot.domain.history import Contribution, GitCommit
 from bot.domain.images import BaseImage
 from bot.domain.oci import Digest
+from bot.domain.policy import words
 from bot.formats import contents_section, evidence_body, vulnerability_section
 from bot.formats.body_budget import Detail, fitting
+from bot.formats.configuration_section import configuration
 from bot.formats.evidence_cells import NOT_EVALUATED
-from bot.formats.markdown import code, plain, table, text
+from bot.formats.markdown import code, details, plain, table, text
 from bot.formats.source_section import SourceChanges, counted, source_section
 
 _MARKER: Final = re.compile(r"<!-- lockkeeper:promotion v1 id=([0-9a-f]{26})( superseded)? -->")
@@ -120,7 +122,9 @@ def render(facts: BodyFacts) -> str:
         lambda detail: [
             f"<!-- lockkeeper:promotion v1 id={facts.promotion} -->",
             _verdict(facts),
+            vulnerability_section.blocking(assessed, detail) if assessed else "",
             _identity(facts, detail),
+            configuration(assessed) if assessed else "",
             evidence_body.policy(assessed, detail) if assessed else _policy(),
             vulnerability_section.vulnerabilities(assessed, detail)
             if assessed
@@ -158,29 +162,69 @@ def _no_verdict(facts: BodyFacts) -> str:
 
 
 def _identity(facts: BodyFacts, detail: Detail) -> str:
-    rows = [
-        ["**Version**", _now_version(facts), _version(facts, facts.commit, facts.branch)],
-        ["**Known by**", "", text(facts.known_by)],
-    ]
-    shown = facts.images if detail.commits else facts.images[:_FEW_IMAGES]
-    for image in shown:
-        name = f" {code(image.name)}" if len(facts.images) > 1 else ""
-        rows += [
-            [f"**Image digest**{name}", _digest(image.now), _digest(image.new)],
-            [
-                f"**Platforms**{name}",
-                _now(image, _listed(image.now_platforms)),
-                _listed(image.new_platforms),
-            ],
-            *([[f"**Base image**{name}", *_bases(image)]] if _has_base(image) else []),
-            [f"**Size**{name} (compressed)", _now(image, _size(image.now_size)), _grown(image)],
-            [f"**Built**{name}", _now(image, _time(image.now_created)), _time(image.new_created)],
-        ]
-    if len(shown) < len(facts.images):
-        rows.append([f"…and {len(facts.images) - len(shown)} more images", "", ""])
+    """Which version and which bytes, in two lines; the rest is folded, one column on a phone."""
     heading = f"### {code(facts.application)} → {code(facts.environment)}"
-    header = ["", f"In {code(facts.environment)} now", "This promotion"]
-    return f"{heading}\n\n{table(header, rows)}"
+    shown = facts.images if detail.commits else facts.images[:_FEW_IMAGES]
+    lines = [f"**Version** {_now_version(facts)} → {_new_version(facts)}"]
+    lines += [
+        f"**Image**{_of_image(facts, image)} {_digest(image.now)} → {_digest(image.new)}"
+        for image in shown
+    ]
+    left = len(facts.images) - len(shown)
+    lines += [f"…and {left} more images"] if left else []
+    lines += _standing(facts)
+    rows = [row for image in shown for row in _image_rows(facts, image)]
+    header = ["", f"In {code(facts.environment)} now → this promotion"]
+    folded = details("Platforms, base image, size and time of build", table(header, rows))
+    return "\n\n".join([heading, *lines, folded])
+
+
+def _of_image(facts: BodyFacts, image: ImageFacts) -> str:
+    return f" {code(image.name)}" if len(facts.images) > 1 else ""
+
+
+def _image_rows(facts: BodyFacts, image: ImageFacts) -> list[list[str]]:
+    name = _of_image(facts, image)
+    return [
+        [
+            f"**Platforms**{name}",
+            _moved(_now(image, _listed(image.now_platforms)), _listed(image.new_platforms)),
+        ],
+        *([[f"**Base image**{name}", _moved(*_bases(image))]] if _has_base(image) else []),
+        [f"**Size**{name} (compressed)", _moved(_now(image, _size(image.now_size)), _grown(image))],
+        [
+            f"**Built**{name}",
+            _moved(_now(image, _time(image.now_created)), _time(image.new_created)),
+        ],
+    ]
+
+
+def _moved(now: str, new: str) -> str:
+    return f"{new} (as now)" if now == new and now != "not known" else f"{now} → {new}"
+
+
+def _standing(facts: BodyFacts) -> list[str]:
+    """How long the running version has run, and this one stood before; what a rollback takes."""
+    assessed = facts.assessment
+    if assessed is None:
+        return []
+    lines = []
+    since = assessed.evidence.last_promotion
+    if since is not None:
+        days = max(0, (assessed.at.date() - since).days)
+        lines.append(f"What runs there came on {since} ({counted_days(days)} ago).")
+    if assessed.evidence.soaked is not None:
+        lines.append(
+            f"This build has stood in the environment before for {words(assessed.evidence.soaked)}."
+        )
+    if lines and any(image.now for image in facts.images):
+        lines.append("A rollback goes back to what runs there now.")
+    return [" ".join(lines)] if lines else []
+
+
+def counted_days(days: int) -> str:
+    """``1 day``, ``17 days``."""
+    return f"{days} day{'' if days == 1 else 's'}"
 
 
 def _now_version(facts: BodyFacts) -> str:
@@ -188,6 +232,19 @@ def _now_version(facts: BodyFacts) -> str:
         is_something = any(image.now for image in facts.images)
         return "not known" if is_something else "nothing yet"
     return _version(facts, facts.now_commit, "")
+
+
+def _new_version(facts: BodyFacts) -> str:
+    """The commit, what is between the two, and by what it is known."""
+    compare = ""
+    if facts.now_commit is not None:
+        span = f"{facts.now_commit[:SHORT_COMMIT]}...{facts.commit[:SHORT_COMMIT]}"
+        url = (
+            f"{facts.web_url}/{facts.source_repository}/compare/{facts.now_commit}...{facts.commit}"
+        )
+        compare = f", [compare {span}]({url})"
+    known = f", known by {text(facts.known_by)}" if facts.known_by else ""
+    return f"{_version(facts, facts.commit, facts.branch)}{compare}{known}"
 
 
 def _version(facts: BodyFacts, commit: str, branch: str) -> str:
@@ -318,8 +375,8 @@ def _on_merge(facts: BodyFacts) -> str:
 def _foot(facts: BodyFacts) -> str:
     report = f"[Full report]({facts.report_url})" if facts.report_url else ""
     at = f"evaluated {_time(facts.assessment.at)}" if facts.assessment else ""
-    words = " · ".join(word for word in (report, at) if word)
-    return f"<sub>{words}</sub>" if words else ""
+    shown = " · ".join(word for word in (report, at) if word)
+    return f"<sub>{shown}</sub>" if shown else ""
 
 
 def _approvals(approvals: Approvals) -> str:

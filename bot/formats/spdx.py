@@ -12,7 +12,15 @@ from typing import Final
 import msgspec
 
 from bot.domain.evidence import UnreadableEvidenceError
-from bot.domain.packages import Inventory, Package, PackageName, inventory, read_purl
+from bot.domain.packages import (
+    Inventory,
+    Package,
+    PackageName,
+    cased,
+    fuller_version,
+    inventory,
+    read_purl,
+)
 from bot.formats.json_document import Lax, Text, decoded
 
 _VERSIONS: Final = ("SPDX-2.2", "SPDX-2.3")
@@ -38,6 +46,10 @@ class _Checksum(Lax):
     checksumValue: Text = None  # noqa: N815 - the specification's name
 
 
+class _Annotation(Lax):
+    comment: Text = None
+
+
 class _Package(Lax):
     SPDXID: str
     name: str
@@ -47,6 +59,15 @@ class _Package(Lax):
     primaryPackagePurpose: Text = None  # noqa: N815 - the specification's name
     externalRefs: list[_ExternalRef] | None = None  # noqa: N815 - the specification's name
     checksums: list[_Checksum] | None = None
+    annotations: list[_Annotation] | None = None
+
+    def note(self, name: str) -> str:
+        """What Trivy writes as ``ImageID: sha256:...``."""
+        for one in self.annotations or []:
+            key, _, value = (one.comment or "").partition(": ")
+            if key == name:
+                return value
+        return ""
 
 
 class _Extracted(Lax):
@@ -163,7 +184,7 @@ def _purl(package: _Package) -> str | None:
 
 def _package(package: _Package, extracted: dict[str, str]) -> Package:
     purl = read_purl(_purl(package) or "")
-    version = package.versionInfo or (purl.version if purl else "")
+    written, named = package.versionInfo or "", purl.version if purl else ""
     licence = next(
         (
             text
@@ -175,8 +196,15 @@ def _package(package: _Package, extracted: dict[str, str]) -> Package:
     if "LicenseRef-" in licence:
         words = licence.replace("(", "( ").replace(")", " )").split()
         licence = " ".join(extracted.get(word, word) for word in words)
-    name = purl.package if purl else PackageName("", "", package.name)
-    return Package(name, version, licence)
+    name = cased(purl.package, package.name) if purl else PackageName("", "", package.name)
+    source = package.note("SrcName") or (purl.source if purl else "")
+    return Package(
+        name,
+        fuller_version(name.type, named, written),
+        licence,
+        source,
+        package.note("LayerDiffID"),
+    )
 
 
 def _systems(packages: Iterable[_Package]) -> Iterator[str]:
@@ -190,6 +218,10 @@ def _subjects(packages: Iterable[_Package]) -> Iterator[str]:
     for package in packages:
         if (package.versionInfo or "").startswith("sha256:"):
             yield package.versionInfo or ""
+        if package.note("ImageID").startswith("sha256:"):
+            yield package.note("ImageID")
+        if "@sha256:" in package.note("RepoDigest"):
+            yield package.note("RepoDigest").rpartition("@")[2]
         for checksum in package.checksums or []:
             if checksum.algorithm == "SHA256" and checksum.checksumValue:
                 yield f"sha256:{checksum.checksumValue}"
@@ -253,6 +285,12 @@ def _package_3(element: _Element, licences: dict[str, str]) -> Package | None:
         return None
     if purl is None and (element.software_primaryPurpose or "").upper() in _NOT_INSTALLED:
         return None
-    name = purl.package if purl else PackageName("", "", element.name or element.id)
-    version = element.software_packageVersion or (purl.version if purl else "")
-    return Package(name, version, licences.get(element.id, ""))
+    written_name = element.name or element.id
+    name = cased(purl.package, written_name) if purl else PackageName("", "", written_name)
+    written, named = element.software_packageVersion or "", purl.version if purl else ""
+    return Package(
+        name,
+        fuller_version(name.type, named, written),
+        licences.get(element.id, ""),
+        purl.source if purl else "",
+    )

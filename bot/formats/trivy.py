@@ -1,7 +1,9 @@
 """Trivy's JSON report, schema 2 and the bare list of schema 1 (trivy pkg/types/report.go).
 
 Trivy writes no results at all where it found nothing to look at: such a report is readable and
-covers nothing. It does not say which scanners ran, so that no secrets in it mean nothing.
+covers nothing. It does not say which scanners ran, so that no secrets in it mean nothing; and it
+names an operating system without listing one package of it where the package database is gone,
+where its flags leave those packages out, or where it has no data on that distribution.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from bot.domain.evidence import (
+    Cvss,
     Finding,
     FindingKey,
     Fix,
@@ -17,19 +20,23 @@ from bot.domain.evidence import (
     Scan,
     Secret,
     Severity,
+    Status,
     Suppression,
     UnreadableEvidenceError,
-    canonical_id,
     collapsed,
+    identified,
 )
 from bot.domain.packages import (
     Inventory,
     Package,
-    PackageClass,
     PackageName,
+    Purl,
+    cased,
     inventory,
     read_purl,
+    whole_version,
 )
+from bot.formats.image_configuration import Config, image_configuration
 from bot.formats.json_document import Lax, Text, day, decoded, moment
 
 # A system that has packages and does not say which one it is (trivy pkg/scan/local/service.go).
@@ -47,6 +54,8 @@ _OS_FAMILIES: Final = {
         "rpm",
     ),
 }
+# Distributions that it lists packages of and has no vulnerabilities of (pkg/detector/ospkg).
+_WITHOUT_DATA: Final = frozenset({"fedora"})
 _LANGUAGES: Final = {
     **dict.fromkeys(("npm", "yarn", "pnpm", "bun", "node-pkg", "javascript"), "npm"),
     **dict.fromkeys(("pip", "pipenv", "poetry", "uv", "pylock", "python-pkg"), "pypi"),
@@ -73,17 +82,38 @@ class _Identifier(Lax):
     PURL: Text = None
 
 
-class _Vulnerability(Lax):
-    VulnerabilityID: str
-    PkgName: str
+class _Cvss(Lax):
+    V2Score: float | None = None
+    V3Score: float | None = None
+    V3Vector: Text = None
+    V40Score: float | None = None
+    V40Vector: Text = None
+
+
+class _Found(Lax):
+    """What a vulnerability and a suppressed one have in common."""
+
+    VulnerabilityID: Text = None
+    PkgName: Text = None
     InstalledVersion: Text = None
     FixedVersion: Text = None
+    Status: Text = None
     Severity: Text = None
     VendorSeverity: dict[str, int] | None = None
     VendorIDs: list[str] | None = None
     PkgIdentifier: _Identifier | None = None
     PkgPath: Text = None
     PublishedDate: Text = None
+    CVSS: dict[str, _Cvss] | None = None
+
+
+class _Vulnerability(_Found):
+    VulnerabilityID: str  # type: ignore[mutable-override]  # here it has to be there
+    PkgName: str  # type: ignore[mutable-override]  # here it has to be there
+
+
+class _Layer(Lax):
+    DiffID: Text = None
 
 
 class _Package(Lax):
@@ -91,8 +121,13 @@ class _Package(Lax):
     Version: Text = None
     Release: Text = None
     Epoch: int | None = None
+    Arch: Text = None
+    SrcName: Text = None
     Identifier: _Identifier | None = None
     Licenses: list[str] | None = None
+    Layer: _Layer | None = None
+    FilePath: Text = None
+    Dev: bool | None = None
 
 
 class _Secret(Lax):
@@ -105,20 +140,8 @@ class _License(Lax):
     PkgName: Text = None
 
 
-class _ModifiedFinding(Lax):
-    VulnerabilityID: Text = None
-    PkgName: Text = None
-    InstalledVersion: Text = None
-    FixedVersion: Text = None
-    Severity: Text = None
-    VendorSeverity: dict[str, int] | None = None
-    VendorIDs: list[str] | None = None
-    PkgIdentifier: _Identifier | None = None
-    PublishedDate: Text = None
-
-
 class _Modified(Lax):
-    Finding: _ModifiedFinding
+    Finding: _Found
     Type: Text = None
     Status: Text = None
     Statement: Text = None
@@ -142,16 +165,13 @@ class _OS(Lax):
     EOSL: bool | None = None
 
 
-class _ImageConfig(Lax):
-    architecture: Text = None
-    os: Text = None
-
-
 class _Metadata(Lax):
     OS: _OS | None = None
     ImageID: Text = None
+    DiffIDs: list[str] | None = None
     RepoDigests: list[str] | None = None
-    ImageConfig: _ImageConfig | None = None
+    RepoTags: list[str] | None = None
+    ImageConfig: Config | None = None
 
 
 class _Trivy(Lax):
@@ -192,51 +212,62 @@ def _scan(report: _Report, file: str) -> Scan:
     system = metadata.OS or _OS()
     if system.Family == _UNRECOGNISED:
         system = _OS()
-    platform = _platform(metadata.ImageConfig)
+    config = metadata.ImageConfig
+    platform = config.platform if config else ""
+    packages = _Packages(results)
     findings = collapsed(
-        _finding(entry, result, platform)
+        finding
         for result in results
         for entry in result.Vulnerabilities or []
+        for finding in _findings(entry, result, packages)
     )
     digests = [digest.rpartition("@")[2] for digest in metadata.RepoDigests or [] if digest]
     name = f"{system.Family or ''} {system.Name or ''}".strip()
+    looked, unlooked = _looked(results, system, name)
     return Scan(
         scanner="Trivy",
         version=(report.Trivy.Version if report.Trivy else None) or "",
         findings=findings,
-        suppressed=_suppressed(results, findings, platform),
-        looked=_looked(results, name),
+        suppressed=_suppressed(results, findings, packages),
+        looked=looked,
+        assumed=looked - {found for r in results if (found := _looked_in(r))},
+        unlooked=unlooked,
         finished=moment(report.CreatedAt),
         operating_system=name or next(_families(results), ""),
         end_of_life=system.EOSL if system.EOSL is not None else (False if name else None),
-        inventory=_inventory(results, name, digests),
+        inventory=_inventory(results, name, [*digests, metadata.ImageID or ""]),
         secrets=_secrets(results),
         platforms=(platform,) if platform else (),
         image=report.ArtifactName or "",
         digests=frozenset(digests),
         image_id=metadata.ImageID or "",
+        layers=frozenset(metadata.DiffIDs or []),
+        configuration=image_configuration(config),
     )
 
 
-def _platform(config: _ImageConfig | None) -> str:
-    if config is None or not config.architecture:
-        return ""
-    return f"{config.os or 'linux'}/{config.architecture}"
+def _looked(
+    results: Iterable[_Result], system: _OS, name: str
+) -> tuple[frozenset[Looked], dict[Looked, str]]:
+    """What it had data for, and why it has none for the rest.
 
-
-def _looked(results: Iterable[_Result], system: str) -> frozenset[Looked]:
-    """What it had data for. A recognised system or a package result was matched."""
-    looked: set[Looked] = set()
-    for result in results:
-        found = _looked_in(result)
-        if found is not None:
-            looked.add(found)
-    if looked & {Looked.OS, Looked.LIBRARY}:
-        # Packages were matched, so lock files and binaries were looked for as well.
+    An image without a library has no result about any; an image whose operating system packages
+    were matched was looked through for libraries as well, unless flags forbade it.
+    """
+    looked = {found for result in results if (found := _looked_in(result)) is not None}
+    unlooked: dict[Looked, str] = {}
+    family = (system.Family or "").lower()
+    if family and (family in _WITHOUT_DATA or family not in _OS_FAMILIES):
+        looked.discard(Looked.OS)
+        unlooked[Looked.OS] = f"Trivy has no vulnerability data on {name}"
+    elif name and Looked.OS not in looked:
+        unlooked[Looked.OS] = (
+            f"the report names {name} and lists no package of it: its package database is gone, or"
+            " the report was limited (--pkg-types, --list-all-pkgs)"
+        )
+    if Looked.OS in looked:
         looked.add(Looked.LIBRARY)
-        if system:
-            looked.add(Looked.OS)
-    return frozenset(looked)
+    return frozenset(looked), unlooked
 
 
 def _looked_in(result: _Result) -> Looked | None:
@@ -248,47 +279,93 @@ def _looked_in(result: _Result) -> Looked | None:
         "license-file": Looked.LICENCE,
         "config": Looked.CONFIGURATION,
     }
-    if result.Type == _UNRECOGNISED:
-        return None  # its packages were listed and matched with nothing
-    if result.Class:
-        return kinds.get(result.Class)
-    # Before 0.20 there was no class.
     family = (result.Type or "").lower()
-    return Looked.LIBRARY if family in _LANGUAGES else Looked.OS
+    if family in {_UNRECOGNISED, *_WITHOUT_DATA}:
+        return None  # its packages were listed and matched with nothing
+    # Before 0.20 there was no class.
+    by_type = Looked.LIBRARY if family in _LANGUAGES else Looked.OS
+    found = kinds.get(result.Class) if result.Class else by_type
+    is_shown = result.Packages or result.Vulnerabilities or result.ExperimentalModifiedFindings
+    return None if found is Looked.OS and not is_shown else found
 
 
 def _families(results: Iterable[_Result]) -> Iterator[str]:
     return (r.Type.lower() for r in results if r.Type and r.Type.lower() in _OS_FAMILIES)
 
 
-def _name(identifier: _Identifier | None, name: str, kind: str) -> PackageName:
+def _named(identifier: _Identifier | None, name: str, kind: str, version: str) -> Purl:
+    """A package by its package URL, else by what its ecosystem calls it."""
     purl = read_purl(identifier.PURL) if identifier and identifier.PURL else None
-    if purl is not None:
-        return purl.package
-    if kind in _OS_FAMILIES:
-        return PackageName(_OS_FAMILIES[kind], kind, name)
-    return PackageName.of(_LANGUAGES.get(kind, kind), name)
+    if purl is None:
+        if kind in _OS_FAMILIES:
+            package = PackageName.of(_OS_FAMILIES[kind], name, kind)
+        else:
+            package = PackageName.of(_LANGUAGES.get(kind, kind), name)
+        return Purl(package, whole_version(package.type, version))
+    package = cased(purl.package, name)
+    return purl._replace(package=package, version=whole_version(package.type, version))
 
 
-def _finding(entry: _Vulnerability | _ModifiedFinding, result: _Result, platform: str) -> Finding:
-    own, aliases = entry.VulnerabilityID or "", entry.VendorIDs or []
-    key = FindingKey(
-        canonical_id(own, aliases),
-        _name(entry.PkgIdentifier, entry.PkgName or "", (result.Type or "").lower()),
+class _Packages:
+    """What a report says of packages apart from their findings."""
+
+    def __init__(self, results: Iterable[_Result]) -> None:
+        self._known: dict[tuple[str, str, str], _Package] = {}
+        for result in results:
+            for package in result.Packages or []:
+                self._known.setdefault((result.Target, package.Name, ""), package)
+                if package.FilePath:
+                    self._known[result.Target, package.Name, package.FilePath] = package
+
+    def of(self, entry: _Found, result: _Result) -> _Package | None:
+        """The package that a finding is in."""
+        name, path = entry.PkgName or "", entry.PkgPath or ""
+        exact = self._known.get((result.Target, name, path))
+        return exact or self._known.get((result.Target, name, ""))
+
+
+def _findings(entry: _Found, result: _Result, packages: _Packages) -> Iterator[Finding]:
+    kind = (result.Type or "").lower()
+    installed = _named(entry.PkgIdentifier, entry.PkgName or "", kind, entry.InstalledVersion or "")
+    listed = packages.of(entry, result)
+    fixed_in = tuple(
+        whole_version(installed.package.type, fix) for fix in _listed(entry.FixedVersion or "")
     )
-    fixed_in = _listed(entry.FixedVersion or "")
     nvd = (entry.VendorSeverity or {}).get("nvd")
-    return Finding(
-        key,
-        Severity.of(entry.Severity or ""),
-        versions=(entry.InstalledVersion,) if entry.InstalledVersion else (),
-        fixed_in=fixed_in,
-        fix=Fix.AVAILABLE if fixed_in else Fix.NONE,
-        aliases=frozenset({key.vulnerability, own, *aliases}),
-        nvd_severity=_BY_NUMBER[nvd] if nvd is not None and 0 <= nvd < len(_BY_NUMBER) else None,
-        disclosed=day(entry.PublishedDate),
-        platforms=(platform,) if platform else (),
-    )
+    path = entry.PkgPath or (listed.FilePath if listed else None)
+    status = Status.of(entry.Status or "")
+    for one in identified(entry.VulnerabilityID or "", entry.VendorIDs or []):
+        yield Finding(
+            FindingKey(one.id, installed.package),
+            Severity.of(entry.Severity or ""),
+            versions=(installed.version,) if installed.version else (),
+            fixed_in=fixed_in,
+            fix=Fix.AVAILABLE if fixed_in else Fix.NONE,
+            aliases=one.aliases,
+            advisories=one.advisories,
+            installed=(installed._replace(source=""),) if installed.qualifiers else (),
+            status=Status.FIXED if fixed_in and status is Status.UNKNOWN else status,
+            cvss=_cvss(entry.CVSS or {}),
+            nvd_severity=_BY_NUMBER[nvd]
+            if nvd is not None and 0 <= nvd < len(_BY_NUMBER)
+            else None,
+            disclosed=day(entry.PublishedDate),
+            paths=(path,) if path else (),
+            source=(listed.SrcName if listed else None) or "",
+            is_development=bool(listed and listed.Dev),
+        )
+
+
+def _cvss(scores: dict[str, _Cvss]) -> Cvss | None:
+    """The highest of version 4 and 3, whoever gave it; of version 2 where there is no other."""
+    found = [
+        Cvss(score, vector or "")
+        for one in scores.values()
+        for score, vector in ((one.V40Score, one.V40Vector), (one.V3Score, one.V3Vector))
+        if score
+    ]
+    found = found or [Cvss(one.V2Score) for one in scores.values() if one.V2Score]
+    return max(found, key=lambda one: (one.score, one.vector), default=None)
 
 
 def _listed(versions: str) -> tuple[str, ...]:
@@ -299,16 +376,16 @@ def _listed(versions: str) -> tuple[str, ...]:
 
 
 def _suppressed(
-    results: Iterable[_Result], findings: dict[FindingKey, Finding], platform: str
+    results: Iterable[_Result], findings: dict[FindingKey, Finding], packages: _Packages
 ) -> dict[FindingKey, Suppression]:
     suppressed: dict[FindingKey, Suppression] = {}
     for result in results:
         for entry in result.ExperimentalModifiedFindings or []:
             if entry.Type in {None, "", "vulnerability"} and entry.Finding.VulnerabilityID:
-                finding = _finding(entry.Finding, result, platform)
-                if finding.key not in findings:
-                    by = f"{entry.Status or 'ignored'} ({entry.Source or 'Trivy'})"
-                    suppressed[finding.key] = Suppression(finding, by, entry.Statement or "")
+                by = f"{entry.Status or 'ignored'} ({entry.Source or 'Trivy'})"
+                for finding in _findings(entry.Finding, result, packages):
+                    if finding.key not in findings:
+                        suppressed[finding.key] = Suppression(finding, by, entry.Statement or "")
     return suppressed
 
 
@@ -335,10 +412,20 @@ def _inventory(results: Iterable[_Result], system: str, digests: Iterable[str]) 
 
 def _package(package: _Package, result: _Result) -> Package:
     kind = (result.Type or "").lower()
-    name = _name(package.Identifier, package.Name, kind)
     version = package.Version or ""
-    if name.package_class is PackageClass.OS:
+    if kind in _OS_FAMILIES:
         release = f"-{package.Release}" if package.Release else ""
         epoch = f"{package.Epoch}:" if package.Epoch else ""
         version = f"{epoch}{version}{release}"
-    return Package(name, version, " AND ".join(sorted(package.Licenses or [])))
+    named = _named(package.Identifier, package.Name, kind, version)
+    licences = sorted({licence for licence in package.Licenses or [] if licence})
+    return Package(
+        named.package,
+        named.version,
+        " AND ".join(f"({one})" if " OR " in one else one for one in licences)
+        if len(licences) > 1
+        else "".join(licences),
+        package.SrcName or "",
+        (package.Layer.DiffID if package.Layer else None) or "",
+        is_development=bool(package.Dev),
+    )

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
 from bot.domain.errors import IntegrityError, NotFoundError, RejectedError
-from bot.domain.evidence import Scan, merged_scans
+from bot.domain.evidence import Scan, merged_scans, with_inventory
 from bot.domain.images import AnyManifest, Descriptor, ImageIndex, ImageManifest, attached_tag
 from bot.domain.oci import Digest, DigestReference
 from bot.domain.packages import Inventory, merged
@@ -98,8 +98,20 @@ class AttestedEvidence:
     @property
     def scan(self) -> Scan | None:
         """What is known of every platform; None: of one of them nothing is."""
-        scans = list(self.scans.values())
+        scans = [_listed(scan, self.sboms.get(digest)) for digest, scan in self.scans.items()]
         return merged_scans(scans) if scans and not self.unscanned else None
+
+
+def _listed(scan: Scan, sbom: AttestedSbom | None) -> Scan:
+    """A report with the platform's SBOM, where it lists no packages itself.
+
+    An SBOM that nobody vouches for lists what is inside; it is no proof of what was looked at.
+    """
+    if sbom is None or scan.inventory is not None:
+        return scan
+    if sbom.by:
+        return with_inventory(scan, sbom.inventory)
+    return replace(scan, inventory=sbom.inventory)
 
 
 def attested_evidence(

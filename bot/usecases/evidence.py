@@ -16,16 +16,17 @@ from typing import Final
 from bot.domain.assessment import Assessment, Evidence, assess
 from bot.domain.environments import Application, Environment
 from bot.domain.errors import IntegrityError, NotFoundError, RejectedError, UnavailableError
-from bot.domain.evidence import Exploitation, Scan, merged_scans, rematched
+from bot.domain.evidence import Exploitation, Scan, merged_scans, named, rematched, with_inventory
 from bot.domain.images import ImageDescription, PlatformImage
 from bot.domain.jobs import Job
+from bot.domain.judging import bases_of
 from bot.domain.oci import Digest
 from bot.domain.packages import Inventory, merged
 from bot.domain.policy import EnvironmentPolicy, Reason, Required, Result, worst
 from bot.domain.vex import VexStatement
 from bot.formats.assessment_document import render_assessment
-from bot.formats.reports import read_scan
-from bot.ports import Reports, ScannerFacts, StoredEvaluation
+from bot.formats.reports import read_sbom, read_scan
+from bot.ports import Examination, Reports, ScannerFacts, StoredEvaluation
 from bot.usecases.attested_evidence import attested_evidence
 from bot.usecases.desk import View, where_it_is
 from bot.usecases.exceptions_in_force import exceptions_in_force
@@ -99,6 +100,9 @@ def evaluate(
             *(statement for one in attested for statement in one.vex),
         ),
         exceptions=exceptions_in_force(view, environment.name, rules, scans),
+        application=application.name,
+        bases=bases_of(new),
+        soaked=_soaked(view, environment, application, images),
         last_promotion=_promoted(view, environment, application, before),
         first_seen=reports.first_seen(scope, list(findings), now.date()) if reports else {},
         signature=_weakest(one.signature for one in attested),
@@ -169,7 +173,7 @@ def _attested(
         found.signature,
         found.provenance_reason,
         found.inventory,
-        found.scan,
+        named(found.scan, name) if found.scan else None,
         tuple(f"{name} {digest.short} ({platform})" for platform in found.unscanned),
         found.vex,
         found.missing,
@@ -200,12 +204,7 @@ def _inventories(
     now, then = (
         merged(one.inventory for one in side if one.inventory) for side in (attested, before)
     )
-    return now, then if now and then and _tools(now) == _tools(then) else None
-
-
-def _tools(listed: Inventory) -> set[str]:
-    """Names without versions."""
-    return {tool.strip().partition(" ")[0] for tool in listed.tool.split(",")}
+    return now, then if now and then and now.tools == then.tools else None
 
 
 def _elsewhere(
@@ -289,6 +288,33 @@ def _promoted(
     seals = view.ports.memory.seals(view.scope(environment.name, application.name))
     days = [seal.at.date() for seal in seals if running.get(seal.image) == seal.digest]
     return max(days, default=None)
+
+
+def _soaked(
+    view: View, environment: Environment, application: Application, images: Mapping[str, Digest]
+) -> timedelta | None:
+    """How long the youngest of these has stood sealed in the environment before."""
+    if environment.source_environment is None:
+        return None
+    since: dict[tuple[str, Digest], datetime] = {}
+    for seal in view.ports.memory.seals(
+        view.scope(environment.source_environment, application.name)
+    ):
+        known = since.get((seal.image, seal.digest))
+        since[seal.image, seal.digest] = seal.at if known is None else min(known, seal.at)
+    if not images or any(image not in since for image in images.items()):
+        return None
+    return view.ports.clock.now() - max(since[image] for image in images.items())
+
+
+def _listed(scan: Scan, seen: Examination, name: str) -> Scan:
+    """The scan with its packages: grype's report lists none, the SBOM beside it does."""
+    if scan.inventory is not None:
+        return scan
+    try:
+        return with_inventory(scan, read_sbom(seen.sbom, f"the SBOM of {name}"))
+    except RejectedError as error:
+        return replace(scan, limits=(*scan.limits, str(error)))
 
 
 def _exploitation(view: View, scans: Sequence[Scan]) -> Exploitation:
@@ -393,12 +419,13 @@ class _Looker:
         if str(platform.config) != examined.image_id and platform.digest not in examined.digests:
             self.missing.append(f"the report on {name} is about another image")
             return None
-        scan = rematched(examined, matched)
+        scan = _listed(rematched(examined, matched), seen, name)
         return replace(
             scan,
             platforms=(str(platform.platform),),
             digests=frozenset({str(digest), str(platform.digest)}),
             image=image,
+            assumed=frozenset(),  # it is told by us what to look at, and that is everything
             database=facts.database,
             finished=self._view.ports.clock.now(),  # with today's data it would say the same
         )

@@ -17,7 +17,7 @@ from bot.domain.environments import Approvals
 from bot.domain.errors import RejectedError
 from bot.domain.evidence import Scan
 from bot.domain.policy import Backing, RiskException
-from bot.domain.risk_exceptions import is_about
+from bot.domain.risk_exceptions import concerns
 from bot.formats.pipeline_file import PIPELINE_FILE, read_pipeline
 from bot.usecases.attribution import attribution
 from bot.usecases.desk import View
@@ -43,8 +43,7 @@ def exceptions_in_force(
     asked = {
         _content(one)
         for one in listed
-        if (not one.environments or environment in one.environments)
-        and any(is_about(one, finding) for finding in findings)
+        if (not one.environments or environment in one.environments) and concerns(one, findings)
     }
     if not asked:
         return listed

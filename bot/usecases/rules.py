@@ -97,7 +97,7 @@ def rules_of(pipeline: Pipeline, content: Callable[[str], bytes | None], commit:
             ) from error
 
     file = pipeline.policy_file
-    policies = read_policy(text(file, PIPELINE_FILE), file=file)
+    policies = read_policy(text(file, PIPELINE_FILE), file=file, environments=pipeline.environments)
     for name in policies:
         if name not in pipeline.environments:
             hint = did_you_mean(name, list(pipeline.environments))

@@ -56,7 +56,14 @@ def report(folder: Path, name: str, *severities: str, **more: object) -> Path:
         }
         for n, severity in enumerate(severities)
     ]
-    result = {"Target": "x", "Class": "os-pkgs", "Type": "debian", "Vulnerabilities": entries}
+    packages = [{"Name": "libc6", "Version": "1"}]
+    result = {
+        "Target": "x",
+        "Class": "os-pkgs",
+        "Type": "debian",
+        "Packages": packages,
+        "Vulnerabilities": entries,
+    }
     document = {
         "SchemaVersion": 2,
         "ArtifactName": "shop:1",
@@ -91,16 +98,18 @@ def test_json_has_the_promised_shape(folder: Path) -> None:
         *("--policy", folder / "policy.yaml", "--new-scan", new, "--old-scan", old)
     )
 
-    assert set(found) == {"verdict", "checks", "counts", "packages", "baseline"}
+    assert list(found)[:5] == ["verdict", "checks", "counts", "packages", "baseline"]
+    assert [row["severity"] for row in found["findings"]["introduced"]] == ["critical", "medium"]
     assert (code, found["verdict"]) == (3, "fail")
     assert found["counts"] == {
         "introduced": counts(critical=1, medium=1),
+        "raised": counts(),
         "fixed": counts(low=1),
         "unchanged": counts(high=1),
         "suppressed": counts(),
     }
     names = ("added", "removed", "updated", "downgraded", "licence_changes")
-    assert found["packages"] == dict.fromkeys(names)
+    assert found["packages"] == dict.fromkeys(names, 0)
     assert found["baseline"] == {"scanner": "Trivy", "image": "shop:1"}
     assert [(c["id"], c["result"]) for c in found["checks"]] == [
         *(("scan", "pass"), ("critical", "fail"), ("medium", "warn"))

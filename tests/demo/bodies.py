@@ -16,13 +16,17 @@ BUILD: Final = ROOT / "build" / os.environ.get("DEMO_BUILD", "demo")
 GOLDEN: Final = ROOT / "tests" / "golden"
 SHOWN: Final = {"blocked": 1230, "passing": 930}
 """The bodies that README shows, and the height of their pictures."""
-_BASE: Final = re.compile(r"\*\*Base image\*\* \| (?P<old>[^|]*) \| (?P<new>[^|]*) \|")
+_BASE: Final = re.compile(r"\*\*Base image\*\* \| (?P<old>[^|]*) → (?P<new>[^|]*) \|")
 _VARYING: Final = (
     (re.compile(r"\b[0-9a-f]{26}\b"), "0" * 26),
     (re.compile(r"127\.0\.0\.1:[0-9]+"), "127.0.0.1:1"),
     (re.compile(r"sha256:[0-9a-f]{8}…[0-9a-f]{4}"), "sha256:00000000…0000"),
     (re.compile(r"\b[0-9a-f]{40}\b"), "0" * 40),
     (re.compile(r"`[0-9a-f]{7}`"), "`0000000`"),
+    (re.compile(r"\b[0-9a-f]{7}\.\.\.[0-9a-f]{7}\b"), "0000000...0000000"),
+    (re.compile(r"\b[0-9a-f]{40}\.\.\.[0-9a-f]{40}\b"), f"{'0' * 40}...{'0' * 40}"),
+    (re.compile(r"\b20[0-9-]{8} \([0-9]+ days? ago\)"), "2026-01-01 (0 days ago)"),
+    (re.compile(r"environment before for [0-9]+ (?:min|s|h)\b"), "environment before for 0 min"),
     (re.compile(r" at [0-9a-f\u2060]{12,13},"), " at 000000000000,"),
     (re.compile(r"\b20[0-9]{2}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}\b"), "2026-01-01 00:00"),
     (re.compile(r"\b(KEV|EPSS) of 20[0-9-]{8}"), r"\1 of 2026-01-01"),

@@ -136,6 +136,15 @@ class Build:
                 "Target": kind,
                 "Class": package_class,
                 "Type": kind,
+                "Packages": [
+                    {
+                        "Name": name,
+                        "Version": version,
+                        "Licenses": [licence] if licence else [],
+                        "Identifier": {"PURL": f"{purl}/{name}@{version}"},
+                    }
+                    for name, (version, licence) in packages.items()
+                ],
                 "Vulnerabilities": [
                     _finding(name, version, f"{purl}/{name}@{version}")
                     for name, (version, _) in packages.items()

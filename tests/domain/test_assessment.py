@@ -14,12 +14,16 @@ from bot.domain.evidence import (
     Fix,
     KnownExploited,
     Looked,
+    Scan,
     Secret,
     Severity,
+    merged_scans,
 )
-from bot.domain.packages import PackageClass
+from bot.domain.judging import BaseFact
+from bot.domain.packages import PackageClass, merged
 from bot.domain.policy import (
     AnyRule,
+    BaseImageRule,
     Check,
     Clock,
     EndOfLifeRule,
@@ -108,7 +112,8 @@ def test_classes_and_packages_narrow_a_rule() -> None:
 KEV = VulnerabilityRule(id="kev", denies=True, scope=Scope.INTRODUCED, is_exploited=True)
 LIKELY = VulnerabilityRule(id="epss", denies=True, scope=Scope.INTRODUCED, epss_at_least=0.5)
 LISTED = Exploitation(kev={"CVE-2026-0001": KnownExploited(TODAY)}, epss={"CVE-2026-0001": 0.9})
-UNLISTED = Exploitation(kev={"CVE-2020-0001": KnownExploited(TODAY)}, epss={})
+UNLISTED = Exploitation({"CVE-2020-0001": KnownExploited(TODAY)}, TODAY, {}, TODAY)
+OLD = TODAY - timedelta(days=8)
 
 
 @pytest.mark.parametrize("rule", [KEV, LIKELY])
@@ -117,6 +122,18 @@ def test_exploitation_needs_its_feed(rule: AnyRule) -> None:
     assert judged(of(BAD, exploitation=UNLISTED), rule).result is Result.PASS
     assert judged(of(BAD), rule).result is Result.NOT_EVALUATED
     assert judged(of(), rule).result is Result.PASS
+
+
+@pytest.mark.parametrize("rule", [KEV, LIKELY])
+@pytest.mark.parametrize("at", [OLD, None])
+def test_the_silence_of_an_old_feed_means_nothing(rule: AnyRule, at: date | None) -> None:
+    silent = replace(UNLISTED, kev_date=at, epss_date=at)
+    loud = replace(LISTED, kev_date=at, epss_date=at)
+
+    assert judged(of(BAD, exploitation=silent), rule).result is Result.NOT_EVALUATED
+    assert judged(of(BAD, exploitation=loud), rule).result is Result.FAIL
+    fresh = judged(of(BAD, exploitation=silent), rule, max_feed_age=timedelta(days=8))
+    assert fresh.result is (Result.PASS if at else Result.NOT_EVALUATED)
 
 
 def test_exploitation_is_joined_by_any_identifier() -> None:
@@ -188,7 +205,8 @@ def test_grace_ends_by_itself() -> None:
         Evidence(scan(looked=frozenset({Looked.LIBRARY}), system=""), scan()),
         Evidence(scan(scanner="grype"), scan(scanner="Trivy")),
         Evidence(
-            scan(), scan(BAD), listing({"a": "1"}), listing({"a": "1", "b": "1", "libssl3": "1"})
+            scan(assumed=frozenset({Looked.LIBRARY}), listed=listing({"a": "1"})),
+            scan(BAD, listed=merged([listing({"a": "1"}), listing({"left-pad": "1"}, "npm")])),
         ),
         Evidence(scan(), scan(), missing=("linux/arm64 timed out after 300 s",)),
     ],
@@ -476,3 +494,85 @@ def test_an_empty_sbom_is_none() -> None:
 
     assert check(verdict, "sbom").detail == "it lists no package"
     assert check(verdict, "licences").result is Result.NOT_EVALUATED
+
+
+API, WORKER = (
+    scan(BAD, image="registry.example/api", platforms=("linux/amd64",)),
+    scan(BAD, image="registry.example/worker", platforms=("linux/amd64",)),
+)
+
+
+def on(platform: str, found: Scan) -> Scan:
+    return replace(found, platforms=(platform,))
+
+
+@pytest.mark.parametrize(
+    ("scans", "where"),
+    [
+        ((API, on("linux/arm64", API)), ""),
+        ((API, replace(on("linux/arm64", API), findings={})), " (linux/amd64)"),
+        ((API, WORKER), ""),
+        ((API, replace(WORKER, findings={})), " (registry.example/api)"),
+        (
+            (API, on("linux/arm64", API), WORKER, replace(on("linux/arm64", WORKER), findings={})),
+            " (registry.example/api; registry.example/worker on linux/amd64)",
+        ),
+    ],
+)
+def test_where_it_holds_is_said_unless_it_is_everywhere(
+    scans: tuple[Scan, ...], where: str
+) -> None:
+    new = merged_scans(scans)
+    found = check(judged(Evidence(new), CRITICAL), "critical")
+
+    assert found.result is Result.FAIL
+    assert found.detail == f"CVE-2026-0001 in libssl3{where}"
+    assert len(found.reasons) == len(new.findings), "each finding stays one"
+
+
+def test_what_holds_on_every_platform_is_said_once() -> None:
+    listed = listing({"left-pad": "1"}, "npm", "AGPL-3.0-only")
+    both = [replace(on(one, API), inventory=listed) for one in ("linux/amd64", "linux/arm64")]
+    rule = LicenceRule(id="licences", denies=True, scope=Scope.PRESENT, denied=("AGPL-3.0-only",))
+
+    (reason,) = check(judged(Evidence(merged_scans(both)), rule), "licences").reasons
+    assert "linux/" not in reason.text
+
+    lone = merged_scans(
+        [both[0], replace(both[1], inventory=listing({"left-pad": "1"}, "npm", "MIT"))]
+    )
+    told = [one.text for one in check(judged(Evidence(lone), rule), "licences").reasons]
+    assert any(text.endswith(" (linux/amd64)") for text in told)
+
+
+def test_the_base_of_one_image_says_nothing_of_another() -> None:
+    rule = BaseImageRule(id="base", denies=True, scope=Scope.PRESENT, allowed=("*/golden/*",))
+    known = (BaseFact("registry.example/api", "registry.example/golden/debian:12"),)
+    evidence = Evidence(merged_scans([API, WORKER]), bases=known)
+
+    found = check(judged(evidence, rule), "base")
+
+    assert found.result is Result.NOT_EVALUATED
+    assert "registry.example/worker" in found.detail
+
+
+def test_another_denied_licence_than_before_is_news_and_is_named_in_full() -> None:
+    def under(licence: str) -> Scan:
+        return scan(listed=listing({"left-pad": "1"}, "npm", licence))
+
+    rule = LicenceRule(
+        id="licences",
+        denies=True,
+        scope=Scope.INTRODUCED,
+        denied=("GPL-3.0-only", "AGPL-3.0-only"),
+    )
+
+    worse = judged(Evidence(under("AGPL-3.0-or-later"), under("GPL-3.0-only")), rule)
+    found = check(worse, "licences")
+    assert found.result is Result.FAIL
+    assert found.detail == "left-pad is under AGPL-3.0-or-later"
+    both = judged(Evidence(under("MIT AND AGPL-3.0-only"), under("GPL-3.0-only")), rule)
+    words = "left-pad is under MIT AND AGPL-3.0-only (AGPL-3.0-only is denied)"
+    assert check(both, "licences").detail == words
+    same = judged(Evidence(under("GPL-3.0-only"), under("GPL-3.0-only")), rule)
+    assert check(same, "licences").result is Result.PASS

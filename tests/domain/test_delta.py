@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 
 import pytest
 from hypothesis import given, strategies as st
 
 from bot.domain.delta import Change, Delta, contents, counts, delta
-from bot.domain.evidence import Finding, Fix, Looked, Scan, Severity, merged_scans
+from bot.domain.evidence import Finding, Looked, Scan, Severity, merged_scans
 from bot.domain.packages import Inventory
 from bot.formats.reports import read_sbom, read_scan
 from tests.domain.evidence import BOTH, finding, listing, package, scan
@@ -106,8 +107,12 @@ def test_a_suppressed_finding_counts_only_there() -> None:
     assert names(found.unchanged) == ["b"]
 
 
-def test_what_lost_its_suppression_is_judged_again() -> None:
-    assert names(delta(scan(A), scan(suppressed=[A])).introduced) == ["a"]
+def test_what_lost_its_suppression_was_there_before() -> None:
+    found = delta(scan(A), scan(suppressed=[A]))
+
+    assert not found.introduced
+    assert names(found.unchanged) == ["a"]
+    assert found.allowed_before == {A.key: "VEX not_affected"}
 
 
 def inventories(new: dict[str, str], old: dict[str, str]) -> tuple[Inventory, Inventory]:
@@ -136,11 +141,12 @@ def test_fixed_means_left_or_changed(
     assert [one.now for one in found.fixed] == [now][: len(expected)]
 
 
-# Three images that blind a scanner: package database deleted, os-release deleted, half of it gone.
+# Images that blind a scanner: package database deleted, os-release deleted, most of it gone though
+# the layers that brought it are still there.
 BLINDING = [
     (scan(looked=frozenset({Looked.LIBRARY}), system="debian 12"), {}, "does not cover"),
     (scan(system=""), {"a": "1", "x": "1"}, "not recognised any more"),
-    (scan(), {"a": "1"}, "only 1 of 3 operating system packages"),
+    (scan(layers=frozenset({"sha256:base"})), {"a": "1"}, "2 of 3 operating system packages"),
 ]
 
 
@@ -148,11 +154,23 @@ BLINDING = [
 def test_a_blinded_scanner_fixes_nothing(blind: Scan, packages: dict[str, str], words: str) -> None:
     old = {"a": "1", "x": "1", "y": "1"}
 
-    found = delta(blind, scan(A), inventories=inventories(packages, old))
+    listed = replace(listing(old), layers=dict.fromkeys(listing(old).versions, "sha256:base"))
+
+    found = delta(blind, scan(A), inventories=(listing(packages), listed))
 
     assert not found.fixed
     assert names(found.unchanged) == ["a"]
-    assert any(words in lost for lost in found.lost)
+    assert any(words in lost.why for lost in found.lost)
+
+
+@pytest.mark.parametrize("layers", [frozenset[str](), frozenset({"sha256:other"})])
+def test_a_slimmer_image_lost_nothing(layers: frozenset[str]) -> None:
+    old = replace(listing({"a": "1", "x": "1", "y": "1"}), layers={A.package: "sha256:base"})
+
+    found = delta(scan(layers=layers), scan(A), inventories=(listing({"x": "1"}), old))
+
+    assert fixed(found) == ["a"]
+    assert found.lost == ()
 
 
 def test_losing_the_libraries_leaves_the_system_alone() -> None:
@@ -198,22 +216,20 @@ def test_newly_disclosed_is_in_both_images() -> None:
     assert delta(scan(young), scan(young)).newly_disclosed is None
 
 
-def test_platforms_collapse_into_one_scan() -> None:
+def test_platforms_are_summed_and_kept_apart() -> None:
     worse = finding("CVE-2026-0000", "a", Severity.CRITICAL, versions=("2",), fixed_in=())
     one = scan(A, platforms=("linux/amd64",), version="1")
     other = scan(worse, suppressed=[B], looked=frozenset({Looked.OS}), platforms=("linux/arm64",))
 
     both = merged_scans([one, other])
 
-    (only,) = both.findings.values()
-    assert (only.severity, only.versions, only.fix) == (
-        Severity.CRITICAL,
-        ("1", "2"),
-        Fix.AVAILABLE,
-    )
+    assert {(key.platform, f.severity) for key, f in both.findings.items()} == {
+        ("linux/amd64", A.severity),
+        ("linux/arm64", Severity.CRITICAL),
+    }
     assert both.looked == {Looked.OS}
     assert both.platforms == ("linux/amd64", "linux/arm64")
-    assert list(both.suppressed) == [B.key]
+    assert [key.platform for key in both.suppressed] == ["linux/arm64"]
 
 
 def test_contents() -> None:

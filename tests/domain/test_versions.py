@@ -37,7 +37,30 @@ OLDER_FIRST = [
     ("pypi", "1.0", "1.0.post1"),
     ("pypi", "2.0", "1!1.0"),
     ("maven", "1.2", "1.10"),
+    ("maven", "1.2-SNAPSHOT", "1.2"),
+    ("maven", "2.9.9", "2.9.10.8"),
+    ("maven", "1.0-rc1", "1.0"),
+    ("maven", "31.1-jre", "32.0.0-jre"),
+    ("gem", "1.0.0.pre1", "1.0.0"),
+    ("gem", "2.9.9", "2.10.0"),
+    ("composer", "v1.0.0-beta2", "1.0.0"),
+    ("alpm", "2.0-1", "1:1.0-1"),
+    ("golang", "go1.21.9", "1.21.10"),
 ]
+
+
+@pytest.mark.parametrize(
+    ("older", "newer"),
+    [
+        ("17.0.8+7", "17.0.9+9"),
+        ("1.8.0_382-b05", "8u392"),
+        ("11.0.20", "11.0.20.1"),
+        ("8u392", "11"),
+    ],
+)
+def test_java_runtimes(older: str, newer: str) -> None:
+    assert compare("generic", older, newer, name="openjdk") == -1
+    assert compare("generic", newer, older, name="openjdk") == 1
 
 
 @pytest.mark.parametrize(("kind", "older", "newer"), OLDER_FIRST)
@@ -50,7 +73,7 @@ def test_by_the_rules_of_the_ecosystem(kind: str, older: str, newer: str) -> Non
     ("kind", "one", "other"),
     [
         ("golang", "(devel)", "v1.0.0"),
-        ("maven", "1.2-SNAPSHOT", "1.3"),
+        ("gem", "1.0.0", "x y"),
         ("deb", "x:1", "2"),
         ("apk", "latest", "1"),
         ("npm", "1.0.0", "9" * 300),

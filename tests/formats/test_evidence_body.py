@@ -14,13 +14,22 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from bot.domain.assessment import Assessment, Evidence, assess
-from bot.domain.evidence import Finding, FindingKey, Fix, Scan, Severity, Suppression
+from bot.domain.evidence import (
+    Finding,
+    FindingKey,
+    Fix,
+    ImageConfiguration,
+    Scan,
+    Severity,
+    Suppression,
+    merged_scans,
+)
 from bot.domain.history import Contribution, SourcePullRequest
 from bot.domain.images import BaseImage
 from bot.domain.oci import Digest
 from bot.domain.packages import Package, PackageName, inventory
 from bot.domain.policy import EnvironmentPolicy, LicenceRule, Reason, Result, Scope
-from bot.formats.assessment_document import render_summary
+from bot.formats.assessment_document import indented, render_assessment
 from bot.formats.body_budget import BUDGET, LIMIT
 from bot.formats.evidence_body import review
 from bot.formats.markdown import plain
@@ -36,6 +45,7 @@ from tests.evidence_bodies import (
     POLICY,
     RULES,
     STAYED,
+    deb,
     facts,
     found,
     scanned,
@@ -141,7 +151,7 @@ def test_the_way_out_names_what_no_update_mends() -> None:
 def test_a_report_of_somebody_else_is_shown_as_theirs() -> None:
     attested = replace(scanned(CAME), attested_by="the key ci.pub")
 
-    row = "(linux/amd64, linux/arm64), attested by the key ci.pub |"
+    row = "(linux/amd64), attested by the key ci.pub |"
     assert row in assessed(Evidence(attested))
     assert "attested by" not in assessed(Evidence(scanned(CAME)))
 
@@ -166,7 +176,10 @@ def crowd(size: int, word: str) -> BodyFacts:
     ]
     suppressed = {
         f.key: Suppression(f, word * 9, word * 20, date(2026, 12, 1))
-        for f in (replace(f, key=FindingKey(f"S{f.vulnerability}", f.package)) for f in findings)
+        for f in (
+            replace(f, key=FindingKey(f"S{f.vulnerability}", f.package), aliases=frozenset())
+            for f in findings
+        )
     }
     packages = [Package(f.package, f"{n}{word}", word * 5) for n, f in enumerate(findings)]
     older = [Package(f.package, f"{n}-{word}", "MIT") for n, f in enumerate(findings)]
@@ -208,6 +221,81 @@ def test_a_body_stays_within_its_budget_and_whole(size: int, word: str) -> None:
         assert "more" in body
 
 
+@pytest.mark.parametrize(("breaking", "packages"), [(1, 1), (31, 31), (31, 4), (300, 60)])
+def test_what_blocks_is_named_and_comes_first(breaking: int, packages: int) -> None:
+    """Whatever else there is: 1,500 findings that nobody minds are cut before one that blocks."""
+    blocks = [
+        found(f"CVE-2027-{n:05d}", deb(f"bad{n % packages}"), Severity.CRITICAL, "1", f"{n + 2}")
+        for n in range(breaking)
+    ]
+    harmless = [
+        found(f"CVE-2028-{n:05d}", deb(f"good{n % 200}"), Severity.MEDIUM, "1") for n in range(1500)
+    ]
+    judged = assess("stage", Evidence(scanned([*harmless, *blocks]), scanned([])), POLICY, AT)
+
+    body = render(replace(FACTS, assessment=judged))
+
+    assert len(body.encode()) <= BUDGET
+    assert all(one.vulnerability in body for one in blocks)
+    last = max(body.index(one.vulnerability) for one in blocks)
+    assert last < body.index("### Policy")
+    assert body.count("| 🟥\u00a0Critical | `bad") == packages
+    assert f"over {breaking} " in body.partition("###")[0]
+
+
+def test_three_images_name_theirs() -> None:
+    one = found("CVE-2027-1", deb("libc6"), Severity.CRITICAL, "1", "2")
+    new = merged_scans(
+        [replace(scanned([one]), image=f"r/{name}:1") for name in ("api", "worker", "jobs")]
+    )
+    old = merged_scans(
+        [
+            replace(scanned([one] if name == "api" else []), image=f"r/{name}:1")
+            for name in ("api", "worker", "jobs")
+        ]
+    )
+    judged = assess("stage", Evidence(new, old), POLICY, AT)
+
+    blocking = render(replace(FACTS, assessment=judged)).partition("###")[2].partition("###")[0]
+
+    assert "`r/worker`" in blocking
+    assert "`r/jobs`" in blocking
+    assert "`r/api`" not in blocking
+
+
+@pytest.mark.parametrize(
+    ("missing", "who"),
+    [
+        ("api (linux/amd64): it is being scanned", "nobody has to do anything"),
+        ("No scanner is configured", "whoever runs Lockkeeper"),
+        ("linux/arm64 was not scanned: timed out after 300 s", "whoever runs Lockkeeper"),
+        ("the report on api is about another image", "whoever builds the image or scans it"),
+    ],
+)
+def test_what_is_not_decided_has_somebody_who_can(missing: str, who: str) -> None:
+    judged = assess("stage", Evidence(scanned([]), missing=(missing,)), POLICY, AT)
+
+    alert = render(replace(FACTS, assessment=judged)).partition("###")[0]
+
+    assert f"**To decide:** {who}" in alert
+    assert alert.count("**To decide:**") == 1
+
+
+def test_how_an_image_runs_is_told_where_it_changed() -> None:
+    old = ImageConfiguration("1000", ("/app",), (), frozenset({"8080/tcp"}), frozenset({"PATH"}))
+    new = replace(old, user="", variables=frozenset({"PATH", "LD_PRELOAD"}))
+    evidence = Evidence(
+        replace(scanned([]), configuration=new), replace(scanned([]), configuration=old)
+    )
+    changed = render(replace(FACTS, assessment=assess("stage", evidence, POLICY, AT)))
+    same = replace(evidence, new=evidence.old)
+
+    assert "- ⚠️ **User**: `1000` → `root`" in changed
+    assert "LD_PRELOAD" in changed
+    assert "Entrypoint" not in changed
+    assert "How it runs" not in render(replace(FACTS, assessment=assess("stage", same, POLICY, AT)))
+
+
 def test_what_is_left_out_is_counted() -> None:
     body = render(crowd(1500, "plain"))
 
@@ -236,9 +324,10 @@ def strewn(words: Iterator[str]) -> BodyFacts:
             FindingKey(f"{next(words)}", PackageName(next(words), next(words), next(words))),
             Severity.HIGH,
             versions=(next(words),),
-            fixed_in=(next(words),),
+            fixed_in=(next(words), "nothing orders this"),
             fix=Fix.AVAILABLE,
-            platforms=(next(words),),
+            paths=(next(words),),
+            source=next(words),
         )
         for _ in range(12)
     ]
@@ -248,19 +337,20 @@ def strewn(words: Iterator[str]) -> BodyFacts:
         version=next(words),
         operating_system=next(words),
         platforms=(next(words), next(words)),
+        image=next(words),
+        limits=(next(words),),
         database=DATABASE,
         suppressed={f.key: Suppression(f, next(words), next(words)) for f in findings[8:10]},
         end_of_life=True,
     )
     old = scanned(findings[4:8] + findings[10:])
     names = [PackageName(next(words), next(words), next(words)) for _ in range(3)]
+    tool = next(words)
     evidence = Evidence(
         new,
         old,
-        inventory(
-            [Package(name, next(words), next(words)) for name in names[:2]], tool=next(words)
-        ),
-        inventory([Package(name, next(words), next(words)) for name in names[1:]]),
+        inventory([Package(name, next(words), next(words)) for name in names[:2]], tool=tool),
+        inventory([Package(name, next(words), next(words)) for name in names[1:]], tool=tool),
         missing=(next(words),),
         signature=Reason(Result.WARN, next(words)),
         provenance=Reason(Result.PASS, next(words)),
@@ -307,7 +397,7 @@ def strewn(words: Iterator[str]) -> BodyFacts:
     )
 
 
-STREWN = 152
+STREWN = 166
 
 
 def harmless() -> Iterator[str]:
@@ -340,7 +430,7 @@ def test_hostile_strings_tell_a_terminal_nothing(source: str) -> None:
         printed = review(judged, [(some[0], some[1], some[2])])
 
         assert not controls(printed)
-        assert not controls(render_summary(judged).decode())
+        assert not controls(indented(render_assessment(judged)).decode())
 
 
 @pytest.mark.parametrize("word", ["plain", "<&|*_`@#$:>", "\U0001f7e5"])

@@ -129,7 +129,7 @@ def test_the_base_image_and_whether_it_changed() -> None:
 
     assert with_bases((new,), (old,)) == (
         "| **Base image** | `debian:12` `sha256:aaaaaaaa…aaaa` "
-        "| `debian:12` `sha256:bbbbbbbb…bbbb` (changed) |"
+        "→ `debian:12` `sha256:bbbbbbbb…bbbb` (changed) |"
     )
     assert "changed" not in with_bases((new,), (new,))
 
@@ -137,8 +137,8 @@ def test_the_base_image_and_whether_it_changed() -> None:
 def test_bases_of_several_platforms_are_counted() -> None:
     each = tuple(BaseImage("debian:12", f"sha256:{n}") for n in "ab")
 
-    assert "| `debian:12` (2 platforms) |" in with_bases(each, ())
-    assert with_bases(each, ()).startswith("| **Base image** | not known |")
+    assert "→ `debian:12` (2 platforms) |" in with_bases(each, ())
+    assert with_bases(each, ()).startswith("| **Base image** | not known →")
 
 
 def test_an_image_that_says_nothing_has_no_row() -> None:

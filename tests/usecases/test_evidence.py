@@ -213,10 +213,15 @@ def test_without_a_scanner_attested_reports_are_held_against_each_other(place: P
     assert found.verdict.result is Result.FAIL
     assert found.evidence.missing == ()
     assert found.delta is not None
-    assert [one.vulnerability for one in found.delta.introduced] == ["CVE-2026-1001"]
-    assert [one.vulnerability for one in found.delta.unchanged] == ["CVE-2026-1000"]
+    places = [("payments", platform) for platform in NEW.children]
+    for came, which in (
+        (found.delta.introduced, "CVE-2026-1001"),
+        (found.delta.unchanged, "CVE-2026-1000"),
+    ):
+        assert {one.vulnerability for one in came} == {which}
+        assert sorted((one.key.image, one.key.platform) for one in came) == sorted(places)
     assert found.contents is not None
-    assert [change.package.name for change in found.contents.changes] == ["CRITICAL"]
+    assert [change.package.name for change in found.contents.changes] == ["critical"]
     assert found.contents.old is not None
 
 
@@ -329,7 +334,10 @@ def test_an_image_is_held_against_what_is_published(place: Place) -> None:
 
     assert found.verdict.result is Result.PASS
     assert found.delta is not None
-    assert [finding.vulnerability for finding in found.delta.unchanged] == ["CVE-2026-1000"]
+    assert [(f.vulnerability, f.platform) for f in found.delta.unchanged] == [
+        ("CVE-2026-1000", "linux/amd64"),
+        ("CVE-2026-1000", "linux/arm64"),
+    ]
 
 
 def test_nothing_is_held_against_two_digests(place: Place) -> None:

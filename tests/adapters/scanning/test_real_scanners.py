@@ -19,7 +19,7 @@ import requests
 from bot.adapters.scanning import ConfinedScanner, scanner_of
 from bot.adapters.scanning.sandbox import Sandbox
 from bot.domain.errors import UnavailableError
-from bot.domain.evidence import Looked
+from bot.domain.evidence import Looked, with_inventory
 from bot.domain.oci import DOCKER_CONFIG, DOCKER_MANIFEST, Digest, DigestReference, ImageRepository
 from bot.formats.reports import read_sbom, read_scan
 from tests.world.clients import HandClock, client
@@ -209,6 +209,61 @@ def test_an_image_that_hides_its_system_is_not_covered(bench: Bench) -> None:
         assert Looked.OS not in scan.looked
         assert scan.operating_system == ""
         assert Looked.LIBRARY in scan.looked
+
+
+@pytest.mark.parametrize("bench", ["trivy", "grype"], indirect=True)
+@pytest.mark.parametrize("is_blind", [True, False])
+def test_only_what_is_shown_is_covered(bench: Bench, *, is_blind: bool) -> None:
+    """The package database deleted, nothing vulnerable: a clean image, and one that hides."""
+    image = packaged_image(
+        {"bash": "5.2"},
+        {"lodash": "4.17.21"},
+        changed={"var/lib/dpkg/status": None} if is_blind else {},
+    )
+
+    seen = bench.scanner.examine(lambda folder: layout_of(image, "linux/amd64", folder))
+
+    for report in (seen.report, bench.scanner.match(seen.sbom)):
+        scan = read_scan(report, "report")
+        assert not scan.findings
+        assert scan.operating_system.startswith("debian")
+        scan = with_inventory(scan, read_sbom(seen.sbom, "SBOM"))
+        assert (Looked.OS in scan.looked) is not is_blind
+        assert Looked.LIBRARY in scan.looked
+
+
+def test_one_image_is_the_same_whoever_lists_it(tmp_path: Path) -> None:
+    """Trivy's three formats and syft's two: no package differs (epochs, cases, architectures)."""
+    image = packaged_image(
+        {"openssl": "3.0.9-1", "zlib1g": "1:1.2.13.dfsg-1"}, {"lodash": "4.17.4"}
+    )
+    layout_of(image, "linux/amd64", tmp_path / "image")
+    quiet = {"SYFT_CHECK_FOR_APP_UPDATE": "false"}
+    with open_folder() as folder:
+        database = write_trivy_database(folder / "database", CANARY)
+        trivy = [
+            attempt(
+                *("trivy", "image", f"--input={tmp_path / 'image'}", f"--format={form}"),
+                *("--skip-db-update", "--skip-java-db-update", "--offline-scan", "--quiet"),
+                *("--list-all-pkgs", f"--cache-dir={database}", "--scanners=vuln"),
+            ).stdout
+            for form in ("json", "cyclonedx", "spdx-json")
+        ]
+    syft = [
+        attempt("syft", f"oci-dir:{tmp_path / 'image'}", "-o", form, "-q", environment=quiet).stdout
+        for form in ("cyclonedx-json", "spdx-json")
+    ]
+
+    listed = [read_sbom(document.encode(), "SBOM") for document in (*trivy, *syft)]
+
+    wanted = {"openssl", "zlib1g", "lodash"}
+    versions = [
+        {name: found for name, found in one.versions.items() if name.name in wanted}
+        for one in listed
+    ]
+    assert {name.name for name in versions[0]} == wanted
+    assert ("1:1.2.13.dfsg-1",) in versions[0].values()
+    assert all(one == versions[0] for one in versions[1:])
 
 
 @pytest.mark.parametrize("bench", ["trivy", "grype"], indirect=True)

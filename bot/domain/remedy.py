@@ -1,0 +1,107 @@
+"""What to do about the findings of a package: the version to go to, or why there is none.
+
+It is the lowest version that is newer than everything that is installed and free of all of them.
+Fixes of older release lines are no way for a newer one, and nothing is ever a downgrade.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cmp_to_key
+from typing import Final
+
+from bot.domain.evidence import Finding, Fix, Status
+from bot.domain.packages import PackageName
+from bot.domain.versions import compare
+
+Order = Callable[[str, str], int]
+_MAJOR: Final = re.compile(r"(?:[0-9]+:)?[A-Za-z-]*([0-9]+)(?:\.([0-9]+))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """The way out of a package's findings."""
+
+    version: str = ""
+    """Free of all of them; empty: there is none, or nobody can say which."""
+    candidates: tuple[str, ...] = ()
+    """The fixes that are named, where nobody can order them."""
+    open: int = 0
+    """Findings without any fix."""
+    will_not_fix: int = 0
+    """Those among them that the distributor has decided not to fix."""
+
+
+def remedy(findings: Iterable[Finding]) -> Remedy:
+    """The way out of the findings of one package."""
+    found = list(findings)
+    name = found[0].package
+    lacking = [finding for finding in found if not finding.fixed_in]
+    declined = [
+        finding
+        for finding in lacking
+        if finding.status in {Status.WILL_NOT_FIX, Status.END_OF_LIFE}
+    ]
+    fixable = [finding for finding in found if finding.fixed_in]
+    installed = sorted({version for finding in found for version in finding.versions})
+    fixes = sorted({fix for finding in fixable for fix in finding.fixed_in})
+    version = ""
+    candidates: tuple[str, ...] = ()
+    if fixable:
+        if _is_ordered(name, [*installed, *fixes]):
+            version = _lowest(name, installed, fixes, fixable)
+        else:
+            candidates = tuple(fixes)
+    return Remedy(
+        version,
+        candidates,
+        sum(finding.fix is not Fix.AVAILABLE for finding in lacking),
+        len(declined),
+    )
+
+
+def _is_ordered(name: PackageName, versions: Sequence[str]) -> bool:
+    return all(
+        compare(name.type, versions[0], other, name=name.name) is not None for other in versions
+    )
+
+
+def _lowest(
+    name: PackageName, installed: Sequence[str], fixes: Sequence[str], findings: Sequence[Finding]
+) -> str:
+    """The lowest fix that is newer than all that is installed and frees it of every finding."""
+
+    def order(one: str, other: str) -> int:
+        return compare(name.type, one, other, name=name.name) or 0
+
+    newer = [fix for fix in fixes if all(order(fix, version) > 0 for version in installed)]
+    newer.sort(key=cmp_to_key(order))
+    for candidate in newer:
+        if all(_frees(candidate, finding, order) for finding in findings):
+            return candidate
+    return ""
+
+
+def _frees(candidate: str, finding: Finding, order: Order) -> bool:
+    """Whether a version is at or behind a fix of its own release line, or behind all of them."""
+    behind = [fix for fix in finding.fixed_in if order(fix, candidate) <= 0]
+    ahead = [fix for fix in finding.fixed_in if order(fix, candidate) > 0]
+    if not behind:
+        return False
+    return not any(_is_same_line(fix, candidate, finding.fixed_in) for fix in ahead)
+
+
+def _is_same_line(one: str, other: str, fixes: Sequence[str]) -> bool:
+    """By the first number, or the first two where several fixes share the first."""
+    left, right = _line(one), _line(other)
+    if left is None or right is None or left[0] != right[0]:
+        return False
+    lines = [line for fix in fixes if (line := _line(fix)) is not None and line[0] == left[0]]
+    return left[1] == right[1] if len({line[1] for line in lines}) > 1 else True
+
+
+def _line(version: str) -> tuple[str, str] | None:
+    found = _MAJOR.match(version)
+    return (found[1], found[2] or "") if found else None
