@@ -76,7 +76,7 @@ VARIABLES: Final = (
     Variable("LOCKKEEPER_LISTEN", "HOST:PORT of /webhook, and nothing else.", "0.0.0.0:8080"),
     Variable(
         "LOCKKEEPER_BOARD_LISTEN",
-        "HOST:PORT of health, metrics and the board; it asks nobody who they are.",
+        "HOST:PORT of health and the board; it asks nobody who they are.",
         "127.0.0.1:8081",
     ),
     Variable(

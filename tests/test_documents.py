@@ -366,6 +366,34 @@ def test_the_tree_draws_every_module_and_no_other() -> None:
     assert drawn_modules() == {m for m in titles(MODULES) if not m.endswith("__init__.py")}
 
 
+# --- the conventions ---
+
+
+def modules_with(pattern: str) -> set[str]:
+    return {
+        module.relative_to(ROOT / "bot").as_posix()
+        for module in MODULES
+        if re.search(pattern, module.read_text())
+    }
+
+
+def test_bugs_are_caught_where_the_conventions_say_and_nowhere_else() -> None:
+    sentence = page("CONVENTIONS.md").split("`except Exception` stands only")[1].split("\n\n")[0]
+
+    assert set(re.findall(r"`([\w/]+\.py)`", sentence)) == modules_with(r"except Exception\b")
+
+
+def test_who_logs_and_who_reads_the_environment_is_as_the_conventions_say() -> None:
+    sentence = re.search(r"Only (.+?) log; fields", page("CONVENTIONS.md"))
+    assert sentence is not None
+    loggers = modules_with(r"getLogger\(\"lockkeeper|_LOG\b")
+
+    assert {path.split("/")[0].removesuffix(".py") for path in loggers} == set(
+        re.findall(r"`(\w+)`", sentence[1])
+    )
+    assert modules_with(r"\bos\.environ\b|\bgetenv\b") == {"settings.py"}
+
+
 # --- links, Argo CD, the first page ---
 
 

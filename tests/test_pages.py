@@ -84,3 +84,15 @@ def test_the_service_of_the_guide_is_one_that_systemd_reads(tmp_path: Path) -> N
 
     # What it does not know it only warns of.
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    "block", [one for one in every_block() if one.language == "dotenv"], ids=ids
+)
+def test_settings_are_written_as_systemd_and_docker_both_read_them(block: Block) -> None:
+    """docker keeps quotes, and neither knows ``export``."""
+    odd = [
+        line for line in block.text.splitlines() if not re.fullmatch(r"[A-Z_]+=[^\s\"'$]+", line)
+    ]
+
+    assert odd == []
