@@ -54,6 +54,8 @@ class EnvironmentFiles:
 
     readings: Mapping[str, Reading] = field(default_factory=dict)
     """Path -> what it says, of every file that says something."""
+    beyond: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Path -> the files that it reaches and that no glob of the environment names."""
 
     @property
     def spots(self) -> list[Spot]:
@@ -68,6 +70,11 @@ class EnvironmentFiles:
     def reading(self, path: str) -> Reading:
         """What one file says."""
         return self.readings.get(path) or Reading(path)
+
+    def remarks_of(self, path: str) -> list[Remark]:
+        """What one file says of us that is no place, and what it brings along from elsewhere."""
+        paths = (path, *sorted(self.beyond.get(path, ())))
+        return [remark for one in paths for remark in self.reading(one).remarks]
 
 
 def read_environment(tree: Tree, environment: Environment, names: Names) -> EnvironmentFiles:
@@ -95,7 +102,8 @@ class _Environment:
         self._values_again()
         self._judge()
         found = {p: r for p, r in self.readings.items() if r.spots or r.remarks or references(r)}
-        return EnvironmentFiles(found)
+        beyond = {path: reached for path in found if (reached := self._beyond(path))}
+        return EnvironmentFiles(found, beyond)
 
     def _own(self) -> Iterator[str]:
         seen: set[str] = set()
@@ -132,6 +140,17 @@ class _Environment:
                 if target not in self.readings:
                     self._outside(target)
                     pending.append(target)
+
+    def _beyond(self, path: str) -> frozenset[str]:
+        """What a file refers to outside the globs, directly or through others there."""
+        reached: set[str] = set()
+        pending = [path]
+        while pending:
+            for needed in self.needs.get(pending.pop(), frozenset()) - reached:
+                if not self.environment.owns(needed):
+                    reached.add(needed)
+                    pending.append(needed)
+        return frozenset(reached - {path})
 
     def _resources(self, reading: Reading) -> set[str]:
         own = reading.kustomization.resources if reading.kustomization else frozenset()

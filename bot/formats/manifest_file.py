@@ -346,8 +346,8 @@ def _value(node: Node) -> object:
     return value if isinstance(value, str) else (type(value).__name__, str(node.value))
 
 
-def file_state(text: str, reading: Reading, *, holds: bool = True) -> FileState:
-    """The file as a publication sees it: skeleton, pins, references, and what must be looked at.
+def file_state(text: str, reading: Reading) -> FileState:
+    """The file as a publication sees it: skeleton, pins and references.
 
     A scalar that stands nowhere yet is blanked where the editor would put it in, so that a first
     promotion is a change of pins like every later one.
@@ -355,9 +355,7 @@ def file_state(text: str, reading: Reading, *, holds: bool = True) -> FileState:
     blanks = [blank for spot in reading.spots for blank in spot.blanks()]
     skeleton = hashlib.sha256(bytes_of(spliced(text, blanks))).hexdigest()
     pins = {spot.place: str(spot.written) for spot in reading.spots}
-    return FileState(
-        skeleton, pins, references(reading), unsealable(reading.remarks) if holds else {}
-    )
+    return FileState(skeleton, pins, references(reading))
 
 
 def references(reading: Reading) -> frozenset[str]:

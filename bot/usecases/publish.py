@@ -62,12 +62,13 @@ class Desk:
         entry = self.view.history.paths(commit).get(path) if commit else None
         if entry is None:
             return None
-        reading = self.view.files(commit, self.environment).reading(path)
+        files = self.view.files(commit, self.environment)
+        reading = files.reading(path)
+        waits = unsealable(files.remarks_of(path)) if self._holds else {}
         if not reading.spots:
-            waits = unsealable(reading.remarks) if self._holds else {}
             return FileState(f"{entry.mode}:{entry.blob}", {}, references(reading), waits)
-        found = file_state(self.view.text(entry.blob), reading, holds=self._holds)
-        return replace(found, skeleton=f"{entry.mode}:{found.skeleton}")
+        found = file_state(self.view.text(entry.blob), reading)
+        return replace(found, skeleton=f"{entry.mode}:{found.skeleton}", unsealable=waits)
 
     @property
     def _holds(self) -> bool:
