@@ -14,7 +14,7 @@ from bot.domain.environments import (
     version_of,
     version_order,
 )
-from bot.domain.errors import NotFoundError
+from bot.domain.errors import NotFoundError, RejectedError
 from bot.domain.history import CheckState, GitCommit
 from bot.domain.images import RegistryRefusesError
 from bot.domain.jobs import Again, Done, Failed, Outcome
@@ -113,11 +113,16 @@ def propose(ports: Ports, manifests: int, environment: str, application: str) ->
     reason = "" if places else _why_nowhere(view, target, promoted)
     if not (places or reason):
         return Done(f"{application} has no place in {environment}")
-    history = ports.mirrors.of(promoted.source)
+    try:
+        history = ports.mirrors.of(promoted.source)
+    except RejectedError as error:
+        if reason:
+            return Done(f"{reason}; its source: {error}")
+        raise
     subject = Subject(view, target, promoted, history, places)
-    triggers = _triggers(subject)
     if reason:
-        return _nowhere(subject, triggers, reason)
+        return _nowhere(subject, reason)
+    triggers = _triggers(subject)
     if not triggers:
         return Done(f"no branch that feeds {environment} has moved yet")
     evaluated = [_ordered(subject, _evaluate(subject, trigger)) for trigger in triggers]
@@ -147,8 +152,9 @@ def _why_nowhere(view: View, environment: Environment, application: Application)
     return f"{application.name} has no place in the files of any environment"
 
 
-def _nowhere(subject: Subject, triggers: Sequence[Trigger], reason: str) -> Outcome:
+def _nowhere(subject: Subject, reason: str) -> Outcome:
     """Say on the commits that ask why nothing is proposed."""
+    triggers = _triggers(subject)
     if triggers:
         tell_source(
             subject.view,
