@@ -375,6 +375,11 @@ class Patience:
         self._since, self._waited, self._asked = clock.now(), 0.0, 0.0
         self._pause = _FIRST_PAUSE
 
+    @property
+    def passed(self) -> float:
+        """Seconds since it began."""
+        return (self._clock.now() - self._since).total_seconds()
+
     def goes_on(self, silence: float | None = None) -> bool:
         """Wait, a little longer each time; False, without waiting, once it has been enough.
 
@@ -386,8 +391,7 @@ class Patience:
         if silence is not None:
             self._asked += silence or _FIRST_PAUSE
             return self._asked <= self._longest
-        passed = (self._clock.now() - self._since).total_seconds() - self._asked
-        passed = max(passed, self._waited)
+        passed = max(self.passed - self._asked, self._waited)
         if passed >= self._seconds:
             return False
         jitter = 0.5 + random.random() / 2  # noqa: S311 - spreads retries, guards nothing

@@ -45,7 +45,8 @@ _ATTEMPTS: Final = 3  # per way of uploading, at least
 _FORGIVEN: Final = 10  # log-ins that lapse under one blob
 _REDIRECTS: Final = 5
 _ANSWER_SECONDS: Final = 900.0  # a registry may hash, copy and scan before it answers
-_COMMIT_SECONDS: Final = 300.0  # after a proxy has given up on it, or the connection broke
+_COMMIT_SECONDS: Final = 300.0  # after a proxy has given up on it, or a long silence broke off
+_BROKEN_SECONDS: Final = 10.0  # after a connection that broke at once: hardly a slow commit
 _FAREWELL_SECONDS: Final = 10.0
 # Accepted; or said by what stands before a registry, which may still be at work.
 _STILL_COMMITTING: Final = frozenset({202, 408, 499, 502, 504, 522, 524})
@@ -149,6 +150,7 @@ class Upload:
             self._abandon(session)
             raise
         reply: Reply | None = None
+        watch = self._transport.patience()
         attempts.failed += 1
         try:
             reply = self._ways[way](session, body)
@@ -171,7 +173,7 @@ class Upload:
             body.close()
             if reply is None or reply.status not in _STORED:
                 self._advance(-body.sent)
-        return _Sent(reply, whole=body.is_whole)
+        return _Sent(reply, watch.passed, whole=body.is_whole)
 
     def _has_arrived(self, sent: _Sent, is_there: Callable[[], bool]) -> bool:
         """Whether what had no good answer is there all the same, perhaps in a while."""
@@ -179,7 +181,9 @@ class Upload:
         may_come = status is None or status in _STILL_COMMITTING
         if not sent.whole or not (may_come or (sent.reply and is_temporary(sent.reply))):
             return False
-        patience = self._transport.patience(_COMMIT_SECONDS if may_come else 0.0)
+        broke = status is None and sent.took < _BROKEN_SECONDS
+        seconds = _BROKEN_SECONDS if broke else _COMMIT_SECONDS
+        patience = self._transport.patience(seconds if may_come else 0.0)
         while not is_there():
             if self._stop.is_set() or not patience.goes_on():
                 return False
@@ -285,6 +289,8 @@ class _Sent:
     """What became of one attempt."""
 
     reply: Reply | None
+    took: float
+    """Seconds."""
     whole: bool
     """Every byte has left: a commit may be under way."""
 
