@@ -219,7 +219,7 @@ class Transport:
         while True:
             try:
                 answer = self._authorised_send(call, stream=stream)
-                if isinstance(answer, Download) or not is_temporary(answer):
+                if isinstance(answer, Download) or call.once or not is_temporary(answer):
                     return answer
                 raise failure(answer, call.thing, self.grant.name)
             except UnavailableError as error:

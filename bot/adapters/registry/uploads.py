@@ -36,6 +36,7 @@ from bot.domain.oci import Digest, ImageRepository
 _STORED: Final = frozenset({200, 201, 204})
 _TAKEN: Final = frozenset({201, 202, 204})  # a PATCH; ECR says 201
 _RANGE_REFUSED: Final = 416
+_THROTTLED: Final = 429
 _OCTETS: Final = "application/octet-stream"
 # What registries and the proxies before them answer to a way of uploading they do not have.
 _TRY_ANOTHER_WAY: Final = frozenset({400, 404, 405, 411, 413, 416, 501})
@@ -132,6 +133,8 @@ class Upload:
             session = None  # a session that has seen bytes is not used again
             sent = self._attempt(way, opened, attempts)
             reply = sent.reply
+            if reply is not None and reply.status == _THROTTLED and way == 0:
+                session = opened  # nothing was taken, so nothing is lost
             if reply is not None and reply.status in _STORED:
                 return way
             if self._has_arrived(sent, is_there):
