@@ -303,7 +303,7 @@ class Transport:
         """The permissions of an address's host; it may come from the other side."""
         parts = urlsplit(url)
         host = host_of(url)
-        permissions = self.grant.entry_for_host(host)
+        permissions = self.grant.reachable(host)
         if parts.scheme != "https" and not (parts.scheme == "http" and permissions.plain_http):
             raise TransportRefusedError(
                 host, "plain HTTP needs plain_http for this host in the grant"
