@@ -96,6 +96,31 @@ def test_two_children_of_one_platform_are_ambiguous() -> None:
     assert found.ambiguities == ("linux/amd64 is there 2 times",)
 
 
+def test_two_builds_of_windows_are_two_platforms() -> None:
+    old, new = (Platform("windows", "amd64", "", f"10.0.{build}.99") for build in (17763, 20348))
+    found = described(
+        [
+            (manifest("1"), old, ImageConfig(old, {}, None)),
+            # What the index leaves out the config knows.
+            (manifest("2"), Platform("windows", "amd64"), ImageConfig(new, {}, None)),
+        ]
+    )
+
+    assert found.ambiguities == ()
+    shown = [str(one.platform) for one in found.platforms]
+    assert shown == ["windows(10.0.17763)/amd64", "windows(10.0.20348)/amd64"]
+
+
+def test_a_patch_of_windows_is_the_same_platform() -> None:
+    names = []
+    for revision in ("5820", "6054"):
+        windows = Platform("windows", "amd64", "", f"10.0.17763.{revision}")
+        found = described([(manifest(revision), windows, ImageConfig(windows, {}, None))])
+        names.append(found.platforms[0].platform)
+
+    assert names[0] == names[1]
+
+
 def test_a_child_without_a_platform_is_ambiguous() -> None:
     stray = manifest("stray")
 
