@@ -20,6 +20,7 @@ from bot.domain.images import (
 from bot.domain.oci import Digest, DigestReference, Platform
 
 _LABELS: Final = "org.opencontainers.image."  # image-spec 1.1, annotations.md
+_STATEMENT: Final = "application/vnd.in-toto+json"
 _BUILD: Final = 3  # parts of a version of Windows that name its build
 _UNKNOWN: Final = Platform("unknown", "unknown")
 
@@ -55,6 +56,7 @@ def describe_image(
         ambiguities=tuple(_ambiguities(tree, configs)),
         created=max(times, default=None),
         bases=tuple(sorted(set(_bases(tree, configs)))),
+        attestations=tuple(_attestations(tree)),
     )
 
 
@@ -84,6 +86,19 @@ def _platforms(tree: ImageTree, configs: Mapping[Digest, ImageConfig]) -> Iterat
         if not (descriptor and descriptor.is_buildkit_attestation) and platform != _UNKNOWN:
             size = sum(blob.size for blob in manifest.blobs)
             yield PlatformImage(platform, manifest.digest, size, manifest.config.digest)
+
+
+def _attestations(tree: ImageTree) -> Iterator[Digest]:
+    """Children that say that they are attestations, and are: layers that run are none."""
+    listed = _descriptors(tree)
+    for child in tree.children:
+        descriptor, root = listed.get(child.root.digest), child.root
+        if descriptor is None or not descriptor.is_buildkit_attestation:
+            continue
+        if isinstance(root, ImageManifest) and all(
+            layer.media_type == _STATEMENT for layer in root.layers
+        ):
+            yield root.digest
 
 
 def _listed(descriptor: Descriptor | None, config: ImageConfig) -> Platform:

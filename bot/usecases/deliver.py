@@ -204,7 +204,11 @@ def _tags(wish: Wish) -> tuple[list[str], list[str]]:
 
 
 def _sign(wish: Wish, registry: ImageRegistry, tags: Sequence[str], notes: list[str]) -> str:
-    """Sign the index and exactly its platforms; the fingerprint of the key, if any."""
+    """Sign the index, exactly its platforms, and its attestations; the key's fingerprint, if any.
+
+    The attestations, because a policy that is checked while everything is copied asks for a
+    signature of each instance (podman, skopeo).
+    """
     environment = wish.environment
     if not environment.signs:
         return ""
@@ -215,14 +219,13 @@ def _sign(wish: Wish, registry: ImageRegistry, tags: Sequence[str], notes: list[
             "build an index with one image per platform",
         )
     signer = wish.view.signing_keys(environment).signers[0]
-    platforms = [platform.digest for platform in description.platforms]
     signed = ensure_signed(
         registry,
         signer,
         wish.reference,
         tags[0] if tags else None,
         {ENVIRONMENT_ANNOTATION: environment.name},
-        [digest for digest in platforms if digest != wish.digest],
+        description.instances,
         at=wish.view.ports.clock.now(),
     )
     record_signatures(wish.view, environment, wish.reference, signed.fingerprint, signed.payloads)

@@ -182,7 +182,7 @@ def test_ctrl_c_leaves_nothing_half_tagged(source: Registry, target: Registry) -
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert arrived.wait(20)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=30)
+        _, said = process.communicate(timeout=18)
 
     assert process.returncode == 1, said
     assert b"Traceback" not in said

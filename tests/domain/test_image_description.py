@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from bot.domain.image_description import ImageConfig, describe_image
 from bot.domain.images import (
     BaseImage,
@@ -149,6 +151,31 @@ def test_a_buildkit_attestation_is_neither_platform_nor_ambiguity() -> None:
 
     assert [image.digest for image in found.platforms] == [child.digest]
     assert found.ambiguities == ()
+
+
+@pytest.mark.parametrize(
+    ("layer", "signed"), [("application/vnd.in-toto+json", True), ("layer", False)]
+)
+def test_what_calls_itself_an_attestation_and_could_run_is_none(
+    layer: str, *, signed: bool
+) -> None:
+    """It is signed along; nothing that nobody has judged may be."""
+    child, attestation = manifest("amd64"), manifest("attestation")
+    attestation = replace(
+        attestation, layers=(Descriptor(layer, attestation.digest, 9), *attestation.layers[1:])
+    )
+    marked = {"vnd.docker.reference.type": "attestation-manifest"}
+    entries = (
+        listed(child, AMD64),
+        listed(attestation, Platform("unknown", "unknown"), **marked),
+    )
+    index = ImageIndex(b"index", OCI_INDEX, entries)
+    tree = ImageTree(index, (ImageTree(child), ImageTree(attestation)))
+    reference = ImageRepository("r.example.com", "a").at(index.digest)
+
+    found = describe_image(reference, tree, {child.digest: ImageConfig(AMD64, {}, None)})
+
+    assert found.instances == (child.digest, attestation.digest)[: 1 + signed]
 
 
 def test_an_index_in_the_index_is_ambiguous() -> None:
