@@ -5,7 +5,6 @@ Looked for as the tools beside ours do it: what is named first, then docker's, t
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from bot.domain.errors import ConfigurationError
 from bot.domain.grants import HostGrant, RegistryGrant
 from bot.domain.oci import ImageRepository
 from bot.formats.docker_config import Desk, read_docker_config
+from bot.settings import callers_environment
 
 NAMED: Final = "REGISTRY_AUTH_FILE"
 """Podman's variable (containers-auth.json(5))."""
@@ -39,15 +39,10 @@ def login_files(environment: Mapping[str, str]) -> list[Path]:
     return [one for one in (*found, containers / "auth.json") if one.is_file()]
 
 
-def persons_environment() -> dict[str, str]:
-    """Variables of whoever calls; the bot's own are `bot.settings`' alone."""
-    return dict(os.environ)  # noqa: TID251 - files and helpers of a person, as docker finds them
-
-
 def read_logins(file: Path, repositories: list[ImageRepository]) -> RegistryGrant:
     """One file, for whoever typed these repositories."""
     hosts = frozenset(HostGrant(one.host).host for one in repositories)
-    desk = Desk(hosts, shutil.which, tuple(persons_environment().items()))
+    desk = Desk(hosts, shutil.which, tuple(callers_environment().items()))
     return read_docker_config(file.read_text(encoding="utf-8"), str(file), desk)
 
 

@@ -97,16 +97,16 @@ def _grant(config: Path | None, references: tuple[ImageReference, ...]) -> Regis
     """
     from bot.cli.docker_logins import (  # noqa: PLC0415 - only if needed
         logins_of,
-        persons_environment,
         read_logins,
     )
+    from bot.settings import callers_environment  # noqa: PLC0415 - only if needed
 
     repositories = [reference.repository for reference in references]
     if config:
         grant = read_logins(config, repositories)
         name, entries = grant.name, grant.entries
     else:
-        files, entries = logins_of(repositories, persons_environment())
+        files, entries = logins_of(repositories, callers_environment())
         name = files or "the command line"
     typed = RegistryGrant(name, entries)
     added = tuple(
