@@ -339,6 +339,14 @@ def _missing(name: str, remedy: str) -> ConfigurationError:
     return _error(name, "is not set", remedy)
 
 
+def callers_environment() -> dict[str, str]:
+    """Every variable of a person at a terminal: for their files and helpers, as docker finds them.
+
+    The bot's own settings are `Settings` alone.
+    """
+    return dict(os.environ)
+
+
 def _refuse_unknown(environ: Mapping[str, str]) -> None:
     known = [variable.name for variable in VARIABLES]
     known += [variable.name + _FILE for variable in VARIABLES if variable.secret]
@@ -450,3 +458,8 @@ def _number(environ: Mapping[str, str], name: str, default: int, unit: str) -> i
 def _path(environ: Mapping[str, str], name: str) -> Path | None:
     value = _text(environ, name)
     return None if value is None else Path(value)
+
+
+def process_environment() -> Mapping[str, str]:
+    """What the process was started with: for the download that needs its proxy."""
+    return dict(os.environ)

@@ -10,7 +10,8 @@ from typing import Final
 import click
 
 from bot.domain.environments import BadNameError
-from bot.domain.errors import ConfigurationError, LockkeeperError
+from bot.domain.errors import ConfigurationError, LockkeeperError, NotGrantedError
+from bot.domain.grants import REGISTRY_HOST
 from bot.domain.oci import InvalidNameError
 
 FAILED: Final = 1
@@ -26,6 +27,9 @@ def failing(*, as_json: bool) -> Iterator[None]:
         if as_json:
             click.echo(json.dumps({"error": {"kind": type(error).__name__, "text": str(error)}}))
         click.echo(f"error: {error}", err=True)
+        if isinstance(error, NotGrantedError) and error.thing.startswith(REGISTRY_HOST):
+            host = error.thing.removeprefix(REGISTRY_HOST)
+            click.echo(f'hint: {{"hosts": {{"{host}": {{}}}}}} in --registry-config', err=True)
         raise click.exceptions.Exit(exit_code(error)) from error
 
 

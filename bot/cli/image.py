@@ -135,9 +135,9 @@ def sign(
         if description.ambiguities:
             remedy = "sign images whose platforms are beyond doubt"
             raise UnsupportedImageError(str(found), description.ambiguities[0], remedy)
-        platforms = [platform.digest for platform in description.platforms]
-        children = [digest for digest in platforms if digest != found.digest]
-        done = ensure_signed(registry, signer, found, reference.tag, dict(annotations), children)
+        done = ensure_signed(
+            registry, signer, found, reference.tag, dict(annotations), description.instances
+        )
         facts = {
             "reference": str(done.reference),
             "digests": list(done.digests),

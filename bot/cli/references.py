@@ -15,7 +15,14 @@ import click
 from bot.domain.errors import ConfigurationError, NotFoundError
 from bot.domain.grants import HostGrant, RegistryGrant, is_loopback
 from bot.domain.images import Presence
-from bot.domain.oci import DigestReference, ImageReference, InvalidNameError
+from bot.domain.oci import (
+    DigestReference,
+    ImageReference,
+    ImageRepository,
+    InvalidNameError,
+    canonical_host,
+)
+from bot.domain.registry_storage import storage_of
 
 if TYPE_CHECKING:
     from bot.adapters.registry import Registry
@@ -64,7 +71,8 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 config_option = click.option(
     "--registry-config",
     type=FILE,
-    help="Credentials and permissions per host, in the form of docker's config.json.",
+    help="Credentials and permissions per host: a config.json of docker's. Default: docker's own"
+    " ($DOCKER_CONFIG) and podman's ($REGISTRY_AUTH_FILE).",
 )
 
 annotation_option = click.option(
@@ -89,22 +97,39 @@ def registry_for(config: Path | None, *references: ImageReference) -> Registry:
 
 
 def _grant(config: Path | None, references: tuple[ImageReference, ...]) -> RegistryGrant:
-    """The configuration's hosts, and those of the arguments: who types a host grants it."""
-    from bot.formats.docker_config import parse_registry_grant  # noqa: PLC0415 - only if needed
+    """The hosts of the arguments, for who types a host grants it, and those of the file.
 
-    name = "the command line"
-    entries: tuple[HostGrant, ...] = ()
+    Without a file the log-ins are docker's and podman's own, for what was typed and nothing else.
+    """
+    from bot.cli.docker_logins import (  # noqa: PLC0415 - only if needed
+        logins_of,
+        read_logins,
+    )
+    from bot.settings import callers_environment  # noqa: PLC0415 - only if needed
+
+    repositories = [reference.repository for reference in references]
     if config:
-        grant = parse_registry_grant(config.read_text(encoding="utf-8"), str(config))
+        grant = read_logins(config, repositories)
         name, entries = grant.name, grant.entries
+    else:
+        files, entries = logins_of(repositories, callers_environment())
+        name = files or "the command line"
     typed = RegistryGrant(name, entries)
-    hosts = dict.fromkeys(reference.repository.host for reference in references)
     added = tuple(
-        HostGrant(host, plain_http=is_loopback(host), private_addresses=True)
-        for host in hosts
-        if not typed.allows_host(host)
+        HostGrant(
+            canonical_host(host),
+            plain_http=is_loopback(host),
+            private_addresses=True,
+            storage=storage_of(host),
+        )
+        for host in dict.fromkeys(one.host for one in repositories)
+        if not typed.allows_host(host) or not all(_covered(typed, one) for one in repositories)
     )
     return RegistryGrant(name, (*entries, *added))
+
+
+def _covered(grant: RegistryGrant, repository: ImageRepository) -> bool:
+    return any(entry.covers(repository) for entry in grant.entries)
 
 
 def resolved(registry: Registry, reference: ImageReference) -> DigestReference:

@@ -9,6 +9,7 @@ The list of hosts is closed: token services, redirects and upload locations coun
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -19,6 +20,8 @@ from bot.domain.oci import ImageRepository, canonical_host
 
 REQUESTS_PER_SECOND: Final = 50.0
 """To one host, of all kinds together; kubernetes-sigs/promo-tools has the same figure."""
+REGISTRY_HOST: Final = "registry host "
+"""How a host is named that nothing grants."""
 # Azure's and docker's user name for a refresh token in place of a password.
 TOKEN_USER: Final = "00000000-0000-0000-0000-000000000000"  # noqa: S105 - a user name
 
@@ -74,6 +77,8 @@ class CredentialHelper:
     """Its absolute path."""
     environment: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     """Every variable that it gets; nothing is inherited."""
+    may_lack: bool = False
+    """It may have no log-in for a host: docker then asks without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +102,8 @@ class HostGrant:
     """The only way to this host: ``http://[user:password@]proxy:port``."""
     requests_per_second: float = REQUESTS_PER_SECOND
     """How often the host is asked at most, on average."""
+    storage: tuple[str, ...] = ()
+    """Where its blobs may lie: names of hosts, in which ``*`` stands for a part of one label."""
 
     @property
     def host(self) -> str:
@@ -148,12 +155,34 @@ class RegistryGrant:
         wanted = canonical_host(host)
         matching = [entry for entry in self.entries if entry.host == wanted]
         if not matching:
-            raise NotGrantedError(f"registry host {wanted}", self.name)
+            raise NotGrantedError(REGISTRY_HOST + wanted, self.name)
         return min(matching, key=lambda entry: len(entry.path))
+
+    def reachable(self, host: str) -> HostGrant:
+        """The permissions of a host that bytes may come from: granted, or a storage of one.
+
+        Storage gets no credentials, is no token service, and is reached by TLS at public
+        addresses only.
+
+        Raises:
+            NotGrantedError: the host is neither.
+        """
+        wanted = canonical_host(host)
+        if not self.allows_host(wanted) and any(
+            is_like(wanted, pattern) for entry in self.entries for pattern in entry.storage
+        ):
+            return HostGrant(wanted)
+        return self.entry_for_host(wanted)
 
     def allows_host(self, host: str) -> bool:
         """The host may be contacted."""
         return any(entry.host == canonical_host(host) for entry in self.entries)
+
+
+def is_like(host: str, pattern: str) -> bool:
+    """Whether a host is meant by a pattern whose stars stand for a part of one label each."""
+    expression = re.escape(pattern).replace(r"\*", "[a-z0-9-]+")
+    return re.fullmatch(expression, canonical_host(host)) is not None
 
 
 def is_loopback(host: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -20,6 +20,8 @@ from bot.domain.images import (
 from bot.domain.oci import Digest, DigestReference, Platform
 
 _LABELS: Final = "org.opencontainers.image."  # image-spec 1.1, annotations.md
+_STATEMENT: Final = "application/vnd.in-toto+json"
+_BUILD: Final = 3  # parts of a version of Windows that name its build
 _UNKNOWN: Final = Platform("unknown", "unknown")
 
 
@@ -54,6 +56,7 @@ def describe_image(
         ambiguities=tuple(_ambiguities(tree, configs)),
         created=max(times, default=None),
         bases=tuple(sorted(set(_bases(tree, configs)))),
+        attestations=tuple(_attestations(tree)),
     )
 
 
@@ -79,10 +82,35 @@ def _platforms(tree: ImageTree, configs: Mapping[Digest, ImageConfig]) -> Iterat
         if config is None or not isinstance(manifest, ImageManifest):
             continue
         descriptor = listed.get(manifest.digest)
-        platform = (descriptor and descriptor.platform) or config.platform
+        platform = _listed(descriptor, config)
         if not (descriptor and descriptor.is_buildkit_attestation) and platform != _UNKNOWN:
             size = sum(blob.size for blob in manifest.blobs)
             yield PlatformImage(platform, manifest.digest, size, manifest.config.digest)
+
+
+def _attestations(tree: ImageTree) -> Iterator[Digest]:
+    """Children that say that they are attestations, and are: layers that run are none."""
+    listed = _descriptors(tree)
+    for child in tree.children:
+        descriptor, root = listed.get(child.root.digest), child.root
+        if descriptor is None or not descriptor.is_buildkit_attestation:
+            continue
+        if isinstance(root, ImageManifest) and all(
+            layer.media_type == _STATEMENT for layer in root.layers
+        ):
+            yield root.digest
+
+
+def _listed(descriptor: Descriptor | None, config: ImageConfig) -> Platform:
+    """What the index says, else the config; of Windows with its build, which both may know.
+
+    ``10.0.17763.5820`` is build 17763: the revision behind it changes with every patch, and the
+    next release is held against this one by its platform.
+    """
+    platform = (descriptor and descriptor.platform) or config.platform
+    version = platform.os_version or config.platform.os_version
+    build = version.split(".")[:_BUILD] if platform.os == "windows" else []
+    return replace(platform, os_version=".".join(build))
 
 
 def _ambiguities(tree: ImageTree, configs: Mapping[Digest, ImageConfig]) -> Iterator[str]:

@@ -287,12 +287,20 @@ class ImageDescription:
     that is neither runnable nor a known attestation."""
     created: datetime | None
     bases: tuple[BaseImage, ...] = ()
+    attestations: tuple[Digest, ...] = ()
+    """Children that hold statements of BuildKit and nothing that could run."""
     """Each once, sorted; platforms of an image may have different ones."""
 
     @property
     def digest(self) -> Digest:
         """The identity of the image."""
         return self.reference.digest
+
+    @property
+    def instances(self) -> tuple[Digest, ...]:
+        """What is signed beside the image itself: whoever copies all of it may check each."""
+        found = (*(one.digest for one in self.platforms), *self.attestations)
+        return tuple(digest for digest in found if digest != self.digest)
 
     def child(self, platform: Platform) -> Digest | None:
         """The digest of one platform."""

@@ -194,11 +194,16 @@ class ImageReference:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Platform:
-    """What an image runs on: ``os/architecture[/variant]``."""
+    """What an image runs on: ``os[(version)]/architecture[/variant]``.
+
+    The version tells two builds of Windows in one index apart (image-spec 1.1, image-index.md).
+    """
 
     os: str
     architecture: str
     variant: str = ""
+    os_version: str = ""
 
     def __str__(self) -> str:
-        return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
+        system = f"{self.os}({self.os_version})" if self.os_version else self.os
+        return "/".join(part for part in (system, self.architecture, self.variant) if part)

@@ -23,8 +23,8 @@ import base64
 import difflib
 import json
 import re
-from collections.abc import Collection
-from dataclasses import replace
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
 from pathlib import PurePath, PurePosixPath
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -39,6 +39,7 @@ from bot.domain.grants import (
     is_loopback,
 )
 from bot.domain.oci import ImageRepository, InvalidNameError, canonical_host
+from bot.domain.registry_storage import PRESETS, storage_of
 
 _TOP_KEYS: Final = (
     "auths",
@@ -50,7 +51,16 @@ _TOP_KEYS: Final = (
 )
 # docker/cli cli/config/types/authconfig.go; email is written by old versions and means nothing.
 _AUTH_KEYS: Final = ("auth", "username", "password", "identitytoken", "email")
-_HOST_KEYS: Final = ("plain_http", "private_addresses", "ca", "proxy", "requests_per_second")
+_HOST_KEYS: Final = (
+    "plain_http",
+    "private_addresses",
+    "ca",
+    "proxy",
+    "requests_per_second",
+    "storage",
+)
+# Under one domain: a star may stand for a part of a label, but for none of the last two.
+_STORAGE: Final = re.compile(r"([a-z0-9*-]+\.)+[a-z0-9-]+\.[a-z]{2,}")
 _HELPER_NAME: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _VARIABLE: Final = re.compile(r"[A-Z][A-Z0-9_]*")
 # Variables that make the loader or an interpreter run something else than the program.
@@ -65,6 +75,30 @@ def parse_registry_grant(text: str, file: str) -> RegistryGrant:
         ConfigurationError: not JSON, an unknown key, or a value of the wrong kind.
     """
     return _Reader(text, file).grant()
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Whoever reads docker's or podman's own file, which says more and less than a grant does."""
+
+    hosts: frozenset[str]
+    """Hosts that were typed: reached wherever they are."""
+    find_helper: Callable[[str], str | None]
+    """The path of a program by its name, or nothing."""
+    environment: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """What the helpers of a person get."""
+
+
+def read_docker_config(text: str, file: str, desk: Desk) -> RegistryGrant:
+    """Read any ``config.json`` of docker or ``auth.json`` of podman.
+
+    Keys that mean nothing here are passed over; helpers are found and run as docker does. A
+    grant's own keys count as in `parse_registry_grant`.
+
+    Raises:
+        ConfigurationError: not JSON, or a value of the wrong kind.
+    """
+    return _DockerReader(text, file, desk).grant()
 
 
 class _Reader:
@@ -143,7 +177,23 @@ class _Reader:
             requests_per_second=self._rate(
                 fields, default=_LOOPBACK_RATE if local else REQUESTS_PER_SECOND
             ),
+            storage=self._storage(fields),
         )
+
+    def _storage(self, fields: dict[str, Any]) -> tuple[str, ...]:
+        """Where the host keeps its blobs: a preset's name, or hosts with stars under a domain."""
+        named = fields.get("storage", [])
+        found: list[str] = []
+        for one in [named] if isinstance(named, str) else named if isinstance(named, list) else [0]:
+            if isinstance(one, str) and one in PRESETS:
+                found += PRESETS[one]
+            elif isinstance(one, str) and _STORAGE.fullmatch(one):
+                found.append(one)
+            else:
+                names = ", ".join(sorted(PRESETS))
+                fact = f"is neither one of {names} nor a host such as *.storage.example.com"
+                raise self._wrong("storage", fact)
+        return tuple(found)
 
     def _proxy(self, fields: dict[str, Any]) -> str:
         url = fields.get("proxy", "")
@@ -233,6 +283,59 @@ class _Reader:
     def _line_of(self, key: str) -> int | None:
         position = self._text.find(json.dumps(key))
         return None if position < 0 else self._text.count("\n", 0, position) + 1
+
+
+class _DockerReader(_Reader):
+    """Docker's own file: what it does not know it passes over."""
+
+    def __init__(self, text: str, file: str, desk: Desk) -> None:
+        super().__init__(text, file)
+        self._desk = desk
+
+    def grant(self) -> RegistryGrant:
+        """The file's hosts, and those that were typed: the store may know more than the file."""
+        found = super().grant()
+        store = self._store(self._object(self._document(), "the file", _TOP_KEYS))
+        lacking = [host for host in sorted(self._desk.hosts) if not found.allows_host(host)]
+        added = [replace(self._permissions(host, {}), helper=store) for host in lacking]
+        return RegistryGrant(found.name, (*found.entries, *added))
+
+    def _object(
+        self, value: object, name: str, keys: Collection[str] | None = None
+    ) -> dict[str, Any]:
+        found = super()._object({} if value is None else value, name)
+        return {key: found[key] for key in found if keys is None or key in keys}
+
+    def _permissions(self, host: str, value: object) -> HostGrant:
+        found = super()._permissions(host, value)
+        is_typed = found.host in self._desk.hosts and "private_addresses" not in self._object(
+            value, host
+        )
+        return replace(
+            found,
+            private_addresses=found.private_addresses or is_typed,
+            storage=found.storage or storage_of(found.host),
+        )
+
+    def _credentials(self, key: str, value: object, permissions: dict[str, HostGrant]) -> HostGrant:
+        fields = {name: text for name, text in self._object(value, key).items() if text}
+        return super()._credentials(key, fields, permissions)
+
+    def _helper(self, document: dict[str, Any], name: object) -> CredentialHelper:
+        if "helpers_directory" in document:
+            return super()._helper(document, name)
+        if not isinstance(name, str) or not _HELPER_NAME.fullmatch(name):
+            raise self._wrong(str(name), "is not the name of a credential helper")
+        program = f"docker-credential-{name}"
+        path = self._desk.find_helper(program) or program
+        return CredentialHelper(path, self._desk.environment, may_lack=True)
+
+    def _store(self, document: dict[str, Any]) -> CredentialHelper | None:
+        return super()._store(document) if document.get("credsStore") else None
+
+    def _helpers(self, document: dict[str, Any]) -> dict[str, CredentialHelper]:
+        named = self._object(document.get("credHelpers"), "credHelpers")
+        return super()._helpers({**document, "credHelpers": {k: v for k, v in named.items() if v}})
 
 
 def _helped(entry: HostGrant, helpers: dict[str, CredentialHelper]) -> HostGrant:

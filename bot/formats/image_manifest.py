@@ -58,6 +58,7 @@ class _Platform(msgspec.Struct):
     os: str
     architecture: str
     variant: str = ""
+    os_version: str = msgspec.field(default="", name="os.version")
 
 
 class _Descriptor(msgspec.Struct, rename="camel"):
@@ -89,6 +90,7 @@ class _Config(msgspec.Struct):
     os: str = ""
     architecture: str = ""
     variant: str = ""
+    os_version: str = msgspec.field(default="", name="os.version")
     created: str | None = None
     config: _ContainerConfig | None = None
 
@@ -211,9 +213,13 @@ def _descriptor(found: _Descriptor, thing: str) -> Descriptor:
         digest,
         found.size,
         found.annotations or {},
-        Platform(platform.os, platform.architecture, platform.variant) if platform else None,
+        _platform(platform) if platform else None,
         found.artifact_type,
     )
+
+
+def _platform(found: _Platform | _Config) -> Platform:
+    return Platform(found.os, found.architecture, found.variant, found.os_version)
 
 
 def parse_config(content: bytes, thing: str) -> ImageConfig:
@@ -227,7 +233,7 @@ def parse_config(content: bytes, thing: str) -> ImageConfig:
         raise LimitExceededError(f"config of {thing}", f"{CONFIG_LIMIT} bytes", str(len(content)))
     found = _decoded(content, _Config, f"config of {thing}")
     return ImageConfig(
-        Platform(found.os, found.architecture, found.variant),
+        _platform(found),
         (found.config.labels if found.config else None) or {},
         _time(found.created),
     )

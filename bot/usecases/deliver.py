@@ -114,6 +114,7 @@ def _seal(wish: Wish, authorised: Authorised, assessment: Assessment) -> None:
     signed_by = _sign(wish, registry, immutable, notes)
     _attest_scans(wish, registry, notes)
     _attest(wish, authorised, immutable, _attest_verdict(wish, assessment, notes), notes)
+    _bring_along(wish, registry, notes)
     for tag in moving:
         registry.tag(wish.reference, tag, move=True)
     sealed = f"{code(str(wish.reference))} holds every platform, read back."
@@ -134,14 +135,24 @@ def _copy(wish: Wish, registry: ImageRegistry, notes: list[str]) -> int:
     source = source_repository(view.pipeline, wish.environment, wish.application, wish.image.name)
     if source is None:
         return len(registry.read_back(wish.reference).manifests)
-    report, back = ensure_copied(
-        registry,
-        source.at(wish.digest),
-        wish.reference.repository,
-        accessories=_accessories(wish),
-    )
+    report, back = ensure_copied(registry, source.at(wish.digest), wish.reference.repository)
     notes += [f"{left.name} stays behind: {left.reason}" for left in report.left_behind]
     return len(back.manifests)
+
+
+def _bring_along(wish: Wish, registry: ImageRegistry, notes: list[str]) -> None:
+    """Copy what hangs on the image, behind what is ours.
+
+    Where tags are immutable, only the first write to ``.sig`` and ``.att`` counts.
+    """
+    view = wish.view
+    source = source_repository(view.pipeline, wish.environment, wish.application, wish.image.name)
+    if source is None:
+        return
+    report = registry.copy(
+        source.at(wish.digest), wish.reference.repository, accessories=_accessories(wish)
+    )
+    notes += [f"{left.name} stays behind: {left.reason}" for left in report.left_behind]
 
 
 def _accessories(wish: Wish) -> AccessoryPolicy:
@@ -193,7 +204,11 @@ def _tags(wish: Wish) -> tuple[list[str], list[str]]:
 
 
 def _sign(wish: Wish, registry: ImageRegistry, tags: Sequence[str], notes: list[str]) -> str:
-    """Sign the index and exactly its platforms; the fingerprint of the key, if any."""
+    """Sign the index, exactly its platforms, and its attestations; the key's fingerprint, if any.
+
+    The attestations, because a policy that is checked while everything is copied asks for a
+    signature of each instance (podman, skopeo).
+    """
     environment = wish.environment
     if not environment.signs:
         return ""
@@ -204,14 +219,13 @@ def _sign(wish: Wish, registry: ImageRegistry, tags: Sequence[str], notes: list[
             "build an index with one image per platform",
         )
     signer = wish.view.signing_keys(environment).signers[0]
-    platforms = [platform.digest for platform in description.platforms]
     signed = ensure_signed(
         registry,
         signer,
         wish.reference,
         tags[0] if tags else None,
         {ENVIRONMENT_ANNOTATION: environment.name},
-        [digest for digest in platforms if digest != wish.digest],
+        description.instances,
         at=wish.view.ports.clock.now(),
     )
     record_signatures(wish.view, environment, wish.reference, signed.fingerprint, signed.payloads)

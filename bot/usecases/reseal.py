@@ -124,8 +124,7 @@ def _reseal_one(
     signing, attesting = view.signing_keys(environment), view.attestation_keys(environment)
     written, older = Written(), list[str]()
     if environment.signs:
-        platforms = [one.digest for one in registry.describe(reference).platforms]
-        for digest in dict.fromkeys((*platforms, reference.digest)):
+        for digest in (*registry.describe(reference).instances, reference.digest):
             found = _Found(registry, signing, reference.repository.at(digest), explained)
             payloads, statements = list(found.payloads()), list(found.statements())
             if not payloads and not statements and digest == reference.digest:

@@ -486,3 +486,20 @@ def test_a_signature_may_be_typed_as_dockers_manifest(source: Registry, target: 
     found = client(target.host).manifest(prod(target).tagged(tag))
     assert isinstance(found, ImageManifest)
     assert len(found.layers) == 1
+
+
+def test_a_session_that_was_throttled_is_used_again(source: Registry, target: Registry) -> None:
+    """Nothing was taken: a gateway that counts by address would refuse every new session anew."""
+    refused: set[str] = set()
+
+    def once_each(handler: world.Handler) -> bool:
+        if handler.path in refused:
+            return False
+        refused.add(handler.path)
+        return world.answer(429, b"", {"Retry-After": "2"})(handler)
+
+    target.on("PUT", "/uploads/", once_each, times=10**6)
+
+    copied(source, target)
+
+    assert len(target.requests("PUT", "/uploads/")) == 2 * len(refused)

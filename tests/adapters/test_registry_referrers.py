@@ -580,3 +580,16 @@ def test_a_registry_that_does_not_answer_or_throttles_says_nothing(fault: world.
 
         with pytest.raises(UnavailableError):
             copied(source, target)
+
+
+@pytest.mark.parametrize(
+    "listing",
+    [b"{}", b'{"schemaVersion": 2}', b'{"schemaVersion": 2, "manifests": null}'],
+    ids=["nothing", "no list", "null"],
+)
+def test_a_registry_may_say_nothing_for_none(listing: bytes) -> None:
+    with Registry() as registry:
+        IMAGE.push(registry.host, "dev/api")
+        registry.on("GET", "/referrers/", world.answer(200, listing, {"Content-Type": OCI_INDEX}))
+
+        assert client(registry.host).referrers(dev(registry).at(DIGEST)) == ()

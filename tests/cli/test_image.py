@@ -182,7 +182,7 @@ def test_ctrl_c_leaves_nothing_half_tagged(source: Registry, target: Registry) -
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert arrived.wait(20)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=30)
+        _, said = process.communicate(timeout=18)
 
     assert process.returncode == 1, said
     assert b"Traceback" not in said
@@ -313,9 +313,9 @@ def test_credentials_come_from_the_configuration(source: Registry, tmp_path: Pat
 
 def test_a_wrong_configuration_is_2(source: Registry, tmp_path: Path) -> None:
     config = tmp_path / "config.json"
-    config.write_text('{"auth": {}}')
+    config.write_text('{"auths": []}')
 
     done = lockkeeper("resolve", f"{source.host}/dev/api:v1", f"--registry-config={config}")
 
     assert done.exit_code == 2
-    assert "nearest is 'auths'" in done.stderr
+    assert "'auths' is not an object" in done.stderr

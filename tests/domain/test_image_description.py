@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from bot.domain.image_description import ImageConfig, describe_image
 from bot.domain.images import (
     BaseImage,
@@ -96,6 +98,31 @@ def test_two_children_of_one_platform_are_ambiguous() -> None:
     assert found.ambiguities == ("linux/amd64 is there 2 times",)
 
 
+def test_two_builds_of_windows_are_two_platforms() -> None:
+    old, new = (Platform("windows", "amd64", "", f"10.0.{build}.99") for build in (17763, 20348))
+    found = described(
+        [
+            (manifest("1"), old, ImageConfig(old, {}, None)),
+            # What the index leaves out the config knows.
+            (manifest("2"), Platform("windows", "amd64"), ImageConfig(new, {}, None)),
+        ]
+    )
+
+    assert found.ambiguities == ()
+    shown = [str(one.platform) for one in found.platforms]
+    assert shown == ["windows(10.0.17763)/amd64", "windows(10.0.20348)/amd64"]
+
+
+def test_a_patch_of_windows_is_the_same_platform() -> None:
+    names = []
+    for revision in ("5820", "6054"):
+        windows = Platform("windows", "amd64", "", f"10.0.17763.{revision}")
+        found = described([(manifest(revision), windows, ImageConfig(windows, {}, None))])
+        names.append(found.platforms[0].platform)
+
+    assert names[0] == names[1]
+
+
 def test_a_child_without_a_platform_is_ambiguous() -> None:
     stray = manifest("stray")
 
@@ -124,6 +151,31 @@ def test_a_buildkit_attestation_is_neither_platform_nor_ambiguity() -> None:
 
     assert [image.digest for image in found.platforms] == [child.digest]
     assert found.ambiguities == ()
+
+
+@pytest.mark.parametrize(
+    ("layer", "signed"), [("application/vnd.in-toto+json", True), ("layer", False)]
+)
+def test_what_calls_itself_an_attestation_and_could_run_is_none(
+    layer: str, *, signed: bool
+) -> None:
+    """It is signed along; nothing that nobody has judged may be."""
+    child, attestation = manifest("amd64"), manifest("attestation")
+    attestation = replace(
+        attestation, layers=(Descriptor(layer, attestation.digest, 9), *attestation.layers[1:])
+    )
+    marked = {"vnd.docker.reference.type": "attestation-manifest"}
+    entries = (
+        listed(child, AMD64),
+        listed(attestation, Platform("unknown", "unknown"), **marked),
+    )
+    index = ImageIndex(b"index", OCI_INDEX, entries)
+    tree = ImageTree(index, (ImageTree(child), ImageTree(attestation)))
+    reference = ImageRepository("r.example.com", "a").at(index.digest)
+
+    found = describe_image(reference, tree, {child.digest: ImageConfig(AMD64, {}, None)})
+
+    assert found.instances == (child.digest, attestation.digest)[: 1 + signed]
 
 
 def test_an_index_in_the_index_is_ambiguous() -> None:

@@ -53,7 +53,7 @@ def test_platforms_and_annotations_of_children_are_read() -> None:
     found = parsed({**INDEX, "manifests": [entry]}, OCI_INDEX)
 
     assert isinstance(found, ImageIndex)
-    assert found.manifests[0].platform == Platform("linux", "arm", "v7")
+    assert found.manifests[0].platform == Platform("linux", "arm", "v7", "1")
     assert found.manifests[0].annotations == {"a": "b"}
 
 

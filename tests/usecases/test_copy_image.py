@@ -101,6 +101,18 @@ def test_a_part_that_the_source_lacks_is_not_tried_twice(server: Registry) -> No
     assert len(server.requests("GET", IMAGE.child_digests[0])) == 1
 
 
+def test_what_was_deleted_in_the_source_is_not_copied_from_memory(server: Registry) -> None:
+    dev, prod = (ImageRepository(server.host, name) for name in ("dev/api", "prod/api"))
+    registry = client(server.host)
+    registry.describe(dev.at(DIGEST))
+    del server.repository("dev/api").manifests[DIGEST]
+
+    with pytest.raises(NotFoundError, match="dev/api"):
+        ensure_copied(registry, dev.at(DIGEST), prod)
+
+    assert DIGEST not in server.repository("prod/api").manifests
+
+
 # --- what hangs on it: an environment that signs takes what somebody vouches for
 
 

@@ -33,6 +33,17 @@ def test_every_command_of_the_page_works(page: str, town: Town, tmp_path: Path) 
         walk.then()
 
 
+def test_a_page_is_one_session(tmp_path: Path) -> None:
+    """Whoever pastes block after block stays where the last one left them."""
+    walk = Walk(tmp_path, {})
+    for text in ("mkdir a && cd a\nexport B=c\n", "cat <<'E' >b\nhere\nE\n", "test $B = c\n"):
+        walk.type(Block("page.md", 1, "sh", (), text))
+
+    assert (tmp_path / "a" / "b").read_text() == "here\n"
+    with pytest.raises(AssertionError):
+        walk.type(Block("page.md", 1, "sh", (), "test -e a\n"))
+
+
 @pytest.mark.parametrize(
     ("language", "text"),
     [

@@ -54,7 +54,7 @@ class Walk:
         if block.language == "console":
             self._compare(block)
             return
-        done = self._shell(f"set -euo pipefail\n{self.translated(block.text)}")
+        done = self._shell(self.translated(block.text))
         assert done.returncode == 0, f"{block}\n{block.text}\n{done.stdout}\n{done.stderr}"
 
     def translated(self, text: str) -> str:
@@ -66,7 +66,7 @@ class Walk:
     def _compare(self, block: Block) -> None:
         for part in re.split(r"^\$ ", self.translated(block.text), flags=re.MULTILINE)[1:]:
             command, _, shown = part.partition("\n")
-            done = self._shell(command)
+            done = self._shell(command, strict=False)
             rest = done.stdout
             for line in shown.splitlines():
                 pattern = ".*".join(re.escape(piece) for piece in line.split("..."))
@@ -74,8 +74,17 @@ class Walk:
                 assert found, f"{block}: {command} does not print {line!r}:\n{done.stdout}"
                 rest = rest[found.end() :]
 
-    def _shell(self, script: str) -> subprocess.CompletedProcess[str]:
+    def _shell(self, typed: str, *, strict: bool = True) -> subprocess.CompletedProcess[str]:
+        """Type into one session: it stays where it is, and keeps what was exported."""
         programs = self._programs()
+        session = self.folder / ".session"
+        script = f"""
+            if [ -e {session} ]; then . {session}; cd "$PWD"; fi
+            {"set -euo pipefail" if strict else ""}
+            {{ {typed}
+            }}
+            set +eu
+            export -p >{session}"""
         return subprocess.run(
             ["bash", "-c", script],
             cwd=self.place or self.folder,

@@ -271,6 +271,7 @@ class Handler(BaseHTTPRequestHandler):
     keep: int | None
     before_each_byte: Callable[[], None] | None
     _left: int
+    _kept: bytes | None
 
     def log_message(self, *_: object) -> None:
         """Tests speak for themselves."""
@@ -294,7 +295,7 @@ class Handler(BaseHTTPRequestHandler):
         self._handle()
 
     def _handle(self) -> None:
-        self.mangle = self.keep = self.before_each_byte = None
+        self.mangle = self.keep = self.before_each_byte = self._kept = None
         self._left = int(self.headers.get("Content-Length") or 0)
         self.world.seen.append(Seen(self.command, self.path, dict(self.headers.items())))
         fault = self.world.fault_for(self.command, self.path)
@@ -557,9 +558,25 @@ class Handler(BaseHTTPRequestHandler):
 
     def drain(self) -> bytes:
         """Read the request's body."""
+        if self._kept is not None:
+            content, self._kept = self._kept, None
+            return content
         content = self.rfile.read(self._left)
         self._left = 0
         return content
+
+    def peek(self) -> bytes:
+        """The request's body, which can still be drained."""
+        self._kept = self.drain()
+        return self._kept
+
+    def is_logged_in(self) -> bool:
+        """Whether the request's log-in suffices for it."""
+        return self._is_allowed(urlsplit(self.path).path)
+
+    def challenge(self) -> None:
+        """Ask for a log-in."""
+        self._challenge(urlsplit(self.path).path)
 
     def reply(
         self, status: int, content: bytes = b"", headers: Mapping[str, str] | None = None

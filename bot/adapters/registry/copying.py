@@ -11,12 +11,13 @@ something missing, the next copy looks for everything.
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Final
 
 from bot.adapters.registry.accessories import AccessoryCopy, CopiedAccessories, Prefetched
 from bot.adapters.registry.looks import Unanswered
 from bot.adapters.registry.moving import Belief, Mover, Side
-from bot.domain.errors import IntegrityError, UnavailableError
+from bot.domain.errors import IntegrityError, NotFoundError, UnavailableError
 from bot.domain.images import (
     AccessoryPolicy,
     AnyManifest,
@@ -58,7 +59,7 @@ def copy_image(
         root, tree = _looked(mover, reference, asides, thorough=thorough)
         if root is not None:
             return _unchanged(mover, reference, policy, root, asides)
-        tree = tree or source.manifests.tree(reference, mover.workers)
+        tree = tree or _tree(mover, reference)
         _warm(mover, len(tree.blobs), asides)
         # Asked for beside the bytes; written behind the manifests that it hangs on.
         hanging = Prefetched.begun(source, tree, asides) if policy else None
@@ -86,22 +87,36 @@ def _looked(
 
     Next door the target is asked first: mostly it has the image. From afar both are asked at once.
     """
-    source, target = mover.source, mover.target
+    target = mover.target
     if thorough:
         return None, None
     if mover.is_near:
         return _there(target, reference), None
     root = asides.submit(_there, target, reference)
     try:
-        known = source.manifests.get(reference)
-        if isinstance(known, ImageIndex):
-            _warm(mover, _BLOBS * len(known.manifests), asides)
-        tree = source.manifests.tree(reference, mover.workers)
+        tree = _tree(mover, reference, asides)
     except BaseException:
         if (there := root.result()) is not None:
             return there, None
         raise
     return root.result(), tree
+
+
+def _tree(
+    mover: Mover, reference: DigestReference, asides: ThreadPoolExecutor | None = None
+) -> ImageTree:
+    """The image as the source has it now: what was deleted there is not copied from memory."""
+    source = mover.source
+    root = source.manifests.fresh(reference)
+    if root is None:
+        raise NotFoundError(f"image {reference.digest}", str(reference.repository))
+    if asides is not None and isinstance(root, ImageIndex):
+        _warm(mover, _BLOBS * len(root.manifests), asides)
+    return source.manifests.tree(reference, mover.workers, partial(_known_or_read, mover, root))
+
+
+def _known_or_read(mover: Mover, root: AnyManifest, reference: DigestReference) -> AnyManifest:
+    return root if reference.digest == root.digest else mover.source.manifests.need(reference)
 
 
 def _there(target: Side, reference: DigestReference) -> AnyManifest | None:

@@ -27,8 +27,11 @@ from bot.formats import structs
 from bot.ports import Clock
 
 _SECONDS: Final = 30.0  # for one answer of a helper
+# What docker itself calls it where it keeps log-ins (docker/cli, registry.IndexServer).
+_HUB: Final = {"docker.io": "https://index.docker.io/v1/"}
 _LIMIT: Final = 64 * 1024  # bytes of it
 _KEPT: Final = timedelta(minutes=15)  # ECR's live for 12 hours, Azure's for 3, Google's for 1
+_NOT_FOUND: Final = b"credentials not found"  # docker-credential-helpers, credentials/error.go
 _IDENTITY: Final = frozenset({"<token>", TOKEN_USER})  # docker/cli, credentials/native_store.go
 
 
@@ -99,6 +102,8 @@ class Logins:
 
 def _asked(helper: CredentialHelper, host: str) -> Login:
     output, status = _run(helper, host)
+    if status and helper.may_lack and _NOT_FOUND in output:
+        return Login()
     if status:
         raise HelperError(helper.program, host, f"it ended with status {status}")
     if len(output) > _LIMIT:
@@ -120,7 +125,7 @@ def _run(helper: CredentialHelper, host: str) -> tuple[bytes, int]:
         assert process.stdin is not None  # noqa: S101 - both are pipes
         assert process.stdout is not None  # noqa: S101
         with contextlib.suppress(OSError):  # it may not read what it is told
-            process.stdin.write(host.encode())
+            process.stdin.write(_HUB.get(host, host).encode())
             process.stdin.close()
         output = process.stdout.read(_LIMIT + 1)
         if len(output) > _LIMIT:

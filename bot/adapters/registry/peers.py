@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from bot.domain.errors import NotGrantedError, RejectedError, UnavailableError
+from bot.domain.errors import RejectedError, UnavailableError
 from bot.domain.grants import RegistryGrant
 from bot.ports import Clock
 
@@ -248,6 +248,4 @@ def pool_classes(
 
 
 def _permitted(grant: RegistryGrant, name: str) -> bool:
-    if not grant.allows_host(name):
-        raise NotGrantedError(f"registry host {name}", grant.name)
-    return grant.entry_for_host(name).private_addresses
+    return grant.reachable(name).private_addresses

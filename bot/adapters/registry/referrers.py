@@ -44,6 +44,7 @@ from bot.formats.image_manifest import parse_manifest, with_manifest
 
 _ROUNDS: Final = 3
 VISIBLE_SECONDS: Final = 15.0  # until what was written is seen by a read, in the slowest registry
+_NONE: Final = b"{}"  # some say so for an empty list
 _PAGES: Final = 20
 _NEXT: Final = re.compile(r'<([^>]*)>\s*;[^,]*\brel="?next"?')
 
@@ -231,6 +232,8 @@ def _is_listing(reply: Reply) -> bool:
 
 
 def _entries(reply: Reply, subject: DigestReference) -> tuple[Descriptor, ...]:
+    if reply.content.strip() == _NONE:
+        return ()
     listing = parse_manifest(reply.content, OCI_INDEX, f"referrers of {subject}")
     if not isinstance(listing, ImageIndex):
         raise MalformedManifestError(f"referrers of {subject}", "not an index")

@@ -219,7 +219,7 @@ class Transport:
         while True:
             try:
                 answer = self._authorised_send(call, stream=stream)
-                if isinstance(answer, Download) or not is_temporary(answer):
+                if isinstance(answer, Download) or call.once or not is_temporary(answer):
                     return answer
                 raise failure(answer, call.thing, self.grant.name)
             except UnavailableError as error:
@@ -303,7 +303,7 @@ class Transport:
         """The permissions of an address's host; it may come from the other side."""
         parts = urlsplit(url)
         host = host_of(url)
-        permissions = self.grant.entry_for_host(host)
+        permissions = self.grant.reachable(host)
         if parts.scheme != "https" and not (parts.scheme == "http" and permissions.plain_http):
             raise TransportRefusedError(
                 host, "plain HTTP needs plain_http for this host in the grant"
@@ -375,6 +375,11 @@ class Patience:
         self._since, self._waited, self._asked = clock.now(), 0.0, 0.0
         self._pause = _FIRST_PAUSE
 
+    @property
+    def passed(self) -> float:
+        """Seconds since it began."""
+        return (self._clock.now() - self._since).total_seconds()
+
     def goes_on(self, silence: float | None = None) -> bool:
         """Wait, a little longer each time; False, without waiting, once it has been enough.
 
@@ -386,8 +391,7 @@ class Patience:
         if silence is not None:
             self._asked += silence or _FIRST_PAUSE
             return self._asked <= self._longest
-        passed = (self._clock.now() - self._since).total_seconds() - self._asked
-        passed = max(passed, self._waited)
+        passed = max(self.passed - self._asked, self._waited)
         if passed >= self._seconds:
             return False
         jitter = 0.5 + random.random() / 2  # noqa: S311 - spreads retries, guards nothing

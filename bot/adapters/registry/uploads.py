@@ -36,6 +36,7 @@ from bot.domain.oci import Digest, ImageRepository
 _STORED: Final = frozenset({200, 201, 204})
 _TAKEN: Final = frozenset({201, 202, 204})  # a PATCH; ECR says 201
 _RANGE_REFUSED: Final = 416
+_THROTTLED: Final = 429
 _OCTETS: Final = "application/octet-stream"
 # What registries and the proxies before them answer to a way of uploading they do not have.
 _TRY_ANOTHER_WAY: Final = frozenset({400, 404, 405, 411, 413, 416, 501})
@@ -45,7 +46,8 @@ _ATTEMPTS: Final = 3  # per way of uploading, at least
 _FORGIVEN: Final = 10  # log-ins that lapse under one blob
 _REDIRECTS: Final = 5
 _ANSWER_SECONDS: Final = 900.0  # a registry may hash, copy and scan before it answers
-_COMMIT_SECONDS: Final = 300.0  # after a proxy has given up on it, or the connection broke
+_COMMIT_SECONDS: Final = 300.0  # after a proxy has given up on it, or a long silence broke off
+_BROKEN_SECONDS: Final = 10.0  # after a connection that broke at once: hardly a slow commit
 _FAREWELL_SECONDS: Final = 10.0
 # Accepted; or said by what stands before a registry, which may still be at work.
 _STILL_COMMITTING: Final = frozenset({202, 408, 499, 502, 504, 522, 524})
@@ -131,6 +133,8 @@ class Upload:
             session = None  # a session that has seen bytes is not used again
             sent = self._attempt(way, opened, attempts)
             reply = sent.reply
+            if reply is not None and reply.status == _THROTTLED and way == 0:
+                session = opened  # nothing was taken, so nothing is lost
             if reply is not None and reply.status in _STORED:
                 return way
             if self._has_arrived(sent, is_there):
@@ -149,6 +153,7 @@ class Upload:
             self._abandon(session)
             raise
         reply: Reply | None = None
+        watch = self._transport.patience()
         attempts.failed += 1
         try:
             reply = self._ways[way](session, body)
@@ -171,7 +176,7 @@ class Upload:
             body.close()
             if reply is None or reply.status not in _STORED:
                 self._advance(-body.sent)
-        return _Sent(reply, whole=body.is_whole)
+        return _Sent(reply, watch.passed, whole=body.is_whole)
 
     def _has_arrived(self, sent: _Sent, is_there: Callable[[], bool]) -> bool:
         """Whether what had no good answer is there all the same, perhaps in a while."""
@@ -179,7 +184,9 @@ class Upload:
         may_come = status is None or status in _STILL_COMMITTING
         if not sent.whole or not (may_come or (sent.reply and is_temporary(sent.reply))):
             return False
-        patience = self._transport.patience(_COMMIT_SECONDS if may_come else 0.0)
+        broke = status is None and sent.took < _BROKEN_SECONDS
+        seconds = _BROKEN_SECONDS if broke else _COMMIT_SECONDS
+        patience = self._transport.patience(seconds if may_come else 0.0)
         while not is_there():
             if self._stop.is_set() or not patience.goes_on():
                 return False
@@ -285,6 +292,8 @@ class _Sent:
     """What became of one attempt."""
 
     reply: Reply | None
+    took: float
+    """Seconds."""
     whole: bool
     """Every byte has left: a commit may be under way."""
 
