@@ -18,3 +18,16 @@ def sample(name: str) -> Path:
             f"sample {name} is missing"
         )
     return path
+
+
+CASES = Path(__file__).parents[2] / "shared" / "cases"
+
+
+def cases(name: str) -> Path:
+    """A folder of cases that once showed a fault."""
+    path = CASES / name
+    if not path.exists():
+        (pytest.fail if os.environ.get("LOCKKEEPER_REQUIRE_TOOLS") else pytest.skip)(
+            f"cases {name} are missing"
+        )
+    return path

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
-from collections.abc import Iterator, Sequence
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from difflib import unified_diff
 from pathlib import Path
 from typing import Final
 
@@ -20,19 +22,29 @@ from bot.domain.environments import (
     Application,
     Environment,
     GitHubRepository,
+    Image,
+    ImageId,
     ManifestsRepository,
     Pipeline,
+    image_tag,
 )
 from bot.domain.errors import ConfigurationError, LimitExceededError
-from bot.domain.oci import Digest
+from bot.domain.oci import Digest, TagReference
 from bot.domain.pipeline_rules import UnknownNameError
-from bot.formats.manifest_file import Names, PlannedChange, Written, edited, is_manifest_file, spots
+from bot.formats.edits import Edit, State, edit_of
+from bot.formats.environment_files import LINK, read_environment
+from bot.formats.image_names import Names, Written, names_of
+from bot.formats.manifest_file import Reading, bytes_of, text_of
 from bot.formats.pipeline_file import mistakes, read_pipeline, schema
+from bot.formats.places import Remark
+from bot.formats.unified_diff import unified_diff
 from bot.usecases.rules import Rules, rules_of
 
 _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 _FOLDER: Final = click.Path(exists=True, file_okay=False, path_type=Path)
 _JSON: Final = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_COMMIT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_COLOURS: Final = {"+": "green", "-": "red", "@": "cyan"}
 
 
 @click.command()
@@ -44,121 +56,208 @@ _JSON: Final = click.option("--json", "as_json", is_flag=True, help="Print JSON.
     help="The environment to change.",
     shell_complete=environment_names,
 )
-@click.option("--image", "images", multiple=True, required=True, help="NAME=sha256:...")
-@click.option("--write", is_flag=True, help="Change the files.")
+@click.option(
+    "--image",
+    "images",
+    multiple=True,
+    required=True,
+    help="NAME=[TAG@]sha256:..., or APPLICATION/NAME=...; may be repeated.",
+)
+@click.option("--commit", default="", help="The source commit: tells the tag that CI pushed.")
+@click.option("--write", is_flag=True, help="Change the files: all that is wanted, or nothing.")
 @_JSON
 def plan(
     config: Path,
     checkout: Path,
     environment: str,
     images: tuple[str, ...],
+    commit: str,
     *,
     write: bool,
     as_json: bool,
 ) -> None:
-    """Show what a promotion would change in the manifest files, as a diff."""
+    """Show what a promotion would change in the manifest files, as a diff that git applies."""
+    if commit and not _COMMIT.fullmatch(commit):
+        raise click.UsageError(f"--commit {commit}: write all 40 digits")
     with failing(as_json=as_json):
         pipeline = read_pipeline(config.read_text(), file=str(config))
         target = pipeline.environments.get(environment)
         if target is None:
             raise UnknownNameError("environment", environment, pipeline.environments)
-        wanted = _wanted(pipeline, target, images)
-        names = _names(pipeline)
-        changes: list[PlannedChange] = []
-        for path in _files(checkout, target):
-            before = _read(checkout / path)
-            places = {
-                spot.place: wanted[spot.place.image]
-                for spot in spots(path, before, names)
-                if spot.place.image in wanted
-            }
-            after, planned = edited(path, before, names, places)
-            changes += planned
-            if planned and write:
-                _write(checkout / path, after)
-            if planned and not as_json:
-                _show(path, before, after)
-        if as_json:
-            click.echo(json.dumps([_as_json(change) for change in changes], indent=2))
-        elif not changes:
-            click.echo("nothing would change")
+        wanted = _wanted(pipeline, target, images, commit)
+        tree = CheckoutTree(checkout)
+        names = names_of(pipeline, target).only(wanted)
+        files = read_environment(tree, target, names)
+        edit = edit_of(files, lambda path: text_of(tree.content(path)), wanted)
+        if write:
+            _write_all(checkout, edit)
+        _print(edit, tree, as_json=as_json)
+    if edit.state in {State.UNSUPPORTED, State.UNREADABLE}:
+        raise click.exceptions.Exit(WRONG_USAGE)
 
 
 def _wanted(
-    pipeline: Pipeline, environment: Environment, images: tuple[str, ...]
-) -> dict[str, Written]:
-    wanted: dict[str, Written] = {}
+    pipeline: Pipeline, environment: Environment, images: tuple[str, ...], commit: str
+) -> dict[ImageId, Written]:
+    wanted: dict[ImageId, Written] = {}
     for given in images:
-        name, equals, digest = given.partition("=")
-        if not equals:
-            raise click.UsageError(f"--image {given}: write NAME=sha256:...")
-        application = _application_of(pipeline, name)
-        repository = environment.repository_of(application, name)
-        wanted[name] = Written(str(repository), "", Digest(digest))
+        name, equals, version = given.partition("=")
+        tag, at, digest = version.rpartition("@")
+        if not equals or (at and not tag):
+            raise click.UsageError(f"--image {given}: write NAME=[TAG@]sha256:...")
+        application, image = _image_of(pipeline, name)
+        if commit and not tag:
+            tag = image_tag(application, image, commit)
+        repository = environment.repository_of(application, image.name)
+        if tag:
+            TagReference(repository, tag)
+        own = ImageId(application.name, image.name)
+        wanted[own] = Written(str(repository), tag, Digest(digest))
     return wanted
 
 
-def _application_of(pipeline: Pipeline, image: str) -> Application:
-    for application in pipeline.applications.values():
-        if any(one.name == image for one in application.images):
-            return application
-    known = [one.name for two in pipeline.applications.values() for one in two.images]
-    raise UnknownNameError("image", image, known)
-
-
-def _names(pipeline: Pipeline) -> Names:
-    repositories = {
-        str(environment.repository_of(application, image.name)): image.name
-        for environment in pipeline.environments.values()
+def _image_of(pipeline: Pipeline, name: str) -> tuple[Application, Image]:
+    """An image by its name, or by its application's and its own where several have that name."""
+    found = [
+        (application, image)
         for application in pipeline.applications.values()
         for image in application.images
-    }
-    return Names(repositories, frozenset(repositories.values()))
+        if name in {image.name, f"{application.name}/{image.name}"}
+    ]
+    if not found:
+        known = [one.name for two in pipeline.applications.values() for one in two.images]
+        raise UnknownNameError("image", name, known)
+    if len(found) > 1:
+        written = ", ".join(f"{application.name}/{image.name}" for application, image in found)
+        raise click.UsageError(f"--image {name}: several have that name; write one of {written}")
+    return found[0]
 
 
-def _files(checkout: Path, environment: Environment) -> Iterator[str]:
-    """The environment's files; links are never followed, neither to files nor to folders."""
-    for folder, names, files in os.walk(checkout, followlinks=False):
-        names[:] = sorted(name for name in names if name != ".git")
-        for file in sorted(files):
-            path = Path(folder, file)
-            relative = path.relative_to(checkout).as_posix()
-            if (
-                environment.owns(relative)
-                and is_manifest_file(relative)
-                and stat.S_ISREG(path.lstat().st_mode)
-            ):
-                yield relative
+class CheckoutTree:
+    """The files of a checkout; links are never followed, neither to files nor to folders."""
+
+    def __init__(self, root: Path) -> None:
+        """Look at the files below `root`."""
+        self._root = root
+
+    def mode(self, path: str) -> str:
+        """Git's mode of a file; empty where there is none."""
+        try:
+            mode = (self._root / path).lstat().st_mode
+        except (OSError, ValueError):
+            return ""
+        if stat.S_ISLNK(mode):
+            return LINK
+        return "100644" if stat.S_ISREG(mode) else ""
+
+    def under(self, folder: str) -> Iterator[str]:
+        """Every file and link below a folder, in order."""
+        for at, names, files in os.walk(self._root / folder, followlinks=False):
+            links = [name for name in names if Path(at, name).is_symlink()]
+            names[:] = sorted(name for name in names if name != ".git" and name not in links)
+            base = os.path.relpath(at, self._root)
+            prefix = "" if base == "." else f"{Path(base).as_posix()}/"
+            yield from (f"{prefix}{name}" for name in sorted([*files, *links]))
+
+    def content(self, path: str) -> bytes:
+        """A file's bytes; a link's are where it leads."""
+        file = self._root / path
+        if self.mode(path) == LINK:
+            return os.fsencode(file.readlink())
+        return file.read_bytes()
+
+    def reading(
+        self, path: str, names: Names, *, is_values: bool, read: Callable[[], Reading]
+    ) -> Reading:
+        """Nothing is kept: a plan is one look."""
+        del path, names, is_values
+        return read()
 
 
-def _read(path: Path) -> str:
-    return path.read_bytes().decode("utf-8", "surrogateescape")
+def _write_all(checkout: Path, edit: Edit) -> None:
+    """Write every file, or none: beside each first, then all are put in place."""
+    if edit.refused:
+        first = edit.refused[0]
+        raise ConfigurationError(first.file, first.line, f"{first.reason}; nothing was written")
+    ready: list[tuple[Path, Path]] = []
+    try:
+        for path, text in edit.contents.items():
+            target = checkout / path
+            ready.append((_beside(target, bytes_of(text)), target))
+        for new, target in ready:
+            new.replace(target)
+    finally:
+        for new, _ in ready:
+            new.unlink(missing_ok=True)
 
 
-def _write(path: Path, text: str) -> None:
-    # Between the walk and now somebody may have put a link there: it is not followed.
-    file = os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW)
-    with os.fdopen(file, "wb") as stream:
-        stream.write(text.encode("utf-8", "surrogateescape"))
+def _beside(target: Path, content: bytes) -> Path:
+    """The new bytes in a file of their own, with the old one's rights.
+
+    Between the walk and now somebody may have put a link there: it is replaced, never followed.
+    """
+    mode = stat.S_IMODE(target.lstat().st_mode)
+    number, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    with os.fdopen(number, "wb") as stream:
+        stream.write(content)
+        os.fchmod(stream.fileno(), mode)
+    return Path(name)
 
 
-def _show(path: str, before: str, after: str) -> None:
-    lines = unified_diff(
-        before.splitlines(keepends=True), after.splitlines(keepends=True), f"a/{path}", f"b/{path}"
-    )
-    for line in lines:
-        text = "".join(c if c.isprintable() or c == "\t" else "�" for c in line.rstrip("\r\n"))
-        click.echo(text)
+def _print(edit: Edit, tree: CheckoutTree, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(_as_json(edit), indent=2))
+        return
+    colours = sys.stdout.isatty()
+    before = {change.file: change for change in edit.changes}
+    for path in sorted(before):
+        diff = unified_diff(path, text_of(tree.content(path)), edit.contents[path])
+        click.echo(_for_people(diff) if colours else bytes_of(diff), nl=False)
+    if not edit.changes:
+        click.echo("nothing would change")
+    for remark in (*edit.refused, *edit.skipped, *edit.warnings):
+        click.echo(f"{remark.kind}: {_printable(str(remark))}", err=True)
 
 
-def _as_json(change: PlannedChange) -> dict[str, object]:
+def _for_people(diff: str) -> str:
+    """The diff in colours, with nothing that a terminal could take for a command."""
+    lines = (_printable(line.rstrip("\r")) for line in diff.split("\n"))
+    return "\n".join(click.style(line, fg=_COLOURS.get(line[:1])) for line in lines)
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() or c == "\t" else "�" for c in text)
+
+
+def _as_json(edit: Edit) -> dict[str, object]:
     return {
-        "path": change.path,
-        "document": change.document,
-        "line": change.line,
-        "pointer": change.pointer,
-        "old": change.old,
-        "new": change.new,
+        "state": edit.state.value,
+        "states": {str(image): state.value for image, state in edit.states.items()},
+        "changes": [
+            {
+                "file": change.file,
+                "document": change.document,
+                "line": change.line,
+                "path": change.pointer,
+                "old": change.old,
+                "new": change.new,
+                "kind": change.kind,
+            }
+            for change in edit.changes
+        ],
+        "skipped": [_remark(one) for one in (*edit.refused, *edit.skipped)],
+        "warnings": [_remark(one) for one in edit.warnings],
+    }
+
+
+def _remark(one: Remark) -> dict[str, object]:
+    return {
+        "file": one.file,
+        "line": one.line,
+        "path": one.pointer,
+        "reason": one.reason,
+        "kind": one.kind.value,
+        "image": str(one.image) if one.image else None,
     }
 
 

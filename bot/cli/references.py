@@ -13,9 +13,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bot.domain.errors import ConfigurationError, NotFoundError
-from bot.domain.grants import HostGrant, RegistryGrant, canonical_host, is_loopback
+from bot.domain.grants import HostGrant, RegistryGrant, is_loopback
 from bot.domain.images import Presence
-from bot.domain.oci import DigestReference, ImageReference, ImageRepository, InvalidNameError
+from bot.domain.oci import (
+    DigestReference,
+    ImageReference,
+    ImageRepository,
+    InvalidNameError,
+    canonical_host,
+)
 from bot.domain.registry_storage import storage_of
 
 if TYPE_CHECKING:

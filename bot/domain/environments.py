@@ -9,7 +9,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final, NewType, Self
+from enum import StrEnum
+from typing import Final, NamedTuple, NewType, Self
 
 from bot.domain.errors import RejectedError
 from bot.domain.oci import Digest, ImageRepository
@@ -121,6 +122,37 @@ class Approvals:
     """``organization/team``; empty: anybody with write access."""
 
 
+class ImageId(NamedTuple):
+    """Which image is meant: two applications may have images of one name."""
+
+    application: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.application}/{self.name}"
+
+
+class Write(StrEnum):
+    """What a place that the pipeline file names holds."""
+
+    REFERENCE = "reference"
+    TAG = "tag"
+    DIGEST = "digest"
+    TAG_AND_DIGEST = "tag@digest"
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """A place that the pipeline file names, because nothing in the file shows whose it is."""
+
+    image: ImageId
+    file: Template
+    """Path or glob in the manifests repository; ``{environment}`` works."""
+    pointer: str
+    """RFC 6901 pointer to the scalar."""
+    write: Write = Write.REFERENCE
+
+
 @dataclass(frozen=True, slots=True)
 class Image:
     """One image of an application."""
@@ -128,6 +160,8 @@ class Image:
     name: str
     tag: Template
     """The immutable tag that CI pushes for a commit."""
+    tag_match: str = ""
+    """Glob over tags: places with another tag are another variant's; empty: all are its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +171,8 @@ class Application:
     name: str
     source: SourceRepository
     images: tuple[Image, ...]
+    at: tuple[At, ...] = ()
+    """Places that are named, not found."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from enum import Enum
 from typing import Final
 
 from bot.domain.errors import NotGrantedError
-from bot.domain.oci import ImageRepository
+from bot.domain.oci import ImageRepository, canonical_host
 
 REQUESTS_PER_SECOND: Final = 50.0
 """To one host, of all kinds together; kubernetes-sigs/promo-tools has the same figure."""
@@ -183,20 +183,6 @@ def is_like(host: str, pattern: str) -> bool:
     """Whether a host is meant by a pattern whose stars stand for a part of one label each."""
     expression = re.escape(pattern).replace(r"\*", "[a-z0-9-]+")
     return re.fullmatch(expression, canonical_host(host)) is not None
-
-
-# Docker Hub's images, API and token service have three names (distribution/reference,
-# normalize.go; containers/image, docker_client.go): a grant of one is a grant of all.
-_DOCKER_HUB: Final = frozenset({"index.docker.io", "registry-1.docker.io", "auth.docker.io"})
-
-
-def canonical_host(host: str) -> str:
-    """The spelling of ``host[:port]`` that is compared.
-
-    Lower case, without a trailing dot and without the default port of HTTPS.
-    """
-    name = host.lower().removesuffix(":443").removesuffix(".")
-    return "docker.io" if name in _DOCKER_HUB else name
 
 
 def is_loopback(host: str) -> bool:

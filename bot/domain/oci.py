@@ -83,6 +83,20 @@ class Digest(str):
         return self[:19]
 
 
+# Docker Hub's images, API and token service have three names (distribution/reference,
+# normalize.go; containers/image, docker_client.go): a grant of one is a grant of all.
+_DOCKER_HUB: Final = frozenset({"index.docker.io", "registry-1.docker.io", "auth.docker.io"})
+
+
+def canonical_host(host: str) -> str:
+    """The spelling of ``host[:port]`` that is compared.
+
+    Lower case, without a trailing dot and without the default port of HTTPS.
+    """
+    name = host.lower().removesuffix(":443").removesuffix(".")
+    return "docker.io" if name in _DOCKER_HUB else name
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class ImageRepository:
     """A repository of a registry: ``host[:port]`` and path."""
@@ -107,6 +121,13 @@ class ImageRepository:
 
     def __str__(self) -> str:
         return f"{self.host}/{self.path}"
+
+    @property
+    def canonical(self) -> ImageRepository:
+        """The one spelling of the repository, which names are compared by."""
+        host = canonical_host(self.host)
+        official = host == "docker.io" and "/" not in self.path
+        return ImageRepository(host, f"library/{self.path}" if official else self.path)
 
     def at(self, digest: Digest) -> DigestReference:
         """This repository's image of that digest."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from itertools import combinations
 from typing import Final, NamedTuple
 
-from bot.domain.environments import ImageTag, Pipeline, overlap
+from bot.domain.environments import ImageId, ImageTag, Pipeline, overlap
 from bot.domain.errors import RejectedError
 
 _EVERYTHING: Final = frozenset({"*", "**", "**/*"})
@@ -47,17 +47,20 @@ def findings(pipeline: Pipeline) -> Iterator[Finding]:
         yield from check(pipeline)
 
 
-def _tag_globs(tag: ImageTag, pipeline: Pipeline, *, version: str = "**") -> set[str]:
+def _tag_globs(
+    tag: ImageTag, pipeline: Pipeline, *, version: str = "**", digit: str = "?"
+) -> set[str]:
     """Globs over everything that the tag can become, one for each way CI writes its tags."""
     built = {
         image.tag.render(
-            {"commit": "?" * 40, "short_sha": "?" * 7, "application": "**", "image": "**"}
+            {"commit": digit * 40, "short_sha": digit * 7, "application": "**", "image": "**"}
         )
         for application in pipeline.applications.values()
         for image in application.images
     }
     values = dict.fromkeys(tag.template.variables, "**")
-    values |= {"timestamp": "2**T**Z", "version": version, "short_sha": "?" * 7}
+    values |= {"timestamp": "2**T**Z", "version": version, "short_sha": digit * 7}
+    values |= {"commit": digit * 40} if "commit" in values else {}
     return {tag.template.render(values | {"image_tag": image_tag}) or "" for image_tag in built}
 
 
@@ -114,8 +117,8 @@ def _check_gates(pipeline: Pipeline) -> Iterator[Finding]:
 def _check_signature_tags(pipeline: Pipeline) -> Iterator[Finding]:
     for name, environment in pipeline.environments.items():
         for tag in environment.image_tags:
-            # A version begins with a digit or a v, so it cannot begin a signature tag.
-            if _can_meet(_tag_globs(tag, pipeline, version="v**"), {"sha256-**"}):
+            # Neither a version (a digit or a v) nor a commit (hex digits) can begin one.
+            if _can_meet(_tag_globs(tag, pipeline, version="v**", digit="0"), {"sha256-**"}):
                 yield Finding(
                     ("environments", name, "image_tags"),
                     f"{tag.template.text!r} could become a signature tag (sha256-...)",
@@ -150,20 +153,23 @@ def _check_refs(pipeline: Pipeline) -> Iterator[Finding]:
 
 def _check_repositories(pipeline: Pipeline) -> Iterator[Finding]:
     for environment in pipeline.environments.values():
-        owners: dict[str, str] = {}
+        owners: dict[str, ImageId] = {}
         for application in pipeline.applications.values():
             for image in application.images:
                 at = ("environments", environment.name, "image_repository")
                 try:
-                    repository = str(environment.repository_of(application, image.name))
+                    repository = str(environment.repository_of(application, image.name).canonical)
                 except RejectedError as error:
                     yield Finding(at, f"for image {image.name!r}: {error}", "")
                     continue
-                if owners.setdefault(repository, image.name) != image.name:
+                own = ImageId(application.name, image.name)
+                other = owners.setdefault(repository, own)
+                if other != own:
+                    missing = "image" if other.application == own.application else "application"
                     yield Finding(
                         at,
-                        f"images {owners[repository]!r} and {image.name!r} share {repository}",
-                        "use {image} in it",
+                        f"images {str(other)!r} and {str(own)!r} share {repository}",
+                        f"use {{{missing}}} in it",
                     )
 
 

@@ -25,8 +25,9 @@ class Place(NamedTuple):
     """Where a digest stands, stable under edits of the file around it."""
 
     path: str
+    application: str
     image: str
-    """The image's name within its application's environment."""
+    """The image's name within its application."""
     ordinal: int
     """Which of the places with the same image in this file, from 0."""
 
@@ -41,6 +42,8 @@ class FileState:
     """What fills each place: repository, tag and digest as one opaque value."""
     references: frozenset[str] = frozenset()
     """Repository paths that this file needs: files, or directories (no trailing slash)."""
+    unsealable: Mapping[str, str] = field(default_factory=dict)
+    """What names an image and is no place: its identity -> what people read."""
 
 
 Files = Mapping[str, FileState | None]
@@ -69,6 +72,17 @@ class Merge:
         """Pins that are new or different in this merge."""
         old = dict(_pins(self.before))
         return {place: pin for place, pin in _pins(self.after) if old.get(place) != pin}
+
+    def unsealable(self) -> dict[str, str]:
+        """What this merge brought that names an image and is no place."""
+        found: dict[str, str] = {}
+        for path, state in self.after.items():
+            old = self.before.get(path)
+            known = old.unsealable if old else {}
+            for identity, words in state.unsealable.items() if state else ():
+                if identity not in known:
+                    found[f"{path}\0{identity}"] = words
+        return found
 
     def removed(self) -> frozenset[Place]:
         """Places that this merge took away."""
@@ -185,6 +199,23 @@ def _unsealed(
     for place, pin in merge.brought().items():
         if not may_show(place, pin) and not _replaced(place, later, held, may_show):
             yield f"{place.image} in {place.path} is not sealed"
+    gone = {
+        f"{path}\0{identity}"
+        for other in later
+        if other.commit not in held
+        for path, identity in _taken_out(other)
+    }
+    for key, words in merge.unsealable().items():
+        if key not in gone:
+            yield words
+
+
+def _taken_out(merge: Merge) -> Iterator[tuple[str, str]]:
+    for path, state in merge.before.items():
+        after = merge.after.get(path)
+        for identity in state.unsealable if state else ():
+            if after is None or identity not in after.unsealable:
+                yield path, identity
 
 
 def _replaced(

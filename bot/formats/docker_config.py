@@ -36,10 +36,9 @@ from bot.domain.grants import (
     CredentialHelper,
     HostGrant,
     RegistryGrant,
-    canonical_host,
     is_loopback,
 )
-from bot.domain.oci import ImageRepository, InvalidNameError
+from bot.domain.oci import ImageRepository, InvalidNameError, canonical_host
 from bot.domain.registry_storage import PRESETS, storage_of
 
 _TOP_KEYS: Final = (

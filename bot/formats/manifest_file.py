@@ -1,290 +1,234 @@
-"""Image places in the files that Argo CD reads: where they are, what they say, how to change them.
+"""One file of a manifests repository: its places, its remarks, and how to change it.
 
-A *place* is found by parsing, never configured: entries of a kustomization's ``images`` and
-``image`` fields of workloads of any kind, whose repository is one of an application's.
+A *place* is found by parsing (`bot.formats.place_finder`) or named by the pipeline file. An edit
+splices characters into the original text; the result is parsed again, and if anything but the
+planned scalars differs, nothing is returned.
 """
 
 from __future__ import annotations
 
 import hashlib
 import posixpath
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
-from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
-
-from bot.domain.errors import IntegrityError, RejectedError
-from bot.domain.oci import Digest, ImageReference, ImageRepository
+from bot.domain.environments import ImageId
+from bot.domain.errors import ConfigurationError, IntegrityError, LimitExceededError, RejectedError
 from bot.domain.publication import FileState, Place
-from bot.formats.splice import Span, Splice, spliced, value_span
-from bot.formats.yaml_tree import compose_all, line_of, plain
-
-KUSTOMIZATIONS: Final = frozenset({"kustomization.yaml", "kustomization.yml", "Kustomization"})
-_SUFFIXES: Final = (".yaml", ".yml")
-# Fields of a kustomization that name files or directories (kustomize, types.Kustomization).
-_REFERENCES: Final = (
-    "resources",
-    "bases",
-    "components",
-    "crds",
-    "configurations",
-    "generators",
-    "transformers",
-    "validators",
-    "patchesStrategicMerge",
+from bot.formats.image_names import Names, Written
+from bot.formats.kustomization import (
+    Entry,
+    Kustomization,
+    is_kustomization,
+    read_kustomization,
 )
-_PATH_ENTRIES: Final = ("patches", "patchesJson6902", "replacements")
+from bot.formats.place_finder import Findings, escaped, read_document
+from bot.formats.places import (
+    HOLDING,
+    PlannedChange,
+    Remark,
+    RemarkKind,
+    Slot,
+    Spot,
+)
+from bot.formats.splice import Splice, spliced
+from bot.formats.text_frame import Frame
+from bot.formats.yaml_tree import (
+    VALUE_LIMIT,
+    MappingNode,
+    Node,
+    ScalarNode,
+    SequenceNode,
+    compose_all,
+    pairs_of,
+    plain,
+    scalar,
+)
+
+_SUFFIXES: Final = (".yaml", ".yml", ".json")
+_UTF16: Final = (b"\xff\xfe", b"\xfe\xff")
+_ARGO_OVERRIDES: Final = ".argocd-source"
+_MARKERS: Final = ("$imagepolicy", "x-kargo", "argocd-image-updater")
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
-    """Which names in the files mean which image."""
-
-    repositories: Mapping[str, str]
-    """``host/path`` (of any environment) -> image name."""
-    short: frozenset[str] = frozenset()
-    """Image names themselves: what a kustomization may call an image before it is replaced."""
-
-    def image(self, repository: str, name: str = "") -> str | None:
-        """The image that a reference (or a kustomization entry called ``name``) means."""
-        found = self.repositories.get(repository) or self.repositories.get(name)
-        return found or (name if name in self.short else None)
-
-    def occur_in(self, text: str) -> bool:
-        """A cheap look before parsing."""
-        return any(n in text for n in self.repositories) or any(n in text for n in self.short)
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """An image reference as a file writes it: any part may be missing."""
-
-    repository: str
-    tag: str = ""
-    digest: str = ""
-
-    def __str__(self) -> str:
-        return (
-            self.repository
-            + (f":{self.tag}" if self.tag else "")
-            + (f"@{self.digest}" if self.digest else "")
-        )
-
-    @classmethod
-    def parse(cls, text: str) -> Written:
-        """Split ``repository[:tag][@digest]`` without judging the parts."""
-        name, _, digest = text.partition("@")
-        head, colon, tag = name.rpartition(":")
-        return cls(head, tag, digest) if colon and "/" not in tag else cls(name, "", digest)
-
-    def reference(self) -> ImageReference | None:
-        """The same as a valid reference; None where it is not one."""
-        try:
-            return ImageReference.parse(str(self))
-        except RejectedError:
-            return None
-
-
-@dataclass(frozen=True, slots=True)
-class Spot:
-    """One place in a file, with the characters of each part."""
-
-    place: Place
-    written: Written
-    document: int
-    """Which document of the file, from 1."""
-    line: int
-    """From 1."""
-    pointer: str
-    """RFC 6901 pointer to the scalar or entry within the document."""
-    parts: Mapping[str, Span]
-    """``repository``, ``tag``, ``digest`` -> its characters, where the file has them."""
-    pointers: Mapping[str, str]
-    """The same parts (and those that can be inserted) -> RFC 6901 pointer of their scalar."""
-    insertions: Mapping[str, Splice] = field(default_factory=dict)
-    """Parts that the file lacks -> how to put them in, with ``{}`` for the value."""
-
-
-_INSERTED: Final = ("repository", "digest")
-"""Parts that an edit puts in where a file lacks them; a tag is only written over."""
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedChange:
-    """One scalar that an edit changes."""
+class Reading:
+    """What one file says of our images."""
 
     path: str
-    document: int
-    line: int
-    pointer: str
-    old: str | None
-    """None for an insertion."""
-    new: str
+    spots: tuple[Spot, ...] = ()
+    remarks: tuple[Remark, ...] = ()
+    kustomization: Kustomization | None = None
+    """What it says of other files, if kustomize reads it by itself."""
+    values: frozenset[str] = frozenset()
+    """Repository paths that it calls Helm values."""
+    outside: tuple[Spot, ...] = ()
+    """Places of a file that no glob of the environment names."""
 
 
 def is_manifest_file(path: str) -> bool:
-    """Whether a path can hold places at all."""
-    return path.endswith(_SUFFIXES) or posixpath.basename(path) in KUSTOMIZATIONS
+    """Whether a path can hold places by its name alone."""
+    return path.endswith(_SUFFIXES) or is_kustomization(path)
+
+
+def is_values_file(path: str) -> bool:
+    """Whether a file is Helm values by its name."""
+    return "values" in posixpath.basename(path).lower() and path.endswith(_SUFFIXES)
+
+
+def text_of(content: bytes) -> str:
+    """A file's characters; undecodable bytes come back as they were."""
+    return content.decode("utf-8", "surrogateescape")
+
+
+def bytes_of(text: str) -> bytes:
+    """The opposite of `text_of`."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def read_file(path: str, text: str, names: Names, *, is_values: bool = False) -> Reading:
+    """Everything that a file says of our images; one that cannot be read says that it cannot.
+
+    Args:
+        path: the file's path in its repository.
+        text: its characters.
+        names: what our images are called.
+        is_values: something calls it Helm values; else its name decides.
+    """
+    concerns_us = bool(names.at_file(path)) or names.occur_in(bytes_of(text))
+    kustomized = is_kustomization(path)
+    if not (concerns_us or kustomized):
+        return Reading(path)
+    try:
+        return _read(path, text, names, is_values=is_values or is_values_file(path))
+    except (RejectedError, RecursionError) as error:
+        return Reading(path, remarks=tuple(_unreadable(path, text, names, error)))
+
+
+def _read(path: str, text: str, names: Names, *, is_values: bool) -> Reading:
+    findings = Findings(path, names)
+    frame = Frame.of_file(text)
+    kustomized = is_kustomization(path)
+    roots = compose_all(text, path)
+    for number, root in enumerate(roots, start=1):
+        read_document(
+            findings, root, frame, number, is_kustomization=kustomized, is_values=is_values
+        )
+    _missing_at(findings, roots)
+    findings.remarks += _markers(path, text, findings.spots)
+    kustomization = _kustomization(path, roots, tuple(findings.entries)) if kustomized else None
+    values = kustomization.values if kustomization else _values_named(path, roots)
+    return Reading(
+        path,
+        tuple(findings.spots),
+        tuple(findings.remarks),
+        kustomization,
+        values,
+    )
+
+
+def _missing_at(findings: Findings, roots: Sequence[Node]) -> None:
+    """What the pipeline file names and the file lacks."""
+    there = {spot.pointer for spot in findings.spots} | {r.pointer for r in findings.remarks}
+    for at in findings.names.at_file(findings.path):
+        if at.pointer not in there and roots:
+            reason = f"`at` of {at.image} names {at.pointer}, which is not there"
+            remark = Remark(
+                RemarkKind.REFUSED, findings.path, 1, reason, at.pointer, image=at.image
+            )
+            findings.remarks.append(remark)
+
+
+def _markers(path: str, text: str, spots: Sequence[Spot]) -> Iterator[Remark]:
+    """Other tools that write where we write."""
+    lines = text.splitlines()
+    for spot in spots:
+        for line in sorted({slot.line for slot in spot.slots}):
+            written = lines[line - 1] if line <= len(lines) else ""
+            comment = written.partition("#")[2]
+            found = next((marker for marker in _MARKERS if marker in comment), None)
+            if found is not None:
+                reason = f"another tool writes this line ({found}): two writers undo each other"
+                yield Remark(RemarkKind.MARKER, path, line, reason, spot.pointer, image=spot.image)
+        if posixpath.basename(path).startswith(_ARGO_OVERRIDES):
+            reason = "Argo CD Image Updater writes this file: two writers undo each other"
+            yield Remark(RemarkKind.MARKER, path, spot.line, reason, spot.pointer, image=spot.image)
+
+
+def _unreadable(
+    path: str, text: str, names: Names, error: RejectedError | RecursionError
+) -> Iterator[Remark]:
+    """The file's state, and whether something of ours may stand in it."""
+    line = error.line if isinstance(error, ConfigurationError) else None
+    fact = error.fact if isinstance(error, ConfigurationError) else str(error)
+    if isinstance(error, RecursionError):
+        fact = "aliases go too deep"
+    content = bytes_of(text)
+    readable = content.decode("utf-16", "replace") if content.startswith(_UTF16) else text
+    found = list(names.mentions(readable, "image"))
+    concerns_us = bool(found) or bool(names.at_file(path))
+    kind = RemarkKind.UNREADABLE if concerns_us else RemarkKind.BROKEN
+    image = next((one for _, _, one in found if one is not None), None)
+    where = readable.count("\n", 0, found[0][0]) + 1 if found else None
+    named = f" (line {where} names an image of ours)" if where else ""
+    yield Remark(kind, path, line, fact + named, image=image, text=found[0][1] if found else "")
+
+
+def _kustomization(path: str, roots: Sequence[Node], entries: tuple[Entry, ...]) -> Kustomization:
+    merged: dict[str, object] = {}
+    for root in roots:
+        value = plain(root, path).value
+        if isinstance(value, dict):
+            merged |= value
+    return read_kustomization(path, merged, entries)
+
+
+def _values_named(path: str, roots: Sequence[Node]) -> frozenset[str]:
+    """Values files that an Argo CD source names; ``$ref`` is another source's repository."""
+    found: set[str] = set()
+    for root in roots:
+        pending: list[tuple[str, Node]] = [("", root)]
+        seen: set[int] = set()
+        while pending:
+            base, node = pending.pop()
+            if id(node) in seen:
+                continue
+            seen.add(id(node))
+            if isinstance(node, MappingNode):
+                own = {str(key.value): value for key, value in pairs_of(node, path)}
+                source = own.get("path")
+                base = str(source.value) if isinstance(source, ScalarNode) else base
+                files = own.get("valueFiles")
+                for item in files.value if isinstance(files, SequenceNode) else ():
+                    if isinstance(item, ScalarNode):
+                        found.add(_value_file(base, str(item.value)))
+                pending += [(base, value) for value in own.values()]
+            elif isinstance(node, SequenceNode):
+                pending += [(base, item) for item in node.value]
+    return frozenset(found - {""})
+
+
+def _value_file(base: str, name: str) -> str:
+    if name.startswith("$"):
+        name, base = name.partition("/")[2], ""
+    if "://" in name or not name:
+        return ""
+    path = posixpath.normpath(name.lstrip("/") if name.startswith("/") else f"{base}/{name}")
+    return "" if path.startswith("..") else path.lstrip("/")
 
 
 def spots(path: str, text: str, names: Names) -> list[Spot]:
-    """Every place of the named images in one file, in the file's order.
-
-    Raises:
-        ConfigurationError: The file mentions an image of ours and cannot be read.
-    """
-    if not is_manifest_file(path) or not names.occur_in(text):
-        return []
-    ordinals: Counter[str] = Counter()
-    found: list[Spot] = []
-    is_kustomization = posixpath.basename(path) in KUSTOMIZATIONS
-    for number, root in enumerate(compose_all(text, path), start=1):
-        source = _Document(path, text, names, number)
-        raw = source.kustomization(root) if is_kustomization else source.workloads(root)
-        for image, make in raw:
-            found.append(make(Place(path, image, ordinals[image])))
-            ordinals[image] += 1
-    return found
-
-
-class _Maker:
-    """A spot that only lacks its place."""
-
-    def __init__(self, **parts: object) -> None:
-        self.parts = parts
-
-    def __call__(self, place: Place) -> Spot:
-        return Spot(place=place, **self.parts)  # type: ignore[arg-type]  # built by _Document only
-
-
-@dataclass(frozen=True, slots=True)
-class _Document:
-    path: str
-    text: str
-    names: Names
-    number: int
-
-    def kustomization(self, root: Node) -> Iterator[tuple[str, _Maker]]:
-        entries = _get(root, "images")
-        for index, entry in enumerate(entries.value if isinstance(entries, SequenceNode) else ()):
-            if isinstance(entry, MappingNode):
-                yield from self._entry(entry, f"/images/{index}")
-
-    def _entry(self, entry: MappingNode, pointer: str) -> Iterator[tuple[str, _Maker]]:
-        fields = {
-            key.value: (key, value)
-            for key, value in entry.value
-            if isinstance(key, ScalarNode) and isinstance(value, ScalarNode)
-        }
-        name = str(fields["name"][1].value) if "name" in fields else ""
-        keys = {"repository": "newName", "tag": "newTag", "digest": "digest"}
-        values = {part: fields[key][1] for part, key in keys.items() if key in fields}
-        repository = str(values["repository"].value) if "repository" in values else name
-        image = self.names.image(repository, name)
-        if image is None:
-            return
-        yield (
-            image,
-            _Maker(
-                written=Written(
-                    repository,
-                    str(values["tag"].value) if "tag" in values else "",
-                    str(values["digest"].value) if "digest" in values else "",
-                ),
-                document=self.number,
-                line=line_of(entry),
-                pointer=pointer,
-                parts={p: value_span(self.text, node, self.path) for p, node in values.items()},
-                pointers={part: f"{pointer}/{key}" for part, key in keys.items()},
-                insertions={
-                    part: self._insertion(entry, fields, key)
-                    for part, key in keys.items()
-                    if part not in values
-                },
-            ),
-        )
-
-    def _insertion(
-        self, entry: MappingNode, fields: Mapping[str, tuple[ScalarNode, ScalarNode]], key: str
-    ) -> Splice:
-        """A new line behind the entry's last one-line field, or a new pair in a flow mapping."""
-        last_key, last = max(fields.values(), key=lambda pair: int(pair[1].end_mark.index))
-        end = int(last.end_mark.index)
-        if entry.flow_style:
-            return Splice(Span(end, end), f", {key}: {{}}")
-        line_end = self.text.find("\n", end)
-        newline = "\r\n" if self.text[max(0, line_end - 1) : line_end] == "\r" else "\n"
-        at = len(self.text) if line_end < 0 else line_end - (len(newline) - 1)
-        indent = " " * int(last_key.start_mark.column)
-        return Splice(Span(at, at), f"{newline}{indent}{key}: {{}}")
-
-    def workloads(self, root: Node) -> Iterator[tuple[str, _Maker]]:
-        seen: set[int] = set()
-        for pointer, node in _image_fields(root, "", seen):
-            written = Written.parse(str(node.value))
-            image = self.names.image(written.repository)
-            if image is not None:
-                yield image, self._scalar(pointer, node, written)
-
-    def _scalar(self, pointer: str, node: ScalarNode, written: Written) -> _Maker:
-        whole = value_span(self.text, node, self.path)
-        position = whole.start + len(written.repository)
-        parts = {"repository": Span(whole.start, position)}
-        for part, text in (("tag", written.tag), ("digest", written.digest)):
-            if text:
-                parts[part] = Span(position + 1, position + 1 + len(text))
-                position += 1 + len(text)
-        insertions = {}
-        if not written.digest:
-            insertions["digest"] = Splice(Span(whole.end, whole.end), "@{}")
-        return _Maker(
-            written=written,
-            document=self.number,
-            line=line_of(node),
-            pointer=pointer,
-            parts=parts,
-            pointers=dict.fromkeys(("repository", "tag", "digest"), pointer),
-            insertions=insertions,
-        )
-
-
-def _image_fields(node: Node, pointer: str, seen: set[int]) -> Iterator[tuple[str, ScalarNode]]:
-    """Every ``image: text`` of a document; what an alias repeats is visited once."""
-    if id(node) in seen:
-        return
-    seen.add(id(node))
-    if isinstance(node, MappingNode):
-        for key, value in node.value:
-            here = f"{pointer}/{_escaped(str(key.value))}"
-            if key.value == "image" and isinstance(value, ScalarNode):
-                if id(value) not in seen:
-                    seen.add(id(value))
-                    yield here, value
-            else:
-                yield from _image_fields(value, here, seen)
-    elif isinstance(node, SequenceNode):
-        for index, value in enumerate(node.value):
-            yield from _image_fields(value, f"{pointer}/{index}", seen)
-
-
-def _escaped(key: str) -> str:
-    return key.replace("~", "~0").replace("/", "~1")  # RFC 6901, section 3
-
-
-def _get(node: Node, name: str) -> Node | None:
-    pairs = node.value if isinstance(node, MappingNode) else ()
-    return next((value for key, value in pairs if key.value == name), None)
+    """Every place of ours in one file, in the file's order; none where it cannot be read."""
+    return list(read_file(path, text, names).spots)
 
 
 def edited(
-    path: str, text: str, names: Names, wanted: Mapping[Place, Written]
+    path: str, text: str, reading: Reading, wanted: Mapping[Place, Written]
 ) -> tuple[str, list[PlannedChange]]:
     """Bring each wanted place to what is wanted; every other byte stays.
 
-    A tag is written only where the file has one. The result is parsed again, and what differs
-    must be what was planned, or nothing is returned.
+    The result is parsed again, and what differs must be what was planned, or nothing is returned.
 
     Raises:
         ConfigurationError: A place is written so that it cannot be changed in place.
@@ -292,113 +236,179 @@ def edited(
     """
     splices: list[Splice] = []
     planned: list[PlannedChange] = []
-    for spot in spots(path, text, names):
+    slots: list[Slot] = []
+    for spot in reading.spots:
         if spot.place in wanted:
-            for part, value in _parts_to_write(spot, wanted[spot.place]):
-                splices.append(_splice(spot, part, value))
-                planned.append(_change(spot, part, value, text))
+            for slot, value in spot.changes(wanted[spot.place]):
+                splice = slot.splice(value)
+                if splice is None:
+                    raise IntegrityError(f"{path}: a slot without a place")
+                splices.append(splice)
+                slots.append(slot)
+                planned.append(_change(spot, slot, value))
+    if not planned:
+        return text, []
     result = spliced(text, splices)
-    _check_only_planned(path, text, result, planned)
+    _check_only_planned(path, text, result, planned, slots)
     return result, planned
 
 
-def _parts_to_write(spot: Spot, wanted: Written) -> Iterator[tuple[str, str]]:
-    if spot.written.repository != wanted.repository:
-        yield "repository", wanted.repository
-    if "tag" in spot.parts and wanted.tag and spot.written.tag != wanted.tag:
-        yield "tag", wanted.tag
-    if spot.written.digest != wanted.digest:
-        if not wanted.digest:
-            raise IntegrityError(f"{spot.place.path}: a digest is never taken away")
-        yield "digest", wanted.digest
-
-
-def _splice(spot: Spot, part: str, value: str) -> Splice:
-    if part in spot.parts:
-        return Splice(spot.parts[part], value)
-    insertion = spot.insertions[part]
-    return Splice(insertion.span, insertion.replacement.format(value))
-
-
-def _change(spot: Spot, part: str, value: str, text: str) -> PlannedChange:
-    old = spot.parts[part].of(text) if part in spot.parts else None
-    pointer = spot.pointers[part]
-    return PlannedChange(spot.place.path, spot.document, spot.line, pointer, old, value)
+def _change(spot: Spot, slot: Slot, value: str) -> PlannedChange:
+    return PlannedChange(
+        spot.place.path,
+        spot.document,
+        slot.line,
+        slot.pointer,
+        slot.old,
+        value,
+        spot.kind,
+    )
 
 
 def _check_only_planned(
-    path: str, before: str, after: str, planned: Sequence[PlannedChange]
+    path: str,
+    before: str,
+    after: str,
+    planned: Sequence[PlannedChange],
+    slots: Sequence[Slot],
 ) -> None:
-    """The changed scalars must be the planned ones: parse both and compare leaf by leaf."""
-    old, new = _leaves(path, before), _leaves(path, after)
+    """The changed scalars must be the planned ones, and say what was planned.
+
+    Both texts are parsed and compared leaf by leaf; a text that places stand in is parsed too.
+    """
+    hosts = {host for slot in slots for host in slot.hosts}
+    old, shared = _leaves(path, before, hosts)
+    new, _ = _leaves(path, after, hosts)
     changed = {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
-    if changed != {(change.document, change.pointer) for change in planned}:
-        raise IntegrityError(f"{path}: the edit would change {sorted(changed)[:5]}")
+    expected: dict[tuple[int, str], str] = {}
+    for change in planned:
+        for key in shared.get(
+            (change.document, change.pointer), [(change.document, change.pointer)]
+        ):
+            expected[key] = change.new
+    wrong = sorted(changed ^ expected.keys())
+    wrong += sorted(key for key, value in expected.items() if new.get(key) != value)
+    if wrong:
+        raise IntegrityError(f"{path}: the edit would change {wrong[:5]}")
 
 
-def _leaves(path: str, text: str) -> dict[tuple[int, str], object]:
-    leaves: dict[tuple[int, str], object] = {}
+Key = tuple[int, str]
+
+
+def _leaves(
+    path: str, text: str, hosts: set[str]
+) -> tuple[dict[Key, object], dict[Key, list[Key]]]:
+    """Every scalar of a file by document and pointer; and all pointers of each that has several."""
+    leaves: dict[Key, object] = {}
+    nodes: dict[int, list[Key]] = {}
+    keep: list[Node] = []
     for number, root in enumerate(compose_all(text, path), start=1):
-        pending: list[tuple[str, object]] = [("", plain(root, path).value)]
-        while pending:
-            pointer, value = pending.pop()
-            if isinstance(value, dict):
-                pending += [(f"{pointer}/{_escaped(k)}", v) for k, v in value.items()]
-            elif isinstance(value, list):
-                pending += [(f"{pointer}/{i}", v) for i, v in enumerate(value)]
-            else:
-                leaves[number, pointer] = value
-    return leaves
+        keep.append(root)
+        _add_leaves(path, number, "", root, hosts, leaves, nodes, keep)
+    shared = {key: keys for keys in nodes.values() if len(keys) > 1 for key in keys}
+    return leaves, shared
 
 
-def file_state(path: str, text: str, names: Names) -> FileState:
+def _add_leaves(
+    path: str,
+    number: int,
+    prefix: str,
+    root: Node,
+    hosts: set[str],
+    leaves: dict[Key, object],
+    nodes: dict[int, list[Key]],
+    keep: list[Node],
+) -> None:
+    pending: list[tuple[str, Node]] = [(prefix, root)]
+    while pending:
+        pointer, node = pending.pop()
+        if len(leaves) > VALUE_LIMIT or len(pending) > VALUE_LIMIT:
+            raise LimitExceededError(f"YAML file {path}", f"{VALUE_LIMIT} values")
+        if isinstance(node, MappingNode):
+            leaves[number, f"{pointer}/"] = "mapping"
+            pending += [(f"{pointer}/{escaped(k.value)}", v) for k, v in pairs_of(node, path)]
+        elif isinstance(node, SequenceNode):
+            leaves[number, f"{pointer}/"] = f"sequence of {len(node.value)}"
+            pending += [(f"{pointer}/{index}", item) for index, item in enumerate(node.value)]
+        elif pointer in hosts and isinstance(node, ScalarNode):
+            for count, inner in enumerate(compose_all(str(node.value), path), start=1):
+                keep.append(inner)
+                name = f"{pointer}#{count if count > 1 else ''}"
+                _add_leaves(path, number, name, inner, hosts, leaves, nodes, keep)
+        else:
+            leaves[number, pointer] = _value(node)
+            nodes.setdefault(id(node), []).append((number, pointer))
+
+
+def _value(node: Node) -> object:
+    """A leaf with its type, so that ``1.0`` and ``"1.0"`` differ; texts compare as texts."""
+    value = scalar(node)
+    return value if isinstance(value, str) else (type(value).__name__, str(node.value))
+
+
+def file_state(text: str, reading: Reading) -> FileState:
     """The file as a publication sees it: skeleton, pins and references.
 
-    A digest that stands nowhere yet is blanked where the editor would put it in, so that a first
+    A scalar that stands nowhere yet is blanked where the editor would put it in, so that a first
     promotion is a change of pins like every later one.
     """
-    found = spots(path, text, names)
-    blanks = [Splice(span, "\0") for spot in found for span in spot.parts.values()]
-    for spot in found:
-        missing = (spot.insertions[part] for part in _INSERTED if part in spot.insertions)
-        blanks += [Splice(one.span, one.replacement.format("\0")) for one in missing]
-    skeleton = hashlib.sha256(spliced(text, blanks).encode("utf-8", "surrogateescape")).hexdigest()
-    pins = {spot.place: str(spot.written) for spot in found}
-    return FileState(skeleton, pins, references(path, text))
+    blanks = [blank for spot in reading.spots for blank in spot.blanks()]
+    skeleton = hashlib.sha256(bytes_of(spliced(text, blanks))).hexdigest()
+    pins = {spot.place: str(spot.written) for spot in reading.spots}
+    return FileState(skeleton, pins, references(reading))
 
 
-def references(path: str, text: str) -> frozenset[str]:
-    """Repository paths that a kustomization needs; remote ones and unreadable files name none."""
-    if posixpath.basename(path) not in KUSTOMIZATIONS:
-        return frozenset()
+def references(reading: Reading) -> frozenset[str]:
+    """Repository paths that a file needs; remote ones and unreadable files name none."""
+    own = reading.kustomization.references if reading.kustomization else frozenset()
+    return own | reading.values
+
+
+def unsealable(remarks: Sequence[Remark]) -> dict[str, str]:
+    """What names us and is no place: its identity -> what people read."""
+    return {one.identity: str(one) for one in remarks if one.kind in HOLDING}
+
+
+def image_of(place: Place) -> ImageId:
+    """Whose a place is."""
+    return ImageId(place.application, place.image)
+
+
+def containers_name(text: str, path: str, name: str) -> bool | None:
+    """Whether a container of an object has an image of this name; None: it cannot be told.
+
+    kustomize's image transformer looks at containers and init containers (api/internal/accumulator,
+    api/filters/imagetag), at any depth, and nowhere else.
+    """
     try:
-        roots = [plain(node, path).value for node in compose_all(text, path)]
+        roots = compose_all(text, path)
+        return any(_has_container(root, path, name) for root in roots)
     except RejectedError:
-        return frozenset()
-    directory = posixpath.dirname(path)
-    needed = (posixpath.normpath(posixpath.join(directory, r)) for r in _named(roots))
-    return frozenset(p for p in needed if not p.startswith(("..", "/")) and p != ".")
+        return None
 
 
-def _named(roots: Iterable[object]) -> Iterator[str]:
-    for root in roots:
-        if isinstance(root, dict):
-            for key in _REFERENCES:
-                yield from _paths(root.get(key))
-            for key in _PATH_ENTRIES:
-                entries = root.get(key)
-                for entry in entries if isinstance(entries, list) else ():
-                    if isinstance(entry, dict):
-                        yield from _paths([entry.get("path")])
+def _has_container(root: Node, path: str, name: str) -> bool:
+    pending: list[tuple[Node, bool]] = [(root, False)]
+    seen: set[int] = set()
+    while pending:
+        node, is_container = pending.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, SequenceNode):
+            pending += [(item, is_container) for item in node.value]
+        elif isinstance(node, MappingNode):
+            for key, value in pairs_of(node, path):
+                if is_container and key.value == "image" and _says(value, name):
+                    return True
+                pending.append((value, key.value in {"containers", "initContainers"}))
+    return False
 
 
-def _paths(value: object) -> Iterator[str]:
-    for item in value if isinstance(value, list) else ():
-        is_text = isinstance(item, str) and "\n" not in item
-        if is_text and "://" not in item and "?" not in item and not item.startswith("git@"):
-            yield item
+def _says(node: Node, name: str) -> bool:
+    return isinstance(node, ScalarNode) and is_named(str(node.value), name)
 
 
-def pin(repository: ImageRepository, tag: str, digest: Digest) -> Written:
-    """What a place should say for this image."""
-    return Written(str(repository), tag, digest)
+def is_named(text: str, name: str) -> bool:
+    """Whether kustomize's entry of this name replaces an image that is written so."""
+    return text == name or text.startswith((f"{name}:", f"{name}@"))

@@ -18,14 +18,17 @@ import msgspec
 from bot.domain.environments import (
     Application,
     Approvals,
+    At,
     BadNameError,
     Environment,
     GitHubRepository,
     Image,
+    ImageId,
     ImageTag,
     Pipeline,
     SourceRepository,
     Template,
+    Write,
     image_tag,
 )
 from bot.domain.errors import ConfigurationError, RejectedError
@@ -73,12 +76,21 @@ class _Environment(Strict):
 
 class _Image(Strict):
     image_tag: str | None = None
+    tag_match: str | None = None
+
+
+class _At(Strict):
+    file: str
+    path: str
+    image: str | None = None
+    write: Literal["reference", "tag", "digest", "tag@digest"] = "reference"
 
 
 class _Application(Strict):
     source: str | None = None
     images: list[str] | dict[str, _Image] | None = None
     image_tag: str | None = None
+    at: list[_At] | None = None
 
 
 class _File(Strict):
@@ -143,6 +155,12 @@ def mistakes(text: str, *, file: str = PIPELINE_FILE) -> Sequence[ConfigurationE
     reader = _Reader(PlacedDocument.read(text, file))
     reader.pipeline("")
     return sorted(reader.errors, key=_line)
+
+
+def _is_inside(path: str) -> bool:
+    """Whether a path or glob stays in this repository."""
+    pure = PurePosixPath(path)
+    return not pure.is_absolute() and ".." not in pure.parts and "\\" not in path
 
 
 def _only_unknown(error: ConfigurationError) -> bool:
@@ -223,7 +241,7 @@ class _Reader:
         if path is None:
             return ""
         pure = PurePosixPath(path)
-        if pure.is_absolute() or ".." in pure.parts or "\\" in path or not pure.parts:
+        if not _is_inside(path) or not pure.parts:
             self._wrong(
                 ("policy",), f"not a path in this repository: {path!r}", "write policy.yaml"
             )
@@ -286,8 +304,19 @@ class _Reader:
             name=name,
             source=SourceRepository(self._source(name, layers, at)),
             images=tuple(
-                Image(image.replace("{application}", name), Template(own.image_tag or tag))
+                Image(
+                    image.replace("{application}", name),
+                    Template(own.image_tag or tag),
+                    own.tag_match or "",
+                )
                 for image, own in named.items()
+            ),
+        )
+        places = next((layer.at for layer in layers if layer.at), ())
+        application = replace(
+            application,
+            at=tuple(
+                self._at(place, application, (*at, "at", i)) for i, place in enumerate(places)
             ),
         )
         for image in application.images:
@@ -307,6 +336,24 @@ class _Reader:
         except BadNameError as error:
             self._wrong((*at, "source"), f"source is {error}", "write owner/name")
             return _NO_REPOSITORY
+
+    def _at(self, place: _At, application: Application, at: Sequence[str | int]) -> At:
+        """A place that is named, because nothing in its file shows whose it is."""
+        names = [image.name for image in application.images]
+        file = Template(place.file.replace("{application}", application.name))
+        if file.variables - {"environment"} or not _is_inside(place.file):
+            fact = f"not a path or glob in this repository: {place.file!r}"
+            self._wrong(at, fact, "only {application} and {environment} work in it")
+        if not place.path.startswith("/"):
+            fact = f"path {place.path!r} is no pointer (RFC 6901)"
+            self._wrong(at, fact, "write it like /image/tag")
+        image = place.image or names[0]
+        if place.image is None and len(names) > 1:
+            self._wrong(at, f"{application.name!r} has several images", "say which with `image`")
+        elif image not in names:
+            fact = f"{application.name!r} has no image {image!r}"
+            self._wrong(at, fact, did_you_mean(image, names))
+        return At(ImageId(application.name, image), file, place.path, Write(place.write))
 
     def _check_ci_tag(self, application: Application, image: Image, at: Sequence[str]) -> None:
         where = (*at, "images", image.name, "image_tag")

@@ -28,6 +28,9 @@ _MOST: Final = 100
 
 _Path: TypeAlias = tuple[str | int, ...]
 
+SIZE_LIMIT: Final = 2**20
+"""Bytes of a file that people write for Lockkeeper."""
+
 T = TypeVar("T", bound=msgspec.Struct)
 
 
@@ -50,7 +53,7 @@ class PlacedDocument:
             ConfigurationError: Not YAML, or not exactly one document.
             LimitExceededError: Larger or deeper than the limits of docs/limits.md.
         """
-        documents = compose_all(text.removeprefix("\ufeff"), file)
+        documents = compose_all(text, file, size_limit=SIZE_LIMIT)
         if len(documents) != 1:
             raise ConfigurationError(file, 1, f"{len(documents)} documents", "write exactly one")
         return cls(file, plain(documents[0], file))

@@ -6,13 +6,15 @@ an edit is found by parsing and carried out on the original characters.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
-from ruamel.yaml.nodes import ScalarNode
+from yaml.resolver import Resolver
 
-from bot.domain.errors import ConfigurationError, IntegrityError
-from bot.formats.yaml_tree import line_of
+from bot.domain.errors import IntegrityError
+from bot.formats.yaml_tree import ScalarNode
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -35,34 +37,42 @@ class Splice:
     replacement: str
 
 
-def spliced(text: str, splices: Sequence[Splice]) -> str:
-    """The text with every splice carried out; overlapping ones are an IntegrityError."""
+def spliced(text: str, splices: Iterable[Splice]) -> str:
+    """The text with every splice carried out once; overlapping ones are an IntegrityError."""
     parts: list[str] = []
     position = 0
-    for splice in sorted(splices):
-        if splice.span.start < position:
+    last: Span | None = None
+    for splice in sorted(set(splices)):
+        span = splice.span
+        if span.start < position or (span == last and span.start != span.end):
             raise IntegrityError("two edits of one file overlap")
-        parts += [text[position : splice.span.start], splice.replacement]
-        position = splice.span.end
+        parts += [text[position : span.start], splice.replacement]
+        position, last = span.end, span
     return "".join([*parts, text[position:]])
 
 
-def value_span(text: str, node: ScalarNode, file: str) -> Span:
-    """Where the characters of a scalar's value stand, without quotes, anchor and tag.
+_NUMBER: Final = re.compile(
+    r"[-+]?(?:0[box][0-9A-Fa-f_]+|(?:\.[0-9_]+|[0-9][0-9_]*(?:\.[0-9_]*)?)(?:[eE][-+]?[0-9]+)?)"
+)
+_WORDS: Final = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null", "~", ""})
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_./][A-Za-z0-9_./:@+=-]*")
 
-    Raises:
-        ConfigurationError: The value is written with escapes or as a block, so that its
-            characters do not stand in the file one by one.
+
+def scalar_text(value: str, style: str) -> str:
+    """A value as a scalar in the style of the one that it replaces.
+
+    What YAML 1.1 or 1.2 would read as another type is quoted, whatever stood there before.
     """
-    value = str(node.value)
-    quote = node.style if node.style in {"'", '"'} else ""
-    end = int(node.end_mark.index) - len(quote)
-    start = end - len(value)
-    if node.style in {"|", ">"} or start < node.start_mark.index or text[start:end] != value:
-        raise ConfigurationError(
-            file,
-            line_of(node),
-            f"{value[:80]!r} is written with escapes or as a block",
-            "write it plainly on one line",
-        )
-    return Span(start, end)
+    if style in {"'", '"'}:
+        return f"{style}{value}{style}"
+    return value if _is_plain(value) else f'"{value}"'
+
+
+def _is_plain(value: str) -> bool:
+    if value.lower() in _WORDS or _NUMBER.fullmatch(value) or not _PLAIN.fullmatch(value):
+        return False
+    kind = _RESOLVER.resolve(ScalarNode, value, (True, False))  # type: ignore[no-untyped-call]  # the library's stub says nothing
+    return bool(kind == "tag:yaml.org,2002:str") and not value.endswith(":")
+
+
+_RESOLVER: Final = Resolver()

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from bot.domain.assessment import Assessment
 from bot.domain.authority import Attribution, Authorised, Unauthorised, authority, stricter
-from bot.domain.environments import Approvals, Environment
+from bot.domain.environments import Approvals, Environment, ImageId
 from bot.domain.errors import RejectedError, UnavailableError
 from bot.ports import GitHistory
 from bot.usecases.attribution import attribution, merged_pull_request
@@ -165,6 +165,7 @@ def admit(wish: Wish) -> Assessment:
 def _evaluate(wish: Wish) -> Assessment:
     """What the rules before the merge and today's say of it now; both must let it pass."""
     view, environment, image = wish.view, wish.environment, wish.image.name
+    own = ImageId(wish.application.name, image)
     wanted, before = {image: wish.digest}, _rules_before(wish).rules
     today = evaluate(view, environment, wish.application, wanted, view.rules)
     for job in today.jobs:
@@ -173,7 +174,7 @@ def _evaluate(wish: Wish) -> Assessment:
     if not before.say_the_same(view.rules, environment.name):
         judged.append(evaluate(view, environment, wish.application, wanted, before))
     blocking = next((one for one in judged if one.assessment.verdict.blocks), None)
-    if blocking is None or is_published(view, environment, image, wish.digest):
+    if blocking is None or is_published(view, environment, own, wish.digest):
         # What was published here before may come back: new findings about it are warnings.
         return today.assessment
     if blocking.waits:

@@ -7,7 +7,8 @@ with them is judged like a promotion, and digests together with rules have to co
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 from bot.domain.environments import Application, Environment
 from bot.domain.errors import ConfigurationError, RejectedError
@@ -19,14 +20,18 @@ from bot.domain.policy import Result
 from bot.domain.promotion import promotion_id
 from bot.domain.publication import Place
 from bot.formats.check_output import check_output
-from bot.formats.manifest_file import Written
+from bot.formats.image_names import Written
 from bot.formats.markdown import code, prose
 from bot.formats.pipeline_file import PIPELINE_FILE
+from bot.formats.places import HOLDING, Remark, RemarkKind
 from bot.usecases.desk import Ports, View, as_configuration_error, look, pipeline_at
 from bot.usecases.evidence import Evaluated, evaluate, report_url
 from bot.usecases.resolve import is_in_source
 from bot.usecases.rules import rules_at
 from bot.usecases.told import tell_commit
+
+_REMARKS: Final = 20
+"""Remarks that are listed one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +152,49 @@ def _judge(view: View, base: str, commit: str, *, is_ours: bool) -> Judgement:
                 "loosened by the merge that they judge: merge the rules first.",
             )
         return _judge_rules(view, commit)
-    if not moved:
-        return Judgement(CheckState.SUCCESS, "No promoted digest changes", "Nothing to judge.")
-    return _judge_digests(view, moved, is_ours=is_ours)
+    unplaced = _unplaced(view, base, commit)
+    if unplaced.holding:
+        title = "An image stands where it cannot be sealed"
+        return Judgement(CheckState.FAILURE, title, _listed(unplaced.holding))
+    said = Judgement(CheckState.SUCCESS, "No promoted digest changes", "Nothing to judge.")
+    if moved:
+        said = _judge_digests(view, moved, is_ours=is_ours)
+    if not unplaced.warnings:
+        return said
+    warnings = f"{said.summary}\n\n**Take note:**\n\n{_listed(unplaced.warnings)}"
+    return replace(said, summary=warnings)
+
+
+@dataclass(frozen=True, slots=True)
+class _Unplaced:
+    """What a change brings that speaks of our images and is no place."""
+
+    holding: tuple[Remark, ...]
+    """Its environment signs: the merge would be held."""
+    warnings: tuple[Remark, ...]
+
+
+def _unplaced(view: View, base: str, commit: str) -> _Unplaced:
+    holding: dict[tuple[str, str], Remark] = {}
+    warnings: dict[tuple[str, str], Remark] = {}
+    for environment in view.pipeline.environments.values():
+        before = view.files(base, environment).remarks if base else []
+        known = {(one.file, one.identity) for one in before}
+        for one in view.files(commit, environment).remarks:
+            key = one.file, one.identity
+            if key in known:
+                continue
+            if one.kind in HOLDING and environment.signs:
+                holding[key] = one
+            elif one.kind in HOLDING or one.kind is RemarkKind.MARKER:
+                warnings[key] = one
+    return _Unplaced(tuple(holding.values()), tuple(warnings.values()))
+
+
+def _listed(remarks: Sequence[Remark]) -> str:
+    lines = [f"- {prose(str(one), 300)}" for one in remarks[:_REMARKS]]
+    more = len(remarks) - _REMARKS
+    return "\n".join([*lines, f"- and {more} more"] if more > 0 else lines)
 
 
 def _rule_files(view: View) -> frozenset[str]:
@@ -256,7 +301,7 @@ def _promotions(
             images = {
                 one.place.image: reference.digest
                 for one in here
-                if one.place.image in names
+                if one.place.application == application.name and one.place.image in names
                 for reference in [one.written.reference()]
                 if reference is not None and reference.digest is not None
             }
@@ -272,12 +317,14 @@ def _lines(moved: Sequence[Moved]) -> Iterator[str]:
 def _what_is_wrong(view: View, one: Moved) -> str:
     """Why a digest that somebody wants could not be delivered as things are; empty: it could."""
     environment, place, written = one.environment, one.place, one.written
-    application = view.application_of(place.image)
+    application = view.pipeline.applications.get(place.application)
     if application is None:
         return ""
-    expected = str(environment.repository_of(application, place.image))
-    if written.repository != expected:
-        return f"{code(written.repository)} is not {environment.name}'s: write {code(expected)}"
+    expected = environment.repository_of(application, place.image)
+    if written.canonical != str(expected.canonical):
+        return (
+            f"{code(written.repository)} is not {environment.name}'s: write {code(str(expected))}"
+        )
     if not written.digest:
         now = _tag_now(view, environment, written)
         return f"{code(place.image)} in {code(place.path)} names no digest{now}"
@@ -285,7 +332,7 @@ def _what_is_wrong(view: View, one: Moved) -> str:
     if reference is None or reference.digest is None:
         return f"{code(str(written))} is not an image reference"
     try:
-        if is_deliverable(view, environment, place.image, reference.digest):
+        if is_deliverable(view, environment, application, place.image, reference.digest):
             return ""
     except RegistryRefusesError as error:
         return f"whether it can be delivered is not known: {code(str(error))}"
@@ -293,15 +340,14 @@ def _what_is_wrong(view: View, one: Moved) -> str:
     return f"{code(reference.digest)} is not in {source}, where {environment.name} takes it from"
 
 
-def is_deliverable(view: View, environment: Environment, image: str, digest: Digest) -> bool:
+def is_deliverable(
+    view: View, environment: Environment, application: Application, image: str, digest: Digest
+) -> bool:
     """Whether the digest is in ``from``, or stands sealed here already.
 
     Raises:
         RegistryRefusesError: the registry refuses to say.
     """
-    application = view.application_of(image)
-    if application is None:
-        return False
     scope = view.scope(environment.name, application.name)
     sealed = {(seal.image, seal.digest) for seal in view.ports.memory.seals(scope)}
     return (image, digest) in sealed or is_in_source(view, environment, application, image, digest)

@@ -13,7 +13,7 @@ from bot.domain.jobs import Done, Job, JobKind, JobState, Outcome
 from bot.domain.memory import Adoption, Command, Hold, PublicationRecord
 from bot.domain.oci import Digest
 from bot.domain.pipeline_rules import UnknownNameError
-from bot.formats.manifest_file import Spot
+from bot.formats.places import Spot
 from bot.ports import Commands
 from bot.usecases.desk import Ports, View, look_at
 from bot.usecases.members import for_each

@@ -23,8 +23,11 @@ from bot.domain.grants import KeyRole, key_in_two_places
 from bot.domain.images import Presence
 from bot.domain.memory import Scope
 from bot.domain.oci import Digest, DigestReference, ImageRepository
-from bot.formats.manifest_file import Names, Spot, is_manifest_file, spots
+from bot.formats.environment_files import EnvironmentFiles, read_environment
+from bot.formats.image_names import Names, names_of
+from bot.formats.manifest_file import Reading
 from bot.formats.pipeline_file import PIPELINE_FILE, read_pipeline
+from bot.formats.places import Spot
 from bot.ports import (
     Audit,
     Certificates,
@@ -44,6 +47,7 @@ from bot.ports import (
     Scanner,
     Verifier,
 )
+from bot.usecases.commit_tree import CommitTree
 from bot.usecases.members import for_each
 from bot.usecases.rules import Rules, rules_at
 
@@ -115,7 +119,10 @@ class View:
     """What it asks of images."""
     broken: ConfigurationError | None = None
     """What is wrong with the newest pipeline file or rules, if those are not in force."""
-    _spots: dict[tuple[str, str], list[Spot]] = field(
+    _files: dict[tuple[str, str], EnvironmentFiles] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    _readings: dict[tuple[str, str, str, bool], Reading] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
 
@@ -154,45 +161,25 @@ class View:
         """The keys whose statements tell how a digest came into this environment."""
         return self.ports.grants.keys(self.repository, environment.name, KeyRole.ATTESTATION)
 
-    def names(self) -> Names:
-        """How images are called in the files, for any environment."""
-        repositories: dict[str, str] = {}
-        for environment in self.pipeline.environments.values():
-            for application in self.pipeline.applications.values():
-                for image in application.images:
-                    target = str(environment.repository_of(application, image.name))
-                    repositories[target] = image.name
-        return Names(repositories, frozenset(repositories.values()))
+    def names(self, environment: Environment) -> Names:
+        """How images are called in the files of an environment."""
+        return names_of(self.pipeline, environment)
 
     def text(self, blob: str) -> str:
         """A file's characters; undecodable bytes come back as they were."""
         return self.history.read(blob).decode("utf-8", "surrogateescape")
 
-    def spots(self, commit: str, environment: Environment) -> list[Spot]:
-        """Every place of the environment's files at a commit; each is read once in a look."""
+    def files(self, commit: str, environment: Environment) -> EnvironmentFiles:
+        """What the environment's files say at a commit; each blob is read once in a look."""
         key = commit, environment.name
-        if key not in self._spots:
-            self._spots[key] = self._read_spots(commit, environment)
-        return self._spots[key]
+        if key not in self._files:
+            tree = CommitTree(self.history, commit, self._readings)
+            self._files[key] = read_environment(tree, environment, self.names(environment))
+        return self._files[key]
 
-    def _read_spots(self, commit: str, environment: Environment) -> list[Spot]:
-        names = self.names()
-        found: list[Spot] = []
-        for path, entry in sorted(self.history.paths(commit).items()):
-            if environment.owns(path) and is_manifest_file(path) and entry.mode != "120000":
-                found += spots(path, self.text(entry.blob), names)
-        return found
-
-    def application_of(self, image: str) -> Application | None:
-        """The application that an image belongs to."""
-        return next(
-            (
-                application
-                for application in self.pipeline.applications.values()
-                if image in {one.name for one in application.images}
-            ),
-            None,
-        )
+    def spots(self, commit: str, environment: Environment) -> list[Spot]:
+        """Every place of the environment's files at a commit."""
+        return self.files(commit, environment).spots
 
 
 def look(ports: Ports, manifests: int) -> View:

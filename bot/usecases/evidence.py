@@ -14,7 +14,7 @@ from functools import partial
 from typing import Final
 
 from bot.domain.assessment import Assessment, Evidence, assess
-from bot.domain.environments import Application, Environment
+from bot.domain.environments import Application, Environment, ImageId
 from bot.domain.errors import IntegrityError, NotFoundError, RejectedError, UnavailableError
 from bot.domain.evidence import Exploitation, Scan, merged_scans, named, rematched, with_inventory
 from bot.domain.images import ImageDescription, PlatformImage
@@ -54,13 +54,16 @@ class Evaluated:
         return decided.blocks and decided.result is Result.NOT_EVALUATED and bool(self.jobs)
 
 
-def published(view: View, environment: Environment) -> dict[str, set[Digest]]:
-    """Image -> digests in the environment's newest publication; empty before the first."""
+def published(
+    view: View, environment: Environment, application: Application
+) -> dict[str, set[Digest]]:
+    """The application's images -> digests in the newest publication; empty before the first."""
     tip = view.history.heads().get(environment.ref)
     found: dict[str, set[Digest]] = {}
     for spot in view.spots(tip, environment) if tip else ():
         reference = spot.written.reference()
-        if reference is not None and reference.digest is not None:
+        own = spot.image.application == application.name
+        if own and reference is not None and reference.digest is not None:
             found.setdefault(spot.place.image, set()).add(reference.digest)
     return found
 
@@ -76,7 +79,7 @@ def evaluate(
     policy, now = rules.policy(environment.name), view.ports.clock.now()
     takes_reports = view.ports.scanner is None and bool(policy and policy.roots.scan)
     looker = _Looker(view, environment, application, takes_reports=takes_reports)
-    before = _running(view, environment, images, looker.missing)
+    before = _running(view, environment, application, images, looker.missing)
     new = looker.scan_of(images)
     old = looker.scan_of(before) if before else None
     read = partial(_attested, view, environment, application, rules=rules)
@@ -117,10 +120,14 @@ def evaluate(
 
 
 def _running(
-    view: View, environment: Environment, images: Mapping[str, Digest], missing: list[str]
+    view: View,
+    environment: Environment,
+    application: Application,
+    images: Mapping[str, Digest],
+    missing: list[str],
 ) -> dict[str, Digest]:
     """What is published of these images; what cannot be compared is said."""
-    running = published(view, environment)
+    running = published(view, environment, application)
     found: dict[str, Digest] = {}
     for image in images:
         digests = running.get(image, set())
@@ -315,7 +322,7 @@ def _soaked(
         return None
     before = view.environment(environment.source_environment)
     seals = view.ports.memory.seals(view.scope(before.name, application.name))
-    there, now = published(view, before), view.ports.clock.now()
+    there, now = published(view, before, application), view.ports.clock.now()
     lengths = [
         stood(seals, image, digest, now if digest in there.get(image, set()) else None)
         for image, digest in images.items()
@@ -424,7 +431,11 @@ class _Looker:
             self.missing.append(f"{name}: {match.failure}")
             return None  # its job tries again, with longer and longer pauses
         if match is None or seen is None:
-            self.jobs.append(scan_job(self._view, self._environment, image, digest))
+            self.jobs.append(
+                scan_job(
+                    self._view, self._environment, ImageId(self._application.name, image), digest
+                )
+            )
             self.missing.append(f"{name}: it is being scanned")
             return None
         try:

@@ -97,10 +97,9 @@ def _wanted(
     view: View, environment: Environment, name: str
 ) -> Iterator[tuple[GitHubRepository, str]]:
     application = view.application(name)
-    images = {image.name for image in application.images}
     commits: dict[str, None] = {}
     for spot in view.spots(view.head, environment):
-        if spot.place.image in images and spot.written.digest:
+        if spot.place.application == name and spot.written.digest:
             digest = Digest(spot.written.digest)
             record = view.ports.memory.resolution_of(view.id, name, spot.place.image, digest)
             if record is not None:

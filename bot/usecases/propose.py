@@ -14,7 +14,7 @@ from bot.domain.environments import (
     version_of,
     version_order,
 )
-from bot.domain.errors import NotFoundError
+from bot.domain.errors import NotFoundError, RejectedError
 from bot.domain.history import CheckState, GitCommit
 from bot.domain.images import RegistryRefusesError
 from bot.domain.jobs import Again, Done, Failed, Outcome
@@ -31,8 +31,8 @@ from bot.domain.promotion import (
     choose_source,
     order,
 )
-from bot.formats.manifest_file import Spot
 from bot.formats.markdown import prose
+from bot.formats.places import RemarkKind, Spot
 from bot.ports import GitHistory
 from bot.usecases.desk import Ports, View, is_held, look
 from bot.usecases.resolve import Contradicted, Missing, is_in_source, lacks_record, resolve
@@ -105,11 +105,23 @@ def propose(ports: Ports, manifests: int, environment: str, application: str) ->
     except NotFoundError as error:
         return Done(str(error))
     images = {image.name for image in promoted.images}
-    places = [s for s in view.spots(view.head, target) if s.place.image in images]
-    if not places:
+    places = [
+        s
+        for s in view.spots(view.head, target)
+        if s.image.application == application and s.image.name in images
+    ]
+    reason = "" if places else _why_nowhere(view, target, promoted)
+    if not (places or reason):
         return Done(f"{application} has no place in {environment}")
-    history = ports.mirrors.of(promoted.source)
+    try:
+        history = ports.mirrors.of(promoted.source)
+    except RejectedError as error:
+        if reason:
+            return Done(f"{reason}; its source: {error}")
+        raise
     subject = Subject(view, target, promoted, history, places)
+    if reason:
+        return _nowhere(subject, reason)
     triggers = _triggers(subject)
     if not triggers:
         return Done(f"no branch that feeds {environment} has moved yet")
@@ -121,6 +133,39 @@ def propose(ports: Ports, manifests: int, environment: str, application: str) ->
     if chosen is None:
         return _waiting(view, evaluated)
     return _carry_out(subject, chosen)
+
+
+def _why_nowhere(view: View, environment: Environment, application: Application) -> str:
+    """Why an application without a place here is no usual state; empty: it is just not in it."""
+    about = [
+        remark
+        for remark in view.files(view.head, environment).remarks
+        if remark.kind in {RemarkKind.REFUSED, RemarkKind.UNREADABLE}
+        and remark.image is not None
+        and remark.image.application == application.name
+    ]
+    if about:
+        return "; ".join(str(one) for one in about[:5])
+    for other in view.pipeline.environments.values():
+        if any(s.image.application == application.name for s in view.spots(view.head, other)):
+            return ""
+    return f"{application.name} has no place in the files of any environment"
+
+
+def _nowhere(subject: Subject, reason: str) -> Outcome:
+    """Say on the commits that ask why nothing is proposed."""
+    triggers = _triggers(subject)
+    if triggers:
+        tell_source(
+            subject.view,
+            subject.application,
+            subject.environment,
+            [trigger.commit.id for trigger in triggers],
+            CheckState.NEUTRAL,
+            "Not promoted",
+            prose(reason, 600),
+        )
+    return Done(reason)
 
 
 # --- which branch heads ask ---

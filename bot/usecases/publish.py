@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from bot.domain.environments import Application, Environment
@@ -26,7 +26,8 @@ from bot.domain.publication import (
     Shown,
     publication,
 )
-from bot.formats.manifest_file import Names, Written, edited, file_state, references
+from bot.formats.image_names import Written
+from bot.formats.manifest_file import edited, file_state, image_of, references, unsealable
 from bot.formats.markdown import code, prose
 from bot.formats.pull_request_body import authored
 from bot.usecases.desk import Ports, View, is_held, look
@@ -46,7 +47,6 @@ class Desk:
 
     view: View
     environment: Environment
-    names: Names
     tip: str
     """What the ref names now; empty: it does not exist."""
     last: PublicationRecord | None
@@ -62,11 +62,21 @@ class Desk:
         entry = self.view.history.paths(commit).get(path) if commit else None
         if entry is None:
             return None
-        if not self.environment.owns(path) or entry.mode == "120000":
-            needed = references(path, self.view.text(entry.blob))
-            return FileState(f"{entry.mode}:{entry.blob}", {}, needed)
-        found = file_state(path, self.view.text(entry.blob), self.names)
-        return FileState(f"{entry.mode}:{found.skeleton}", found.pins, found.references)
+        files = self.view.files(commit, self.environment)
+        reading = files.reading(path)
+        waits = unsealable(files.remarks_of(path)) if self._holds else {}
+        if not reading.spots:
+            return FileState(f"{entry.mode}:{entry.blob}", {}, references(reading), waits)
+        found = file_state(self.view.text(entry.blob), reading)
+        return replace(found, skeleton=f"{entry.mode}:{found.skeleton}", unsealable=waits)
+
+    @property
+    def _holds(self) -> bool:
+        """Whether what names us and is no place holds a merge.
+
+        What stands there before the first publication runs already: nothing could adopt it.
+        """
+        return self.environment.signs and not self.is_first
 
     def pins(self, commit: str) -> dict[Place, str]:
         """Everything that a commit shows at this environment's places."""
@@ -111,16 +121,15 @@ def _at_desk(view: View, environment: Environment) -> tuple[Desk | None, Outcome
     records = view.ports.memory.publications(view.scope(environment.name))
     tip = view.history.heads().get(environment.ref, "")
     by_commit = {record.commit: record for record in records}
-    names = view.names()
     if not records:
         if tip:
             return None, _unknown_branch(view, environment)
-        return Desk(view, environment, names, "", None), None
+        return Desk(view, environment, "", None), None
     if tip in by_commit:
-        return _checked_source(Desk(view, environment, names, tip, by_commit[tip]))
+        return _checked_source(Desk(view, environment, tip, by_commit[tip]))
     if not tip:
         return None, _put_back(view, environment, records)
-    return _foreign(Desk(view, environment, names, tip, records[-1]))
+    return _foreign(Desk(view, environment, tip, records[-1]))
 
 
 def _unknown_branch(view: View, environment: Environment) -> Outcome:
@@ -239,6 +248,21 @@ def _merges(desk: Desk) -> list[Merge]:
     ]
 
 
+def _read_anew(desk: Desk, commit: GitCommit, parent: str) -> Iterator[str]:
+    """Files that say something else because another file changed.
+
+    A kustomization that needs a file, or no longer replaces what it says, brings its images.
+    """
+    if not parent:
+        return
+    before = desk.view.files(parent, desk.environment)
+    after = desk.view.files(commit.id, desk.environment)
+    for path in before.readings.keys() | after.readings.keys():
+        old, new = before.reading(path), after.reading(path)
+        if (old.spots, old.remarks) != (new.spots, new.remarks):
+            yield path
+
+
 class TooFarBehindError(RejectedError):
     """More merges wait than one publication looks through."""
 
@@ -263,11 +287,8 @@ def _window_start(desk: Desk, last: PublicationRecord) -> str:
 
 
 def _as_merge(desk: Desk, commit: GitCommit, parent: str) -> Merge:
-    changed = [
-        path
-        for path in desk.view.history.changes(parent, commit.id)
-        if not path.startswith(f"{GITHUB_FOLDER}/")
-    ]
+    differing = {*desk.view.history.changes(parent, commit.id), *_read_anew(desk, commit, parent)}
+    changed = [path for path in sorted(differing) if not path.startswith(f"{GITHUB_FOLDER}/")]
     return Merge(
         commit.id,
         {path: desk.state(parent, path) for path in changed},
@@ -305,12 +326,12 @@ def _may_show(desk: Desk, pin: str, place: Place) -> bool:
         return False
     if reference.digest is None:
         return desk.is_first
-    application = desk.view.application_of(place.image)
+    application = desk.view.pipeline.applications.get(place.application)
     if application is None or is_held(desk.view, desk.environment.name, application.name):
         return False
     expected = desk.environment.repository_of(application, place.image)
-    return reference.repository == expected and is_sealed(
-        desk.view, desk.environment, place.image, reference.digest
+    return reference.repository == expected.canonical and is_sealed(
+        desk.view, desk.environment, image_of(place), reference.digest
     )
 
 
@@ -336,10 +357,10 @@ def _had_authority(desk: Desk, pin: str, place: Place, merge: str) -> bool:
     A digest that was sealed once and comes back, as in a rollback, needs authority again.
     """
     view, environment, reference = desk.view, desk.environment, Written.parse(pin).reference()
-    application = view.application_of(place.image)
+    application = view.pipeline.applications.get(place.application)
     if not merge or reference is None or reference.digest is None or application is None:
         return True
-    digest = reference.repository.at(reference.digest)
+    digest = environment.repository_of(application, place.image).at(reference.digest)
     return not needs_attestation(view, environment, application.name, digest, merge)
 
 
@@ -412,8 +433,8 @@ def _held_outcome(desk: Desk, merges: Sequence[Merge], decided: Publication) -> 
 def _stopped(desk: Desk, merge: Merge) -> list[str]:
     """Why the applications of a merge may not move now, by the holds of people and the bot."""
     view, environment = desk.view, desk.environment
-    found = {view.application_of(place.image) for place in merge.brought()}
-    held = [is_held(view, environment.name, one.name) for one in found if one is not None]
+    applications = {place.application for place in merge.brought()}
+    held = {is_held(view, environment.name, one) for one in applications}
     return sorted(filter(None, held))
 
 
@@ -436,11 +457,13 @@ def _files(desk: Desk, merges: Sequence[Merge], decided: Publication) -> list[Fi
 
 def _rendered(desk: Desk, merges: Sequence[Merge], path: str, shown: Shown) -> FileWrite:
     """The bytes around the pins from the history, the pins by the editor."""
-    entry = desk.view.history.paths(_commit_with(desk, merges, path, shown))[path]
+    commit = _commit_with(desk, merges, path, shown)
+    entry = desk.view.history.paths(commit)[path]
     content = desk.view.history.read(entry.blob)
     if shown.pins:
         wanted = {place: Written.parse(pin) for place, pin in shown.pins.items()}
-        after, _ = edited(path, desk.view.text(entry.blob), desk.names, wanted)
+        reading = desk.view.files(commit, desk.environment).reading(path)
+        after, _ = edited(path, desk.view.text(entry.blob), reading, wanted)
         content = after.encode("utf-8", "surrogateescape")
     return FileWrite(path, entry.mode, content)
 
@@ -534,14 +557,14 @@ class Promoted:
 def _promoted(desk: Desk, parent: str, tree: str) -> list[Promoted]:
     """The images that differ between two publications."""
     before = desk.pins(parent)
-    found: dict[tuple[str, str], Promoted] = {}
+    found: dict[tuple[str, str, str], Promoted] = {}
     for place, pin in desk.pins(tree).items():
         reference = Written.parse(pin).reference()
-        application = desk.view.application_of(place.image)
+        application = desk.view.pipeline.applications.get(place.application)
         if before.get(place) == pin or reference is None or application is None:
             continue
         if reference.digest is not None:
-            key = (place.image, str(reference.digest))
+            key = (place.application, place.image, str(reference.digest))
             found[key] = _as_promoted(desk, application, place.image, reference.digest)
     return list(found.values())
 

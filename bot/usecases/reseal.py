@@ -87,12 +87,13 @@ def _published(view: View, environment: Environment) -> dict[DigestReference, st
         return {}
     found: dict[DigestReference, str] = {}
     for spot in view.spots(tip, environment):
-        application = view.application_of(spot.place.image)
+        application = view.pipeline.applications.get(spot.place.application)
         reference = spot.written.reference()
         if application is None or reference is None or reference.digest is None:
             continue
-        if reference.repository == environment.repository_of(application, spot.place.image):
-            found[reference.repository.at(reference.digest)] = spot.place.image
+        repository = environment.repository_of(application, spot.place.image)
+        if reference.repository == repository.canonical:
+            found[repository.at(reference.digest)] = spot.place.image
     return found
 
 

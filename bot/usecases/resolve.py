@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bot.domain.environments import Application, Environment, Image, image_tag
+from bot.domain.environments import Application, Environment, Image, ImageId, image_tag
 from bot.domain.errors import NotFoundError
 from bot.domain.images import RegistryRefusesError
 from bot.domain.memory import PublicationRecord, Resolution
@@ -127,7 +127,7 @@ def is_in_source(
     """
     if environment.source_environment is not None:
         source = view.environment(environment.source_environment)
-        return is_published(view, source, image, digest)
+        return is_published(view, source, ImageId(application.name, image), digest)
     source_place = source_repository(view.pipeline, environment, application, image)
     repository = source_place or environment.repository_of(application, image)
     return is_there(view.registry(environment), repository.at(digest))
@@ -139,7 +139,7 @@ def lacks_record(view: View, environment: Environment) -> bool:
     return stands and not view.ports.memory.publications(view.scope(environment.name))
 
 
-def is_published(view: View, environment: Environment, image: str, digest: Digest) -> bool:
+def is_published(view: View, environment: Environment, image: ImageId, digest: Digest) -> bool:
     """Whether the digest is, or was lately, on the environment's ref by our own record."""
     records = view.ports.memory.publications(view.scope(environment.name))
     tip = view.history.heads().get(environment.ref)
@@ -152,11 +152,11 @@ def is_published(view: View, environment: Environment, image: str, digest: Diges
 
 
 def _shows(
-    view: View, environment: Environment, record: PublicationRecord, image: str, digest: Digest
+    view: View, environment: Environment, record: PublicationRecord, image: ImageId, digest: Digest
 ) -> bool:
     if not view.history.has(record.commit):
         return False
     return any(
-        spot.place.image == image and spot.written.digest == digest
+        spot.image == image and spot.written.digest == digest
         for spot in view.spots(record.commit, environment)
     )

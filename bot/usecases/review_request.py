@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from bot.domain.assessment import Assessment
-from bot.domain.environments import SHORT_COMMIT, Application, Environment, image_tag
+from bot.domain.environments import SHORT_COMMIT, Application, Environment, ImageId, image_tag
 from bot.domain.errors import NotFoundError, RejectedError, UnavailableError
 from bot.domain.history import CheckState, GitCommit, MergeRefusal, PullRequest
 from bot.domain.images import ImageDescription
@@ -22,10 +22,12 @@ from bot.domain.memory import WrittenHead
 from bot.domain.oci import Digest, DigestReference
 from bot.domain.policy import Result
 from bot.domain.promotion import promotion_id
-from bot.domain.publication import Place
 from bot.formats.check_output import check_output
-from bot.formats.manifest_file import Spot, Written, edited
+from bot.formats.edits import Edit, edit_of
+from bot.formats.image_names import Written
+from bot.formats.manifest_file import bytes_of
 from bot.formats.markdown import plain, prose
+from bot.formats.places import Spot
 from bot.formats.pull_request_body import (
     BodyFacts,
     ImageFacts,
@@ -98,7 +100,13 @@ def ensure_pull_request(view: View, proposal: Proposal) -> Outcome:
             return Done(stuck)
     elif _has_moved(view, proposal):
         return Again("the default branch has moved meanwhile", view.ports.clock.now())
-    contents = _contents(view, proposal)
+    edit = _edit(view, proposal)
+    own = [one for one in edit.refused if one.image is not None]
+    if own:
+        why = "; ".join(str(one) for one in own[:5])
+        _tell(view, proposal, CheckState.NEUTRAL, "Not promoted", prose(why, 600))
+        return Done(why)
+    contents = {path: bytes_of(content) for path, content in edit.contents.items()}
     evaluated = evaluate(
         view, proposal.environment, proposal.application, proposal.images, view.rules
     )
@@ -199,27 +207,18 @@ def _note_newer(view: View, existing: PullRequest, newer: str) -> None:
             )
 
 
-def _contents(view: View, proposal: Proposal) -> dict[str, bytes]:
+def _edit(view: View, proposal: Proposal) -> Edit:
     """The edited files: a pure function of the default branch and the wanted digests."""
-    wanted: dict[str, dict[Place, Written]] = {}
-    for spot in proposal.places:
-        image = spot.place.image
-        wanted.setdefault(spot.place.path, {})[spot.place] = written_for(
-            proposal.environment,
-            proposal.application,
-            image,
-            proposal.images[image],
-            proposal.source,
+    environment, application = proposal.environment, proposal.application
+    wanted = {
+        ImageId(application.name, image): written_for(
+            environment, application, image, digest, proposal.source
         )
-    names = view.names()
+        for image, digest in proposal.images.items()
+    }
     paths = view.history.paths(view.head)
-    contents: dict[str, bytes] = {}
-    for path, places in wanted.items():
-        before = view.text(paths[path].blob)
-        after, planned = edited(path, before, names, places)
-        if planned:
-            contents[path] = after.encode("utf-8", "surrogateescape")
-    return contents
+    files = view.files(view.head, environment)
+    return edit_of(files, lambda path: view.text(paths[path].blob), wanted)
 
 
 def written_for(

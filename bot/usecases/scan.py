@@ -6,7 +6,7 @@ kept too, so that people read why there is no answer; it is never taken for an e
 
 from __future__ import annotations
 
-from bot.domain.environments import Environment
+from bot.domain.environments import Environment, ImageId
 from bot.domain.errors import RejectedError, UnavailableError
 from bot.domain.jobs import Done, Failed, Job, JobKind, Outcome
 from bot.domain.oci import Digest, DigestReference
@@ -18,7 +18,7 @@ _LANE = "scanner"
 """One image at a time, whatever waits: a scanner takes all the processor that it gets."""
 
 
-def scan_job(view: View, environment: Environment, image: str, digest: Digest) -> Job:
+def scan_job(view: View, environment: Environment, image: ImageId, digest: Digest) -> Job:
     """The look that lets a scanner see an image."""
     subject = f"{image}@{digest}"
     return Job(JobKind.SCAN, view.id, environment.name, subject, lane=_LANE)
@@ -27,8 +27,9 @@ def scan_job(view: View, environment: Environment, image: str, digest: Digest) -
 def scan(ports: Ports, manifests: int, environment: str, subject: str) -> Outcome:
     """Let the scanner see every platform of an image that it has not answered about yet."""
     view = look(ports, manifests)
-    image, _, written = subject.partition("@")
-    application = view.application_of(image)
+    whole, _, written = subject.partition("@")
+    name, _, image = whole.partition("/")
+    application = view.pipeline.applications.get(name)
     if application is None or ports.scanner is None or ports.reports is None:
         return Done("there is no such image, or no scanner (any more)")
     try:

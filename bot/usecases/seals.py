@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from bot.domain.environments import Environment
+from bot.domain.environments import Environment, ImageId
 from bot.domain.memory import Adoption
 from bot.domain.oci import Digest, DigestReference
 from bot.usecases.attest_promotion import AttestedPromotion, attested_promotions
@@ -17,23 +17,23 @@ from bot.usecases.sign_image import REPOSITORY_ANNOTATION, verify_image
 ENVIRONMENT_ANNOTATION: Final = "dev.lockkeeper/environment"
 
 
-def is_sealed(view: View, environment: Environment, image: str, digest: Digest) -> bool:
+def is_sealed(view: View, environment: Environment, image: ImageId, digest: Digest) -> bool:
     """Whether the digest was admitted, stands in its image repository, signed and attested.
 
     In an environment that signs, the signature by its own key is the proof (it is made after
     authority, admission and read-back); elsewhere our record of the admission, and the image.
     Where the grant has an attestation key, a promotion into this environment is attested too.
     """
-    application = view.application_of(image)
+    application = view.pipeline.applications.get(image.application)
     if application is None:
         return False
     if is_adopted(view, environment, digest):
         return True
-    repository = environment.repository_of(application, image)
+    repository = environment.repository_of(application, image.name)
     reference = repository.at(digest)
     scope = view.scope(environment.name, application.name)
     recorded = any(
-        (seal.image, seal.repository, seal.digest) == (image, str(repository), digest)
+        (seal.image, seal.repository, seal.digest) == (image.name, str(repository), digest)
         for seal in view.ports.memory.seals(scope)
     )
     if not recorded:
@@ -96,7 +96,8 @@ def _is_shown(view: View, environment: Environment, reference: DigestReference) 
         return False
     shown = (s.written.reference() for s in view.spots(records[-1].commit, environment))
     return any(
-        one is not None and (one.repository, one.digest) == (reference.repository, reference.digest)
+        one is not None
+        and (one.repository, one.digest) == (reference.repository.canonical, reference.digest)
         for one in shown
     )
 

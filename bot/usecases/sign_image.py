@@ -15,7 +15,6 @@ from functools import partial
 from typing import Final, TypeVar
 
 from bot.domain.errors import IntegrityError, LimitExceededError, LockkeeperError, RejectedError
-from bot.domain.grants import canonical_host
 from bot.domain.images import (
     AnyManifest,
     Descriptor,
@@ -30,6 +29,7 @@ from bot.domain.oci import (
     ImageReference,
     ImageRepository,
     InvalidNameError,
+    canonical_host,
 )
 from bot.formats import sigstore_bundle, simple_signing
 from bot.formats.sigstore_bundle import Envelope, Statement, Subject

@@ -11,7 +11,8 @@ from bot.domain.history import PullRequest
 from bot.domain.jobs import Job, JobKind, JobState
 from bot.domain.memory import Hold
 from bot.domain.standing import OpenPromotion, Standing, StandingFacts, standing
-from bot.formats.manifest_file import Spot, Written
+from bot.formats.image_names import Written
+from bot.formats.places import Spot
 from bot.formats.pull_request_body import marked_promotion
 from bot.usecases.desk import View
 from bot.usecases.review_request import head_branch
@@ -38,8 +39,7 @@ def places_of(view: View, jobs: Mapping[str, JobState]) -> Iterator[PlaceStatus]
         spots = view.spots(view.head, environment)
         holds = view.ports.memory.holds(view.scope(environment.name))
         for application in view.pipeline.applications.values():
-            images = {image.name for image in application.images}
-            here = [spot for spot in spots if spot.place.image in images]
+            here = [spot for spot in spots if spot.place.application == application.name]
             if not here:
                 continue
             common = _common(view, environment, application, opened, jobs, holds)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bot.domain.environments import Application, Environment, Image
+from bot.domain.environments import Application, Environment, Image, ImageId
 from bot.domain.errors import LimitExceededError
 from bot.domain.memory import Resolution
 from bot.domain.oci import Digest, DigestReference
-from bot.formats.manifest_file import Spot
+from bot.formats.places import Spot
 from bot.usecases.desk import View
 from bot.usecases.seals import is_sealed, needs_attestation
 
@@ -55,13 +55,13 @@ def wishes_of(view: View, environment: Environment, application: Application) ->
     images = {image.name: image for image in application.images}
     wishes: dict[tuple[str, Digest, str], Wish] = {}
     for spot in view.spots(view.head, environment):
-        if spot.place.image not in images:
+        if spot.image.application != application.name or spot.image.name not in images:
             continue
         reference = spot.written.reference()
         if reference is None or reference.digest is None:
             continue  # cannot be sealed; its publication says so
         expected = environment.repository_of(application, spot.place.image)
-        if reference.repository != expected:
+        if reference.repository != expected.canonical:
             continue
         image = images[spot.place.image]
         wish = _wish(view, environment, application, image, reference.digest, spot)
@@ -85,7 +85,7 @@ def _wish(
     memory = view.ports.memory
     record = memory.resolution_of(view.id, application.name, image.name, digest)
     merge = _merge_that_brought(view, environment, spot)
-    sealed = is_sealed(view, environment, image.name, digest)
+    sealed = is_sealed(view, environment, ImageId(application.name, image.name), digest)
     return Wish(view, environment, application, image, digest, merge, record, sealed)
 
 

@@ -4,10 +4,12 @@ import json
 import os
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
 from bot.cli.main import lockkeeper
+from bot.cli.plan import _for_people
 from tests.world.stage import BASE, ENVIRONMENTS, OVERLAY, PIPELINE
 
 HOSTS = {name: f"registry.{name}.example.com" for name in ENVIRONMENTS}
@@ -51,16 +53,23 @@ def test_a_diff_and_nothing_written(checkout: Path) -> None:
 def test_json_names_every_scalar(checkout: Path) -> None:
     result = plan(checkout, "--json")
 
-    assert json.loads(result.output) == [
-        {
-            "path": "envs/prod/kustomization.yaml",
-            "document": 1,
-            "line": 8,
-            "pointer": "/images/0/digest",
-            "old": None,
-            "new": DIGEST,
-        }
-    ]
+    assert json.loads(result.output) == {
+        "state": "changed",
+        "states": {"payments/payments": "changed"},
+        "changes": [
+            {
+                "file": "envs/prod/kustomization.yaml",
+                "document": 1,
+                "line": 8,
+                "path": "/images/0/digest",
+                "old": None,
+                "new": DIGEST,
+                "kind": "kustomization",
+            }
+        ],
+        "skipped": [],
+        "warnings": [],
+    }
 
 
 def test_written_once_there_is_nothing_more_to_change(checkout: Path) -> None:
@@ -82,17 +91,19 @@ def test_a_link_is_never_followed(checkout: Path, tmp_path: Path) -> None:
     assert outside.read_bytes() == before
 
 
-def test_terminal_escapes_of_a_file_are_not_printed(checkout: Path) -> None:
-    path = checkout / "envs/prod/kustomization.yaml"
-    path.write_text(path.read_text().replace("# prod:", "# \x9b31m prod:"))
+def test_terminal_escapes_of_a_file_are_not_printed_on_a_terminal() -> None:
+    shown = _for_people("+a \x9b31m\r\n-b\n")
 
-    assert "\x9b" not in plan(checkout).output
+    assert "\x9b" not in shown
+    assert "\r" not in shown
+    assert click.unstyle(shown) == "+a \N{REPLACEMENT CHARACTER}31m\n-b\n"
 
 
 @pytest.mark.parametrize(
     ("image", "code", "words"),
     [
-        ("payments", 2, "NAME=sha256"),
+        ("payments", 2, "NAME=[TAG@]sha256"),
+        (f"payments=a b@{DIGEST}", 2, "not a tag"),
         ("payments=latest", 2, "not a digest"),
         (f"paymentz={DIGEST}", 1, "image paymentz does not exist"),
     ],
@@ -104,14 +115,76 @@ def test_wrong_images_are_named(checkout: Path, image: str, code: int, words: st
     assert words in result.output
 
 
-def test_an_unreadable_manifest_file_is_named(checkout: Path) -> None:
+def test_an_unreadable_file_is_that_files_state_and_stops_nothing_else(checkout: Path) -> None:
     path = checkout / "envs/prod/broken.yaml"
     path.write_text(f"image: {HOSTS['prod']}/acme/payments:v1\n\tx: y\n")
 
-    result = plan(checkout)
+    result = plan(checkout, "--json")
+
+    assert result.exit_code == 0
+    document = json.loads(result.stdout)
+    assert document["state"] == "changed"
+    assert [(s["file"], s["line"], s["kind"]) for s in document["skipped"]] == [
+        ("envs/prod/broken.yaml", 2, "unreadable")
+    ]
+
+
+def test_nothing_is_written_where_one_place_is_refused(checkout: Path) -> None:
+    folder = checkout / "envs/prod"
+    (folder / "a.yaml").write_text(f"image: {HOSTS['prod']}/acme/payments:{{{{ tag }}}}\n")
+    before = (folder / "kustomization.yaml").read_bytes()
+
+    result = plan(checkout, "--write")
 
     assert result.exit_code == 2
-    assert "envs/prod/broken.yaml:2: not YAML" in result.output
+    assert "envs/prod/a.yaml:1" in result.output
+    assert "another tool fills it in; nothing was written" in result.output
+    assert (folder / "kustomization.yaml").read_bytes() == before
+
+
+def test_the_commit_tells_the_tag(checkout: Path) -> None:
+    values = checkout / "envs/prod/values.yaml"
+    values.write_text(f"image:\n  repository: {HOSTS['prod']}/acme/payments\n")
+
+    untold = plan(checkout)
+    told = plan(checkout, "--commit", "1a2b3c4" + "0" * 33, "--write")
+
+    assert untold.exit_code == 2
+    assert "say which tag" in untold.output
+    assert told.exit_code == 0, told.output
+    assert values.read_text().endswith(f"payments\n  tag: sha-1a2b3c4@{DIGEST}\n")
+
+
+def test_what_a_link_and_a_base_outside_hold_is_told(checkout: Path) -> None:
+    ours = f"kind: Pod\nimage: {HOSTS['prod']}/acme/payments:v1\n"
+    (checkout / "shared").mkdir()
+    (checkout / "shared/side.yaml").write_text(ours)
+    (checkout / "shared/linked.yaml").write_text(ours)
+    (checkout / "envs/prod/link.yaml").symlink_to("../../shared/linked.yaml")
+    overlay = checkout / "envs/prod/kustomization.yaml"
+    text = overlay.read_text().replace("- ../../base", "- ../../base\n  - ../../shared/side.yaml")
+    overlay.write_text(text)
+
+    document = json.loads(plan(checkout, "--json").stdout)
+
+    assert [(s["kind"], s["file"]) for s in document["skipped"]] == [
+        ("mention", "shared/linked.yaml"),
+        ("mention", "shared/side.yaml"),
+    ]
+
+
+def test_one_name_in_two_applications_is_never_guessed(checkout: Path) -> None:
+    file = checkout / "lockkeeper.yaml"
+    text = file.read_text().replace("/{image}", "/{application}/{image}")
+    text += "  checkout: { source: acme/checkout, images: [payments] }\n"
+    file.write_text(text)
+
+    result = plan(checkout)
+    own = plan(checkout, "--json", image=f"checkout/payments={DIGEST}")
+
+    assert "several have that name" in result.output
+    assert own.exit_code in {0, 2}
+    assert json.loads(own.stdout)["changes"] == []
 
 
 def test_config_check(checkout: Path) -> None:

@@ -8,11 +8,10 @@ from bot.domain.grants import (
     KeyPlace,
     KeyRole,
     RegistryGrant,
-    canonical_host,
     is_loopback,
     key_in_two_places,
 )
-from bot.domain.oci import ImageRepository
+from bot.domain.oci import ImageRepository, canonical_host
 
 GRANT = RegistryGrant(
     "prod/registry.json",

@@ -70,7 +70,7 @@ class World:
 
 def add_application(world: World, application: str) -> None:
     path = world.path_of(application)
-    place = Place(path, application, 0)
+    place = Place(path, application, application, 0)
     old = world.files.get(path)
     pins = {**(old.pins if old else {}), place: world.new_pin(application)}
     changes: dict[str, FileState | None] = {path: FileState(world.skeleton(path), pins)}
@@ -265,13 +265,16 @@ def test_four_promises(layout: str) -> None:
 
 
 def test_a_digest_that_only_survives_in_a_held_file_holds_its_merge() -> None:
-    path, place = "prod/a.yaml", Place("prod/a.yaml", "a", 0)
+    path, place = "prod/a.yaml", Place("prod/a.yaml", "a", "a", 0)
     one = FileState("s1", {place: "sealed"})
     unsealed = Merge("m1", {path: one}, {path: FileState("s1", {place: "unsealed"})})
     removes_it = Merge(
         "m2",
         {path: FileState("s1", {place: "unsealed"}), "prod/b.yaml": None},
-        {path: FileState("s2"), "prod/b.yaml": FileState("b", {Place("prod/b.yaml", "b", 0): "x"})},
+        {
+            path: FileState("s2"),
+            "prod/b.yaml": FileState("b", {Place("prod/b.yaml", "b", "b", 0): "x"}),
+        },
     )
 
     result = publication(
@@ -285,7 +288,7 @@ def test_a_digest_that_only_survives_in_a_held_file_holds_its_merge() -> None:
 
 
 def test_a_reference_to_a_held_file_waits_with_it() -> None:
-    new = Place("prod/new/kustomization.yaml", "new", 0)
+    new = Place("prod/new/kustomization.yaml", "new", "new", 0)
     adds = Merge("m1", {new.path: None}, {new.path: FileState("n", {new: "unsealed"})})
     top = "prod/kustomization.yaml"
     mentions = Merge(
@@ -296,3 +299,22 @@ def test_a_reference_to_a_held_file_waits_with_it() -> None:
 
     assert set(result.held) == {"m1", "m2"}
     assert result.held["m2"] == (f"{top} refers to prod/new, which is held",)
+
+
+def test_what_names_an_image_and_is_no_place_holds_its_merge() -> None:
+    path = "prod/a.yaml"
+    clean, dirty = FileState("s1"), FileState("s2", unsealable={"x": "a.yaml:3: an image"})
+    brings = Merge("m1", {path: clean}, {path: dirty})
+    leaves = Merge("m2", {path: dirty}, {path: FileState("s3", unsealable=dirty.unsealable)})
+    takes_out = Merge("m3", {path: dirty}, {path: clean})
+
+    held = publication({}, [brings], lambda *_: True, {path: 1}).held
+    known = publication({}, [leaves], lambda *_: True, {path: 1}).held
+    gone = publication({}, [brings, takes_out], lambda *_: True, {path: 1})
+
+    assert held == {"m1": ("a.yaml:3: an image",)}
+    assert known == {}
+    assert gone.held == {}
+    shown = gone.files[path]
+    assert shown is not None
+    assert shown.skeleton_of is clean

@@ -1,18 +1,25 @@
 from __future__ import annotations
 
+import base64
+
 import pytest
 from hypothesis import given, strategies as st
 
+from bot.domain.environments import ImageId
 from bot.domain.errors import ConfigurationError
-from bot.domain.publication import Place
-from bot.formats.manifest_file import Names, Written, edited, file_state, references, spots
+from bot.domain.publication import FileState, Place
+from bot.formats import manifest_file
+from bot.formats.image_names import Names, Written, canonical_repository
+from bot.formats.manifest_file import file_state, read_file, spots
+from bot.formats.places import PlannedChange, RemarkKind
 from tests.samples import sample
 
 DEV = "registry.dev.example.com/acme/payments"
 PROD = "registry.prod.example.com/acme/payments"
 OLD = "sha256:" + "1" * 64
 NEW = "sha256:" + "2" * 64
-NAMES = Names({DEV: "payments", PROD: "payments"}, frozenset({"payments"}))
+OURS = ImageId("payments", "payments")
+NAMES = Names({DEV: OURS, PROD: OURS}, {"payments": (OURS,)})
 KUSTOMIZATION = """\
 # our overlay
 resources:
@@ -30,6 +37,20 @@ namePrefix: prod-
 """
 
 
+def place_in(path: str) -> Place:
+    return Place(path, "payments", "payments", 0)
+
+
+def edited(
+    path: str, text: str, names: Names, wanted: dict[Place, Written]
+) -> tuple[str, list[PlannedChange]]:
+    return manifest_file.edited(path, text, read_file(path, text, names), wanted)
+
+
+def state_of(path: str, text: str) -> FileState:
+    return file_state(text, read_file(path, text, NAMES))
+
+
 def one(path: str, text: str) -> Written:
     found = spots(path, text, NAMES)
     assert len(found) == 1
@@ -38,14 +59,14 @@ def one(path: str, text: str) -> Written:
 
 def test_a_kustomization_entry_is_edited_in_place() -> None:
     text = KUSTOMIZATION.format(repository=DEV, digest=OLD)
-    place = Place("envs/prod/kustomization.yaml", "payments", 0)
+    place = place_in("envs/prod/kustomization.yaml")
 
     result, planned = edited(place.path, text, NAMES, {place: Written(PROD, "v2", NEW)})
 
     assert result == KUSTOMIZATION.format(repository=PROD, digest=NEW)
     assert [(c.pointer, c.old, c.new, c.document, c.line) for c in planned] == [
-        ("/images/1/newName", DEV, PROD, 1, 10),
-        ("/images/1/digest", OLD, NEW, 1, 10),
+        ("/images/1/newName", DEV, PROD, 1, 11),
+        ("/images/1/digest", OLD, NEW, 1, 12),
     ]
 
 
@@ -53,7 +74,7 @@ def test_a_kustomization_entry_is_edited_in_place() -> None:
 @pytest.mark.parametrize("tail", ["", "namePrefix: x\n"])
 def test_a_missing_digest_is_inserted(newline: str, tail: str) -> None:
     text = f"images:\n  - name: payments\n    newName: {DEV}  # why\n{tail}".replace("\n", newline)
-    place = Place("a/kustomization.yaml", "payments", 0)
+    place = place_in("a/kustomization.yaml")
 
     result, planned = edited(place.path, text, NAMES, {place: Written(DEV, "", NEW)})
 
@@ -66,7 +87,7 @@ def test_a_missing_digest_is_inserted(newline: str, tail: str) -> None:
 def test_a_flow_entry_and_a_file_without_final_newline() -> None:
     flow = "images: [{name: payments, newTag: v1}]"
     bare = "images:\n- name: payments\n  newTag: v1"
-    place = Place("kustomization.yaml", "payments", 0)
+    place = place_in("kustomization.yaml")
 
     for text in (flow, bare):
         result, _ = edited(place.path, text, NAMES, {place: Written(PROD, "v2", NEW)})
@@ -92,7 +113,7 @@ def test_a_workload_of_any_kind(written: str) -> None:
         f"  {{name: \U0001f600, image: {written} }}, # c\r\n"
         "  {name: b, image: other:v1}]}}}\r\n---\r\nimage: 7\r\n"
     )
-    place = Place("a/deployment.yaml", "payments", 0)
+    place = place_in("a/deployment.yaml")
     before = one(place.path, text)
 
     result, _ = edited(place.path, text, NAMES, {place: Written(PROD, "v2", NEW)})
@@ -104,7 +125,7 @@ def test_a_workload_of_any_kind(written: str) -> None:
 def test_values_that_cannot_be_changed_in_place_are_refused() -> None:
     for text in (f'image: "{DEV}\\x3av1"', f"image: >-\n  {DEV}:v1\n"):
         with pytest.raises(ConfigurationError, match="plainly on one line"):
-            spots("a.yaml", text, NAMES)
+            edited("a.yaml", text, NAMES, {place_in("a.yaml"): Written(PROD, "v2", NEW)})
 
 
 def test_two_containers_and_an_alias() -> None:
@@ -114,12 +135,16 @@ def test_two_containers_and_an_alias() -> None:
 
     assert [(s.place.ordinal, s.pointer) for s in found] == [(0, "/a/image"), (1, "/b/image")]
 
+    text, planned = edited("a.yaml", text, NAMES, {place_in("a.yaml"): Written(DEV, "", NEW)})
+
+    assert text.count(NEW) == len(planned) == 1
+
 
 def test_an_alias_that_changes_too_is_not_planned() -> None:
     text = f"a: {{image: &x '{DEV}@{OLD}'}}\nc: {{other: *x}}\n"
-    place = Place("a.yaml", "payments", 0)
+    place = place_in("a.yaml")
 
-    with pytest.raises(Exception, match="would change"):
+    with pytest.raises(ConfigurationError, match="lines 1, 2 use for different things"):
         edited("a.yaml", text, NAMES, {place: Written(DEV, "", NEW)})
 
 
@@ -132,16 +157,13 @@ def test_names_of_other_images_are_not_ours() -> None:
 def test_the_skeleton_ignores_digests_and_nothing_else() -> None:
     text = KUSTOMIZATION.format(repository=DEV, digest=OLD)
     path = "envs/prod/kustomization.yaml"
-    state = file_state(path, text, NAMES)
+    state = state_of(path, text)
 
-    assert (
-        file_state(path, text.replace(OLD, NEW).replace(DEV, PROD), NAMES).skeleton
-        == state.skeleton
-    )
-    assert file_state(path, text.replace("our", "Our"), NAMES).skeleton != state.skeleton
-    assert state.pins == {Place(path, "payments", 0): f"{DEV}@{OLD}"}
+    assert state_of(path, text.replace(OLD, NEW).replace(DEV, PROD)).skeleton == state.skeleton
+    assert state_of(path, text.replace("our", "Our")).skeleton != state.skeleton
+    assert state.pins == {place_in(path): f"{DEV}@{OLD}"}
     assert state.references == {"base", "envs/prod/patch.yaml"}
-    assert references("a/deployment.yaml", text) == frozenset()
+    assert state_of("a/deployment.yaml", text).references == frozenset()
 
 
 @pytest.mark.parametrize(
@@ -155,14 +177,14 @@ def test_the_skeleton_ignores_digests_and_nothing_else() -> None:
 )
 def test_the_first_digest_leaves_the_skeleton_as_it_is(text: str) -> None:
     path = "envs/prod/kustomization.yaml"
-    before = file_state(path, text, NAMES)
+    before = state_of(path, text)
     (place,) = before.pins
 
     after, planned = edited(path, text, NAMES, {place: Written(DEV, "", NEW)})
 
     assert planned
-    assert file_state(path, after, NAMES).skeleton == before.skeleton
-    assert file_state(path, after, NAMES).pins == {place: f"{DEV}@{NEW}"}
+    assert state_of(path, after).skeleton == before.skeleton
+    assert state_of(path, after).pins == {place: f"{DEV}@{NEW}"}
 
 
 @given(st.text(max_size=60), st.sampled_from(["\n", "\r\n"]), st.sampled_from(["", "'", '"']))
@@ -170,7 +192,7 @@ def test_only_the_planned_characters_change(noise: str, newline: str, quote: str
     """Every edit changes only the planned scalars (invariant 4)."""
     comment = "".join(c for c in noise if c.isprintable())
     text = newline.join([f"# {comment}", f"image: {quote}{DEV}@{OLD}{quote} # {comment}", "b: 1"])
-    place = Place("a.yaml", "payments", 0)
+    place = place_in("a.yaml")
 
     result, _ = edited("a.yaml", text, NAMES, {place: Written(DEV, "", NEW)})
 
@@ -192,7 +214,7 @@ def test_real_manifests_change_by_exactly_their_image_lines() -> None:
                 if " image: " in line
             ]
             repositories = {Written.parse(v.strip("'\"")).repository for v in lines if "/" in v}
-            names = Names({repository: repository for repository in repositories})
+            names = Names({canonical_repository(r): ImageId("x", r) for r in repositories})
             found = spots(file.name, text, names)
             wanted = {s.place: Written(s.written.repository, "", NEW) for s in found}
             result, _ = edited(file.name, text, names, wanted)
@@ -201,3 +223,83 @@ def test_real_manifests_change_by_exactly_their_image_lines() -> None:
             assert all(b.replace(f"@{NEW}", "") == a for a, b in pairs)
             edits += len(found)
     assert edits > 20
+
+
+def test_a_mention_outside_a_place_is_told_with_line_and_pointer() -> None:
+    text = f"kind: Pod\nspec:\n  env:\n  - {{name: X, value: '{PROD}:v1'}}\n"
+
+    (remark,) = read_file("a.yaml", text, NAMES).remarks
+
+    assert (remark.kind, remark.line, remark.pointer) == (
+        RemarkKind.MENTION,
+        4,
+        "/spec/env/0/value",
+    )
+
+
+def escapes(text: str) -> str:
+    return '"' + "".join(f"\\x{ord(c):02x}" if c in "ea" else c for c in text) + '"'
+
+
+ENCODED = base64.b64encode(f"{PROD}@{OLD}".encode()).decode()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        escapes(f"{PROD}@{OLD}"),
+        f"!!binary {ENCODED}",
+        f">-\n  {PROD}@{OLD}",
+        f'"{PROD[:-4]}\\\n  {PROD[-4:]}@{OLD}"',
+        f"{PROD.replace('registry', 'REGISTRY')}@{OLD}",
+        f"{PROD.replace('.com/', '.com:443/')}@{OLD}",
+        f"{PROD.replace('.com/', '.com./')}@{OLD}",
+        f"mirror.example.net/{PROD}@{OLD}",
+    ],
+)
+@pytest.mark.parametrize("key", ["image", "Image", "imageName"])
+def test_no_spelling_of_ours_is_overlooked(key: str, value: str) -> None:
+    """What a cluster would run as ours is a place, or is told."""
+    found = read_file("a.yaml", f"kind: Pod\n{key}: {value}\n", NAMES)
+
+    assert [s.written.canonical for s in found.spots] == [PROD] or [
+        r.kind for r in found.remarks
+    ] == [RemarkKind.MENTION]
+
+
+@pytest.mark.parametrize("end", ["\u2028", "\u0085", "\r"])
+def test_what_ends_a_line_for_kubernetes_ends_one_here(end: str) -> None:
+    """A digest that a comment seems to hide is read as kustomize reads it."""
+    text = f"images:\n- name: payments\n  newName: {PROD} # x{end}  digest: {OLD}\n"
+
+    found = read_file("kustomization.yaml", text, NAMES)
+
+    assert [s.written.digest for s in found.spots] == [OLD] or found.remarks
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"Images:\n- name: payments\n  digest: {OLD}\n",
+        f"images:\n- name: payments\n  newName: {PROD}\n  digest: {NEW}\n  Digest: {OLD}\n",
+    ],
+)
+def test_keys_that_kustomize_reads_in_any_case_are_refused(text: str) -> None:
+    found = read_file("kustomization.yaml", text, NAMES)
+
+    assert found.spots == ()
+    assert [r.kind for r in found.remarks] == [RemarkKind.REFUSED]
+    assert "write it so" in found.remarks[0].reason
+
+
+def test_a_file_that_cannot_be_read_says_so_and_whether_it_names_us() -> None:
+    ours = read_file("a.yaml", f"image: {PROD}:v1\n\tx: y\n", NAMES)
+    utf16 = read_file(
+        "b.yaml",
+        (f"\ufeffimage: {PROD}:v1\n").encode("utf-16-le").decode("utf-8", "surrogateescape"),
+        NAMES,
+    )
+
+    assert [(r.kind, r.line) for r in ours.remarks] == [(RemarkKind.UNREADABLE, 2)]
+    assert "line 1 names an image of ours" in ours.remarks[0].reason
+    assert [r.kind for r in utf16.remarks] == [RemarkKind.UNREADABLE]

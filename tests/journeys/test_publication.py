@@ -10,9 +10,10 @@ from tests.journeys import walk
 from tests.journeys.conftest import Raise
 from tests.world.github.records import PullRequest
 from tests.world.images import BuiltImage, build_image
-from tests.world.stage import PIPELINE, Stage
+from tests.world.stage import BASE, PIPELINE, Stage
 from tests.world.tools import run
 
+BOTH = BASE + "        - {name: ledger, image: ledger}\n"
 TWO = PIPELINE + "  ledger: {{ source: acme/payments }}\n"
 
 
@@ -25,6 +26,7 @@ def two(raise_stage: Raise) -> Iterator[Stage]:
             + f"\n  - name: ledger\n    newName: {host}/acme/ledger\n"
             for environment, host in stage.hosts.items()
         }
+        files["base/deployment.yaml"] = BOTH
         stage.dana.push(stage.manifests, "main", files)
         stage.bot.start()
         yield stage

@@ -292,7 +292,7 @@ def test_what_nobody_has_scanned_is_asked_for_once(place: Place) -> None:
 
     assert found.waits
     (job,) = found.jobs
-    assert job.subject == f"payments@{NEW.digest}"
+    assert job.subject == f"payments/payments@{NEW.digest}"
 
 
 def test_a_failure_is_told_and_not_asked_for_again(place: Place) -> None:

@@ -29,7 +29,8 @@ from bot.adapters.registry.errors import (
 )
 from bot.adapters.registry.logins import Login, Logins
 from bot.adapters.registry.peers import host_of
-from bot.domain.grants import TOKEN_USER, HostGrant, RegistryGrant, canonical_host
+from bot.domain.grants import TOKEN_USER, HostGrant, RegistryGrant
+from bot.domain.oci import canonical_host
 from bot.formats import structs
 from bot.formats.www_authenticate import Challenge, parse_challenges
 from bot.ports import Clock

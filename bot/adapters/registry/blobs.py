@@ -25,9 +25,8 @@ from bot.domain.errors import (
     RejectedError,
     UnavailableError,
 )
-from bot.domain.grants import canonical_host
 from bot.domain.images import Descriptor, Presence
-from bot.domain.oci import Digest, ImageRepository
+from bot.domain.oci import Digest, ImageRepository, canonical_host
 
 _RANGE: Final = re.compile(r"bytes 0-0/(\d{1,18})")
 _DIGITS: Final = 19  # of a length; more is none

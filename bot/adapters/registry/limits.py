@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from bot.domain.errors import UnavailableError
-from bot.domain.grants import canonical_host
+from bot.domain.oci import canonical_host
 from bot.ports import Clock
 
 LONGEST_PAUSE: Final = 120.0  # seconds; a registry may not stop us for longer

@@ -39,8 +39,8 @@ from bot.adapters.registry.errors import (
 from bot.adapters.registry.limits import HostLimits
 from bot.adapters.registry.peers import Connections, WarmPool, host_of, pool_classes
 from bot.domain.errors import LimitExceededError, RejectedError, UnavailableError
-from bot.domain.grants import HostGrant, RegistryGrant, canonical_host, is_loopback
-from bot.domain.oci import ImageRepository
+from bot.domain.grants import HostGrant, RegistryGrant, is_loopback
+from bot.domain.oci import ImageRepository, canonical_host
 from bot.ports import Clock
 
 CHUNK: Final = 2**20  # bytes per read at most; a quarter of it costs a tenth more CPU

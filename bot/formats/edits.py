@@ -1,0 +1,138 @@
+"""A promotion as an edit of an environment's files: what it changes, or why it cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from bot.domain.environments import ImageId
+from bot.domain.errors import RejectedError
+from bot.domain.publication import Place
+from bot.formats.environment_files import EnvironmentFiles
+from bot.formats.image_names import Written
+from bot.formats.manifest_file import Reading, edited
+from bot.formats.places import PlannedChange, Remark, RemarkKind, Spot
+
+
+class State(StrEnum):
+    """What an edit comes to for an image."""
+
+    CHANGED = "changed"
+    ALREADY = "already"
+    """Every place says so already."""
+    NOT_HERE = "not_here"
+    """It has no place in the environment."""
+    UNSUPPORTED = "unsupported"
+    """It is there, written so that it cannot be edited rightly."""
+    UNREADABLE = "unreadable"
+    """It may be there, in a file that cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """What becomes of an environment's files."""
+
+    contents: Mapping[str, str] = field(default_factory=dict)
+    """Path -> the whole file as it is to be."""
+    changes: tuple[PlannedChange, ...] = ()
+    refused: tuple[Remark, ...] = ()
+    """Places of the wanted images that cannot be edited: the edit is not whole."""
+    skipped: tuple[Remark, ...] = ()
+    """Everything else that concerns the wanted images and is left as it is."""
+    warnings: tuple[Remark, ...] = ()
+    """Other tools that write the same lines."""
+    states: Mapping[ImageId, State] = field(default_factory=dict)
+
+    @property
+    def state(self) -> State:
+        """The first of the images' states that asks for attention."""
+        order = (
+            State.UNREADABLE,
+            State.UNSUPPORTED,
+            State.CHANGED,
+            State.ALREADY,
+            State.NOT_HERE,
+        )
+        found = set(self.states.values())
+        return next((one for one in order if one in found), State.NOT_HERE)
+
+
+def edit_of(
+    files: EnvironmentFiles, text: Callable[[str], str], wanted: Mapping[ImageId, Written]
+) -> Edit:
+    """The edit that brings every place of the wanted images to what is wanted.
+
+    Args:
+        files: the environment.
+        text: a file's characters.
+        wanted: what each image's places should say.
+    """
+    contents: dict[str, str] = {}
+    changes: list[PlannedChange] = []
+    refused: list[Remark] = []
+    for path, reading in sorted(files.readings.items()):
+        here = {spot.place: wanted[spot.image] for spot in reading.spots if spot.image in wanted}
+        good, bad = _writable(reading, here)
+        refused += bad
+        if good:
+            after, planned = edited(path, text(path), reading, good)
+            changes += planned
+            if planned:
+                contents[path] = after
+    about = [one for one in files.remarks if one.image is None or one.image in wanted]
+    refused += [one for one in about if one.kind is RemarkKind.REFUSED]
+    left = [one for one in about if one.kind not in {RemarkKind.REFUSED, RemarkKind.MARKER}]
+    return Edit(
+        contents,
+        tuple(changes),
+        tuple(refused),
+        tuple(left),
+        tuple(one for one in about if one.kind is RemarkKind.MARKER),
+        {image: _state(image, files, changes, refused, left) for image in wanted},
+    )
+
+
+def _writable(
+    reading: Reading, wanted: Mapping[Place, Written]
+) -> tuple[dict[Place, Written], list[Remark]]:
+    """The places that can be written, and why the others cannot."""
+    good: dict[Place, Written] = {}
+    bad: list[Remark] = []
+    for spot in reading.spots:
+        if spot.place not in wanted:
+            continue
+        try:
+            list(spot.changes(wanted[spot.place]))
+            good[spot.place] = wanted[spot.place]
+        except RejectedError as error:
+            bad.append(_refused(spot, error))
+    return good, bad
+
+
+def _refused(spot: Spot, error: RejectedError) -> Remark:
+    fact = getattr(error, "fact", str(error))
+    remedy = getattr(error, "remedy", "")
+    reason = f"{fact}; {remedy}" if remedy else fact
+    line = getattr(error, "line", None) or spot.line
+    text, path = str(spot.written), spot.place.path
+    return Remark(RemarkKind.REFUSED, path, line, reason, spot.pointer, text, spot.image)
+
+
+def _state(
+    image: ImageId,
+    files: EnvironmentFiles,
+    changes: list[PlannedChange],
+    refused: list[Remark],
+    left: list[Remark],
+) -> State:
+    if any(one.image == image for one in refused):
+        return State.UNSUPPORTED
+    own = [spot for spot in files.spots if spot.image == image]
+    pointers = {(one.file, one.pointer) for one in changes}
+    if any((s.place.path, slot.pointer) in pointers for s in own for slot in s.slots):
+        return State.CHANGED
+    if own:
+        return State.ALREADY
+    unreadable = any(r.kind is RemarkKind.UNREADABLE and r.image in {image, None} for r in left)
+    return State.UNREADABLE if unreadable else State.NOT_HERE

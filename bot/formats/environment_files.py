@@ -1,0 +1,317 @@
+"""The files of one environment together: what they say of our images, and what reaches what.
+
+Some things no file tells alone: a kustomization replaces what a base says, an entry that no
+object uses does nothing, a base lies outside the globs, a link leads elsewhere.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final, Protocol
+
+from bot.domain.environments import Environment
+from bot.formats.image_names import Names
+from bot.formats.kustomization import KUSTOMIZATIONS, is_kustomization
+from bot.formats.manifest_file import (
+    Reading,
+    containers_name,
+    is_manifest_file,
+    is_named,
+    read_file,
+    references,
+    text_of,
+)
+from bot.formats.places import Remark, RemarkKind, Spot
+
+LINK: Final = "120000"  # git's mode of a symbolic link
+_LINKS: Final = 20
+"""Links that are followed one after the other."""
+
+
+class Tree(Protocol):
+    """The files of a repository at one commit, or of a checkout."""
+
+    def mode(self, path: str) -> str:
+        """Git's mode of a file; empty where there is none."""
+
+    def under(self, folder: str) -> Iterable[str]:
+        """Every file below a folder; of the whole repository for an empty one."""
+
+    def content(self, path: str) -> bytes:
+        """A file's bytes; a link's are where it leads."""
+
+    def reading(
+        self, path: str, names: Names, *, is_values: bool, read: Callable[[], Reading]
+    ) -> Reading:
+        """What `read` says, kept where the tree keeps such things."""
+
+
+@dataclass(frozen=True)
+class EnvironmentFiles:
+    """What an environment's files, and those that they refer to, say of our images."""
+
+    readings: Mapping[str, Reading] = field(default_factory=dict)
+    """Path -> what it says, of every file that says something."""
+    beyond: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Path -> the files that it reaches and that no glob of the environment names."""
+
+    @property
+    def spots(self) -> list[Spot]:
+        """Every place, by path and in the file's order."""
+        return [spot for _, one in sorted(self.readings.items()) for spot in one.spots]
+
+    @property
+    def remarks(self) -> list[Remark]:
+        """Everything else that speaks of us."""
+        return [remark for _, one in sorted(self.readings.items()) for remark in one.remarks]
+
+    def reading(self, path: str) -> Reading:
+        """What one file says."""
+        return self.readings.get(path) or Reading(path)
+
+    def remarks_of(self, path: str) -> list[Remark]:
+        """What one file says of us that is no place, and what it brings along from elsewhere."""
+        paths = (path, *sorted(self.beyond.get(path, ())))
+        return [remark for one in paths for remark in self.reading(one).remarks]
+
+
+def read_environment(tree: Tree, environment: Environment, names: Names) -> EnvironmentFiles:
+    """Read an environment's files, and what its kustomizations refer to, wherever it lies."""
+    return _Environment(tree, environment, names).read()
+
+
+class _Environment:
+    def __init__(self, tree: Tree, environment: Environment, names: Names) -> None:
+        self.tree, self.environment, self.names = tree, environment, names
+        self.readings: dict[str, Reading] = {}
+        self.needs: dict[str, frozenset[str]] = {}
+        """Path -> files that it refers to, directories resolved to their kustomization."""
+        self.parents: dict[str, set[str]] = {}
+
+    def read(self) -> EnvironmentFiles:
+        own = list(self._own())
+        links = [path for path in own if self.tree.mode(path) == LINK]
+        for path in own:
+            if path not in links and is_manifest_file(path):
+                self._read(path)
+        self._follow([path for path in own if path in self.readings])
+        for path in links:
+            self._link(path)
+        self._values_again()
+        self._judge()
+        found = {p: r for p, r in self.readings.items() if r.spots or r.remarks or references(r)}
+        beyond = {path: reached for path in found if (reached := self._beyond(path))}
+        return EnvironmentFiles(found, beyond)
+
+    def _own(self) -> Iterator[str]:
+        seen: set[str] = set()
+        for glob in self.environment.manifests:
+            for path in self.tree.under(literal_folder(glob)):
+                if path not in seen and self.environment.owns(path):
+                    seen.add(path)
+                    yield path
+
+    def _read(self, path: str, *, is_values: bool = False) -> Reading:
+        def read() -> Reading:
+            text = text_of(self.tree.content(path))
+            return read_file(path, text, self.names, is_values=is_values)
+
+        found = self.tree.reading(path, self.names, is_values=is_values, read=read)
+        self.readings[path] = found
+        return found
+
+    # --- what refers to what ---
+
+    def _follow(self, pending: list[str]) -> None:
+        """Read what kustomizations refer to; files that no glob names hold no places."""
+        while pending:
+            path = pending.pop()
+            reading = self.readings[path]
+            needed: set[str] = set()
+            for reference in references(reading):
+                needed.update(self._files_of(reference))
+            self.needs[path] = frozenset(needed)
+            resources = self._resources(reading)
+            for target in needed:
+                if target in resources:
+                    self.parents.setdefault(target, set()).add(path)
+                if target not in self.readings:
+                    self._outside(target)
+                    pending.append(target)
+
+    def _beyond(self, path: str) -> frozenset[str]:
+        """What a file refers to outside the globs, directly or through others there."""
+        reached: set[str] = set()
+        pending = [path]
+        while pending:
+            for needed in self.needs.get(pending.pop(), frozenset()) - reached:
+                if not self.environment.owns(needed):
+                    reached.add(needed)
+                    pending.append(needed)
+        return frozenset(reached - {path})
+
+    def _resources(self, reading: Reading) -> set[str]:
+        own = reading.kustomization.resources if reading.kustomization else frozenset()
+        return {file for one in own for file in self._files_of(one)}
+
+    def _outside(self, path: str) -> None:
+        """A file that is referred to: its places count only if a glob names it."""
+        reading = self._read(path)
+        if self.environment.owns(path):
+            return
+        remarks = [
+            self._remark(spot, RemarkKind.MENTION, "it lies outside the environment's `manifests`")
+            for spot in reading.spots
+        ]
+        self.readings[path] = replace(
+            reading, spots=(), remarks=(*reading.remarks, *remarks), outside=reading.spots
+        )
+
+    def _files_of(self, reference: str) -> list[str]:
+        """The file, or the kustomization of the directory, that a reference means."""
+        path = self._resolved(reference)
+        if path is None:
+            return []
+        if self.tree.mode(path):
+            return [path]
+        inside = [f"{path}/{name}" for name in sorted(KUSTOMIZATIONS)]
+        found = [self._resolved(one) for one in inside]
+        return [one for one in found if one is not None and self.tree.mode(one)]
+
+    def _resolved(self, path: str) -> str | None:
+        """A path with every link on the way followed; None where it leaves the repository."""
+        for _ in range(_LINKS):
+            parts = path.split("/")
+            for count in range(1, len(parts) + 1):
+                head = "/".join(parts[:count])
+                if self.tree.mode(head) == LINK:
+                    target = text_of(self.tree.content(head))
+                    folder = posixpath.dirname(head)
+                    joined = posixpath.join(folder, target, *parts[count:])
+                    path = posixpath.normpath(joined)
+                    break
+            else:
+                return path
+            if path.startswith(("..", "/")):
+                return None
+        return None
+
+    def _link(self, path: str) -> None:
+        """A link is read where it leads, and is no place: what it names is said of the link."""
+        target = self._resolved(path)
+        if target is None:
+            reason = "a link that leads out of the repository"
+            remark = Remark(RemarkKind.BROKEN, path, None, reason)
+            self.readings[path] = Reading(path, remarks=(remark,))
+            return
+        files = [target] if self.tree.mode(target) else list(self.tree.under(target))
+        remarks: list[Remark] = []
+        for file in files:
+            if self.environment.owns(file) or not is_manifest_file(file):
+                continue
+            text = text_of(self.tree.content(file))
+            reading = read_file(file, text, self.names)
+            why = f"behind the link {path}, which is never followed by an edit"
+            found = [self._remark(spot, RemarkKind.MENTION, why) for spot in reading.spots]
+            remarks += [*reading.remarks, *found]
+        if remarks:
+            self.readings[path] = Reading(path, remarks=tuple(remarks))
+
+    def _values_again(self) -> None:
+        """Files that something calls Helm values, and that were read as something else."""
+        for reading in list(self.readings.values()):
+            for reference in reading.values:
+                path = self._resolved(reference)
+                if path is None or not self.tree.mode(path) or path == reading.path:
+                    continue
+                if self.environment.owns(path) and path in self.readings:
+                    self._read(path, is_values=True)
+
+    # --- what no file tells alone ---
+
+    def _judge(self) -> None:
+        for path, reading in list(self.readings.items()):
+            spots: list[Spot] = []
+            remarks = list(reading.remarks)
+            for spot in reading.spots:
+                name = _rendered_name(spot)
+                if self._is_replaced(path, name, set()):
+                    why = "a kustomization that needs this file puts another reference there"
+                    remarks.append(self._remark(spot, RemarkKind.REPLACED, why))
+                elif spot.kind == "kustomization" and self._is_dead(path, spot):
+                    why = "no container in what it reaches has this image: it does nothing"
+                    spots.append(replace(spot, refusal=why))
+                else:
+                    spots.append(spot)
+            for spot in reading.outside:
+                if self._is_replaced(path, _rendered_name(spot), set()):
+                    remarks = [r for r in remarks if r.pointer != spot.pointer]
+            self.readings[path] = replace(reading, spots=tuple(spots), remarks=tuple(remarks))
+
+    def _is_replaced(self, path: str, name: str, seen: set[str]) -> bool:
+        """Whether every kustomization that a reference goes through gives it another name."""
+        parents = self.parents.get(path, set())
+        if not parents or path in seen:
+            return False
+        return all(
+            self._names(parent, name) or self._is_replaced(parent, name, {*seen, path})
+            for parent in parents
+        )
+
+    def _names(self, path: str, name: str) -> bool:
+        kustomization = self.readings[path].kustomization
+        entries = kustomization.entries if kustomization else ()
+        return any(is_named(name, entry.name) for entry in entries)
+
+    def _is_dead(self, path: str, spot: Spot) -> bool:
+        """Whether everything that an entry can reach is known, and has no such container."""
+        kustomization = self.readings[path].kustomization
+        if kustomization is None:
+            return False
+        name = next((e.name for e in kustomization.entries if e.line == spot.line), "")
+        return bool(name) and self._reaches(path, name, set()) is False
+
+    def _reaches(self, path: str, name: str, seen: set[str]) -> bool | None:
+        """Whether a container below a kustomization has an image of this name; None: unknown."""
+        kustomization = self.readings[path].kustomization if path in self.readings else None
+        if kustomization is None or not kustomization.is_plain or path in seen:
+            return None
+        seen.add(path)
+        answer: bool | None = False
+        for resource in kustomization.resources:
+            files = self._files_of(resource)
+            if not files:
+                return None
+            for file in files:
+                below = self._has_container(file, name, seen)
+                if below:
+                    return True
+                answer = None if below is None else answer
+        return answer
+
+    def _has_container(self, path: str, name: str, seen: set[str]) -> bool | None:
+        if not is_kustomization(path):
+            return containers_name(text_of(self.tree.content(path)), path, name)
+        below = self.readings.get(path)
+        entries = below.kustomization.entries if below and below.kustomization else ()
+        if any(entry.becomes == name for entry in entries):
+            return True
+        return self._reaches(path, name, seen)
+
+    def _remark(self, spot: Spot, kind: RemarkKind, why: str) -> Remark:
+        return Remark(
+            kind, spot.place.path, spot.line, why, spot.pointer, str(spot.written), spot.image
+        )
+
+
+def _rendered_name(spot: Spot) -> str:
+    """What a kustomization above would have to call it."""
+    return str(spot.written)
+
+
+def literal_folder(glob: str) -> str:
+    """The folder that everything which matches a glob lies in."""
+    literal = glob.partition("*")[0].partition("?")[0]
+    return literal.rpartition("/")[0]
