@@ -17,6 +17,7 @@ from bot.domain.evidence import (
     Severity,
     merged_scans,
     suppressing,
+    told_apart,
     with_inventory,
 )
 from bot.domain.judging import BaseFact, Facts, reasons_of
@@ -69,6 +70,8 @@ class Evidence:
     """What the new images were built on, where that is known."""
     soaked: timedelta | None = None
     """How long the youngest of the new images has stood in the environment before."""
+    is_whole: bool = False
+    """Whether the new scan has every image and platform that there will be."""
     judges_seals: bool = True
     """Whether anybody is here who can verify signatures and provenance."""
     signature: Reason | None = None
@@ -108,10 +111,18 @@ def assess(
 ) -> Assessment:
     """Judge the new images; without a policy nothing gates, and everything is still shown."""
     rules = policy or EnvironmentPolicy(environment, vex_statuses=_ACCEPTED_BY_DEFAULT)
-    new = _Side.judged(evidence.new, evidence.new_inventory, environment, evidence, rules, at)
-    old = _Side.judged(evidence.old, evidence.old_inventory, environment, evidence, rules, at)
+    scans = told_apart((evidence.new, evidence.old))
+    new = _Side.judged(scans[0], evidence.new_inventory, environment, evidence, rules, at)
+    old = _Side.judged(scans[1], evidence.old_inventory, environment, evidence, rules, at)
     difference = (
-        delta(new.scan, old.scan, last_promotion=evidence.last_promotion) if new.scan else None
+        delta(
+            new.scan,
+            old.scan,
+            last_promotion=evidence.last_promotion,
+            is_whole=evidence.is_whole,
+        )
+        if new.scan
+        else None
     )
     pairs = paired(new.scan, old.scan) if new.scan else ()
     change = contents_of(pairs)
@@ -254,6 +265,10 @@ def _scan_check(policy: EnvironmentPolicy, evidence: Evidence, facts: Facts) -> 
     if old is not None:
         reasons += _comparability(new, old)
         reasons += [Reason(Result.WARN, text) for text in facts.delta.unpaired]
+        way_out = "give its report, or leave out the old one if it is not deployed any more"
+        reasons += [
+            Reason(Result.NOT_EVALUATED, f"{text}; {way_out}") for text in facts.delta.unlooked
+        ]
     result = worst([Result.PASS, *(reason.result for reason in reasons)])
     covered = sorted(found.value for found in new.looked)
     deciding = [reason for reason in reasons if reason.result is result]

@@ -23,6 +23,7 @@ from bot.domain.evidence import (
     Severity,
     Suppression,
     collapsed,
+    everything,
     is_cve,
     placed,
 )
@@ -77,6 +78,8 @@ class Delta:
     """Why a new image's inventory cannot be believed."""
     unpaired: tuple[str, ...] = ()
     """What has nothing to be compared with on the other side, one sentence each."""
+    unlooked: tuple[str, ...] = ()
+    """What runs and was not looked at anew, one sentence each."""
 
     @property
     def news(self) -> tuple[Finding, ...]:
@@ -166,11 +169,13 @@ def delta(
     *,
     inventories: tuple[Inventory | None, Inventory | None] = (None, None),
     last_promotion: date | None = None,
+    is_whole: bool = False,
 ) -> Delta:
     """Compare two scans of the same scanner and database.
 
     ``inventories`` are those of the new and of the old image where there are SBOMs, else the
-    packages that the reports list; ``last_promotion`` is when the old image came.
+    packages that the reports list; ``last_promotion`` is when the old image came; ``is_whole``
+    says that the new scan has every image and platform that there will be.
     """
     if old is None:
         suppressed = _ordered_suppressions(new.suppressed.values())
@@ -178,20 +183,21 @@ def delta(
     pairs = paired(new, old)
     if len(pairs) > 1:
         inventories = (None, None)
-    return _sum([_of_pair(pair, inventories, last_promotion) for pair in pairs], last_promotion)
+    deltas = [
+        _gone(pair.old, is_whole=is_whole)
+        if pair.new is None and pair.old is not None
+        else _of_pair(pair.new or new, pair.old, inventories, last_promotion)
+        for pair in pairs
+    ]
+    return _sum(deltas, last_promotion)
 
 
 def _of_pair(
-    pair: Pair,
+    new: Scan,
+    old: Scan | None,
     inventories: tuple[Inventory | None, Inventory | None],
     last_promotion: date | None,
 ) -> Delta:
-    new, old = pair.new, pair.old
-    if new is None:
-        gone = () if old is None else ordered(old.findings.values())
-        lacking = () if old is None else (f"{old.place} runs, and no new report is about it",)
-        fixed = tuple(Fixed(finding, ()) for finding in gone)
-        return Delta((), fixed, (), (), has_baseline=True, unpaired=lacking)
     if old is None:
         return replace(
             delta(new, None), unpaired=(f"{new.place} does not run there, so all of it is new",)
@@ -204,6 +210,28 @@ def _of_pair(
     return _compared(new, old, listed, last_promotion)
 
 
+def _gone(old: Scan, *, is_whole: bool) -> Delta:
+    """An image that nobody scanned anew has what it had, unless it is known to go."""
+    if is_whole:
+        return Delta(
+            (),
+            tuple(Fixed(finding, ()) for finding in ordered(old.findings.values())),
+            (),
+            (),
+            has_baseline=True,
+            unpaired=(f"{old.place} runs, and is no part of this promotion",),
+        )
+    return Delta(
+        (),
+        (),
+        ordered(old.findings.values()),
+        (),
+        has_baseline=True,
+        unexplained=frozenset(old.findings),
+        unlooked=(f"{old.place} runs, and no new report is about it",),
+    )
+
+
 def _compared(
     new: Scan,
     old: Scan,
@@ -211,7 +239,9 @@ def _compared(
     last_promotion: date | None,
 ) -> Delta:
     changes = _Changes(new, old, *listed)
-    before = {key: one.finding for key, one in old.suppressed.items()} | dict(old.findings)
+    # What VEX says that the old image does not have comes with the new one.
+    ignored = {key: one for key, one in old.suppressed.items() if not one.is_of_image}
+    before = {key: one.finding for key, one in ignored.items()} | dict(old.findings)
     gone = [f for key, f in old.findings.items() if key not in new.findings]
     gone = [finding for finding in gone if finding.key not in new.suppressed]
     fixed = [changes.fixed(finding) for finding in gone]
@@ -235,9 +265,9 @@ def _compared(
             if finding.severity < before[finding.key].severity
         },
         allowed_before={
-            finding.key: old.suppressed[finding.key].by
+            finding.key: ignored[finding.key].by
             for finding in both
-            if finding.key in old.suppressed and finding.key not in old.findings
+            if finding.key in ignored and finding.key not in old.findings
         },
         newly_disclosed=_newly_disclosed(stayed, last_promotion),
         lost=changes.lost,
@@ -268,6 +298,7 @@ def _sum(deltas: Sequence[Delta], last_promotion: date | None) -> Delta:
         newly_disclosed=None if last_promotion is None else disclosed,
         lost=tuple(lost for one in deltas for lost in one.lost),
         unpaired=tuple(text for one in deltas for text in one.unpaired),
+        unlooked=tuple(text for one in deltas for text in one.unlooked),
     )
 
 
@@ -314,20 +345,17 @@ def _under_one_id(new: Scan, old: Scan) -> tuple[Scan, Scan]:
     new = _renamed(new, cves)
     old = _renamed(old, cves)
     old = _renamed(old, of_new)  # two ids without a CVE: the new side's
-    return new, _renamed(old, _replaced_ids(new, old))
+    is_same_data = new.database is not None and new.database == old.database
+    return new, old if is_same_data else _renamed(old, _replaced_ids(new, old))
 
 
 def _names(scan: Scan) -> dict[tuple[PackageName, str], set[str]]:
     """Other name of a finding -> its ids, in each package."""
     known: dict[tuple[PackageName, str], set[str]] = {}
-    for finding in _everything(scan):
+    for finding in everything(scan):
         for name in (finding.aliases | finding.advisories) - {finding.vulnerability}:
             known.setdefault((finding.package, name), set()).add(finding.vulnerability)
     return known
-
-
-def _everything(scan: Scan) -> list[Finding]:
-    return [*scan.findings.values(), *(one.finding for one in scan.suppressed.values())]
 
 
 def _renamed(scan: Scan, known: Mapping[tuple[PackageName, str], set[str]]) -> Scan:
@@ -345,7 +373,7 @@ def _renamed(scan: Scan, known: Mapping[tuple[PackageName, str], set[str]]) -> S
             for name in sorted(names)
         ]
 
-    if not any((f.package, f.vulnerability) in known for f in _everything(scan)):
+    if not any((f.package, f.vulnerability) in known for f in everything(scan)):
         return scan
     findings = collapsed(one for f in scan.findings.values() for one in under(f))
     suppressed = {
@@ -364,7 +392,9 @@ def _replaced_ids(new: Scan, old: Scan) -> dict[tuple[PackageName, str], set[str
     """Ids that a database replaced by a CVE without saying so.
 
     Of one package in the same versions, exactly one finding vanished that has no CVE, and exactly
-    one came that has: with the same fixed versions they are one vulnerability.
+    one came that has: with the same fixed versions and the same severity they are one
+    vulnerability. It is a guess, and can hide nothing that an image brings: its package is the
+    same. The same data gives the same ids, so that nothing was replaced there.
     """
     vanished = _by_fix([f for key, f in old.findings.items() if key not in new.findings])
     came = _by_fix([f for key, f in new.findings.items() if key not in old.findings])
@@ -383,7 +413,7 @@ def _by_fix(findings: Iterable[Finding]) -> dict[tuple[object, ...], list[Findin
     found: dict[tuple[object, ...], list[Finding]] = {}
     for finding in findings:
         if finding.fixed_in and finding.versions:
-            place = (finding.package, finding.versions, finding.fixed_in)
+            place = (finding.package, finding.versions, finding.fixed_in, finding.severity)
             found.setdefault(place, []).append(finding)
     return found
 
@@ -434,10 +464,10 @@ def _of_sources(
     scan: Scan, listed: Inventory | None, other: Scan, other_listed: Inventory | None
 ) -> dict[tuple[str, str, str], set[PackageName]]:
     """Source -> packages with findings that the other side does not have at all."""
-    elsewhere = {finding.package for finding in _everything(other)}
+    elsewhere = {finding.package for finding in everything(other)}
     elsewhere |= set(other_listed.versions) if other_listed else set()
     found: dict[tuple[str, str, str], set[PackageName]] = {}
-    for finding in _everything(scan):
+    for finding in everything(scan):
         name = finding.package
         source = finding.source or (listed.sources.get(name, "") if listed else "")
         if source and name.package_class is PackageClass.OS and name not in elsewhere:

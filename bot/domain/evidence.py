@@ -8,7 +8,7 @@ scan says which classes of packages it is proven to have looked at.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from enum import Enum, IntEnum, StrEnum
@@ -20,6 +20,7 @@ from bot.domain.packages import Inventory, PackageClass, PackageName, Purl, merg
 T = TypeVar("T")
 _LONGEST_DEFECT: Final = 500  # characters
 _CVE: Final = re.compile(r"CVE-[0-9]{4}-[0-9]{1,19}")
+_GHSA: Final = re.compile(r"GHSA(?:-[23456789cfghjmpqrvwx]{4}){3}", re.IGNORECASE)
 # Databases whose ids name one vulnerability each; any other id may name an advisory about several.
 _NAMES_ONE: Final = re.compile(
     r"(?:CVE|GHSA|GO|PYSEC|RUSTSEC|OSV|GMS|MAL|BIT|CGA|TEMP|SNYK|NSWG|EUVD|GSD|HSEC|RSEC|JLSEC)-.+"
@@ -201,8 +202,8 @@ def identified(own: str, others: Iterable[str] = ()) -> tuple[Identified, ...]:
     An alias is the same vulnerability; an advisory contains some, and its name is no name of
     each. Ids that may be either count as advisories, unless they are all that there is.
     """
-    names = list(dict.fromkeys(_plain_id(name) for name in (own, *others) if name.strip()))
-    own = _plain_id(own)
+    names = list(dict.fromkeys(plain_id(name) for name in (own, *others) if name.strip()))
+    own = plain_id(own)
     cves = [own] if is_cve(own) else [name for name in names if is_cve(name)]
     rest = [name for name in names if not is_cve(name)]
     single = frozenset(name for name in rest if _NAMES_ONE.fullmatch(name))
@@ -214,9 +215,14 @@ def identified(own: str, others: Iterable[str] = ()) -> tuple[Identified, ...]:
     return tuple(Identified(cve, frozenset({cve}), frozenset(rest)) for cve in cves)
 
 
-def _plain_id(name: str) -> str:
+def plain_id(name: str) -> str:
+    """An id in the one spelling that it has here, however somebody wrote it."""
     name = name.strip()
-    return name.upper() if is_cve(name) else name
+    return name.upper() if is_cve(name) else _plain_ghsa(name)
+
+
+def _plain_ghsa(name: str) -> str:
+    return f"GHSA{name[4:].lower()}" if _GHSA.fullmatch(name) else name
 
 
 def collapsed(sightings: Iterable[Finding]) -> dict[FindingKey, Finding]:
@@ -276,6 +282,48 @@ def _known(choose: Callable[[T, T], T], one: T | None, other: T | None) -> T | N
     return choose(one, other)
 
 
+def told_apart(scans: Iterable[Scan | None]) -> list[Scan | None]:
+    """The scans without the aliases that several vulnerabilities claim.
+
+    What names two CVEs anywhere contains both and is neither: an advisory, whatever it is called.
+    """
+    every = list(scans)
+    owners: dict[str, set[str]] = {}
+    for scan in every:
+        for finding in everything(scan) if scan is not None else ():
+            for name in finding.aliases - {finding.vulnerability}:
+                owners.setdefault(name, set()).add(finding.vulnerability)
+    shared = frozenset(name for name, ids in owners.items() if len(ids) > 1)
+    return [_without_aliases(scan, shared) if scan is not None else None for scan in every]
+
+
+def everything(scan: Scan) -> Iterator[Finding]:
+    """What a scanner found, whether it counts or not."""
+    yield from scan.findings.values()
+    yield from (one.finding for one in scan.suppressed.values())
+
+
+def _without_aliases(scan: Scan, shared: frozenset[str]) -> Scan:
+    def told(finding: Finding) -> Finding:
+        several = (finding.aliases & shared) - {finding.vulnerability}
+        if not several:
+            return finding
+        return replace(
+            finding, aliases=finding.aliases - several, advisories=finding.advisories | several
+        )
+
+    if not shared:
+        return scan
+    return replace(
+        scan,
+        findings={key: told(one) for key, one in scan.findings.items()},
+        suppressed={
+            key: replace(one, finding=told(one.finding)) for key, one in scan.suppressed.items()
+        },
+        parts=tuple(_without_aliases(part, shared) for part in scan.parts),
+    )
+
+
 CLASS_WORDS: Final = {
     PackageClass.OS: "operating system packages",
     PackageClass.LIBRARY: "libraries",
@@ -310,6 +358,8 @@ class Suppression:
     """``VEX not_affected``, ``exception SEC-812`` ..."""
     reason: str
     expires: date | None = None
+    is_of_image: bool = False
+    """It says that this image has it not, which says nothing of another one: VEX."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,6 +423,8 @@ class Scan:
     platforms: tuple[str, ...] = ()
     image: str = ""
     """The reference that was scanned."""
+    places: frozenset[str] = frozenset()
+    """Repositories that this very image is promoted through, where that is known."""
     digests: frozenset[str] = frozenset()
     """Of the image: requested, manifest."""
     image_id: str = ""
@@ -494,9 +546,9 @@ def merged_scans(scans: Sequence[Scan]) -> Scan:
     return parts[0] if len(parts) == 1 else _summed(parts)
 
 
-def named(scan: Scan, image: str) -> Scan:
+def named(scan: Scan, image: str, places: frozenset[str] = frozenset()) -> Scan:
     """All platforms of one image, called as the promotion calls it, wherever it was scanned."""
-    return merged_scans([replace(one, image=image) for one in scan.each])
+    return merged_scans([replace(one, image=image, places=places) for one in scan.each])
 
 
 def _of_one_image(known: Scan, other: Scan) -> Scan:
@@ -558,7 +610,10 @@ def _summed(scans: Sequence[Scan]) -> Scan:
         operating_system=", ".join(
             dict.fromkeys(scan.operating_system for scan in scans if scan.operating_system)
         ),
-        knows_exploitation=all(scan.knows_exploitation for scan in scans),
+        # A report without findings knows of nothing that is exploited, and nobody asks it.
+        knows_exploitation=all(
+            scan.knows_exploitation for scan in [s for s in scans if s.findings] or scans
+        ),
         attested_by=" and ".join(dict.fromkeys(s.attested_by for s in scans if s.attested_by)),
         end_of_life=_any_of([scan.end_of_life for scan in scans]),
         configuration=None,

@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 from bot.domain.delta import Contents, Delta, Pair
 from bot.domain.environments import matches
 from bot.domain.evidence import (
+    CLASS_WORDS,
     Exploitation,
     Finding,
     FindingKey,
@@ -22,7 +23,7 @@ from bot.domain.evidence import (
     Status,
 )
 from bot.domain.licences import denied_by, is_unknown, outside
-from bot.domain.packages import Inventory, PackageClass, PackageName
+from bot.domain.packages import Inventory, PackageClass, PackageName, whole_version
 from bot.domain.policy import (
     Accepted,
     AnyRule,
@@ -118,7 +119,7 @@ class Facts:
         if feed is None:
             return f"no {name} were read" if name.endswith("s") else f"no {name} was read"
         if at is None:
-            return f"nobody knows how old the {name} read are"
+            return f"nobody knows how old and how complete the {name} read are"
         if self.today - at > self.max_feed_age:
             return f"the {name} read: of {at}, older than {words(self.max_feed_age)}"
         return ""
@@ -413,9 +414,35 @@ def _without_inventory(rule: AnyRule, facts: Facts, thing: str) -> list[Reason]:
         return []
     lists = [new for pair in asked for new, _ in [_listed(pair, facts)] if new is not None]
     listed = [new for new in lists if new.versions or new.excluded]
-    if listed and len(listed) == len(asked):
+    if not listed or len(listed) < len(asked):
+        return [Reason(Result.NOT_EVALUATED, f"there is no SBOM, so nobody knows the {thing}")]
+    return [reason for pair in asked for reason in _unlisted(rule, pair, thing)]
+
+
+def _unlisted(rule: AnyRule, pair: Pair, thing: str) -> list[Reason]:
+    """Classes of packages that a rule is about, and that nothing shows anybody looked for."""
+    new = pair.new
+    if new is None or new.inventory is None:
         return []
-    return [Reason(Result.NOT_EVALUATED, f"there is no SBOM, so nobody knows the {thing}")]
+    return [
+        Reason(
+            Result.NOT_EVALUATED,
+            f"no {CLASS_WORDS[one]} are listed, and nothing shows that anybody looked for them,"
+            f" so nobody knows their {thing}",
+            place=(new.repository, new.platform),
+        )
+        for one in sorted(_classes_of(rule))
+        if not new.inventory.count(one) and not new.covers(one)
+    ]
+
+
+def _classes_of(rule: AnyRule) -> frozenset[PackageClass]:
+    if isinstance(rule, LicenceRule):
+        return rule.classes
+    kinds = {glob.removeprefix("pkg:").partition("/")[0] for glob in rule.packages.only}
+    if not kinds or any("*" in kind or "?" in kind for kind in kinds):
+        return frozenset(PackageClass)
+    return frozenset(PackageName(kind, "", "").package_class for kind in kinds)
 
 
 def _banned_in(rule: PackageRule, pair: Pair, facts: Facts) -> list[Reason]:
@@ -431,14 +458,21 @@ def _banned_in(rule: PackageRule, pair: Pair, facts: Facts) -> list[Reason]:
 
 
 def _banned(rule: PackageRule, name: PackageName, version: str) -> Reason | None:
-    banned = Reason(rule.broken, f"{name.full_name} {version} is banned")
-    if not rule.below:
-        return banned
-    order = compare(name.type, version, rule.below, name=name.name)
-    if order is None:
-        text = f"{name.full_name}: nobody can say whether {version} is below {rule.below}"
+    bounds = ((rule.least, "at least", (0, 1)), (rule.below, "below", (-1,)))
+    unknown: list[str] = []
+    for bound, words_, inside in bounds:
+        if not bound:
+            continue
+        limit = whole_version(name.type, bound)
+        order = compare(name.type, version, limit, name=name.name)
+        if order is None:
+            unknown.append(f"{words_} {bound}")
+        elif order not in inside:
+            return None
+    if unknown:
+        text = f"{name.full_name}: nobody can say whether {version} is {' and '.join(unknown)}"
         return Reason(Result.NOT_EVALUATED, text)
-    return banned if order < 0 else None
+    return Reason(rule.broken, f"{name.full_name} {version} is banned")
 
 
 def _licences_in(rule: LicenceRule, pair: Pair, facts: Facts) -> list[Reason]:

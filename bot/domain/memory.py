@@ -5,8 +5,9 @@ Losing all of this makes Lockkeeper hold, never guess.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from bot.domain.environments import GitHubRepository
 from bot.domain.oci import Digest
@@ -96,6 +97,23 @@ class Seal:
     pull_request: int
     """0 where it came without one (environments without authority)."""
     at: datetime
+
+
+def stood(
+    seals: Iterable[Seal], image: str, digest: Digest, until: datetime | None
+) -> timedelta | None:
+    """How long a digest stood where these seals are from, before another took its place.
+
+    ``until`` is now where it stands there now; None: it does not, and without a successor nobody
+    knows since when. A return to it is not recorded and not counted: it stood no shorter.
+    """
+    own = [seal for seal in seals if seal.image == image]
+    since = min((seal.at for seal in own if seal.digest == digest), default=None)
+    if since is None:
+        return None
+    after = [seal.at for seal in own if seal.digest != digest and seal.at > since]
+    end = min(after, default=until)
+    return None if end is None else max(end - since, timedelta(0))
 
 
 @dataclass(frozen=True, slots=True)

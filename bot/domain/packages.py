@@ -12,14 +12,21 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
 from typing import Final, NamedTuple, Self
+from urllib.parse import unquote
 
 from packageurl import PackageURL
 
 _OS_TYPES: Final = frozenset({"alpine", "alpm", "apk", "deb", "ebuild", "qpkg", "rpm"})
 # Types whose package names hold their namespace before the last slash.
 _SLASHED: Final = frozenset({"composer", "github", "golang", "npm", "swift"})
-# Types whose names packageurl compares without regard to case.
-_CASELESS: Final = frozenset({"apk", "bitbucket", "composer", "github", "gitlab", "hex", "pypi"})
+# Types whose names packageurl compares without regard to case, and npm's scopes with them:
+# no package that npm takes has a capital letter.
+_CASELESS: Final = frozenset(
+    {
+        *("alpm", "apk", "bitbucket", "bitnami", "composer", "github", "gitlab", "hex", "luarocks"),
+        *("npm", "oci", "pub", "pypi"),
+    }
+)
 _EPOCHS: Final = frozenset({"deb", "rpm"})
 # Qualifiers without which two package URLs would name the same (purl-spec, types/*.json).
 _IDENTIFYING: Final = frozenset({"arch", "distro", "repository_url", "tag"})
@@ -35,8 +42,12 @@ _DISTRIBUTORS: Final = {
     **dict.fromkeys(("sles", "suse linux enterprise server"), "suse"),
     "mariner": "cbl-mariner",
 }
+# One project of the Python package index (packaging.python.org, "Names and normalization").
+_PYTHON_RUN: Final = re.compile(r"[-_.]+")
+_NO_DART: Final = re.compile(r"[^a-z0-9_*?]")  # purl-spec, types/pub-definition.json
 # Packages that Debian and Ubuntu renamed for 64-bit time (wiki.debian.org/ReleaseGoals/64bit-time).
 _RENAMED: Final = re.compile(r"t64$")
+_MORE_THAN_A_NAME: Final = re.compile(r"[^/]@|\?[a-z_]+=|#")
 _GO_VERSION: Final = re.compile(r"^(?:go|v)(?=[0-9])")
 _ARCHITECTURES: Final = {
     **dict.fromkeys(("x86_64", "x64"), "amd64"),
@@ -76,10 +87,7 @@ class PackageName(NamedTuple):
             namespace, _, name = name.rpartition("/")
         elif not namespace and kind == "maven":
             namespace, _, name = name.rpartition(":")
-        if kind in _CASELESS:
-            namespace, name = namespace.lower(), name.lower()
-        if kind == "pypi":
-            name = name.replace("_", "-")
+        namespace, name = _spelled(kind, namespace), _spelled(kind, name)
         if kind in _OS_TYPES:
             namespace = _DISTRIBUTORS.get(namespace.lower(), namespace.lower())
         return cls(kind, namespace, name)
@@ -154,12 +162,31 @@ def read_purl(text: str) -> Purl | None:
     )
 
 
+def _spelled(kind: str, text: str) -> str:
+    """A name or namespace, or a glob over them, in the one spelling that its type has."""
+    if kind in _CASELESS:
+        text = text.lower()
+    if kind == "pypi":
+        return _PYTHON_RUN.sub("-", text)
+    return _NO_DART.sub("_", text) if kind == "pub" else text
+
+
 def known_glob(glob: str) -> str:
-    """A glob over package names, with the one name that a distributor has here."""
-    parts = glob.split("/")
-    if len(parts) > 1 and parts[0].removeprefix("pkg:") in _OS_TYPES:
-        parts[1] = _DISTRIBUTORS.get(parts[1].lower(), parts[1])
-    return "/".join(parts)
+    """A glob over package names, in the spelling that names have here.
+
+    Raises:
+        ValueError: it can name no package; the message says why.
+    """
+    kind, slash, rest = unquote(glob.strip()).removeprefix("pkg:").partition("/")
+    if not glob.strip().startswith("pkg:"):
+        raise ValueError("it does not start with pkg:")
+    if _MORE_THAN_A_NAME.search(rest):
+        raise ValueError("it has a version or qualifiers, and package names have none")
+    kind = kind.lower()
+    parts = [_spelled(kind, part) for part in rest.split("/")]
+    if kind in _OS_TYPES and len(parts) > 1:
+        parts[0] = _DISTRIBUTORS.get(parts[0].lower(), parts[0].lower())
+    return f"pkg:{kind}{slash}{'/'.join(parts)}"
 
 
 def whole_version(kind: str, version: str, epoch: str = "") -> str:

@@ -204,14 +204,17 @@ def _bound(value: str, *, above: bool) -> str:
 class PackageRule(Rule):
     """These packages are not wanted, whatever is known about them."""
 
+    least: str = ""
+    """Of these only versions from this one on; empty: any."""
     below: str = ""
     """Of these only versions below this one; empty: any."""
 
     @property
     def title(self) -> str:
         """The rule as a sentence."""
+        least = f" from {self.least}" if self.least else ""
         below = f" below {self.below}" if self.below else ""
-        return f"No {_SCOPES[self.scope]} package that is banned{below}"
+        return f"No {_SCOPES[self.scope]} package that is banned{least}{below}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

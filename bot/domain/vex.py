@@ -90,7 +90,7 @@ def vex_answer(
         last = words[-1]
         if last is not None and all(word and word.status in accepted for word in words):
             suppressed[key] = Suppression(
-                finding, f"VEX {last.status} by {last.author}", last.reason
+                finding, f"VEX {last.status} by {last.author}", last.reason, is_of_image=True
             )
     return VexAnswer(suppressed, frozenset(used))
 
@@ -146,7 +146,7 @@ def _is_image(product: VexProduct, purl: Purl | None, scan: Scan) -> bool:
     tag = purl.qualifier("tag") or purl.version
     if tag and tag != _tag_of(scan.image):
         return False
-    return _is_repository(purl, scan.repository)
+    return any(_is_repository(purl, one) for one in (scan.repository, *scan.places))
 
 
 def _is_repository(purl: Purl, scanned: str) -> bool:

@@ -28,6 +28,7 @@ from bot.domain.evidence import (
     UnreadableEvidenceError,
     collapsed,
     identified,
+    plain_id,
 )
 from bot.domain.packages import (
     Inventory,
@@ -42,6 +43,7 @@ from bot.domain.packages import (
     whole_version,
 )
 from bot.domain.vex import VexProduct, VexStatement
+from bot.formats import grype, trivy
 from bot.formats.json_document import Lax, Text, day, decoded, moment
 
 VERSIONS: Final = ("1.2", "1.3", "1.4", "1.5", "1.6", "1.7")
@@ -219,8 +221,8 @@ def read_cyclonedx_scan(document: bytes, file: str) -> Scan:
         findings=findings,
         suppressed=suppressed,
         # Trivy writes an empty list into every SBOM: it does not say that anybody looked.
-        looked=_looked(listed) if bom.vulnerabilities else frozenset(),
-        unlooked=_unlooked(listed),
+        looked=_looked(listed, name) if bom.vulnerabilities else frozenset(),
+        unlooked=_unlooked(listed, name),
         finished=moment(bom.metadata.timestamp if bom.metadata else None),
         operating_system=listed.operating_system,
         inventory=listed if listed.versions else None,
@@ -252,7 +254,7 @@ def _statement(
 ) -> VexStatement:
     names = {entry.id, *(reference.id for reference in entry.references or [])}
     return VexStatement(
-        frozenset(name for name in names if name),
+        frozenset(plain_id(name) for name in names if name),
         tuple(VexProduct(_product(one.ref, by_ref)) for one in entry.affects or []),
         _STATUSES[analysis.state or ""],
         _why(analysis),
@@ -402,19 +404,29 @@ def _licence_name(choice: _LicenseChoice) -> str:
     return choice.expression or (licence and (licence.id or licence.name)) or ""
 
 
-def _looked(listed: Inventory) -> frozenset[Looked]:
+def _looked(listed: Inventory, tool: str) -> frozenset[Looked]:
     """What there was to match: classes of packages that the document lists."""
     found = {Looked(one.value) for one in PackageClass if listed.count(one)}
     if Looked.OS in found:
         found.add(Looked.LIBRARY)
-    return frozenset(found - set(_unlooked(listed)))
+    return frozenset(found - set(_unlooked(listed, tool)))
 
 
-def _unlooked(listed: Inventory) -> dict[Looked, str]:
+def _unlooked(listed: Inventory, tool: str) -> dict[Looked, str]:
+    """Why a document says nothing about the operating system's packages."""
     name = listed.operating_system
     if name and not listed.count(PackageClass.OS):
         return {Looked.OS: f"the document names {name} and lists no package of it"}
+    if name and not _has_data(tool.lower(), *name.partition(" ")[::2]):
+        return {Looked.OS: f"{tool} has no vulnerability data on {name}"}
     return {}
+
+
+def _has_data(tool: str, family: str, release: str) -> bool:
+    """Of a tool that is not known here nobody knows better."""
+    if tool == "trivy":
+        return trivy.has_data(family, release)
+    return tool != "grype" or grype.has_data(family)
 
 
 def _why(analysis: _Analysis) -> str:

@@ -186,6 +186,20 @@ class _Database(Lax):
 
 class _Configuration(Lax):
     exclude: list[str] | None = None
+    only_fixed: bool | None = msgspec.field(default=None, name="only-fixed")
+    only_not_fixed: bool | None = msgspec.field(default=None, name="only-notfixed")
+
+    @property
+    def limits(self) -> tuple[str, ...]:
+        """What it was told to leave out."""
+        left = (
+            [f"grype was told to leave out {', '.join(self.exclude[:5])}"] if self.exclude else []
+        )
+        if self.only_fixed:
+            left.append("grype was told to report only what has a fix (--only-fixed)")
+        if self.only_not_fixed:
+            left.append("grype was told to report only what has no fix (--only-notfixed)")
+        return tuple(left)
 
 
 class _Descriptor(Lax):
@@ -230,7 +244,6 @@ def read_grype(document: bytes, file: str) -> Scan:
     shown = {f.package.package_class for f in findings.values()}
     shown |= {one.finding.package.package_class for one in suppressed.values()}
     looked, unlooked = _looked(shown, distro, system)
-    excluded = (descriptor.configuration.exclude if descriptor.configuration else None) or []
     return Scan(
         scanner="grype",
         version=descriptor.version or "",
@@ -238,7 +251,7 @@ def read_grype(document: bytes, file: str) -> Scan:
         suppressed=suppressed,
         looked=looked,
         unlooked=unlooked,
-        limits=(f"grype was told to leave out {', '.join(excluded[:5])}",) if excluded else (),
+        limits=descriptor.configuration.limits if descriptor.configuration else (),
         lists_by_sbom=True,
         database=moment(_built(descriptor.db)),
         finished=moment(descriptor.timestamp),
@@ -254,12 +267,17 @@ def read_grype(document: bytes, file: str) -> Scan:
     )
 
 
+def has_data(name: str) -> bool:
+    """Whether its database has vulnerabilities of a distribution."""
+    return name.lower() in _DISTRIBUTIONS
+
+
 def _looked(
     shown: set[PackageClass], distro: _Distro, system: str
 ) -> tuple[frozenset[Looked], dict[Looked, str]]:
     """What the matches prove, and why there is no proof of the operating system."""
     looked = {Looked(one.value) for one in shown}
-    if distro.name and distro.name.lower() not in _DISTRIBUTIONS:
+    if distro.name and not has_data(distro.name):
         return frozenset(looked - {Looked.OS}), {
             Looked.OS: f"grype has no vulnerability data on {system}"
         }

@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from bot.domain.evidence import UnreadableEvidenceError
+from bot.domain.evidence import UnreadableEvidenceError, plain_id
 from bot.domain.vex import VexProduct, VexStatement
 from bot.formats.json_document import Lax, Text, decoded, moment
 
@@ -70,10 +70,10 @@ def read_openvex(document: bytes, file: str) -> tuple[VexStatement, ...]:
 def _statement(entry: _Statement, document: _Document, file: str, index: int) -> VexStatement:
     vulnerability = entry.vulnerability
     if isinstance(vulnerability, str):
-        names = {vulnerability}
+        names = {plain_id(vulnerability)}
     else:
         own = vulnerability.name or (vulnerability.id or "").rpartition("/")[2]
-        names = {own, *(vulnerability.aliases or [])}
+        names = {plain_id(one) for one in (own, *(vulnerability.aliases or []))}
     names.discard("")
     if not names:
         raise UnreadableEvidenceError(file, f"statement {index} names no vulnerability")

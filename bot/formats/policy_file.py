@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from bot.domain.environments import BadNameError, GitHubRepository
-from bot.domain.evidence import Severity, Status
+from bot.domain.evidence import Severity, Status, plain_id
 from bot.domain.licences import UNKNOWN
 from bot.domain.packages import PackageClass, known_glob, read_purl
 from bot.domain.pipeline_rules import did_you_mean
@@ -54,6 +54,8 @@ _WORKFLOW: Final = re.compile(r"(?:[A-Za-z0-9._-]+/)*[A-Za-z0-9._-]+\.ya?ml")
 _TEAM: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}")
 _EXCEPTION_LIMIT: Final = 5_000
 
+Shared = dict[str, Any]
+At = tuple[str | int, ...]
 _Scope = Literal["introduced", "present", "newly_disclosed"]
 
 
@@ -71,6 +73,7 @@ class _Rule(Strict):
     images: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
     packages_except: tuple[str, ...] = ()
+    from_: str | None = msgspec.field(default=None, name="from")
     below: str | None = None
     class_: Literal["os", "library", "secret"] | None = msgspec.field(default=None, name="class")
     vulnerabilities: tuple[str, ...] = ()
@@ -440,7 +443,7 @@ _KINDS: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     "configuration": (("user", "ports_allow", "labels", "changed"), ()),
     "base image": (("base_image_age", "base_image_allow"), ()),
     "soak": (("soak",), ()),
-    "package": (("below",), ("packages", "packages_except")),
+    "package": (("below", "from_"), ("packages", "packages_except")),
     "vulnerability": (
         (
             *("vulnerabilities", "severity", "kev", "ransomware", "epss", "cvss", "cvss_vector"),
@@ -463,7 +466,8 @@ def _rule(placed: PlacedDocument, rule: _Rule, at: tuple[str | int, ...]) -> Any
         "denies": rule.deny is not None,
         "scope": Scope(rule.deny or rule.warn or ""),
         "packages": Packages(
-            tuple(map(known_glob, rule.packages)), tuple(map(known_glob, rule.packages_except))
+            _globs(placed, rule.packages, (*at, "packages")),
+            _globs(placed, rule.packages_except, (*at, "packages_except")),
         ),
         "applications": rule.applications,
         "images": rule.images,
@@ -480,6 +484,19 @@ def _rule(placed: PlacedDocument, rule: _Rule, at: tuple[str | int, ...]) -> Any
         "vulnerability": _vulnerability_rule,
     }
     return makers[kind](placed, rule, at, shared)
+
+
+def _globs(placed: PlacedDocument, globs: Sequence[str], at: At) -> tuple[str, ...]:
+    """Globs over package names; one that can match nothing would ban nothing, silently."""
+    found: list[str] = []
+    for index, glob in enumerate(globs):
+        try:
+            found.append(known_glob(glob))
+        except ValueError as error:
+            remedy = "write pkg:npm/lodash or pkg:deb/*; `below` and `from` name versions"
+            fact = f"no package is named by {glob!r}: {error}"
+            raise placed.error((*at, index), fact, remedy) from error
+    return tuple(found)
 
 
 def _kind(placed: PlacedDocument, rule: _Rule, at: tuple[str | int, ...]) -> str:
@@ -505,10 +522,6 @@ def _kind(placed: PlacedDocument, rule: _Rule, at: tuple[str | int, ...]) -> str
             at, f"rule {rule.id!r} mixes {' with '.join(found)}: {mixed}", "write two rules"
         )
     return found[0]
-
-
-Shared = dict[str, Any]
-At = tuple[str | int, ...]
 
 
 def _secret_rule(placed: PlacedDocument, rule: _Rule, at: At, shared: Shared) -> AnyRule:
@@ -559,8 +572,9 @@ def _soak_rule(placed: PlacedDocument, rule: _Rule, at: At, shared: Shared) -> A
 def _package_rule(placed: PlacedDocument, rule: _Rule, at: At, shared: Shared) -> AnyRule:
     if not rule.packages:
         remedy = "write packages: [pkg:maven/org.apache.logging.log4j/log4j-core]"
-        raise placed.error((*at, "below"), "`below` is a version of which packages?", remedy)
-    return PackageRule(below=rule.below or "", **shared)
+        key = "from" if rule.below is None else "below"
+        raise placed.error((*at, key), f"`{key}` is a version of which packages?", remedy)
+    return PackageRule(least=rule.from_ or "", below=rule.below or "", **shared)
 
 
 def _vulnerability_rule(placed: PlacedDocument, rule: _Rule, at: At, shared: Shared) -> AnyRule:
@@ -569,7 +583,7 @@ def _vulnerability_rule(placed: PlacedDocument, rule: _Rule, at: At, shared: Sha
     if rule.max is not None and rule.max < 1:
         raise placed.error((*at, "max"), f"not a number of findings: {rule.max}", "write 1 or more")
     return VulnerabilityRule(
-        identifiers=frozenset(one.strip() for one in rule.vulnerabilities),
+        identifiers=frozenset(map(plain_id, rule.vulnerabilities)),
         at_least=_severity(placed, rule.severity, (*at, "severity")),
         is_exploited=rule.kev is not None,
         is_ransomware=rule.ransomware is not None,
@@ -742,4 +756,4 @@ def _accepted(placed: PlacedDocument, entry: _Exception, index: int) -> tuple[Ac
     kind, subject = named[0]
     if not subject.strip():
         raise placed.error((index, kind.value), f"{kind.value} is empty")
-    return kind, subject.strip()
+    return kind, plain_id(subject) if kind is Accepted.VULNERABILITY else subject.strip()

@@ -8,6 +8,7 @@ where its flags leave those packages out, or where it has no data on that distri
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -48,14 +49,23 @@ _OS_FAMILIES: Final = {
     **dict.fromkeys(
         (
             *("redhat", "centos", "rocky", "alma", "amazon", "oracle", "fedora", "photon"),
-            *("cbl-mariner", "azurelinux", "bottlerocket", "opensuse", "opensuse.leap"),
-            *("opensuse.tumbleweed", "sles", "slem", "suse linux enterprise server"),
+            *("cbl-mariner", "azurelinux", "bottlerocket", "centos-stream", "coreos", "opensuse"),
+            *("opensuse-leap", "opensuse.leap", "opensuse-tumbleweed", "opensuse.tumbleweed"),
+            *("sles", "slem", "suse linux enterprise server"),
         ),
         "rpm",
     ),
 }
 # Distributions that it lists packages of and has no vulnerabilities of (pkg/detector/ospkg).
-_WITHOUT_DATA: Final = frozenset({"fedora"})
+_WITHOUT_DATA: Final = frozenset({"activestate", "centos-stream", "coreos", "fedora", "opensuse"})
+# Its data on the others is of numbered releases: `trixie/sid` is none of them.
+_ROLLING: Final = frozenset(
+    {
+        *("bottlerocket", "chainguard", "echo", "minimos", "opensuse-tumbleweed"),
+        *("opensuse.tumbleweed", "wolfi"),
+    }
+)
+_RELEASE: Final = re.compile(r"[0-9]|edge\b")
 _LANGUAGES: Final = {
     **dict.fromkeys(("npm", "yarn", "pnpm", "bun", "node-pkg", "javascript"), "npm"),
     **dict.fromkeys(("pip", "pipenv", "poetry", "uv", "pylock", "python-pkg"), "pypi"),
@@ -234,7 +244,7 @@ def _scan(report: _Report, file: str) -> Scan:
         unlooked=unlooked,
         finished=moment(report.CreatedAt),
         operating_system=name or next(_families(results), ""),
-        end_of_life=system.EOSL if system.EOSL is not None else (False if name else None),
+        end_of_life=_end_of_life(system),
         inventory=_inventory(results, name, [*digests, metadata.ImageID or ""]),
         secrets=_secrets(results),
         platforms=(platform,) if platform else (),
@@ -244,6 +254,21 @@ def _scan(report: _Report, file: str) -> Scan:
         layers=frozenset(metadata.DiffIDs or []),
         configuration=image_configuration(config),
     )
+
+
+def has_data(family: str, release: str) -> bool:
+    """Whether it knows vulnerabilities of this release of a distribution."""
+    family = family.lower()
+    if family not in _OS_FAMILIES or family in _WITHOUT_DATA:
+        return False
+    return family in _ROLLING or bool(_RELEASE.match(release))
+
+
+def _end_of_life(system: _OS) -> bool | None:
+    """It writes that a system is at its end and leaves out that it is not."""
+    if system.EOSL is not None:
+        return system.EOSL
+    return False if has_data(system.Family or "", system.Name or "") else None
 
 
 def _looked(
@@ -256,8 +281,7 @@ def _looked(
     """
     looked = {found for result in results if (found := _looked_in(result)) is not None}
     unlooked: dict[Looked, str] = {}
-    family = (system.Family or "").lower()
-    if family and (family in _WITHOUT_DATA or family not in _OS_FAMILIES):
+    if system.Family and not has_data(system.Family, system.Name or ""):
         looked.discard(Looked.OS)
         unlooked[Looked.OS] = f"Trivy has no vulnerability data on {name}"
     elif name and Looked.OS not in looked:

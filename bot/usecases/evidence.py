@@ -20,6 +20,7 @@ from bot.domain.evidence import Exploitation, Scan, merged_scans, named, rematch
 from bot.domain.images import ImageDescription, PlatformImage
 from bot.domain.jobs import Job
 from bot.domain.judging import bases_of
+from bot.domain.memory import stood
 from bot.domain.oci import Digest
 from bot.domain.packages import Inventory, merged
 from bot.domain.policy import EnvironmentPolicy, Reason, Required, Result, worst
@@ -28,7 +29,7 @@ from bot.formats.assessment_document import render_assessment
 from bot.formats.reports import read_sbom, read_scan
 from bot.ports import Examination, Reports, ScannerFacts, StoredEvaluation
 from bot.usecases.attested_evidence import attested_evidence
-from bot.usecases.desk import View, where_it_is
+from bot.usecases.desk import View, build_repository, source_repository, where_it_is
 from bot.usecases.exceptions_in_force import exceptions_in_force
 from bot.usecases.rules import Rules
 from bot.usecases.scan import scan_job
@@ -101,6 +102,7 @@ def evaluate(
         ),
         exceptions=exceptions_in_force(view, environment.name, rules, scans),
         application=application.name,
+        is_whole=True,
         bases=bases_of(new),
         soaked=_soaked(view, environment, application, images),
         last_promotion=_promoted(view, environment, application, before),
@@ -173,12 +175,27 @@ def _attested(
         found.signature,
         found.provenance_reason,
         found.inventory,
-        named(found.scan, name) if found.scan else None,
+        named(found.scan, name, _places(view, environment, application, name))
+        if found.scan
+        else None,
         tuple(f"{name} {digest.short} ({platform})" for platform in found.unscanned),
         found.vex,
         found.missing,
         found.notes,
     )
+
+
+def _places(
+    view: View, environment: Environment, application: Application, image: str
+) -> frozenset[str]:
+    """The repositories that an image goes through, from CI's to the environment's."""
+    source = source_repository(view.pipeline, environment, application, image)
+    found = (
+        build_repository(view.pipeline, environment, application, image),
+        source,
+        environment.repository_of(application, image),
+    )
+    return frozenset(str(one) for one in found if one is not None)
 
 
 def _reported(images: Sequence[_Attested], missing: list[str], now: datetime) -> Scan | None:
@@ -293,18 +310,18 @@ def _promoted(
 def _soaked(
     view: View, environment: Environment, application: Application, images: Mapping[str, Digest]
 ) -> timedelta | None:
-    """How long the youngest of these has stood sealed in the environment before."""
+    """How long the one of these that stood shortest has stood in the environment before."""
     if environment.source_environment is None:
         return None
-    since: dict[tuple[str, Digest], datetime] = {}
-    for seal in view.ports.memory.seals(
-        view.scope(environment.source_environment, application.name)
-    ):
-        known = since.get((seal.image, seal.digest))
-        since[seal.image, seal.digest] = seal.at if known is None else min(known, seal.at)
-    if not images or any(image not in since for image in images.items()):
-        return None
-    return view.ports.clock.now() - max(since[image] for image in images.items())
+    before = view.environment(environment.source_environment)
+    seals = view.ports.memory.seals(view.scope(before.name, application.name))
+    there, now = published(view, before), view.ports.clock.now()
+    lengths = [
+        stood(seals, image, digest, now if digest in there.get(image, set()) else None)
+        for image, digest in images.items()
+    ]
+    known = [length for length in lengths if length is not None]
+    return min(known) if known and len(known) == len(lengths) else None
 
 
 def _listed(scan: Scan, seen: Examination, name: str) -> Scan:
@@ -425,6 +442,7 @@ class _Looker:
             platforms=(str(platform.platform),),
             digests=frozenset({str(digest), str(platform.digest)}),
             image=image,
+            places=_places(self._view, self._environment, self._application, image),
             assumed=frozenset(),  # it is told by us what to look at, and that is everything
             database=facts.database,
             finished=self._view.ports.clock.now(),  # with today's data it would say the same

@@ -30,6 +30,7 @@ from bot.domain.policy import (
     EnvironmentPolicy,
     Grace,
     LicenceRule,
+    PackageRule,
     Packages,
     Reason,
     Required,
@@ -255,7 +256,8 @@ def test_versions_of_a_scanner_that_differ_are_told() -> None:
 def test_sides_that_differ_are_told(different: dict[str, object]) -> None:
     one = scan(platforms=("linux/amd64",), database=AT)
 
-    verdict = judged(Evidence(one, replace(one, **different)))  # type: ignore[arg-type]  # named fields
+    other = replace(one, **different)  # type: ignore[arg-type]  # named fields
+    verdict = judged(Evidence(one, other, is_whole=True))
 
     assert check(verdict, "scan").result is Result.WARN
 
@@ -576,3 +578,114 @@ def test_another_denied_licence_than_before_is_news_and_is_named_in_full() -> No
     assert check(both, "licences").detail == words
     same = judged(Evidence(under("GPL-3.0-only"), under("GPL-3.0-only")), rule)
     assert check(same, "licences").result is Result.PASS
+
+
+def test_what_nobody_scanned_anew_is_not_fixed() -> None:
+    """Of two images that run only one has a new report."""
+    clean = replace(API, findings={})
+    evidence = Evidence(clean, merged_scans([clean, WORKER]))
+
+    blind = assess("stage", evidence, EnvironmentPolicy("stage", (CRITICAL,)), AT)
+
+    assert blind.verdict.blocks
+    assert "registry.example/worker" in check(blind.verdict, "scan").detail
+    assert blind.delta is not None
+    assert (blind.delta.fixed, len(blind.delta.unchanged)) == ((), 1)
+
+    told = assess("stage", replace(evidence, is_whole=True), EnvironmentPolicy("stage"), AT)
+    assert told.verdict.result is Result.WARN
+    assert told.delta is not None
+    assert len(told.delta.fixed) == 1
+
+
+def test_vex_of_the_image_that_runs_says_nothing_of_the_new_one() -> None:
+    old = replace(API, digests=frozenset({f"sha256:{'a' * 64}"}))
+    new = replace(API, digests=frozenset({f"sha256:{'b' * 64}"}))
+    product = VexProduct(f"pkg:oci/api@sha256:{'a' * 64}")
+    word = VexStatement(frozenset({"CVE-2026-0001"}), (product,), "not_affected", "why", "team")
+
+    found = judged(Evidence(new, old, vex=(word,)), CRITICAL)
+
+    assert check(found, "critical").result is Result.FAIL
+    assert judged(Evidence(old, old, vex=(word,)), CRITICAL).result is Result.PASS
+
+
+def test_what_names_two_vulnerabilities_is_no_name_of_either() -> None:
+    """Trivy writes the same advisory beside each of its CVEs."""
+    one = finding(severity=Severity.CRITICAL, aliases=["GHSA-7q5r-r9c2-x8mj"])
+    two = finding("CVE-2026-0002", severity=Severity.CRITICAL, aliases=["GHSA-7q5r-r9c2-x8mj"])
+    accepted = replace(EXCEPTION, vulnerability="GHSA-7q5r-r9c2-x8mj")
+
+    both = judged(of(one, two, exceptions=(accepted,)), CRITICAL)
+    alone = judged(of(one, exceptions=(accepted,)), CRITICAL)
+
+    assert check(both, "critical").result is Result.FAIL
+    assert check(alone, "critical").result is Result.PASS
+
+
+XZ = Packages(only=("pkg:deb/*/xz-utils",))
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"),
+    [
+        ("5.4.5-1", Result.PASS),
+        ("5.6.0-1", Result.FAIL),
+        ("5.6.1-2", Result.FAIL),
+        ("5.6.1+really5.4.5-1", Result.FAIL),
+        ("5.6.2-1", Result.PASS),
+        ("1:5.6.0-1", Result.PASS),
+        ("x:5", Result.NOT_EVALUATED),
+    ],
+)
+def test_a_range_of_versions_is_banned(version: str, expected: Result) -> None:
+    rule = PackageRule(
+        id="xz", denies=True, scope=Scope.PRESENT, packages=XZ, least="5.6.0", below="5.6.2"
+    )
+    listed = scan(listed=listing({"xz-utils": version}))
+
+    assert check(judged(Evidence(listed), rule), "xz").result is expected
+
+
+@pytest.mark.parametrize("glob", ["pkg:deb/*/xz-utils", "pkg:*/**/xz-utils"])
+def test_a_list_of_libraries_clears_no_package_of_the_system(glob: str) -> None:
+    rule = PackageRule(id="xz", denies=True, scope=Scope.PRESENT, packages=Packages(only=(glob,)))
+    blind = scan(listed=listing({"left-pad": "1"}, "npm"), looked=frozenset({Looked.LIBRARY}))
+    seen = scan(listed=listing({"left-pad": "1"}, "npm"))
+
+    found = check(judged(Evidence(blind), rule), "xz")
+
+    assert found.result is Result.NOT_EVALUATED
+    assert "operating system packages" in found.detail
+    assert check(judged(Evidence(seen), rule), "xz").result is Result.PASS
+
+
+def test_one_image_without_a_finding_does_not_silence_what_grype_knows() -> None:
+    """Its report has a risk beside each match, and an image without a match has none."""
+    knows = replace(API, knows_exploitation=True)
+    both = merged_scans([knows, replace(WORKER, findings={}, knows_exploitation=False)])
+
+    assert check(judged(Evidence(both), KEV), "kev").result is Result.PASS
+
+
+@pytest.mark.parametrize(
+    ("product", "expected"),
+    [
+        ("pkg:oci/payments?repository_url=ghcr.io/acme/payments", Result.PASS),
+        ("pkg:oci/payments?repository_url=ghcr.io/acme", Result.PASS),
+        ("pkg:oci/payments?repository_url=ghcr.io/other/payments", Result.FAIL),
+        ("pkg:oci/payments", Result.PASS),
+        ("pkg:oci/worker", Result.FAIL),
+    ],
+)
+def test_vex_names_a_repository_that_the_image_goes_through(product: str, expected: Result) -> None:
+    """In the App an image has the name of the pipeline file, and stands in several registries."""
+    places = frozenset({"ghcr.io/acme/payments", "registry.example/prod/payments"})
+    image = replace(API, image="payments", places=places)
+    word = VexStatement(
+        frozenset({"CVE-2026-0001"}), (VexProduct(product),), "not_affected", "why", "team"
+    )
+
+    found = judged(Evidence(image, vex=(word,)), CRITICAL)
+
+    assert check(found, "critical").result is expected

@@ -9,9 +9,11 @@ from bot.domain.packages import (
     PackageName,
     Purl,
     inventory,
+    known_glob,
     merged,
     read_purl,
 )
+from bot.domain.policy import Packages
 
 
 @pytest.mark.parametrize(
@@ -89,3 +91,43 @@ def test_several_documents_make_one_inventory() -> None:
         1,
     )
     assert merged([]) is None
+
+
+@pytest.mark.parametrize(
+    ("glob", "expected"),
+    [
+        ("pkg:pypi/Foo_Bar", "pkg:pypi/foo-bar"),
+        ("pkg:PyPI/zope.*", "pkg:pypi/zope-*"),
+        ("pkg:npm/%40Babel/Traverse", "pkg:npm/@babel/traverse"),
+        ("pkg:npm/@babel/*", "pkg:npm/@babel/*"),
+        ("pkg:golang/github.com/Acme/x", "pkg:golang/github.com/Acme/x"),
+        ("pkg:rpm/RHEL/openssl", "pkg:rpm/redhat/openssl"),
+        ("pkg:deb/*/lib?", "pkg:deb/*/lib?"),
+        ("pkg:deb/*", "pkg:deb/*"),
+        ("pkg:**", "pkg:**"),
+    ],
+)
+def test_globs_are_spelled_as_names_are(glob: str, expected: str) -> None:
+    assert known_glob(glob) == expected
+
+
+@pytest.mark.parametrize("glob", ["lodash", "npm/lodash", "pkg:npm/lodash@4", "pkg:npm/@a/b@1"])
+def test_a_glob_that_names_nothing_is_refused(glob: str) -> None:
+    with pytest.raises(ValueError, match="it "):
+        known_glob(glob)
+
+
+@given(
+    st.sampled_from(
+        ["npm", "pypi", "golang", "deb", "apk", "rpm", "composer", "gem", "pub", "hex"]
+    ),
+    st.from_regex(r"[A-Za-z][A-Za-z0-9_.-]{0,10}", fullmatch=True),
+    st.from_regex(r"[A-Za-z][A-Za-z0-9]{0,8}", fullmatch=True),
+)
+def test_a_name_and_its_package_url_are_one(kind: str, name: str, namespace: str) -> None:
+    read = read_purl(f"pkg:{kind}/{namespace}/{name}")
+
+    assert read is not None
+    assert read.package == PackageName.of(kind, name, namespace)
+    # A glob that is written as the package URL names it.
+    assert Packages(only=(known_glob(f"pkg:{kind}/{namespace}/{name}"),)).include(read.package)

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from bot.domain.errors import LimitExceededError, RejectedError
-from bot.domain.evidence import Fix, Looked, Severity, UnreadableEvidenceError
-from bot.domain.packages import PackageName
+from bot.domain.evidence import Fix, Looked, Scan, Severity, UnreadableEvidenceError
+from bot.domain.packages import PackageClass, PackageName
 from bot.formats.reports import read_sbom, read_scan, read_vex
 from tests.samples import sample
 
@@ -748,3 +748,93 @@ def test_what_is_no_vex_is_refused(change: dict[str, object], words: str) -> Non
         read_vex(json.dumps(document).encode(), "vex.json")
 
     assert words in str(refusal.value)
+
+
+def on(family: str, release: str) -> Scan:
+    """A Trivy report that lists a package of a distribution."""
+    package = {"Name": "openssl", "Version": "3.0.9-1"}
+    result = {"Target": "x", "Class": "os-pkgs", "Type": family, "Packages": [package]}
+    metadata = {"OS": {"Family": family, "Name": release}}
+    report = {"SchemaVersion": 2, "Metadata": metadata, "Results": [result]}
+    return read_scan(json.dumps(report).encode(), "trivy.json")
+
+
+# trivy 0.74, pkg/detector/ospkg/detect.go: who has a driver that looks anything up.
+@pytest.mark.parametrize(
+    ("family", "release", "is_known"),
+    [
+        ("debian", "12.5", True),
+        ("debian", "trixie/sid", False),
+        ("debian", "", False),
+        ("ubuntu", "24.04", True),
+        ("alpine", "3.20.1", True),
+        ("alpine", "edge", True),
+        ("amazon", "2023.6 (Amazon Linux)", True),
+        ("opensuse-leap", "15.6", True),
+        ("opensuse-tumbleweed", "", True),
+        ("opensuse", "13.2", False),
+        ("wolfi", "", True),
+        ("centos", "8", True),
+        ("centos-stream", "9", False),
+        ("coreos", "1", False),
+        ("fedora", "41", False),
+        ("activestate", "1", False),
+        ("some-new-linux", "1", False),
+    ],
+)
+def test_a_distribution_without_data_is_not_looked_at(
+    family: str, release: str, *, is_known: bool
+) -> None:
+    scan = on(family, release)
+
+    assert scan.covers(PackageClass.OS) is is_known
+    assert (Looked.OS in scan.unlooked) is not is_known
+    assert scan.end_of_life is (False if is_known else None), "nobody asked where it has no data"
+
+
+@pytest.mark.parametrize(
+    ("tool", "family", "is_known"),
+    [
+        ("trivy", "debian", True),
+        ("trivy", "fedora", False),
+        ("grype", "debian", True),
+        ("grype", "fedora", False),
+        ("another", "fedora", True),
+    ],
+)
+def test_a_scan_in_cyclonedx_knows_what_its_scanner_knows(
+    tool: str, family: str, *, is_known: bool
+) -> None:
+    purl = f"pkg:rpm/{family}/openssl@3"
+    bom = {
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "metadata": {"tools": {"components": [{"type": "application", "name": tool}]}},
+        "components": [
+            {"type": "operating-system", "name": family, "version": "41"},
+            {"type": "library", "name": "openssl", "version": "3", "bom-ref": "o", "purl": purl},
+        ],
+        "vulnerabilities": [{"id": "CVE-2026-1", "affects": [{"ref": "o"}]}],
+    }
+
+    scan = read_scan(json.dumps(bom).encode(), "bom.json")
+
+    assert scan.covers(PackageClass.OS) is is_known
+
+
+@pytest.mark.parametrize(
+    ("flag", "words"),
+    [
+        ({"only-fixed": True}, "--only-fixed"),
+        ({"only-notfixed": True}, "--only-notfixed"),
+        ({"exclude": ["/app/**"]}, "/app/**"),
+        ({"only-fixed": False, "exclude": []}, ""),
+    ],
+)
+def test_what_grype_was_told_to_leave_out_is_told(flag: dict[str, object], words: str) -> None:
+    report = {"matches": [], "descriptor": {"name": "grype", "configuration": flag}}
+
+    limits = read_scan(json.dumps(report).encode(), "grype.json").limits
+
+    assert words in "".join(limits)
+    assert bool(limits) is bool(words)
