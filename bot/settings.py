@@ -450,3 +450,8 @@ def _number(environ: Mapping[str, str], name: str, default: int, unit: str) -> i
 def _path(environ: Mapping[str, str], name: str) -> Path | None:
     value = _text(environ, name)
     return None if value is None else Path(value)
+
+
+def process_environment() -> Mapping[str, str]:
+    """What the process was started with: for the download that needs its proxy."""
+    return dict(os.environ)

@@ -24,6 +24,10 @@ _VERBS: Final = {
         "bot.cli.review:review",
         "Judge a new image against the one that runs: a body on stdout, the verdict as exit code.",
     ),
+    "scanner": (
+        "bot.cli.scanner:scanner",
+        "Renew the scanner's database while the bot runs.",
+    ),
     "config": ("bot.cli.plan:config", "Check the pipeline file."),
     "adopt": ("bot.cli.operate:adopt", "Take over, unsealed, what ENVIRONMENT runs now."),
     "hold": ("bot.cli.operate:hold", "Stop ENVIRONMENT, or one APPLICATION in it."),

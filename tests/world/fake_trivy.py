@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import tarfile
 import time
@@ -27,6 +28,12 @@ def main(arguments: list[str]) -> None:
     command, last = arguments[0], arguments[-1]
     if command == "version":
         print(json.dumps({"Version": "0.0.1"}))  # noqa: T201 - it is a program
+        return
+    if "--download-db-only" in arguments:
+        try:
+            shutil.copytree(options["db-repository"], data, dirs_exist_ok=True)
+        except OSError as error:
+            sys.exit(f"no database there: {error}")
         return
     behaviour = (data / "behaviour").read_text() if (data / "behaviour").exists() else "honest"
     if behaviour.startswith("python:"):

@@ -5,11 +5,13 @@ Without a scanner every rule on vulnerabilities is *not evaluated*; nothing is t
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
 from bot.adapters.scanning.grype import Grype
 from bot.adapters.scanning.hardening import harden
+from bot.adapters.scanning.renewal import Renewed, renew, source_of
 from bot.adapters.scanning.sandbox import Confinement, Limits, Sandbox
 from bot.adapters.scanning.scanner import DEFAULT_CANARY, Canary, ConfinedScanner
 from bot.adapters.scanning.tools import Tool
@@ -18,7 +20,7 @@ from bot.adapters.scanning.trivy_server import Gate, TrivyServer
 from bot.domain.errors import ConfigurationError
 from bot.ports import Clock
 
-__all__ = ["ConfinedScanner", "Confinement", "harden", "scanner_of"]
+__all__ = ["ConfinedScanner", "Confinement", "harden", "renewal_of", "scanner_of"]
 
 _KINDS = ("trivy", "grype")
 _SETTING = "LOCKKEEPER_SCANNER"
@@ -67,6 +69,35 @@ def scanner_of(
         clock=clock,
         oldest=timedelta(days=database_days),
     )
+
+
+def renewal_of(
+    program: str,
+    database: Path,
+    *,
+    clock: Clock,
+    environment: Mapping[str, str],
+    mirrors: Sequence[str] = (),
+    java: bool = False,
+    canary: Path | None = None,
+) -> Renewed:
+    """Renew a scanner's database while it is in use; see `bot.adapters.scanning.renewal`.
+
+    Raises:
+        ConfigurationError: the program is no known scanner.
+        UnavailableError: there is none to be had, or none that counts; the old one stays.
+    """
+    kind, path = _kind_of(program)
+
+    def scanner_with(folder: Path) -> ConfinedScanner:
+        found = scanner_of(program, clock=clock, database=folder, canary=canary)
+        if found is None:
+            raise ConfigurationError(_SETTING, None, "is not set", "name the scanner's program")
+        return found
+
+    is_kept = (database / "java-db").is_dir()
+    source = source_of(path, is_grype=kind == "grype", mirrors=mirrors, java=java or is_kept)
+    return renew(source, database, scanner_with, environment)
 
 
 def _kind_of(program: str) -> tuple[str, Path]:

@@ -112,14 +112,38 @@ def opened(parent: Path | None, user: int | None) -> Iterator[Room]:
         os.close(lock)
 
 
-def check_reachable(path: Path) -> None:
-    """UnavailableError if another user cannot get to the path; for where the bot is root."""
+def check_reachable(path: Path, user: int) -> None:
+    """UnavailableError if that user cannot get to the path; for where the bot is root."""
     for folder in path.absolute().parents:
         if not folder.stat().st_mode & stat.S_IXOTH:
             raise UnavailableError(
-                f"{path} cannot be read by a scanner that runs as another user: {folder} is"
+                f"{path} cannot be read by user {user}, as whom the scanner runs: {folder} is"
                 " closed to others; put it elsewhere, or open that folder for passing (chmod o+x)"
             )
+
+
+def check_readable(path: Path, user: int) -> None:
+    """UnavailableError if that user cannot read what is there, with what is in it."""
+    check_reachable(path, user)
+    inside = (Path(entry.path) for entry in _walk(path)) if path.is_dir() else iter(())
+    for entry in (path, *inside):
+        try:
+            is_open = _is_open(entry.stat(), user)
+        except FileNotFoundError:
+            continue  # somebody renews it now
+        if not is_open:
+            raise UnavailableError(
+                f"{entry} cannot be read by user {user}, as whom the scanner runs: its mode is"
+                f" {stat.S_IMODE(entry.stat().st_mode):04o}; open it with: chmod -R a+rX {path}"
+            )
+
+
+def _is_open(found: os.stat_result, user: int) -> bool:
+    needed = 0o5 if stat.S_ISDIR(found.st_mode) else 0o4
+    if found.st_uid == user:
+        return (found.st_mode >> 6) & needed == needed
+    shift = 3 if found.st_gid == user else 0
+    return (found.st_mode >> shift) & needed == needed
 
 
 def _walk(top: Path) -> Iterator[os.DirEntry[str]]:

@@ -175,7 +175,7 @@ class Sandbox:
                 where = self._directory or "the folder for temporary files"
                 raise UnavailableError(f"{where} cannot be used: {error.strerror}") from error
             if self._user is not None:
-                rooms.check_reachable(room.path)
+                rooms.check_reachable(room.path, self._user)
             yield room
 
     def run(
@@ -193,8 +193,10 @@ class Sandbox:
             UnavailableError: it cannot be started, or it went over a limit and was ended.
         """
         self._check_executable()
-        for path in readable if self._user is not None else ():
-            rooms.check_reachable(path)
+        if self._user is not None:
+            for path in readable:
+                if not path.is_relative_to(room.path):
+                    rooms.check_readable(path, self._user)
         command = [str(self.executable), *arguments]
         run = self._running(room, command, readable, environment or {}, port)
         done, _report = run.finish()
@@ -207,7 +209,7 @@ class Sandbox:
                 " correct LOCKKEEPER_SCANNER"
             )
         if self._user is not None:
-            rooms.check_reachable(self.executable)
+            rooms.check_readable(self.executable, self._user)
 
     def _running(
         self,

@@ -12,7 +12,7 @@ import json
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -111,6 +111,10 @@ class ConfinedScanner:
             UnavailableError: it cannot even be tried.
         """
         return self._sandbox.confinement()
+
+    def built(self) -> datetime:
+        """When its database was built, by its own word; nothing is run."""
+        return self._tool.database()
 
     def facts(self) -> ScannerFacts:
         """Who answers, with which data; the canary is behind it."""

@@ -352,7 +352,7 @@ def test_a_room_that_a_killed_bot_left_is_swept(tmp_path: Path) -> None:
     sandbox = Sandbox(interpreter(), directory=tmp_path)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bot.adapters.scanning.rooms.check_reachable", lambda _path: None)
+        patch.setattr("bot.adapters.scanning.rooms.check_reachable", lambda _path, _user: None)
         with sandbox.room() as first, sandbox.room() as second:
             assert first.path.exists()
             assert second.path.exists()
