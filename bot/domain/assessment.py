@@ -20,7 +20,7 @@ from bot.domain.evidence import (
     told_apart,
     with_inventory,
 )
-from bot.domain.judging import BaseFact, Facts, reasons_of
+from bot.domain.judging import BaseFact, Facts, is_about_an_image, reasons_of
 from bot.domain.packages import Inventory, PackageClass
 from bot.domain.policy import (
     NO_POLICY,
@@ -377,6 +377,11 @@ def _rule_check(rule: AnyRule, facts: Facts, scan: Check) -> Check:
         which = ", ".join(rule.applications)
         text = f"it is for {which}; say which application this is with --application"
         return _answered(rule, Result.NOT_EVALUATED, text, ())
+    if rule.images and facts.new is not None and not is_about_an_image(rule, facts):
+        which = ", ".join(rule.images)
+        return _answered(
+            rule, Result.PASS, f"it is for {which}, and no image here is called so", ()
+        )
     reasons = reasons_of(rule, facts)
     result = worst([Result.PASS, *(reason.result for reason in reasons)])
     is_blind = isinstance(rule, VulnerabilityRule) and scan.result is Result.NOT_EVALUATED

@@ -627,6 +627,8 @@ def placed(scan: Scan, image: str, platform: str) -> Scan:
     def there(finding: Finding) -> Finding:
         return replace(finding, key=finding.key._replace(image=image, platform=platform))
 
+    if all(key[2:] == (image, platform) for key in (*scan.findings, *scan.suppressed)):
+        return scan
     return replace(
         scan,
         findings={one.key: one for one in map(there, scan.findings.values())},

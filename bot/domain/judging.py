@@ -160,6 +160,11 @@ def _each(rule: R, facts: Facts, judge: Callable[[R, Pair, Facts], list[Reason]]
     ]
 
 
+def is_about_an_image(rule: AnyRule, facts: Facts) -> bool:
+    """Whether any of the new images is one that the rule names."""
+    return bool(_pairs(rule, facts))
+
+
 def _pairs(rule: AnyRule, facts: Facts) -> list[Pair]:
     """The new images that a rule is about."""
     return [
@@ -272,8 +277,8 @@ Answer = bool | str
 
 
 def _is_about(rule: VulnerabilityRule, finding: Finding) -> bool:
-    """By what is always known of a finding."""
-    names = {finding.vulnerability, *finding.aliases}
+    """By what is always known of a finding; an advisory that is named is each of its CVEs."""
+    names = {finding.vulnerability, *finding.aliases, *finding.advisories}
     return (
         finding.package.package_class in rule.classes
         and rule.packages.include(finding.package)

@@ -94,6 +94,17 @@ _SPELLINGS: Final = {
 }
 
 
+# What the parser's own parts raise on text that is no expression: `()`, `( AND MIT`.
+_RAISED: Final = (
+    AssertionError,
+    AttributeError,
+    IndexError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+
+
 class _Name(NamedTuple):
     """One licence of an expression."""
 
@@ -112,7 +123,12 @@ def is_unknown(text: str) -> bool:
 
 def denied_by(text: str, denied: Collection[str]) -> str | None:
     """The denied licence that a text makes unavoidable, as the rule names it; None without one."""
-    asked = _asked(tuple(denied))
+    return _denied_by(text, tuple(denied))
+
+
+@lru_cache(8192)
+def _denied_by(text: str, denied: tuple[str, ...]) -> str | None:
+    asked = _asked(denied)
     parsed = _parsed(text)
     if parsed is None:
         return _by_word(text, asked)
@@ -121,7 +137,12 @@ def denied_by(text: str, denied: Collection[str]) -> str | None:
 
 def outside(text: str, allowed: Collection[str]) -> str | None:
     """What of a licence the list does not allow; None where it may be chosen to be inside."""
-    asked = _asked(tuple(allowed))
+    return _outside(text, tuple(allowed))
+
+
+@lru_cache(8192)
+def _outside(text: str, allowed: tuple[str, ...]) -> str | None:
+    asked = _asked(allowed)
     parsed = _parsed(text)
     if parsed is None:
         return None if _by_word(text, asked) == text.strip() else text.strip()[:200]
@@ -248,7 +269,7 @@ def _parsed(text: str) -> LicenseExpression | None:
     spelled = _spelled(text)
     try:
         parsed = licensing.parse(spelled or _as_expression(text))
-    except (ExpressionError, ExpressionParseError, IndexError, ValueError, RecursionError):
+    except (ExpressionError, ExpressionParseError, *_RAISED):
         return None
     is_text = any(" " in name.id for name in _names(parsed)) if parsed is not None else True
     return None if is_text else parsed

@@ -102,12 +102,12 @@ class _Component(Lax):
     components: list[_Component] | None = None
     properties: list[_Property] | None = None
 
-    def property(self, name: str) -> str:
-        """The value of a property, by the end of its name."""
-        for one in self.properties or []:
-            if (one.name or "").endswith(name):
-                return one.value or ""
-        return ""
+    @property
+    def notes(self) -> dict[str, str]:
+        """What scanners write beside it, by the last part of its name."""
+        return {
+            (one.name or "").rpartition(":")[2]: one.value or "" for one in self.properties or []
+        }
 
 
 class _Tool(Lax):
@@ -353,13 +353,14 @@ def _package(component: _Component) -> Package | None:
     named = _named(component)
     if named is None or component.scope == "excluded":
         return None
+    notes = component.notes
     return Package(
         named.package,
         named.version,
         _licence(component.licenses or []),
-        component.property(":SrcName") or named.source,
-        component.property(":LayerDiffID"),
-        is_development=component.property(":package:development") == "true",
+        notes.get("SrcName") or named.source,
+        notes.get("LayerDiffID", ""),
+        is_development=notes.get("development") == "true",
     )
 
 

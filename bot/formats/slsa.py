@@ -23,6 +23,10 @@ _URI: Final = re.compile(
     r"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+(?::[0-9]+)?[/:]"
     r"([A-Za-z0-9-]+/[A-Za-z0-9._-]+?)(?:\.git)?(?:[@#].*)?"
 )
+# As GitHub Actions names a run: in SLSA 1 the invocation, in BuildKit's statements the builder.
+_RUN: Final = re.compile(
+    r"https://[^/]+/[^/]+/[^/]+/actions/runs/([0-9]{1,19})(?:/attempts/[0-9]+)?"
+)
 _BUILDKIT: Final = "https://mobyproject.org/buildkit@v1#metadata"
 
 
@@ -49,6 +53,7 @@ class _BuildKit(Lax):
 class _Metadata(Lax):
     moby: _BuildKit | None = msgspec.field(default=None, name=_BUILDKIT)
     buildkit_metadata: _BuildKit | None = None
+    invocationId: Text = None  # noqa: N815 - SLSA's name
 
 
 class _Definition(Lax):
@@ -86,6 +91,8 @@ class Provenance:
     """``owner/name`` of the source; empty where it does not say."""
     commit: str
     """The full commit id; empty where it does not say."""
+    run: str = ""
+    """The number of the run of GitHub Actions that built it; empty where it does not say."""
 
 
 def read_provenance(predicate: bytes, file: str) -> Provenance:
@@ -105,7 +112,13 @@ def read_provenance(predicate: bytes, file: str) -> Provenance:
         config = old.invocation.configSource if old.invocation else None
         materials = [*([config] if config else []), *(old.materials or [])]
     repository, commit = next(_sources(materials, metadata), ("", ""))
-    return Provenance((builder.id if builder else None) or "", repository, commit)
+    who = (builder.id if builder else None) or ""
+    return Provenance(who, repository, commit, _run(who, metadata))
+
+
+def _run(builder: str, metadata: _Metadata | None) -> str:
+    named = ((metadata.invocationId if metadata else None) or "", builder)
+    return next((found[1] for one in named if (found := _RUN.fullmatch(one))), "")
 
 
 def _sources(materials: list[_Material], metadata: _Metadata | None) -> Iterator[tuple[str, str]]:

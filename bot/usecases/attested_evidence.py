@@ -551,7 +551,8 @@ class _Reading:
 def _told(provenance: Provenance, by: Vouched) -> str:
     runner = by.certificate.runner if by.certificate else ""
     where = f", on a {runner} runner" if runner in {"github-hosted", "self-hosted"} else ""
-    return f"{provenance.repository} at {provenance.commit[:12]}, by {by.by}{where}"
+    run = f", run {provenance.run}" if provenance.run else ""
+    return f"{provenance.repository} at {provenance.commit[:12]}{run}, by {by.by}{where}"
 
 
 def _is_one_of(predicate_type: str, wanted: Sequence[str]) -> bool:

@@ -689,3 +689,30 @@ def test_vex_names_a_repository_that_the_image_goes_through(product: str, expect
     found = judged(Evidence(image, vex=(word,)), CRITICAL)
 
     assert check(found, "critical").result is expected
+
+
+def test_a_named_advisory_is_each_vulnerability_of_it() -> None:
+    rule = VulnerabilityRule(
+        id="one",
+        denies=True,
+        scope=Scope.PRESENT,
+        identifiers=frozenset({"GHSA-7q5r-r9c2-x8mj"}),
+    )
+    one = finding(aliases=["GHSA-7q5r-r9c2-x8mj"])
+    two = finding("CVE-2026-0002", aliases=["GHSA-7q5r-r9c2-x8mj"])
+
+    found = check(judged(of(one, two), rule), "one")
+
+    assert found.result is Result.FAIL
+    assert len(found.reasons) == 2
+
+
+@pytest.mark.parametrize("rule", [CRITICAL, SecretRule(id="s", denies=True, scope=Scope.PRESENT)])
+def test_a_rule_for_no_image_here_says_so(rule: AnyRule) -> None:
+    """A name that was mistyped must not look like a rule that holds."""
+    typed = replace(rule, images=("wroker",))
+
+    found = check(judged(Evidence(merged_scans([API, WORKER])), typed), typed.id)
+
+    assert found.result is Result.PASS
+    assert found.detail == "it is for wroker, and no image here is called so"

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import example, given, strategies as st
 
 from bot.domain.licences import denied_by
 
@@ -32,6 +32,8 @@ def test_denied_by(expression: str, expected: str | None) -> None:
     assert denied_by(expression, DENIED) == expected
 
 
+@example(["(", "AND", "MIT"])
+@example(["(", ")"])
 @given(
     st.lists(st.sampled_from(["MIT", "SSPL-1.0", "AND", "OR", "WITH", "(", ")", "x"]), max_size=30)
 )

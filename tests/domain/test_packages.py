@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from bot.domain.packages import (
     Package,
@@ -115,6 +115,35 @@ def test_globs_are_spelled_as_names_are(glob: str, expected: str) -> None:
 def test_a_glob_that_names_nothing_is_refused(glob: str) -> None:
     with pytest.raises(ValueError, match="it "):
         known_glob(glob)
+
+
+PART = st.from_regex(r"[A-Za-z0-9._~+-]{1,8}", fullmatch=True)
+
+
+@settings(max_examples=500)
+@given(
+    st.sampled_from(
+        ["apk", "cargo", "deb", "gem", "golang", "maven", "npm", "nuget", "pypi", "rpm"]
+    ),
+    st.lists(PART, max_size=2),
+    PART,
+    st.from_regex(r"([A-Za-z0-9._~+:-]{1,8})?", fullmatch=True),
+    st.dictionaries(
+        st.sampled_from(["arch", "distro", "epoch", "upstream", "tag", "x"]), PART, max_size=3
+    ),
+)
+def test_what_has_nothing_to_decode_is_read_as_the_library_reads_it(
+    kind: str, namespace: list[str], name: str, version: str, qualifiers: dict[str, str]
+) -> None:
+    text = f"pkg:{kind}/{'/'.join([*namespace, name])}"
+    text += f"@{version}" if version else ""
+    asked = "&".join(f"{key}={value}" for key, value in qualifiers.items())
+
+    found = read_purl(f"{text}?{asked}" if asked else text)
+    # A subpath is left out, and has to be decoded: it takes the other way.
+    decoded = read_purl(f"{text}?{asked}#a" if asked else f"{text}#a")
+
+    assert found == decoded
 
 
 @given(

@@ -49,6 +49,23 @@ def test_what_names_no_repository(uri: str) -> None:
     assert read(one({"uri": uri, "digest": GIT})).repository == ""
 
 
+@pytest.mark.parametrize(
+    ("builder", "invocation", "run"),
+    [
+        ("https://b", "https://github.com/acme/api/actions/runs/815/attempts/2", "815"),
+        ("https://github.com/acme/api/actions/runs/4711/attempts/1", None, "4711"),
+        ("https://ghe.example/acme/api/actions/runs/4711", "", "4711"),
+        ("https://b", "https://github.com/acme/api/actions/runs/1;x", ""),
+        ("https://b", None, ""),
+    ],
+)
+def test_the_run_that_built_it(builder: str, invocation: str | None, run: str) -> None:
+    document = one({"uri": "git+https://github.com/acme/api", "digest": GIT})
+    details = {"builder": {"id": builder}, "metadata": {"invocationId": invocation}}
+
+    assert read({**document, "runDetails": details}).run == run
+
+
 def test_materials_that_are_no_git_are_passed_over() -> None:
     image = {"uri": "pkg:docker/alpine@3", "digest": {"sha256": "a" * 64}}
     short = {"uri": "git+https://github.com/acme/api", "digest": {"gitCommit": "abc"}}
