@@ -17,6 +17,7 @@ from bot.domain.doctor.environments import KeyState, RegistryState
 from bot.domain.doctor.findings import Known, Look, Unknown
 from bot.domain.doctor.machine import FolderState, Machine, ScannerState
 from bot.domain.doctor.members import Installation, Member, PipelineState, RepositoryState
+from bot.domain.doctor.sources import Sources, SourceState
 from bot.domain.environments import (
     Environment,
     GitHubRepository,
@@ -33,6 +34,9 @@ from bot.usecases.desk import check_grants, source_repository
 FIRST_ROUND_SECONDS: Final = 5.0
 SECOND_ROUND_SECONDS: Final = 4.0
 """Both together stay below the ten seconds in which a wrong set-up must be named."""
+SOURCES: Final = 50
+"""Source repositories of one manifests repository that are asked about, in the order of the file:
+each costs a request, every five minutes, of an App that also has to work."""
 _NOT_ASKED: Final = Unknown("not asked: what it depends on is not known")
 
 
@@ -94,6 +98,7 @@ class Doctor:
 
         second = self.looks(SECOND_ROUND_SECONDS)
         rules = [self._branches(second, one, visible) for one in asked]
+        sources = [self._sources(second, one) for one in asked]
         registries = [wait for one in asked for wait in self._registries(second, one)]
         keys = [wait for one in asked for wait in self._keys(second, one)]
         return diagnose(
@@ -105,6 +110,7 @@ class Doctor:
                 app=app(),
                 deliveries=deliveries(),
                 members=[member() for member in rules],
+                sources=[states() for states in sources],
                 grants=grants(),
                 registries=[state() for state in registries],
                 keys=[state() for state in keys],
@@ -187,6 +193,21 @@ class Doctor:
         rules = looks.begin(lambda: self.set_up.rules(repository, plan.ref))
         tags = looks.begin(lambda: self.set_up.tags(repository, plan.ref))
         return lambda: RefState(plan, rules(), tags())
+
+    def _sources(self, looks: Looks, asked: _Asked) -> Callable[[], Sources]:
+        wanted: dict[GitHubRepository, list[str]] = {}
+        for application in asked.granted.applications.values():
+            wanted.setdefault(application.source, []).append(application.name)
+        chosen = list(wanted.items())[:SOURCES]
+        begun = [self._source(looks, source, names) for source, names in chosen]
+        rest = len(wanted) - len(begun)
+        return lambda: Sources(str(asked.repository), [state() for state in begun], rest)
+
+    def _source(
+        self, looks: Looks, source: GitHubRepository, applications: Sequence[str]
+    ) -> Callable[[], SourceState]:
+        state = looks.begin(lambda: self.set_up.repository(source))
+        return lambda: SourceState(str(source), applications, state())
 
     def _registries(self, looks: Looks, asked: _Asked) -> Iterator[Callable[[], RegistryState]]:
         for environment in asked.granted.environments.values():

@@ -18,7 +18,7 @@ from bot.domain.doctor.app import WANTED_EVENTS, WANTED_PERMISSIONS
 from bot.domain.doctor.diagnosis import Diagnosis
 from bot.domain.doctor.findings import About, Finding, Severity
 from bot.settings import Settings
-from bot.usecases.diagnose import FIRST_ROUND_SECONDS, SECOND_ROUND_SECONDS
+from bot.usecases.diagnose import FIRST_ROUND_SECONDS, SECOND_ROUND_SECONDS, SOURCES
 from tests.world.desk import PIPELINE, Desk, running_desk
 from tests.world.github.records import App, Installation
 from tests.world.github.webhooks import Delivery
@@ -512,6 +512,61 @@ def test_a_renamed_repository_is_named(desk: Desk) -> None:
     assert "acme/deploy" in found(seen, About.VISIBLE).line
     assert found(seen, About.VISIBLE).severity in {Severity.FAILURE, Severity.UNKNOWN}
     assert not is_ready(seen)
+
+
+def _uncover(desk: Desk) -> None:
+    desk.world.remove_from_installation(_installation(desk), desk.source)
+
+
+def _misspell(desk: Desk) -> None:
+    file = desk.manifests.git.text("show", "main:lockkeeper.yaml")
+    push(desk, {"lockkeeper.yaml": file.replace("acme/{application}", "acme/paiments")})
+
+
+@pytest.mark.parametrize("wrong", [_uncover, _misspell])
+def test_a_source_that_the_app_does_not_see_is_named_and_stops_nothing(
+    desk: Desk, wrong: Callable[[Desk], None]
+) -> None:
+    wrong(desk)
+
+    seen = diagnosis(desk)
+
+    one = found(seen, About.SOURCE)
+    assert one.severity is Severity.FAILURE
+    assert "payments" in one.fact
+    assert "install the App" in one.remedy
+    assert is_ready(seen)
+
+
+def test_an_archived_source_is_named(desk: Desk) -> None:
+    desk.source.archived = True
+
+    one = found(diagnosis(desk), About.SOURCE)
+
+    assert (one.severity, one.subject) == (Severity.WARNING, "acme/payments")
+    assert "archived" in one.fact
+    assert "unarchive" in one.remedy
+
+
+def test_a_renamed_source_is_named_with_its_new_name(desk: Desk) -> None:
+    desk.world.rename(desk.source, "billing")
+
+    one = found(diagnosis(desk), About.SOURCE)
+
+    assert one.severity in {Severity.WARNING, Severity.FAILURE}
+    assert "acme/payments" in one.line
+
+
+def test_sources_beyond_those_that_are_asked_are_said_not_to_be_tried(desk: Desk) -> None:
+    file = desk.manifests.git.text("show", "main:lockkeeper.yaml")
+    many = ", ".join(f"a{number}: {{}}" for number in range(SOURCES + 1))
+    push(desk, {"lockkeeper.yaml": file.replace("payments: {}", many)})
+
+    seen = [one for one in diagnosis(desk).findings if one.about is About.SOURCE]
+
+    assert len(seen) == SOURCES + 1
+    (rest,) = [one for one in seen if one.severity is Severity.NOT_TRIED]
+    assert (rest.subject, rest.fact) == ("acme/deploy", "1 more source is not asked about")
 
 
 def test_every_failure_and_warning_says_what_to_do(desk: Desk) -> None:

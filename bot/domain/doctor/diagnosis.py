@@ -18,6 +18,7 @@ from bot.domain.doctor.environments import (
 from bot.domain.doctor.findings import EVERYTHING, Finding, Known, Look, Severity, ordered
 from bot.domain.doctor.machine import Machine, machine_findings
 from bot.domain.doctor.members import Member, member_findings
+from bot.domain.doctor.sources import Sources, source_findings
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class SetUp:
     app: Look[AppAnswer]
     deliveries: Look[DeliveryLog]
     members: Sequence[Member]
+    sources: Sequence[Sources]
     grants: Look[GrantsFolder]
     registries: Sequence[RegistryState]
     keys: Sequence[KeyState]
@@ -86,6 +88,8 @@ def _findings(set_up: SetUp) -> Iterator[Finding]:
         yield from delivery_findings(set_up.deliveries, set_up.reconcile_seconds)
         for member in set_up.members:
             yield from member_findings(member, set_up.app.value)
+        for sources in set_up.sources:
+            yield from source_findings(sources)
     yield from grant_findings(set_up.grants)
     for registry in set_up.registries:
         yield from registry_findings(registry)

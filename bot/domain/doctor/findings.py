@@ -42,6 +42,7 @@ class About(StrEnum):
     BRANCH = "manifests.branch"
     FETCH = "manifests.fetch"
     PIPELINE = "manifests.pipeline"
+    SOURCE = "sources.visible"
     REF_PROTECTED = "rules.ref"
     CHECK_REQUIRED = "rules.check"
     AUTO_MERGE = "rules.auto-merge"
