@@ -6,6 +6,7 @@ import json
 import os
 import stat
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from difflib import unified_diff
 from pathlib import Path
 from typing import Final
@@ -22,7 +23,7 @@ from bot.domain.environments import (
     ManifestsRepository,
     Pipeline,
 )
-from bot.domain.errors import ConfigurationError
+from bot.domain.errors import ConfigurationError, LimitExceededError
 from bot.domain.oci import Digest
 from bot.domain.pipeline_rules import UnknownNameError
 from bot.formats.manifest_file import Names, PlannedChange, Written, edited, is_manifest_file, spots
@@ -175,11 +176,15 @@ def check(file: Path, grants: Path | None, manifests: str | None, *, as_json: bo
     """Say what is wrong with a pipeline file and the policy that it names: file, line, remedy."""
     if (grants is None) != (manifests is None):
         raise click.UsageError("--grants and --manifests belong together")
-    with failing(as_json=as_json):
+    with failing(as_json=as_json), _as_mistake(file):
         try:
             text = file.read_text()
         except UnicodeDecodeError as error:
             raise ConfigurationError(str(file), None, "not UTF-8") from error
+        except OSError as error:
+            raise ConfigurationError(
+                str(file), None, f"cannot be read: {error.strerror}"
+            ) from error
         _tell_mistakes(mistakes(text, file=str(file)), as_json=as_json)
         pipeline = read_pipeline(text, file=str(file))
         rules = _rules(pipeline, file.parent)
@@ -197,6 +202,15 @@ def check(file: Path, grants: Path | None, manifests: str | None, *, as_json: bo
                 f"{file}: valid; {len(pipeline.environments)} environments, "
                 f"{len(pipeline.applications)} applications, {len(rules.policies)} policies"
             )
+
+
+@contextmanager
+def _as_mistake(file: Path) -> Iterator[None]:
+    """What is too large to be read is wrong like anything else in the file: exit code 2."""
+    try:
+        yield
+    except LimitExceededError as error:
+        raise ConfigurationError(str(file), None, str(error)) from error
 
 
 def _tell_mistakes(found: Sequence[ConfigurationError], *, as_json: bool) -> None:

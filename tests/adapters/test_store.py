@@ -18,7 +18,7 @@ from bot.adapters.store import (
     name_of,
     open_database,
 )
-from bot.adapters.store.database import NoDatabaseError
+from bot.adapters.store.database import NoDatabaseError, transaction
 from bot.domain.audit_chain import verify
 from bot.domain.errors import RejectedError, UnavailableError
 
@@ -172,4 +172,22 @@ def test_a_database_that_does_not_answer_is_unavailable() -> None:
     with pytest.raises(UnavailableError) as unavailable:
         CommandStore(database, SystemClock()).open()
 
-    assert "hunter2" not in str(unavailable.value)
+    said = str(unavailable.value)
+    assert "hunter2" not in said
+    assert "the PostgreSQL database none at 127.0.0.1:1 failed" in said
+    assert "LOCKKEEPER_DATABASE_URL" in said
+
+
+def test_a_full_disk_is_named_with_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "lockkeeper.db"
+    database = open_database(f"sqlite:///{file}")
+    sa.event.listen(
+        database, "connect", lambda found, _record: found.execute("PRAGMA max_page_count = 1")
+    )
+
+    with pytest.raises(UnavailableError) as unavailable, transaction(database) as connection:
+        connection.execute(sa.text("CREATE TABLE one (text)"))
+
+    assert f"{file} failed: OperationalError (SQLITE_FULL)" in str(unavailable.value)
+    assert "room on its disk" in str(unavailable.value)
+    database.dispose()

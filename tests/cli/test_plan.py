@@ -181,3 +181,19 @@ def test_config_check_says_every_mistake_of_a_file_at_once(tmp_path: Path) -> No
     assert as_json["error"]["kind"] == "ConfigurationError"
     assert [one["line"] for one in as_json["errors"]][:2] == [1, 2]
     assert len(as_json["errors"]) == len(lines)
+
+
+@pytest.mark.parametrize("name", ["lockkeeper.yaml", "policy.yaml"])
+def test_a_file_that_is_too_large_to_be_read_is_wrong_like_any_other(
+    checkout: Path, name: str
+) -> None:
+    file = checkout / "lockkeeper.yaml"
+    file.write_text(f"policy: policy.yaml\n{file.read_text()}")
+    (checkout / name).write_text("[" * 1000)
+
+    told = run("config", "check", str(file))
+    asked = run("config", "check", str(file), "--json")
+
+    assert (told.exit_code, asked.exit_code) == (2, 2)
+    assert "the limit is" in told.stderr
+    assert "the limit is" in json.loads(asked.stdout)["error"]["text"]

@@ -92,7 +92,24 @@ def transaction(database: sa.Engine) -> Iterator[sa.Connection]:
         with database.begin() as connection:
             yield connection
     except sa.exc.DBAPIError as error:
-        raise UnavailableError(f"the database failed: {type(error.orig).__name__}") from error
+        raise UnavailableError(_failure(database, error)) from error
+
+
+def _failure(database: sa.Engine, error: sa.exc.DBAPIError) -> str:
+    """Which database, the driver's own code, the way out; its text may hold anything."""
+    fact = f"{name_of(database)} failed: {_kind(error)}"
+    if not isinstance(error, sa.exc.OperationalError):
+        return fact
+    if database.dialect.name == "sqlite":
+        return f"{fact}; see that there is room on its disk, and that the bot's user may write it"
+    return f"{fact}; see that its server runs, and check LOCKKEEPER_DATABASE_URL"
+
+
+def _kind(error: sa.exc.DBAPIError) -> str:
+    """The class of an error and the code that SQLite or PostgreSQL gave it, where it gave one."""
+    cause = error.orig
+    code = getattr(cause, "sqlite_errorname", None) or getattr(cause, "sqlstate", None)
+    return f"{type(cause).__name__} ({code})" if code else type(cause).__name__
 
 
 def migrate(database: sa.Engine, part: str, migrations: Sequence[Sequence[str]]) -> None:
@@ -143,7 +160,8 @@ def name_of(database: sa.Engine) -> str:
     url = database.url
     if database.dialect.name == "sqlite":
         return f"the SQLite file {url.database}"
-    return f"the PostgreSQL database {url.database} at {url.host or 'the local socket'}"
+    port = f":{url.port}" if url.port else ""
+    return f"the PostgreSQL database {url.database} at {url.host or 'the local socket'}{port}"
 
 
 class NoDatabaseError(RejectedError):
@@ -262,5 +280,5 @@ def _versions(database: sa.Engine) -> dict[str, int]:
             return {str(part): int(number) for part, number in rows}
     except sa.exc.DatabaseError as error:
         if isinstance(error, sa.exc.OperationalError):
-            raise UnavailableError(f"does not answer: {type(error.orig).__name__}") from error
-        raise RejectedError(f"is not readable: {type(error.orig).__name__}") from error
+            raise UnavailableError(f"does not answer: {_kind(error)}") from error
+        raise RejectedError(f"is not readable: {_kind(error)}") from error
