@@ -42,6 +42,7 @@ from bot.domain.doctor.machine import (
     machine_findings,
 )
 from bot.domain.doctor.members import Installation, Member, PipelineState, RepositoryState
+from bot.domain.doctor.sources import Sources, SourceState
 
 T = TypeVar("T")
 NOW = datetime(2026, 8, 1, tzinfo=UTC)
@@ -84,6 +85,23 @@ SET_UPS = st.builds(
     app=or_unknown(APP),
     deliveries=or_unknown(DeliveryLog("https://bot", (WebhookAnswer("push", 202, "OK", "now"),))),
     members=st.tuples(MEMBERS),
+    sources=st.tuples(
+        st.builds(
+            Sources,
+            manifests=st.just("acme/deploy"),
+            asked=st.tuples(
+                st.builds(
+                    SourceState,
+                    name=st.just("acme/payments"),
+                    applications=st.just(("payments",)),
+                    repository=or_unknown(
+                        RepositoryState("acme/payments", "main", is_archived=False)
+                    ),
+                )
+            ),
+            rest=st.integers(0, 3),
+        )
+    ),
     grants=or_unknown(
         GrantsFolder("/g", exists=True, grants=(GrantState("acme/deploy", Known(("prod",))),))
     ),

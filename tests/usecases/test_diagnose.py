@@ -316,6 +316,25 @@ def test_an_environment_ref_that_anybody_may_move_is_named(desk: Desk) -> None:
     assert found(diagnosis(desk), About.REF_PROTECTED).severity is Severity.WARNING
 
 
+def test_rules_that_a_plan_does_not_have_are_no_riddle(desk: Desk) -> None:
+    desk.world.fail("GET", "*/rules/branches/*", 403, times=9, message="Upgrade to GitHub Pro")
+
+    seen = diagnosis(desk)
+
+    for about in (About.CHECK_REQUIRED, About.REF_PROTECTED):
+        one = found(seen, about)
+        assert one.severity is Severity.UNKNOWN
+        assert "Upgrade to GitHub Pro" in one.fact
+        assert "plan" in one.remedy
+    assert is_ready(seen)
+
+
+def test_rules_that_github_cannot_tell_now_are_unknown(desk: Desk) -> None:
+    desk.world.fail("GET", "*/rules/branches/*", 502, times=9)
+
+    assert found(diagnosis(desk), About.REF_PROTECTED).severity is Severity.UNKNOWN
+
+
 def test_a_check_that_is_required_from_another_app_is_named(desk: Desk) -> None:
     desk.world.protect(desk.manifests, "main", checks=("lockkeeper",), check_source=15368)
 

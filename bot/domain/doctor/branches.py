@@ -83,6 +83,17 @@ class RefState:
 # --- rules of branches ---
 
 
+def _untold(about: About, subject: str, look: Unknown) -> Finding:
+    """Rules that GitHub does not tell; where it refuses to, asking again changes nothing."""
+    if not look.is_refusal:
+        return Finding(about, subject, Severity.UNKNOWN, look.reason)
+    remedy = (
+        "take this for not protected; on some plans a private repository has no rulesets: change "
+        "the plan, or let nobody push there whom you do not trust"
+    )
+    return Finding(about, subject, Severity.UNKNOWN, look.reason, remedy)
+
+
 def default_branch_findings(
     name: str,
     look: Look[BranchRules],
@@ -100,7 +111,7 @@ def default_branch_findings(
         app_id: Ours.
     """
     if isinstance(look, Unknown):
-        yield Finding(About.CHECK_REQUIRED, name, Severity.UNKNOWN, look.reason)
+        yield _untold(About.CHECK_REQUIRED, name, look)
         return
     rules = look.value
     yield _required_check(name, rules, app_id)
@@ -177,7 +188,7 @@ def ref_findings(member: str, ref: RefState) -> Iterator[Finding]:
     """Is the environment ref protected, may the App move it, and is nothing else called so."""
     subject = f"{member} {ref.environment.ref}"
     if isinstance(ref.rules, Unknown):
-        yield Finding(About.REF_PROTECTED, subject, Severity.UNKNOWN, ref.rules.reason)
+        yield _untold(About.REF_PROTECTED, subject, ref.rules)
     else:
         yield _protected(subject, ref.rules.value)
     if isinstance(ref.tags, Unknown):
