@@ -195,15 +195,6 @@ def _spelled(kind: str, text: str) -> str:
     return _NO_DART.sub("_", text) if kind == "pub" else text
 
 
-def _spelled(kind: str, text: str) -> str:
-    """A name or namespace, or a glob over them, in the one spelling that its type has."""
-    if kind in _CASELESS:
-        text = text.lower()
-    if kind == "pypi":
-        return _PYTHON_RUN.sub("-", text)
-    return _NO_DART.sub("_", text) if kind == "pub" else text
-
-
 def known_glob(glob: str) -> str:
     """A glob over package names, in the spelling that names have here.
 
