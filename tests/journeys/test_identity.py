@@ -53,7 +53,7 @@ def test_another_commit_with_the_same_short_id_gets_no_image(stage: Stage) -> No
     said = walk.source_check(stage, evil, "dev", "Not promoted")
     walk.settled(stage)
     assert good[:7] == evil[:7]
-    assert f"labelled as commit {good}, not {evil}" in said
+    assert f"labelled as commit `{good}`, not `{evil}`" in said
     assert stage.published("dev") == image.digest
 
 
