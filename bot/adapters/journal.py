@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
@@ -27,6 +28,8 @@ _LOG: Final = logging.getLogger("lockkeeper.effects")
 _ACTING: Final = (GitHub, ImageRegistry)
 _RECORDING: Final = (Memory, Audit, Jobs)
 _RECORDS: Final = ("record_", "append", "put", "release_")
+_PENDING: Final[ContextVar[list[str] | None]] = ContextVar("pending", default=None)
+"""Effects of this job, in whichever thread, that nothing has recorded yet."""
 WHEN: Final = ("before", "after", "recorded")
 
 
@@ -50,7 +53,6 @@ class Journal:
     """Watches the ports of one process."""
 
     kill_file: Path | None = None
-    _thread: threading.local = field(default_factory=threading.local)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def acting(self, port: type[T], adapter: T) -> T:
@@ -63,11 +65,12 @@ class Journal:
 
     @contextmanager
     def job(self, key: str) -> Iterator[None]:
-        """Everything that one job does."""
-        self._thread.pending = []
+        """Everything that one job does, in threads that run in copies of its context as well."""
+        token = _PENDING.set([])
         started = time.monotonic()
         yield
         self._settle()
+        _PENDING.reset(token)
         _LOG.debug("job", extra={"job": key, "seconds": round(time.monotonic() - started, 3)})
 
     def _watched(self, port: type[T], adapter: T, around: Callable[[str, Any, Any], Any]) -> T:
@@ -80,7 +83,9 @@ class Journal:
         started = time.monotonic()
         result = call()
         self._point(f"after:{name}")
-        self._thread.pending = [*getattr(self._thread, "pending", []), name]
+        pending = _PENDING.get()
+        if pending is not None:
+            pending.append(name)
         seconds = round(time.monotonic() - started, 3)
         effect = getattr(marked, EFFECT_ATTRIBUTE)
         _LOG.info("effect", extra={"effect": effect, "port": name, "seconds": seconds})
@@ -93,9 +98,9 @@ class Journal:
         return result
 
     def _settle(self) -> None:
-        pending = getattr(self._thread, "pending", [])
-        self._thread.pending = []
-        self._point(*(f"recorded:{name}" for name in pending))
+        pending = _PENDING.get() or []
+        settled, pending[:] = list(pending), []
+        self._point(*(f"recorded:{name}" for name in settled))
 
     def _point(self, *reached: str) -> None:
         """Die if one of these points, all the same moment, is in the file; all are taken off it."""

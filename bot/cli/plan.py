@@ -76,7 +76,7 @@ def plan(
     write: bool,
     as_json: bool,
 ) -> None:
-    """Show what a promotion would change in the manifest files, as a diff that git applies."""
+    """Show what a promotion would change in the manifest files, as a diff."""
     if commit and not _COMMIT.fullmatch(commit):
         raise click.UsageError(f"--commit {commit}: write all 40 digits")
     with failing(as_json=as_json):

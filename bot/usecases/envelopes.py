@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -273,7 +274,9 @@ def ensure_layouts(groups: Sequence[Sequence[Layout]]) -> Written:
     count = 0
     for _ in range(_PASSES):
         with ThreadPoolExecutor(min(len(layouts), _AT_ONCE) or 1) as pool:
-            written = sum(pool.map(Layout.ensure, layouts))
+            # Each in a copy of the context: what watches the job sees what its threads do.
+            tasks = [partial(copy_context().run, one.ensure) for one in layouts]
+            written = sum(pool.map(lambda task: task(), tasks))
         count += written
         for group in groups:
             _check_one_stands(group)

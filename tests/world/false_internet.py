@@ -86,7 +86,8 @@ def proxy_to(port: int) -> Iterator[str]:
     """An HTTP proxy whose every CONNECT ends at this port; its URL."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=_accept, args=(listener, port, _connect), daemon=True).start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        with _until_then(listener):
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
 @contextlib.contextmanager
@@ -95,8 +96,17 @@ def behind_tls(made: Certificate, port: int) -> Iterator[int]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         accept = functools.partial(_end_tls, made.context)
         threading.Thread(target=_accept, args=(listener, port, accept), daemon=True).start()
-        found: int = listener.getsockname()[1]
-        yield found
+        with _until_then(listener):
+            yield int(listener.getsockname()[1])
+
+
+@contextlib.contextmanager
+def _until_then(listener: socket.socket) -> Iterator[None]:
+    """Wake the thread that accepts: a socket that is only closed listens on until it returns."""
+    try:
+        yield
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
 
 
 def _end_tls(context: ssl.SSLContext, client: socket.socket, port: int) -> None:
@@ -121,8 +131,12 @@ def _connect(client: socket.socket, port: int) -> None:
     with client, contextlib.suppress(OSError):
         asked = b""
         while b"\r\n\r\n" not in asked:
-            asked += client.recv(4096)
-        assert asked.startswith(b"CONNECT ")
+            if not (content := client.recv(4096)):
+                return
+            asked += content
+        if not asked.startswith(b"CONNECT "):
+            client.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+            return
         client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
         _join(client, port)
 
