@@ -108,7 +108,33 @@ def _sbom(file: Path) -> tuple[str, list[Package]]:
 
 
 def _report(image: str, packages: list[Package], advisories: list[Package]) -> Package:
-    vulnerabilities = [
+    debian = [one for one in packages if one["Identifier"]["PURL"].startswith("pkg:deb/")]
+    others = [one for one in packages if one not in debian]
+    return {
+        "SchemaVersion": 2,
+        "ArtifactType": "container_image",
+        "Metadata": {"OS": {"Family": "debian", "Name": "12"}, "ImageID": image},
+        "Results": [
+            {
+                "Target": "debian",
+                "Class": "os-pkgs",
+                "Type": "debian",
+                "Packages": debian,
+                "Vulnerabilities": _found(debian, advisories),
+            },
+            {
+                "Target": "Node.js",
+                "Class": "lang-pkgs",
+                "Type": "node-pkg",
+                "Packages": others,
+                "Vulnerabilities": _found(others, advisories),
+            },
+        ],
+    }
+
+
+def _found(packages: list[Package], advisories: list[Package]) -> list[Package]:
+    return [
         {
             "VulnerabilityID": known["vulnerability"],
             "PkgName": package["Name"],
@@ -121,21 +147,6 @@ def _report(image: str, packages: list[Package], advisories: list[Package]) -> P
         for known in advisories
         if package["Identifier"]["PURL"].partition("@")[0] == known["purl"]
     ]
-    return {
-        "SchemaVersion": 2,
-        "ArtifactType": "container_image",
-        "Metadata": {"OS": {"Family": "debian", "Name": "12"}, "ImageID": image},
-        "Results": [
-            {"Target": "debian", "Class": "os-pkgs", "Type": "debian"},
-            {
-                "Target": "Node.js",
-                "Class": "lang-pkgs",
-                "Type": "node-pkg",
-                "Packages": packages,
-                "Vulnerabilities": vulnerabilities,
-            },
-        ],
-    }
 
 
 def _cyclonedx(report: Package) -> Package:
