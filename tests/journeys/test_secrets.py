@@ -38,9 +38,9 @@ class Watch:
 
     def _look(self) -> None:
         while not self._stop.wait(0.004):
-            for path in Path("/proc").glob("[0-9]*/cmdline"):
-                with contextlib.suppress(OSError):
-                    self.seen.add(path.read_bytes())
+            for process in Path("/proc").iterdir():
+                with contextlib.suppress(OSError):  # no process, or one that ends at this moment
+                    self.seen.add((process / "cmdline").read_bytes())
 
 
 def secrets(stage: Stage) -> dict[str, bytes]:
