@@ -66,6 +66,7 @@ class Sigstore:
     def attest_privately(self, statement: bytes, claims: Mapping[str, str] | None = None) -> bytes:
         """A bundle as GitHub makes it for a private repository: a timestamp, and no log."""
         key = ec.generate_private_key(ec.SECP256R1())
+        certificate = self._certificate(key, claims)  # it holds from now on: before the timestamp
         kind = "application/vnd.in-toto+json"
         encoded = b"DSSEv1 %d %b %d %b" % (len(kind), kind.encode(), len(statement), statement)
         signature = key.sign(encoded, ec.ECDSA(hashes.SHA256()))
@@ -76,7 +77,7 @@ class Sigstore:
         }
         timestamp = self._asked("/private/api/v1/timestamp", json=asked).content
         material = {
-            "certificate": {"rawBytes": _base64(self._certificate(key, claims))},
+            "certificate": {"rawBytes": _base64(certificate)},
             "timestampVerificationData": {
                 "rfc3161Timestamps": [{"signedTimestamp": _base64(timestamp)}]
             },
