@@ -340,7 +340,12 @@ def _arguments(name: str, folder: Path, scratch: Path) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("name", [one for one in _folders() if one not in DOCUMENTED])
+def _timed(name: str) -> object:
+    """Twenty thousand findings take their time."""
+    return pytest.param(name, marks=pytest.mark.slow) if name == "83-20000" else name
+
+
+@pytest.mark.parametrize("name", [_timed(one) for one in _folders() if one not in DOCUMENTED])
 def test_case(name: str, tmp_path: Path) -> None:
     folder = _there(name)
     if name == "71-grype-real-multi-cve":  # its exceptions stand beside the policy
