@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -120,6 +120,9 @@ def _needed(opened: OpenPromotion) -> str:
     if opened.blocks:
         said = opened.verdict.replace("_", " ")
         return f"the policy, whose verdict is {said}: the pull request says why"
+    if opened.verdict == "not_evaluated":
+        rest = _needed(replace(opened, verdict=""))
+        return f"{rest}; the policy is not evaluated: the pull request says whether that blocks"
     if opened.merges_itself:
         return "the bot's own merge, which GitHub does not take yet"
     count, teams = opened.approvals.count, opened.approvals.teams

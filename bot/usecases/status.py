@@ -117,5 +117,5 @@ def _verdict(view: View, body: str) -> str:
     try:
         found = view.ports.evaluations.evaluation(marked[0])
     except IntegrityError:
-        return ""
+        return "not_evaluated"  # what cannot be read has decided nothing
     return found.verdict if found else ""

@@ -54,6 +54,13 @@ def test_a_failure_says_its_words_and_the_command_that_tries_again() -> None:
             replace(OPEN, approvals=Approvals(2, ("acme/sre", "acme/leads"))),
             "2 approvals of acme/sre or acme/leads and a merge",
         ),
+        (
+            replace(OPEN, verdict="not_evaluated"),
+            (
+                "somebody who merges it; the policy is not evaluated: the pull request says whether "
+                "that blocks"
+            ),
+        ),
         (replace(OPEN, merges_itself=True), "the bot's own merge, which GitHub does not take yet"),
         (
             replace(OPEN, verdict="fail", blocks=True),
