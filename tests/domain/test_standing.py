@@ -57,8 +57,8 @@ def test_a_failure_says_its_words_and_the_command_that_tries_again() -> None:
         (
             replace(OPEN, verdict="not_evaluated"),
             (
-                "somebody who merges it; the policy is not evaluated: the pull request says whether "
-                "that blocks"
+                "somebody who merges it; the policy is not evaluated: "
+                "the pull request says whether that blocks"
             ),
         ),
         (replace(OPEN, merges_itself=True), "the bot's own merge, which GitHub does not take yet"),
