@@ -22,7 +22,7 @@ from bot.adapters.github.api import GitHubApi
 from bot.adapters.github.calls import Calls
 from bot.adapters.github.set_up import GitHubSetUp
 from bot.adapters.github.tokens import Tokens
-from bot.adapters.grants import Grants, KeyFile
+from bot.adapters.grants import Grants, KeyFile, ManifestsGrant
 from bot.adapters.journal import Journal
 from bot.adapters.looks import LooksTogether
 from bot.adapters.outbox import Outbox
@@ -129,15 +129,16 @@ class Granted:
         """
         try:
             grant = self.grants.of(manifests)
-            return [
-                KeyPlace(manifests, environment, role, Path(file.path).name, key.fingerprint)
-                for environment in grant.environments()
-                for role in KeyRole
-                for file in grant.keys(environment, role)
-                if (key := self._known(file)) is not None
-            ]
+            environments = grant.environments()
         except LockkeeperError:
             return ()
+        return [
+            KeyPlace(manifests, environment, role, Path(file.path).name, key.fingerprint)
+            for environment in environments
+            for role in KeyRole
+            for file in _readable(grant, environment, role)
+            if (key := self._known(file)) is not None
+        ]
 
     def _grant(self, manifests: GitHubRepository, environment: str) -> tuple[RegistryGrant, str]:
         found = self.grants.of(str(manifests)).registry_json(environment)
@@ -171,6 +172,14 @@ class Granted:
             return found or (load_public_key(file.public, file.path) if file.public else None)
         except LockkeeperError:
             return None
+
+
+def _readable(grant: ManifestsGrant, environment: str, role: KeyRole) -> Sequence[KeyFile]:
+    """The keys of a role; none where they cannot be read: that stops their environment alone."""
+    try:
+        return grant.keys(environment, role)
+    except LockkeeperError:
+        return ()
 
 
 def _identity(file: KeyFile) -> str:

@@ -15,10 +15,9 @@ from bot.adapters.journal import Journal
 from bot.adapters.signing import load_public_key
 from bot.assembly import Granted
 from bot.domain.environments import GitHubRepository, ManifestsRepository
-from bot.domain.errors import ConfigurationError
 from bot.domain.grants import KeyRole
 from bot.formats.pipeline_file import read_pipeline
-from bot.usecases.desk import check_grants
+from bot.usecases.granted import refusals
 from tests.world.keys import KeyFiles, generate_key_pair
 
 pytestmark = pytest.mark.slow
@@ -61,10 +60,12 @@ class Folder:
     def granted(self) -> Granted:
         return Granted(Grants(self.root, [DEPLOY, OTHER]), SystemClock(), Journal())
 
-    def check(self) -> None:
+    def stopped(self) -> dict[str, str]:
+        """Environments and applications that may do nothing -> why."""
         pipeline = read_pipeline(PIPELINE, commit="0" * 40)
         repository = ManifestsRepository(GitHubRepository.parse(DEPLOY))
-        check_grants(self.granted(), repository, pipeline)
+        found = refusals(self.granted(), repository, pipeline)
+        return {one.member: str(one.error) for one in found}
 
 
 @pytest.fixture
@@ -90,7 +91,7 @@ def ring(folder: Folder, role: KeyRole) -> tuple[list[str], list[str]]:
 
 
 def test_four_keys_for_two_environments_are_right(folder: Folder) -> None:
-    folder.check()
+    assert folder.stopped() == {}
 
 
 def test_the_first_key_signs_and_all_verify(folder: Folder) -> None:
@@ -101,7 +102,7 @@ def test_the_first_key_signs_and_all_verify(folder: Folder) -> None:
 
     assert signers == [fingerprint(PAIRS[2]), fingerprint(PAIRS[4])]
     assert verifiers == [*signers, fingerprint(PAIRS[5])]
-    folder.check()
+    assert folder.stopped() == {}
 
 
 def test_an_environment_without_keys_has_an_empty_ring(folder: Folder) -> None:
@@ -116,10 +117,10 @@ def test_where_there_is_sign_both_keys_are_needed(folder: Folder, name: str) -> 
     # The public half alone signs nothing.
     folder.put("prod", name.replace(".key", ".pub"), PAIRS[5].public)
 
-    with pytest.raises(ConfigurationError, match="environment 'prod'") as caught:
-        folder.check()
+    stopped = folder.stopped()
 
-    assert name in str(caught.value)
+    assert list(stopped) == ["environment prod"]
+    assert name in stopped["environment prod"]
 
 
 @pytest.mark.parametrize(
@@ -137,18 +138,54 @@ def test_one_public_key_in_two_places_is_refused(
     content = PAIRS[key].public if name.endswith("pub") else PAIRS[key].private
     folder.put(place, name, content)
 
-    with pytest.raises(ConfigurationError, match="are one public key") as caught:
-        folder.check()
+    stopped = folder.stopped()
 
-    assert name in str(caught.value)
-    assert "prod" in str(caught.value)
+    assert set(stopped) == {"environment prod", *(["environment stage"] if key == 0 else [])}
+    for words in stopped.values():
+        assert "are one public key" in words
+        assert name in words
 
 
 def test_a_broken_key_of_somebody_else_stops_nobody(folder: Folder) -> None:
     folder.put("other/deploy/prod", "signing.key", b"rubbish")
     folder.put("other/deploy/prod", "attest.uri", b"hashivault://k?address=https://v.invalid")
 
-    folder.check()
+    assert folder.stopped() == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("signing.key", b"rubbish"),
+        ("attest.key", b" "),
+        ("signing.wrong", b"k"),
+        ("registry.json", b"{"),
+        ("signing.password", b"not the password"),
+    ],
+)
+def test_a_broken_grant_stops_its_environment_alone(
+    folder: Folder, name: str, content: bytes
+) -> None:
+    if name == "signing.password":
+        folder.put("prod", "signing.key", generate_key_pair(password=b"right", cost=32768).private)
+    folder.put("prod", name, content)
+
+    assert list(folder.stopped()) == ["environment prod"]
+
+
+def test_what_cannot_be_read_hides_no_shared_key_of_others(folder: Folder) -> None:
+    folder.put("prod", "signing.key", b"rubbish")
+    folder.put("stage", "attest.1.pub", PAIRS[3].public)  # prod's key for attestations
+
+    stopped = folder.stopped()
+
+    assert "are one public key" in stopped["environment stage"]
+
+
+def test_a_source_that_is_not_granted_stops_its_application_alone(folder: Folder) -> None:
+    (folder.root / DEPLOY / "sources").write_text("other/*\n")
+
+    assert list(folder.stopped()) == ["application x"]
 
 
 def test_a_service_with_its_public_key_beside_it_is_compared_too(folder: Folder) -> None:
@@ -156,14 +193,10 @@ def test_a_service_with_its_public_key_beside_it_is_compared_too(folder: Folder)
     folder.put("prod", "signing.4.password", b"token\n")
     folder.put("prod", "signing.4.pub", PAIRS[0].public)
 
-    with pytest.raises(ConfigurationError, match="are one public key") as caught:
-        folder.check()
-
-    assert "signing.4.uri of environment 'prod'" in str(caught.value)
+    assert "signing.4.uri of environment 'prod'" in folder.stopped()["environment prod"]
 
 
 def test_a_public_half_of_another_key_is_refused(folder: Folder) -> None:
     folder.put("prod", "signing.pub", PAIRS[5].public)
 
-    with pytest.raises(ConfigurationError, match="of another key"):
-        folder.check()
+    assert "of another key" in folder.stopped()["environment prod"]

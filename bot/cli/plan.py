@@ -28,7 +28,7 @@ from bot.domain.environments import (
     Pipeline,
     image_tag,
 )
-from bot.domain.errors import ConfigurationError, LimitExceededError
+from bot.domain.errors import ConfigurationError, LimitExceededError, LockkeeperError
 from bot.domain.oci import Digest, TagReference
 from bot.domain.pipeline_rules import UnknownNameError
 from bot.formats.edits import Edit, State, edit_of
@@ -288,7 +288,7 @@ def check(file: Path, grants: Path | None, manifests: str | None, *, as_json: bo
         pipeline = read_pipeline(text, file=str(file))
         rules = _rules(pipeline, file.parent)
         if grants and manifests:
-            _check_grants(grants, manifests, pipeline)
+            _check_grants(grants, manifests, pipeline, file, as_json=as_json)
         counts = {
             "environments": list(pipeline.environments),
             "applications": list(pipeline.applications),
@@ -339,13 +339,22 @@ def _rules(pipeline: Pipeline, folder: Path) -> Rules:
     return rules_of(pipeline, content)
 
 
-def _check_grants(folder: Path, manifests: str, pipeline: Pipeline) -> None:
+def _check_grants(
+    folder: Path, manifests: str, pipeline: Pipeline, file: Path, *, as_json: bool
+) -> None:
     """Hosts, sources and keys; a key in a service without a .pub beside it is asked for there."""
     from bot.assembly import granted  # noqa: PLC0415 - slow import
-    from bot.usecases.desk import check_grants  # noqa: PLC0415 - slow import
+    from bot.usecases.granted import refusals  # noqa: PLC0415 - slow import
 
     repository = ManifestsRepository(GitHubRepository.parse(manifests))
-    check_grants(granted(folder, [manifests]), repository, pipeline)
+    found = refusals(granted(folder, [manifests]), repository, pipeline)
+    _tell_mistakes([_as_mistake_of(file, one.error) for one in found], as_json=as_json)
+
+
+def _as_mistake_of(file: Path, error: LockkeeperError) -> ConfigurationError:
+    if isinstance(error, ConfigurationError):
+        return error
+    return ConfigurationError(str(file), None, str(error))
 
 
 @config.command("schema")

@@ -51,21 +51,29 @@ class KeyPlace:
         return f"{self.file} of environment {self.environment!r}"
 
 
-def key_in_two_places(places: Iterable[KeyPlace]) -> tuple[KeyPlace, KeyPlace] | None:
-    """A public key that serves two environments, roles or manifests repositories.
+def key_in_two_places(
+    places: Iterable[KeyPlace], own: tuple[str, str]
+) -> tuple[KeyPlace, KeyPlace] | None:
+    """A key of ``own`` (manifests repository, environment) that has another role or place too.
 
     Fingerprints are compared, not names: verifiers such as ``cosign verify`` accept whatever a
     key has signed about a digest, whoever meant it how.
     """
-    first: dict[str, KeyPlace] = {}
+    by_key: dict[str, list[KeyPlace]] = {}
     for place in places:
-        other = first.setdefault(place.fingerprint, place)
-        if (other.manifests, other.environment, other.role) != (
-            place.manifests,
-            place.environment,
-            place.role,
-        ):
-            return other, place
+        by_key.setdefault(place.fingerprint, []).append(place)
+    for same in by_key.values():
+        for place in same:
+            if (place.manifests, place.environment) != own:
+                continue
+            for other in same:
+                if (other.environment, other.role, other.manifests) != (
+                    place.environment,
+                    place.role,
+                    place.manifests,
+                ):
+                    first, second = sorted((place, other), key=same.index)
+                    return first, second
     return None
 
 

@@ -82,7 +82,7 @@ def _rules_at_parent(wish: Wish) -> _RulesBefore | None:
     if not parents:
         return None
     try:
-        pipeline = pipeline_at(view.ports, view.repository, view.history, parents[0])
+        pipeline = pipeline_at(view.repository, view.history, parents[0])
         rules = rules_at(view.history, pipeline, parents[0])
     except RejectedError:
         return None

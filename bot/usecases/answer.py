@@ -26,6 +26,7 @@ from bot.formats.pipeline_file import PIPELINE_FILE
 from bot.formats.places import HOLDING, Remark, RemarkKind
 from bot.usecases.desk import Ports, View, as_configuration_error, look, pipeline_at
 from bot.usecases.evidence import Evaluated, evaluate, report_url
+from bot.usecases.granted import Refusal, check_environment, refusals
 from bot.usecases.resolve import is_in_source
 from bot.usecases.rules import rules_at
 from bot.usecases.told import tell_commit
@@ -203,14 +204,41 @@ def _rule_files(view: View) -> frozenset[str]:
 
 def _judge_rules(view: View, commit: str) -> Judgement:
     try:
-        pipeline = pipeline_at(view.ports, view.repository, view.history, commit)
+        pipeline = pipeline_at(view.repository, view.history, commit)
         rules_at(view.history, pipeline, commit)
     except ConfigurationError as error:
         return _broken(error)
     except RejectedError as error:
         return _broken(as_configuration_error(error))
+    grants, repository = view.ports.grants, view.repository
+    now = {(one.member, one.fact) for one in refusals(grants, repository, view.pipeline)}
+    found = list(refusals(grants, repository, pipeline))
+    new = [one for one in found if (one.member, one.fact) not in now]
     names = ", ".join(code(name) for name in pipeline.environments)
-    return Judgement(CheckState.SUCCESS, "The pipeline file is valid", f"Environments: {names}.")
+    if new:
+        return _refused(new)
+    said = f"Environments: {names}.{_stopped(found)}"
+    return Judgement(CheckState.SUCCESS, "The pipeline file is valid", said)
+
+
+def _refused(found: Sequence[Refusal]) -> Judgement:
+    """What this change asks for and the operator's grants do not bear."""
+    more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+    kept = "Merged as it is, what is named here does nothing; everything else goes on."
+    return Judgement(CheckState.FAILURE, f"{found[0].fact}{more}", f"{_errors(found)}\n\n{kept}")
+
+
+def _stopped(found: Sequence[Refusal]) -> str:
+    """What is stopped by the operator's grants already, whatever becomes of this change."""
+    if not found:
+        return ""
+    return f"\n\n**Stopped now, and not by this change:**\n\n{_errors(found)}"
+
+
+def _errors(found: Sequence[Refusal]) -> str:
+    lines = [f"- {prose(str(one.error), 300)}" for one in found[:_REMARKS]]
+    more = len(found) - _REMARKS
+    return "\n".join([*lines, f"- and {more} more"] if more > 0 else lines)
 
 
 def _broken(error: ConfigurationError) -> Judgement:
@@ -238,7 +266,13 @@ def _moved(view: View, base: str, commit: str) -> list[Moved]:
 
 
 def _judge_digests(view: View, moved: Sequence[Moved], *, is_ours: bool) -> Judgement:
-    wrong = [reason for one in moved if (reason := _what_is_wrong(view, one))]
+    stopped = _stopped_environments(view, moved)
+    wrong = [*stopped.values()]
+    wrong += [
+        reason
+        for one in moved
+        if one.environment.name not in stopped and (reason := _what_is_wrong(view, one))
+    ]
     listed = "\n".join(f"- {line}" for line in _lines(moved))
     if wrong:
         reasons = "\n".join(f"- {reason}" for reason in wrong)
@@ -247,6 +281,17 @@ def _judge_digests(view: View, moved: Sequence[Moved], *, is_ours: bool) -> Judg
         )
     author = "Lockkeeper's own edit" if is_ours else "Digests changed by hand"
     return _judge_evidence(view, moved, f"{author}.\n\n{listed}", is_ours=is_ours)
+
+
+def _stopped_environments(view: View, moved: Sequence[Moved]) -> Mapping[str, str]:
+    """Environments in which nothing can be done as the operator's grants are -> why."""
+    found: dict[str, str] = {}
+    for environment in {one.environment.name: one.environment for one in moved}.values():
+        try:
+            check_environment(view.ports.grants, view.repository, view.pipeline, environment)
+        except RejectedError as error:
+            found[environment.name] = prose(str(error), 300)
+    return found
 
 
 def _judge_evidence(view: View, moved: Sequence[Moved], facts: str, *, is_ours: bool) -> Judgement:

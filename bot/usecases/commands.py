@@ -230,7 +230,7 @@ def reseal(request: Request) -> Answer:
     """Sign again, with the first key, what is published in an environment."""
     target = request.target()
     view, environment = target.view, target.environment
-    done = reseal_environment(view, environment)
+    done = reseal_environment(view, view.granted_environment(environment.name))
     scope, written = view.scope(environment.name), str(done.written)
     request.ports.audit.append("resealed", scope, {"actor": request.actor, "written": written})
     return {

@@ -7,6 +7,7 @@ harmless, and a queue row cannot ask for anything that the default branch does n
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -16,6 +17,7 @@ from bot.domain.environments import tag_values
 from bot.domain.errors import (
     IntegrityError,
     LimitExceededError,
+    LockkeeperError,
     NotFoundError,
     RejectedError,
     UnavailableError,
@@ -36,8 +38,9 @@ from bot.usecases.attest_promotion import ensure_attested
 from bot.usecases.attest_verdict import Judged, attest_verdict, attest_vulnerabilities
 from bot.usecases.attribution import merged_pull_request
 from bot.usecases.copy_image import ensure_copied, verified_accessories
-from bot.usecases.desk import Ports, View, is_held, look, source_repository
+from bot.usecases.desk import Ports, View, is_held, look
 from bot.usecases.evidence import newest_report
+from bot.usecases.granted import source_repository
 from bot.usecases.promotion_story import Promoted, promotion_id, promotion_story
 from bot.usecases.seals import ENVIRONMENT_ANNOTATION, record_signatures
 from bot.usecases.sign_image import ensure_signed
@@ -53,12 +56,14 @@ def deliver(ports: Ports, manifests: int, environment: str, application: str) ->
     """Seal everything that the default branch wishes for one application in one environment."""
     view = look(ports, manifests)
     try:
-        target, delivered = view.environment(environment), view.application(application)
+        view.environment(environment), view.application(application)
     except NotFoundError as error:
         return Done(str(error))
     held = is_held(view, environment, application)
     if held:
         return Done(held)
+    target = view.granted_environment(environment)
+    delivered = view.granted_application(application)
     wishes = wishes_of(view, target, delivered)
     failures: list[str] = []
     unavailable: list[UnavailableError] = []
@@ -167,13 +172,17 @@ def _accessories(wish: Wish) -> AccessoryPolicy:
 
 
 def _all_keys(view: View) -> Sequence[Verifier]:
-    """Every environment's keys of both roles: nothing that they signed is ever copied."""
-    rings = [
-        ring
-        for one in view.pipeline.environments.values()
-        for ring in (view.signing_keys(one), view.attestation_keys(one))
-    ]
-    return [key for ring in rings for key in ring.verifiers]
+    """Every environment's keys of both roles: nothing that they signed is ever copied.
+
+    Another environment whose keys cannot be read keeps nobody here. The own keys were read before,
+    so what a copy brings along never says *admitted* where it arrives.
+    """
+    found: list[Verifier] = []
+    for one in view.pipeline.environments.values():
+        for keys in (view.signing_keys, view.attestation_keys):
+            with contextlib.suppress(LockkeeperError):
+                found += keys(one).verifiers
+    return found
 
 
 def _is_ours(keys: Sequence[Verifier]) -> Callable[[bytes, bytes], bool]:

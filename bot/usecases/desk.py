@@ -6,7 +6,7 @@ the default branch, so a broken file stops nothing but itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -18,8 +18,8 @@ from bot.domain.environments import (
     ManifestsRepository,
     Pipeline,
 )
-from bot.domain.errors import ConfigurationError, NotFoundError, NotGrantedError, RejectedError
-from bot.domain.grants import KeyRole, key_in_two_places
+from bot.domain.errors import ConfigurationError, NotFoundError, RejectedError
+from bot.domain.grants import KeyRole
 from bot.domain.images import Presence
 from bot.domain.memory import Scope
 from bot.domain.oci import Digest, DigestReference, ImageRepository
@@ -48,6 +48,7 @@ from bot.ports import (
     Verifier,
 )
 from bot.usecases.commit_tree import CommitTree
+from bot.usecases.granted import check_application, check_environment, source_repository
 from bot.usecases.members import for_each
 from bot.usecases.rules import Rules, rules_at
 
@@ -142,12 +143,30 @@ class View:
         except KeyError as error:
             raise NotFoundError(f"environment {name}", PIPELINE_FILE) from error
 
+    def granted_environment(self, name: str) -> Environment:
+        """The same, to act in: the operator grants all that it needs.
+
+        Raises:
+            NotFoundError: as of `environment`.
+            ConfigurationError: the grant lacks something, or something of it cannot be used.
+            UnavailableError: a key's service does not answer.
+        """
+        found = self.environment(name)
+        check_environment(self.ports.grants, self.repository, self.pipeline, found)
+        return found
+
     def application(self, name: str) -> Application:
         """An application of the pipeline in force."""
         try:
             return self.pipeline.applications[name]
         except KeyError as error:
             raise NotFoundError(f"application {name}", PIPELINE_FILE) from error
+
+    def granted_application(self, name: str) -> Application:
+        """The same, to act for: the operator grants its source repository; errors as above."""
+        found = self.application(name)
+        check_application(self.ports.grants, self.repository, found)
+        return found
 
     def registry(self, environment: Environment) -> ImageRegistry:
         """The registries that this environment may reach, with its own credentials."""
@@ -211,12 +230,12 @@ def _view(ports: Ports, repository: ManifestsRepository, number: int, branch: st
     head = history.heads().get(branch)
     if head is None:
         raise NotFoundError(f"branch {branch}", str(repository))
-    pipeline, rules, broken = _in_force(ports, repository, history, head)
+    pipeline, rules, broken = _in_force(repository, history, head)
     return View(ports, repository, number, branch, head, history, pipeline, rules, broken)
 
 
 def _in_force(
-    ports: Ports, repository: ManifestsRepository, history: GitHistory, head: str
+    repository: ManifestsRepository, history: GitHistory, head: str
 ) -> tuple[Pipeline, Rules, ConfigurationError | None]:
     """The newest valid pipeline file and rules at or before a commit; what is wrong since.
 
@@ -233,7 +252,7 @@ def _in_force(
         if any(one == (file, one[1], blobs.get(one[1], "")) for one in wrong):
             continue
         try:
-            pipeline = pipeline_at(ports, repository, history, commit.id)
+            pipeline = pipeline_at(repository, history, commit.id)
             return pipeline, rules_at(history, pipeline, commit.id), broken
         except RejectedError as error:
             found = as_configuration_error(error)
@@ -242,10 +261,8 @@ def _in_force(
     return Pipeline({}, {}), Rules(), broken
 
 
-def pipeline_at(
-    ports: Ports, repository: ManifestsRepository, history: GitHistory, commit: str
-) -> Pipeline:
-    """The pipeline file of exactly this commit, checked against the operator's grant."""
+def pipeline_at(repository: ManifestsRepository, history: GitHistory, commit: str) -> Pipeline:
+    """The pipeline file of exactly this commit; what of it is granted is asked at each act."""
     entry = history.paths(commit).get(PIPELINE_FILE)
     if entry is None:
         raise NotFoundError(PIPELINE_FILE, f"{repository} at {commit[:7]}")
@@ -253,9 +270,7 @@ def pipeline_at(
         text = history.read(entry.blob).decode()
     except UnicodeDecodeError as error:
         raise ConfigurationError(PIPELINE_FILE, None, "not UTF-8") from error
-    pipeline = read_pipeline(text, commit=commit)
-    check_grants(ports.grants, repository, pipeline)
-    return pipeline
+    return read_pipeline(text, commit=commit)
 
 
 def as_configuration_error(error: RejectedError) -> ConfigurationError:
@@ -263,69 +278,6 @@ def as_configuration_error(error: RejectedError) -> ConfigurationError:
     if isinstance(error, ConfigurationError):
         return error
     return ConfigurationError(PIPELINE_FILE, None, str(error))
-
-
-def check_grants(grants: Grants, repository: ManifestsRepository, pipeline: Pipeline) -> None:
-    """The file chooses, the operator grants."""
-    for application in pipeline.applications.values():
-        if not grants.allows_source(repository, application.source):
-            raise ConfigurationError(
-                PIPELINE_FILE,
-                None,
-                f"source repository {application.source} of application {application.name!r} "
-                "is not granted",
-                "the operator adds it to `sources` of the grant",
-            )
-    for environment in pipeline.environments.values():
-        try:
-            for target in _reached(environment, pipeline):
-                grants.check(repository, environment.name, target)
-            _check_keys(grants, repository, environment)
-        except (NotGrantedError, NotFoundError) as error:
-            raise ConfigurationError(
-                PIPELINE_FILE, environment.line, f"environment {environment.name!r}: {error}"
-            ) from error
-
-    shared = key_in_two_places(grants.key_places())
-    if shared is not None and str(repository) in {place.manifests for place in shared}:
-        raise ConfigurationError(
-            "the grants",
-            None,
-            f"{shared[0]} and {shared[1]} are one public key",
-            "a key has one role in one environment; make another with cosign generate-key-pair",
-        )
-
-
-def _check_keys(grants: Grants, repository: ManifestsRepository, environment: Environment) -> None:
-    """Where there is `sign`, there is a key for signatures and another for attestations."""
-    for role in KeyRole:
-        ring = grants.keys(repository, environment.name, role)
-        if environment.signs and not ring.signers:
-            thing = f"a key to sign with ({role.value}.key, .pem or .uri)"
-            raise NotGrantedError(thing, f"the grant of environment {environment.name}")
-
-
-def _reached(environment: Environment, pipeline: Pipeline) -> Mapping[ImageRepository, None]:
-    """Every image repository that the environment reads or writes."""
-    found: dict[ImageRepository, None] = {}
-    for application in pipeline.applications.values():
-        for image in application.images:
-            found[environment.repository_of(application, image.name)] = None
-            source = source_repository(pipeline, environment, application, image.name)
-            if source is not None:
-                found[source] = None
-    return found
-
-
-def source_repository(
-    pipeline: Pipeline, environment: Environment, application: Application, image: str
-) -> ImageRepository | None:
-    """Where the environment takes this image from; None: it stands where CI pushes it."""
-    if environment.source_environment is not None:
-        return pipeline.environments[environment.source_environment].repository_of(
-            application, image
-        )
-    return environment.built_in(application, image) if environment.source_pattern else None
 
 
 def where_it_is(

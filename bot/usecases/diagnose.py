@@ -16,7 +16,13 @@ from bot.domain.doctor.diagnosis import Diagnosis, SetUp, diagnose
 from bot.domain.doctor.environments import KeyState, RegistryState
 from bot.domain.doctor.findings import Known, Look, Unknown
 from bot.domain.doctor.machine import FolderState, Machine, ScannerState
-from bot.domain.doctor.members import Installation, Member, PipelineState, RepositoryState
+from bot.domain.doctor.members import (
+    Installation,
+    Member,
+    PipelineState,
+    RepositoryState,
+    Ungranted,
+)
 from bot.domain.doctor.sources import Sources, SourceState
 from bot.domain.environments import (
     Environment,
@@ -24,12 +30,12 @@ from bot.domain.environments import (
     ManifestsRepository,
     Pipeline,
 )
-from bot.domain.errors import ConfigurationError, RejectedError
+from bot.domain.errors import ConfigurationError, LockkeeperError, RejectedError
 from bot.domain.grants import KeyRole
 from bot.domain.oci import ImageRepository
 from bot.formats.pipeline_file import PIPELINE_FILE, read_pipeline
 from bot.ports import AppSetUp, Clock, Grants, Looks, Premises, Reach, Scanner
-from bot.usecases.desk import check_grants, source_repository
+from bot.usecases.granted import Refusal, refusals, source_repository
 
 FIRST_ROUND_SECONDS: Final = 5.0
 SECOND_ROUND_SECONDS: Final = 4.0
@@ -57,9 +63,8 @@ class _Asked:
 
     @property
     def granted(self) -> Pipeline:
-        """The same, without environments where a grant is missing: one cause, one finding."""
-        is_valid = isinstance(self.pipeline, Known) and not self.pipeline.value.state.problem
-        return self.read if is_valid else Pipeline({}, {})
+        """The same, without what the operator's grants do not bear: one cause, one finding."""
+        return self.pipeline.value.granted if isinstance(self.pipeline, Known) else Pipeline({}, {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,7 @@ class _PipelineFile:
 
     state: PipelineState
     read: Pipeline = field(default_factory=lambda: Pipeline({}, {}))
+    granted: Pipeline = field(default_factory=lambda: Pipeline({}, {}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,11 +159,11 @@ class Doctor:
         except RejectedError as error:
             return _PipelineFile(_refused(error))
         plans = tuple(_plan(environment) for environment in pipeline.environments.values())
-        try:
-            check_grants(self.grants, ManifestsRepository(repository), pipeline)
-        except RejectedError as error:
-            return _PipelineFile(_refused(error, lacks_grants=True, plans=plans), pipeline)
-        return _PipelineFile(PipelineState(found=True, environments=plans), pipeline)
+        found = list(refusals(self.grants, ManifestsRepository(repository), pipeline))
+        granted = _without(pipeline, found)
+        ungranted = _by_cause(found, stops_all=not (granted.environments and granted.applications))
+        state = PipelineState(found=True, environments=plans, ungranted=ungranted)
+        return _PipelineFile(state, pipeline, granted)
 
     # --- the second round: what the first one named ---
 
@@ -211,7 +217,7 @@ class Doctor:
 
     def _registries(self, looks: Looks, asked: _Asked) -> Iterator[Callable[[], RegistryState]]:
         for environment in asked.granted.environments.values():
-            for repository, writes in _repositories(asked.granted, environment).items():
+            for repository, writes in _repositories(asked.read, environment).items():
                 yield self._registry(looks, asked.repository, environment, repository, writes)
 
     def _registry(
@@ -233,7 +239,7 @@ class Doctor:
         )
 
     def _keys(self, looks: Looks, asked: _Asked) -> Iterator[Callable[[], KeyState]]:
-        for environment in asked.read.environments.values():
+        for environment in asked.granted.environments.values():
             for role in KeyRole:
                 yield self._key(looks, asked.repository, environment, role)
 
@@ -265,20 +271,35 @@ def _state(look: Look[_PipelineFile]) -> Look[PipelineState]:
     return Known(look.value.state) if isinstance(look, Known) else look
 
 
-def _refused(
-    error: RejectedError, *, lacks_grants: bool = False, plans: Sequence[EnvironmentPlan] = ()
-) -> PipelineState:
-    problem, remedy = str(error), ""
-    if isinstance(error, ConfigurationError):
-        place = error.file if error.line is None else f"{error.file}:{error.line}"
-        problem, remedy = f"{place}: {error.fact}", error.remedy
-    return PipelineState(
-        found=True,
-        problem=problem,
-        remedy=remedy,
-        lacks_grants=lacks_grants,
-        environments=plans,
+def _refused(error: RejectedError) -> PipelineState:
+    problem, remedy = _words(error)
+    return PipelineState(found=True, problem=problem, remedy=remedy)
+
+
+def _words(error: LockkeeperError) -> tuple[str, str]:
+    """The fact with its place, and the way out."""
+    if not isinstance(error, ConfigurationError):
+        return str(error), ""
+    place = error.file if error.line is None else f"{error.file}:{error.line}"
+    return f"{place}: {error.fact}", error.remedy
+
+
+def _without(pipeline: Pipeline, found: Sequence[Refusal]) -> Pipeline:
+    """What of a pipeline file may act."""
+    environments = {one.environment for one in found}
+    applications = {one.application for one in found}
+    return Pipeline(
+        {n: one for n, one in pipeline.environments.items() if n not in environments},
+        {n: one for n, one in pipeline.applications.items() if n not in applications},
     )
+
+
+def _by_cause(found: Sequence[Refusal], *, stops_all: bool) -> tuple[Ungranted, ...]:
+    """One folder that cannot be read stops many environments, and is one cause."""
+    causes: dict[tuple[str, str], list[str]] = {}
+    for one in found:
+        causes.setdefault(_words(one.error), []).append(one.member)
+    return tuple(Ungranted(names, *words, stops_all) for words, names in causes.items())
 
 
 def _repositories(pipeline: Pipeline, environment: Environment) -> dict[ImageRepository, bool]:

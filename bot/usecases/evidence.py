@@ -29,8 +29,9 @@ from bot.formats.assessment_document import render_assessment
 from bot.formats.reports import read_sbom, read_scan
 from bot.ports import Examination, Reports, ScannerFacts, StoredEvaluation
 from bot.usecases.attested_evidence import attested_evidence
-from bot.usecases.desk import View, build_repository, source_repository, where_it_is
+from bot.usecases.desk import View, build_repository, where_it_is
 from bot.usecases.exceptions_in_force import exceptions_in_force
+from bot.usecases.granted import source_repository
 from bot.usecases.rules import Rules
 from bot.usecases.scan import scan_job
 from bot.usecases.trust import trust_of

@@ -17,7 +17,8 @@ from bot.formats.promotion_statement import (
     SourceCommit,
     Standing,
 )
-from bot.usecases.desk import View, source_repository
+from bot.usecases.desk import View
+from bot.usecases.granted import source_repository
 
 BUILDER: Final = "https://lockkeeper.dev/lockkeeper"
 

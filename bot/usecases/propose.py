@@ -101,7 +101,8 @@ def propose(ports: Ports, manifests: int, environment: str, application: str) ->
     """Bring the promotion pull request of one application in one environment up to date."""
     view = look(ports, manifests)
     try:
-        target, promoted = view.environment(environment), view.application(application)
+        target = view.environment(environment)
+        promoted = view.granted_application(application)
     except NotFoundError as error:
         return Done(str(error))
     images = {image.name for image in promoted.images}
@@ -125,6 +126,7 @@ def propose(ports: Ports, manifests: int, environment: str, application: str) ->
     triggers = _triggers(subject)
     if not triggers:
         return Done(f"no branch that feeds {environment} has moved yet")
+    view.granted_environment(environment)
     evaluated = [_ordered(subject, _evaluate(subject, trigger)) for trigger in triggers]
     chosen = _newest(evaluated)
     for other in evaluated:

@@ -89,12 +89,13 @@ def publish(ports: Ports, manifests: int, environment: str) -> Outcome:
     """Bring one environment ref to what its default branch and its seals say."""
     view = look(ports, manifests)
     try:
-        target = view.environment(environment)
+        view.environment(environment)
     except NotFoundError as error:
         return Done(f"{error}; its ref is left alone")
     held = is_held(view, environment, "")
     if held:
         return Done(held)
+    target = view.granted_environment(environment)
     desk, stop = _at_desk(view, target)
     if stop is not None or desk is None:
         return stop or Done("nothing to do")

@@ -10,7 +10,8 @@ from bot.domain.images import RegistryRefusesError
 from bot.domain.memory import PublicationRecord, Resolution
 from bot.domain.oci import Digest, TagReference
 from bot.domain.promotion import FoundImage, KnownBy, label_verdict
-from bot.usecases.desk import View, build_repository, entry_environment, source_repository
+from bot.usecases.desk import View, build_repository, entry_environment
+from bot.usecases.granted import source_repository
 from bot.usecases.presence import is_there
 
 _REVISION = "org.opencontainers.image.revision"  # image-spec 1.1, annotations.md

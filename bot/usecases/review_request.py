@@ -39,8 +39,9 @@ from bot.formats.pull_request_body import (
 )
 from bot.ports import GitHistory
 from bot.usecases.answer import answer_pull_request
-from bot.usecases.desk import View, source_repository
+from bot.usecases.desk import View
 from bot.usecases.evidence import Evaluated, evaluate, keep, report_url
+from bot.usecases.granted import source_repository
 from bot.usecases.source_changes import source_changes
 from bot.usecases.told import ask_reviewers, tell_labels, tell_source, tell_verdict
 

@@ -33,7 +33,7 @@ def scan(ports: Ports, manifests: int, environment: str, subject: str) -> Outcom
     if application is None or ports.scanner is None or ports.reports is None:
         return Done("there is no such image, or no scanner (any more)")
     try:
-        target, digest = view.environment(environment), Digest(written)
+        target, digest = view.granted_environment(environment), Digest(written)
         registry = view.registry(target)
     except RejectedError as error:
         return Failed(str(error))

@@ -103,8 +103,17 @@ def place(
     [place("k", manifests="c/d"), place("k", environment="stage"), place("k", role="attest")],
 )
 def test_a_key_has_one_place(other: KeyPlace) -> None:
-    assert key_in_two_places([place("x"), place("k"), other]) == (place("k"), other)
+    keys = [place("x"), place("k"), other]
+
+    assert key_in_two_places(keys, (place("k").manifests, place("k").environment)) == (
+        place("k"),
+        other,
+    )
+    assert key_in_two_places(keys, (other.manifests, other.environment)) == (place("k"), other)
+    assert key_in_two_places(keys, ("acme/deploy", "nowhere")) is None
 
 
 def test_keys_of_one_place_may_be_many_and_twice() -> None:
-    assert key_in_two_places([place("k"), place("l"), place("k")]) is None
+    own = place("k").manifests, place("k").environment
+
+    assert key_in_two_places([place("k"), place("l"), place("k")], own) is None

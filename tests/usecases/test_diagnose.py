@@ -422,9 +422,10 @@ def test_a_key_with_a_wrong_password_is_named(desk: Desk, tmp_path: Path) -> Non
 
     seen = diagnosis(desk)
 
-    assert "password" in found(seen, About.SIGNING_KEY).line
-    assert found(seen, About.SIGNING_KEY).severity is Severity.FAILURE
-    assert "not-this" not in found(seen, About.SIGNING_KEY).line
+    assert "password" in found(seen, About.PIPELINE).line
+    assert "stopped: environment prod" in found(seen, About.PIPELINE).line
+    assert found(seen, About.PIPELINE).severity is Severity.FAILURE
+    assert "not-this" not in found(seen, About.PIPELINE).line
 
 
 def test_a_secret_that_everybody_can_read_is_named(desk: Desk, tmp_path: Path) -> None:

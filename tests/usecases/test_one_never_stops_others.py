@@ -28,6 +28,7 @@ from bot.usecases.desk import look
 from bot.usecases.reconcile import intake, put_reconcile, reconcile
 from tests.world.driver import TWO, Driver, driven
 from tests.world.github.records import Repository
+from tests.world.keys import generate_key_pair
 from tests.world.stage import OVERLAY, PIPELINE
 
 pytestmark = pytest.mark.slow
@@ -360,3 +361,135 @@ def pinned(driver: Driver, name: str, commit: str) -> str:
     host = driver.stage.hosts["dev"]
     overlay = OVERLAY.format(environment="dev", host=host).replace("payments", name)
     return f"{overlay}    newTag: sha-{commit[:7]}\n    digest: {digest}\n"
+
+
+# --- the grant of one environment ---
+
+
+def wrong_password(folder: Path) -> None:
+    keys = generate_key_pair(b"right", cost=32768)
+    (folder / "prod" / "signing.key").write_bytes(keys.private)
+    (folder / "prod" / "signing.password").write_bytes(b"not-this")
+
+
+def no_registry(folder: Path) -> None:
+    (folder / "prod" / "registry.json").unlink()
+
+
+def no_folder(folder: Path) -> None:
+    shutil.rmtree(folder / "prod")
+
+
+def no_key(folder: Path) -> None:
+    (folder / "prod" / "attest.key").unlink()
+
+
+def one_key_for_two(folder: Path) -> None:
+    for kind in ("key", "password"):
+        shutil.copy(folder / "prod" / f"signing.{kind}", folder / "prod" / f"attest.{kind}")
+
+
+@pytest.mark.parametrize(
+    ("breaks", "words"),
+    [
+        (wrong_password, "password"),
+        (no_registry, "registry.json"),
+        (no_folder, "registry.json"),
+        (no_key, "attest.key"),
+        (one_key_for_two, "are one public key"),
+    ],
+)
+def test_a_broken_grant_of_one_environment_stops_that_one_alone(
+    driver: Driver, tmp_path: Path, breaks: Callable[[Path], None], words: str
+) -> None:
+    stage = driver.stage
+    driver.look_first()
+    commit = stage.commit("develop")
+    digest = driver.build(stage.source, commit)
+    breaks(tmp_path / "grants")
+    driver.run(driver.propose("dev"))
+    stage.dana.push(stage.source, "release/v1", parent=commit)
+    driver.run(driver.propose("stage"))
+    pull = stage.open_promotion("stage")
+    assert pull is not None, driver.ran[-3:]
+    stage.dana.merge(pull)
+    driver.run(driver.deliver("stage"))
+
+    assert (driver.shown("dev"), driver.shown("stage")) == (digest, digest)
+    stage.dana.push(stage.source, "main", parent=commit, force=True)
+    driver.ran.clear()
+    driver.run(driver.propose("prod"), driver.deliver("prod"), driver.publish("prod"))
+    assert stage.open_promotion("prod") is None
+    stopped = dict(driver.ran)
+    assert {key.split(":")[0] for key in stopped} >= {"propose", "deliver", "publish"}
+    for outcome in stopped.values():
+        assert isinstance(outcome, Failed)
+        assert words in outcome.summary
+    told = stage.checks(stage.source, commit)
+    assert told["lockkeeper: payments -> prod failed"] == ("failure", "Could not be proposed")
+
+
+def test_a_source_that_is_not_granted_stops_its_application_alone(
+    driver: Driver, tmp_path: Path
+) -> None:
+    stage, billing = driver.stage, driver.add_billing()
+    driver.look_first("payments", "billing")
+    (tmp_path / "grants" / "sources").write_text("acme/payments\n")
+    digest = driver.build(stage.source, stage.commit("develop"))
+    driver.build(billing, stage.dana.push(billing, "develop", {"b.py": "1\n"}))
+
+    driver.run(driver.propose("dev"), driver.propose("dev", "billing"))
+
+    assert driver.shown("dev") == digest
+    assert wrong(driver)
+    assert all(":billing: " in one and "acme/billing" in one for one in wrong(driver))
+
+
+def judged(driver: Driver, file: str) -> dict[str, object]:
+    """What the check says of a pull request that brings this pipeline file."""
+    stage = driver.stage
+    branch = f"change-{len(stage.manifests.pulls)}"
+    head = stage.dana.push(stage.manifests, branch, {"lockkeeper.yaml": file})
+    pull = stage.dana.open_pull_request(stage.manifests, branch)
+    driver.run(Job(JobKind.ANSWER, stage.manifests.id, "", str(pull.number)))
+    runs = [run for run in stage.manifests.check_runs.values() if run.commit == head]
+    return {"conclusion": runs[-1].conclusion, **runs[-1].output}
+
+
+def test_the_check_tells_what_a_change_asks_for_from_what_was_stopped_before(
+    driver: Driver, tmp_path: Path
+) -> None:
+    wrong_password(tmp_path / "grants")
+    file = driver.stage.file("main", "lockkeeper.yaml")
+    host = driver.stage.hosts["dev"]
+
+    words = judged(driver, f"# a word\n\n{file}")
+    asks = judged(driver, file.replace(f"{host}/acme/", "registry.invalid/acme/"))
+
+    assert words["conclusion"] == "success"
+    assert "Stopped now, and not by this change" in str(words["summary"])
+    assert "password" in str(words["summary"])
+    assert asks["conclusion"] == "failure"
+    assert "registry.invalid" in str(asks["title"])
+    assert "password" not in str(asks["summary"])
+
+
+def test_digests_of_an_environment_that_is_stopped_cannot_be_delivered(
+    driver: Driver, tmp_path: Path
+) -> None:
+    stage = driver.stage
+    driver.look_first()
+    commit = stage.commit("develop")
+    driver.build(stage.source, commit)
+    driver.run(driver.propose("dev"))
+    stage.dana.push(stage.source, "release/v1", parent=commit)
+    driver.run(driver.propose("stage"))
+    pull = stage.open_promotion("stage")
+    assert pull is not None
+    (tmp_path / "grants" / "stage" / "registry.json").write_text("{")
+
+    driver.run(Job(JobKind.ANSWER, stage.manifests.id, "", str(pull.number)))
+
+    runs = [run for run in stage.manifests.check_runs.values() if run.name == "lockkeeper"]
+    assert runs[-1].output["title"] == "These digests cannot be delivered"
+    assert "registry.json" in str(runs[-1].output["summary"])

@@ -49,6 +49,18 @@ class RepositoryState:
 
 
 @dataclass(frozen=True, slots=True)
+class Ungranted:
+    """One cause in the operator's grants, and what of a pipeline file it stops."""
+
+    stopped: Sequence[str]
+    """For people: ``environment prod``, ``application payments``."""
+    problem: str
+    remedy: str
+    stops_all: bool
+    """No environment is left that works."""
+
+
+@dataclass(frozen=True, slots=True)
 class PipelineState:
     """The pipeline file on the default branch."""
 
@@ -56,9 +68,9 @@ class PipelineState:
     problem: str = ""
     """Why it is not in force; empty: it is."""
     remedy: str = ""
-    lacks_grants: bool = False
-    """The problem is what the operator did not grant: no older version of the file helps."""
     environments: Sequence[EnvironmentPlan] = ()
+    ungranted: Sequence[Ungranted] = ()
+    """What of it the operator's grants do not bear."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,19 +206,20 @@ def _pipeline(member: Member) -> Iterator[Finding]:
             name,
         )
     elif look.value.problem:
-        remedy = look.value.remedy
-        kept = "" if look.value.lacks_grants else " (the newest valid version stays in force)"
-        yield Finding(
-            About.PIPELINE,
-            name,
-            Severity.FAILURE,
-            f"{look.value.problem}{kept}",
-            remedy,
-            name if look.value.lacks_grants else "",
-        )
+        kept = "the newest valid version stays in force"
+        fact = f"{look.value.problem} ({kept})"
+        yield Finding(About.PIPELINE, name, Severity.FAILURE, fact, look.value.remedy)
+    elif look.value.ungranted:
+        yield from (_ungranted(name, one) for one in look.value.ungranted)
     else:
         names = ", ".join(one.name for one in look.value.environments) or "none"
         yield Finding(About.PIPELINE, name, Severity.OK, f"valid; environments: {names}")
+
+
+def _ungranted(name: str, one: Ungranted) -> Finding:
+    fact = f"{one.problem} (stopped: {', '.join(one.stopped)})"
+    stops = name if one.stops_all else ""
+    return Finding(About.PIPELINE, name, Severity.FAILURE, fact, one.remedy, stops)
 
 
 def _rules(member: Member, app_id: int) -> Iterator[Finding]:
