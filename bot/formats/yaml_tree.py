@@ -74,7 +74,8 @@ def compose_all(
     except (MarkedYAMLError, RuamelError) as error:
         mark = error.problem_mark or error.context_mark
         line = None if mark is None else int(mark.line) + 1
-        raise ConfigurationError(file, line, f"not YAML: {error.problem}") from error
+        remedy = "correct the YAML at this line or above it"
+        raise ConfigurationError(file, line, f"not YAML: {error.problem}", remedy) from error
     except (YAMLError, RuamelYAMLError, ValueError, RecursionError) as error:
         raise ConfigurationError(file, None, f"not YAML: {str(error)[:200]}") from error
     _check_nodes(nodes, file)

@@ -41,6 +41,8 @@ class Request:
     actor: str
     retry: Callable[[str], bool]
     """Makes a waiting or failed job run now; False if there is none of that key."""
+    own: str = ""
+    """The key of the job that carries this command out."""
 
     def argument(self, position: int, meaning: str) -> str:
         """A required argument."""
@@ -140,7 +142,8 @@ def _carry_out(ports: Ports, found: Command, retry: Callable[[str], bool]) -> An
     verb = VERBS.get(found.verb)
     if verb is None:
         raise UnknownCommandError(found.verb)
-    return verb(Request(ports, found.arguments, found.actor, retry))
+    own = Job(JobKind.COMMAND, subject=str(found.id)).key
+    return verb(Request(ports, found.arguments, found.actor, retry, own))
 
 
 def adopt(request: Request) -> Answer:
@@ -264,7 +267,7 @@ def status(request: Request) -> Answer:
     return {
         "places": [place for found in members.found for place in found],
         "problems": {str(name): str(error) for name, error in members.problems.items()},
-        "jobs": [_job(state) for state in states],
+        "jobs": [_job(state) for state in states if state.key != request.own],
         "findings": [_finding(one) for one in request.ports.findings()],
     }
 

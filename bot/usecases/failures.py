@@ -19,6 +19,7 @@ from bot.domain.oci import Digest
 from bot.domain.reports import CheckReport
 from bot.formats.markdown import code, plain, prose
 from bot.usecases.desk import Ports, View, look
+from bot.usecases.told import source_check
 
 _WORDS = 600
 """Characters of an error that a check quotes."""
@@ -37,8 +38,10 @@ def tell_failure(ports: Ports, job: Job, error: LockkeeperError) -> None:
     if job.kind not in _TOLD:
         return
     try:
-        places = islice(dict.fromkeys(_where(ports, job)), _MOST)
-        failures = [ToldFailure(job.key, *place, _name(job)) for place in places]
+        view = look(ports, job.manifests)
+        name = f"{source_check(ports, view.repository, job.subject, job.environment)} failed"
+        places = islice(dict.fromkeys(_where(view, job)), _MOST)
+        failures = [ToldFailure(job.key, *place, name) for place in places]
     except LockkeeperError:
         return  # nobody can say where; the log, `status` and `doctor` have it
     ports.memory.record_told_failures(failures)
@@ -67,14 +70,8 @@ def _tell(ports: Ports, one: ToldFailure, state: CheckState, title: str, summary
     ports.outbox.tell(CheckReport(one.repository, check))
 
 
-def _name(job: Job) -> str:
-    subject = f"{job.subject} -> {job.environment}" if job.subject else job.environment
-    return f"lockkeeper: {subject} failed"
-
-
-def _where(ports: Ports, job: Job) -> Iterator[tuple[GitHubRepository, str]]:
+def _where(view: View, job: Job) -> Iterator[tuple[GitHubRepository, str]]:
     """Repository and commit: branch heads that ask, the newest merge, what it wants."""
-    view = look(ports, job.manifests)
     environment = view.environment(job.environment)
     if job.kind is not JobKind.PROPOSE:
         yield view.repository, view.head

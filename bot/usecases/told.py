@@ -8,7 +8,7 @@ given up; False: it waits.
 from __future__ import annotations
 
 from bot.domain.assessment import Assessment
-from bot.domain.environments import Application, Environment
+from bot.domain.environments import Application, Environment, ManifestsRepository
 from bot.domain.history import Check, CheckState, DeploymentReport, PullRequest
 from bot.domain.policy import Result
 from bot.domain.reports import (
@@ -21,7 +21,7 @@ from bot.domain.reports import (
 from bot.formats.check_output import verdict_changed
 from bot.formats.markdown import plain
 from bot.formats.pull_request_body import authored
-from bot.usecases.desk import View
+from bot.usecases.desk import Ports, View
 
 MANIFESTS_CHECK = "lockkeeper"
 """The check on every pull request of the manifests repository; made to be required."""
@@ -37,13 +37,26 @@ def tell_source(
     title: str,
     summary: str,
 ) -> bool:
-    """Set the check ``lockkeeper: <application> -> <environment>`` on source commits."""
-    name = f"lockkeeper: {application.name} -> {environment.name}"
+    """Set the check ``lockkeeper: <application> -> <environment>`` on source commits.
+
+    Where the bot serves several manifests repositories, the name says which one: they may share
+    sources, and names of environments.
+    """
+    name = source_check(view.ports, view.repository, application.name, environment.name)
     checks = [
         Check(name, commit, state, plain(title), summary) for commit in dict.fromkeys(commits)
     ]
     told = [view.ports.outbox.tell(CheckReport(application.source, check)) for check in checks]
     return all(told)
+
+
+def source_check(
+    ports: Ports, manifests: ManifestsRepository, application: str, environment: str
+) -> str:
+    """How the check of an application in an environment is called on its source commits."""
+    subject = f"{application} -> {environment}" if application else environment
+    place = f" ({manifests})" if len(ports.manifests) > 1 else ""
+    return f"{MANIFESTS_CHECK}: {subject}{place}"
 
 
 def tell_commit(
@@ -85,7 +98,8 @@ def tell_deployment(
 ) -> bool:
     """Put a line on the source commit's timeline."""
     several = len(view.pipeline.applications_of(application.source)) > 1
-    name = f"lockkeeper/{environment.name}" + (f"/{application.name}" if several else "")
+    place = f"{view.repository}/" if len(view.ports.manifests) > 1 else ""
+    name = f"lockkeeper/{place}{environment.name}" + (f"/{application.name}" if several else "")
     report = DeploymentReport(name, commit, state, authored(description))
     return view.ports.outbox.tell(TimelineReport(application.source, report))
 

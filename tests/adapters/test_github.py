@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import github
 import pytest
 
 from bot.adapters.clock import SystemClock
@@ -528,3 +531,49 @@ def test_no_commits_ask_nothing(scene: Scene) -> None:
 def test_contributions_of_a_repository_without_the_app_are_refused(scene: Scene) -> None:
     with pytest.raises(RejectedError):
         scene.api.contributions(GitHubRepository("acme", "elsewhere"), ["a" * 40])
+
+
+# --- what is not GitHub ---
+
+
+class _Page(BaseHTTPRequestHandler):
+    """A web page where an API should be; the path's first part is the status."""
+
+    def do_POST(self) -> None:
+        body = b"<html>hunter2</html>"
+        self.send_response(int(self.path.split("/")[1]))
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, GitHubRefusedError),
+        (403, GitHubRefusedError),
+        (404, GitHubRefusedError),
+        (405, GitHubRefusedError),
+        (422, GitHubRefusedError),
+        (408, UnavailableError),
+        (429, UnavailableError),
+        (200, UnavailableError),
+        (502, UnavailableError),
+    ],
+)
+def test_a_page_where_the_api_should_be_is_refused_or_tried_again(
+    status: int, kind: type[Exception]
+) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Page) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        calls = Calls(f"http://127.0.0.1:{server.server_port}/{status}", SystemClock())
+
+        with pytest.raises(kind) as caught:
+            calls.send(github.Auth.Token("t"), "POST", "/x")
+
+        server.shutdown()
+    assert "hunter2" not in str(caught.value)
+    assert (kind is GitHubRefusedError) == ("LOCKKEEPER_GITHUB_URL" in str(caught.value))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -15,7 +16,7 @@ from bot.cli.answers import words_of
 from bot.domain.doctor.findings import About
 from bot.domain.environments import GitHubRepository
 from bot.domain.errors import UnavailableError
-from bot.domain.jobs import Done, Failed, Job, JobKind
+from bot.domain.jobs import Done, Failed, Job, JobKind, JobState
 from bot.domain.pipeline_rules import UnknownNameError
 from bot.formats.webhook import WebhookHint
 from bot.usecases.commands import (
@@ -26,7 +27,7 @@ from bot.usecases.commands import (
 )
 from bot.usecases.desk import look
 from bot.usecases.reconcile import intake, put_reconcile, reconcile
-from tests.world.driver import TWO, Driver, driven
+from tests.world.driver import TWO, Driver, Queue, driven
 from tests.world.github.records import Repository
 from tests.world.keys import generate_key_pair
 from tests.world.stage import OVERLAY, PIPELINE
@@ -493,3 +494,41 @@ def test_digests_of_an_environment_that_is_stopped_cannot_be_delivered(
     runs = [run for run in stage.manifests.check_runs.values() if run.name == "lockkeeper"]
     assert runs[-1].output["title"] == "These digests cannot be delivered"
     assert "registry.json" in str(runs[-1].output["summary"])
+
+
+# --- several manifests repositories over one source ---
+
+
+@dataclass
+class Standing(Queue):
+    """A queue in which jobs stand."""
+
+    found: Sequence[JobState] = ()
+
+    def states(self) -> Sequence[JobState]:
+        return self.found
+
+
+def test_a_check_says_which_manifests_repository_it_speaks_of(
+    pair: tuple[Driver, Repository],
+) -> None:
+    driver, _ = pair
+    stage = driver.stage
+    driver.look_first()
+    commit = stage.commit("develop")
+    driver.build(stage.source, commit)
+    driver.run(driver.propose("dev"))
+
+    assert stage.checks(stage.source, commit) == {
+        "lockkeeper: payments -> dev (acme/deploy)": ("success", "Published")
+    }
+
+
+def test_status_does_not_list_the_question_itself(driver: Driver) -> None:
+    own, other = Job(JobKind.COMMAND, subject="7"), driver.propose("dev")
+    states = [JobState(job.key, "running", 0, None, "") for job in (own, other)]
+    ports = replace(driver.ports, jobs=Standing(found=states))
+
+    shown = status(Request(ports, (), "ops", lambda _key: False, own.key))["jobs"]
+
+    assert [one["key"] for one in cast("list[dict[str, str]]", shown)] == [other.key]

@@ -33,6 +33,11 @@ _TIMEOUT: Final = 15  # seconds
 _API_VERSION: Final = "2022-11-28"
 _SECONDARY_LIMIT_SECONDS: Final = 60.0  # GitHub, "Rate limits for the REST API"
 _PAGES: Final = 20
+_PASSING: Final = frozenset({408, 409, 425, 429})
+"""Refusals that another attempt may not meet."""
+_NO_API: Final = (
+    "without JSON: something else answers there; check LOCKKEEPER_GITHUB_URL and proxies"
+)
 
 
 class GitHubRefusedError(RejectedError):
@@ -115,7 +120,7 @@ class Calls:
             raise UnavailableError(f"GitHub does not answer {request}") from error
         finally:
             client.close()
-        data = _parsed(text, request, is_expected=status not in allow)
+        data = _parsed(text, request, None if status in allow else status)
         answer = Answer(status, headers, data)
         if status >= HTTPStatus.MULTIPLE_CHOICES and status not in allow:
             raise self._error(answer, request)
@@ -143,7 +148,7 @@ class Calls:
             return UnavailableError(f"GitHub's rate limit stops {request}", retry_after=wait)
         if answer.status == HTTPStatus.UNAUTHORIZED:
             return StaleTokenError(request)
-        if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR or answer.status in {408, 409, 425}:
+        if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR or answer.status in _PASSING:
             return UnavailableError(f"GitHub cannot answer {request} now: {answer.status}")
         if HTTPStatus.MULTIPLE_CHOICES <= answer.status < HTTPStatus.BAD_REQUEST:  # renamed, moved
             return GitHubRefusedError(request, answer.status, "the repository has moved")
@@ -174,15 +179,23 @@ def quoted(text: str) -> str:
     return quote(text, safe="/")
 
 
-def _parsed(text: str, request: str, *, is_expected: bool) -> Any:  # noqa: ANN401 - JSON of any shape
-    """The body; what is no JSON is nothing where a refusal is an answer, else nobody's answer."""
+def _parsed(text: str, request: str, status: int | None) -> Any:  # noqa: ANN401 - JSON of any shape
+    """The body; what is no JSON is nothing where a refusal is an answer (None), else no answer.
+
+    A refusal (400 to 499) without JSON comes from something before the API or beside it. That
+    does not pass by waiting, so it is told.
+    """
     if not text:
         return None
     try:
         return json.loads(text)
     except ValueError as error:
-        if not is_expected:
+        if status is None:
             return None
+        if HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
+            if status in _PASSING or status == HTTPStatus.UNAUTHORIZED:
+                return None
+            raise GitHubRefusedError(request, status, _NO_API) from error
         raise UnavailableError(f"GitHub answered {request} with something else") from error
 
 

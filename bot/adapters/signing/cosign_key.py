@@ -77,7 +77,9 @@ def decrypted(content: bytes, file: str, password: bytes) -> bytes:
     try:
         return SecretBox(key).decrypt(ciphertext, nonce)
     except CryptoError as error:
-        raise ConfigurationError(file, None, "the password does not open this key") from error
+        remedy = "write its password into the .password file beside it"
+        fact = "the password does not open this key"
+        raise ConfigurationError(file, None, fact, remedy) from error
 
 
 def _derived(derivation: _Derivation, salt: bytes, file: str, password: bytes) -> bytes:

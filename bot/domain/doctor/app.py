@@ -261,7 +261,8 @@ def _answered(url: str, answers: Sequence[WebhookAnswer]) -> Finding:
         return Finding(About.DELIVERIES, url, Severity.WARNING, fact, remedy)
     said = f"{newest.status} {newest.words}".strip()
     fact = f"the newest ({newest.event}, {newest.delivered_at}) was answered {said}; {counted}"
-    return Finding(About.DELIVERIES, url, Severity.FAILURE, fact, _way_out(newest))
+    remedy = f"{_way_out(newest)}; then redeliver it on the App's Advanced page"
+    return Finding(About.DELIVERIES, url, Severity.FAILURE, fact, remedy)
 
 
 def _is_taken(answer: WebhookAnswer) -> bool:

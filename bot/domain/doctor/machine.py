@@ -101,7 +101,10 @@ def _room(folder: FolderState) -> Finding:
 def _database(look: Look[DatabaseState]) -> Iterator[Finding]:
     about = About.DATABASE
     if isinstance(look, Unknown):
-        remedy = "check LOCKKEEPER_DATABASE_URL, and that its server runs"
+        remedy = (
+            "check LOCKKEEPER_DATABASE_URL and LOCKKEEPER_DATA_DIR: a file must be the bot's own, "
+            "a server must run"
+        )
         yield Finding(about, "", look.severity, look.reason, remedy, EVERYTHING)
         return
     state = look.value
