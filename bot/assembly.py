@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -215,7 +216,12 @@ class Lockkeeper:
         board = create_board(self._reason_not_ready, self._remarks)
         rounds = (
             Rounds("lockkeeper-doctor", self.checkups.look, again_seconds=SOON_SECONDS),
-            Rounds("lockkeeper-outbox", self.outbox.send_waiting, again_seconds=SOON_SECONDS),
+            Rounds(
+                "lockkeeper-outbox",
+                self.outbox.send,
+                again_seconds=SOON_SECONDS,
+                woken=self.outbox.woken,
+            ),
         )
         board.register_blueprint(promotion_pages(store.EvaluationStore(self.database)))
         self.engine.every(settings.reconcile_seconds, self.workflows.put_reconcile)
@@ -242,6 +248,7 @@ class Lockkeeper:
         for one in rounds:
             one.stop()
         self.engine.stop()
+        self.outbox.stop()
 
     def _remarks(self) -> Sequence[str]:
         return [finding.line for finding in self.workflows.ports.findings()]
@@ -338,6 +345,11 @@ def _tokens(settings: Settings, calls: Calls) -> Tokens:
     return Tokens(calls, str(settings.required_app_id()), settings.required_private_key())
 
 
+def _secret(settings: Settings) -> bytes:
+    """What proves that rows are this bot's: made of the App's key, which no database holds."""
+    return hmac.digest(settings.required_private_key().encode(), b"lockkeeper outbox 1", "sha256")
+
+
 def _mirrors(settings: Settings, tokens: Tokens) -> Mirrors:
     return Mirrors(
         settings.data_dir / "mirrors",
@@ -403,7 +415,8 @@ def assemble(settings: Settings, kinds: Sequence[JobKind] = tuple(JobKind)) -> L
     scanner = _scanner(settings, clock)
     checkups = Checkups(_doctor(settings, clock, grants, scanner))
     github = journal.acting(GitHub, GitHubApi(calls, tokens))  # type: ignore[type-abstract]  # a Protocol names the port
-    outbox = Outbox(github, clock)
+    outgoing = store.OutgoingStore(database, clock, _secret(settings))
+    outbox = Outbox(github, outgoing, clock)
     ports = Ports(
         github=github,
         outbox=outbox,

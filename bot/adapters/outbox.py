@@ -2,24 +2,27 @@
 
 Contract.
 
-1. `tell` never raises what GitHub answers: no report ends or holds back what it tells about.
+1. `tell` leaves a row and is done: no report ends, holds back or slows what it tells about. What
+   was told is sent after a crash as well.
 2. A refusal (403, 404, 422) is given up: logged as a warning, and kept as a finding until a report
    of that kind gets through to that repository again.
 3. Where GitHub cannot answer, the report waits and is sent again with growing pauses. Of several
-   with one key only the newest waits.
-4. What waits is kept in memory: a crash loses it. What was sealed or published is told again by
-   the next look where nothing says yet that it was told.
+   with one key only the newest is sent.
+4. Reports of one repository are sent one after the other, in the order in which they were told;
+   a repository that hangs keeps no other.
 
-Safe from any thread; reports of one key are sent one after the other.
+Safe from any thread. Several processes may send from one database: each report is one's.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections import OrderedDict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
+from itertools import groupby
 from typing import Final
 
 from bot.domain.doctor.findings import About, Finding, Severity
@@ -27,33 +30,25 @@ from bot.domain.errors import IntegrityError, RejectedError, UnavailableError
 from bot.domain.reports import (
     CheckReport,
     CommentReport,
-    Key,
     LabelReport,
+    Pending,
     Report,
     ReviewersReport,
     TimelineReport,
 )
-from bot.ports import Clock, GitHub
+from bot.ports import Clock, GitHub, Outgoing
 
 _LOG: Final = logging.getLogger("lockkeeper.outbox")
 WAITING_LIMIT: Final = 10_000
 """Reports that wait for GitHub; beyond it the oldest are given up."""
-ASKED_LIMIT: Final = 10_000
-"""Review requests that are remembered, so that none is made twice."""
-LOOK_SECONDS: Final = 1.0
+LOOK_SECONDS: Final = 30.0
+"""The longest pause between two looks: another process may have left a report."""
 LONGEST_PAUSE: Final = timedelta(minutes=5)
 _FIRST_PAUSE: Final = timedelta(seconds=1)
-_STRIPES: Final = 64
 _DOUBLINGS: Final = 9
-
-
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    """A report that GitHub could not take yet."""
-
-    report: Report
-    attempts: int
-    due: datetime
+_LANES: Final = 4
+_AT_ONCE: Final = 100
+"""Reports that one look takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,38 +62,45 @@ class _Refusal:
 class Outbox:
     """Reports on their way to GitHub."""
 
-    def __init__(self, github: GitHub, clock: Clock) -> None:
+    def __init__(self, github: GitHub, outgoing: Outgoing, clock: Clock) -> None:
         """Send nothing yet."""
-        self._github, self._clock = github, clock
-        self._waiting: OrderedDict[Key, _Waiting] = OrderedDict()
+        self._github, self._outgoing, self._clock = github, outgoing, clock
         self._refused: dict[tuple[str, str], _Refusal] = {}
-        self._asked: OrderedDict[Key, None] = OrderedDict()
+        self._busy: set[str] = set()
         self._guard = threading.Lock()
-        self._stripes = tuple(threading.Lock() for _ in range(_STRIPES))
+        self._lanes = ThreadPoolExecutor(_LANES, "lockkeeper-outbox")
+        self.woken = threading.Event()
+        """Set when there is something to send."""
 
-    def tell(self, report: Report) -> bool:
-        """Send it now, or later; False while it waits."""
-        with self._alone(report.key):
-            with self._guard:
-                self._waiting.pop(report.key, None)
-                if report.key in self._asked:
-                    return True
-            return self._send(report, attempts=0)
+    def tell(self, report: Report) -> None:
+        """Let it be sent."""
+        self._outgoing.put(report)
+        self.woken.set()
 
-    def send_waiting(self) -> float:
-        """Send what is due; the seconds until it is worth while to look again."""
-        now = self._clock.now()
+    def send(self) -> float:
+        """Begin to send what is due; the seconds until it is worth while to look again."""
         with self._guard:
-            due = [one for one in self._waiting.values() if one.due <= now]
-        for one in due:
-            with self._alone(one.report.key):
-                with self._guard:
-                    is_newest = self._waiting.get(one.report.key) is one
-                    if is_newest:
-                        del self._waiting[one.report.key]
-                if is_newest:
-                    self._send(one.report, one.attempts)
-        return LOOK_SECONDS
+            busy = frozenset(self._busy)
+        for repository, group in _by_repository(self._outgoing.claim(busy, _AT_ONCE)):
+            with self._guard:
+                self._busy.add(repository)
+            self._lanes.submit(self._send_lane, repository, group)
+        due = self._outgoing.next_due()
+        if due is None:
+            return LOOK_SECONDS
+        # What is due and was not taken is in a lane, which wakes this when it is free.
+        seconds = (due - self._clock.now()).total_seconds()
+        return min(LOOK_SECONDS, seconds) if seconds > 0 else LOOK_SECONDS
+
+    def flush(self) -> None:
+        """Send what is due, here and now."""
+        while found := self._outgoing.claim((), _AT_ONCE):
+            for _, group in _by_repository(found):
+                self._send_all(group)
+
+    def stop(self) -> None:
+        """Finish what is being sent; the rest waits for the next start."""
+        self._lanes.shutdown(wait=True, cancel_futures=True)
 
     def findings(self) -> tuple[Finding, ...]:
         """What GitHub refuses, one finding for each kind and repository."""
@@ -115,17 +117,32 @@ class Outbox:
             for (repository, kind), one in sorted(refused)
         )
 
-    def _send(self, report: Report, attempts: int) -> bool:
+    def _send_lane(self, repository: str, group: Sequence[Pending]) -> None:
         try:
-            self._carry_out(report)
-        except (RejectedError, IntegrityError) as error:
-            self._give_up(report, str(error))
+            self._send_all(group)
         except UnavailableError as error:
-            self._keep(report, attempts + 1, error)
-            return False
-        else:
-            self._succeeded(report)
-        return True
+            # The database: what was claimed is free again in two minutes.
+            _LOG.warning("reports wait", extra={"repository": repository, "reason": str(error)})
+        finally:
+            with self._guard:
+                self._busy.discard(repository)
+            self.woken.set()
+
+    def _send_all(self, group: Sequence[Pending]) -> None:
+        """Send reports of one repository; where GitHub cannot answer, the rest waits untried."""
+        for position, pending in enumerate(group):
+            try:
+                self._carry_out(pending.report)
+            except (RejectedError, IntegrityError) as error:
+                self._outgoing.sent(pending, for_good=False)
+                self._give_up(pending.report, str(error))
+            except UnavailableError as error:
+                self._wait(group[position:], error)
+                return
+            else:
+                is_once = isinstance(pending.report, ReviewersReport)
+                self._outgoing.sent(pending, for_good=is_once)
+                self._succeeded(pending.report)
 
     def _carry_out(self, report: Report) -> None:
         github, repository = self._github, report.repository
@@ -144,13 +161,6 @@ class Outbox:
     def _succeeded(self, report: Report) -> None:
         with self._guard:
             self._refused.pop((str(report.repository), report.kind), None)
-            if isinstance(report, ReviewersReport):
-                self._remember(report.key)
-
-    def _remember(self, key: Key) -> None:
-        self._asked[key] = None
-        while len(self._asked) > ASKED_LIMIT:
-            self._asked.popitem(last=False)
 
     def _give_up(self, report: Report, reason: str) -> None:
         place = str(report.repository), report.kind
@@ -161,16 +171,22 @@ class Outbox:
             fields = {"repository": place[0], "kind": report.kind, "reason": reason}
             _LOG.warning("report given up", extra=fields)
 
-    def _keep(self, report: Report, attempts: int, error: UnavailableError) -> None:
-        pause = min(LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(attempts - 1, _DOUBLINGS))
+    def _wait(self, group: Sequence[Pending], error: UnavailableError) -> None:
+        first, *others = group
+        pause = min(LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(first.attempts, _DOUBLINGS))
         if error.retry_after is not None:
             pause = max(pause, timedelta(seconds=error.retry_after))
-        with self._guard:
-            self._waiting[report.key] = _Waiting(report, attempts, self._clock.now() + pause)
-            overflow = len(self._waiting) - WAITING_LIMIT
-            oldest = [self._waiting.popitem(last=False)[1] for _ in range(overflow)]
-        for one in oldest:
-            self._give_up(one.report, f"more than {WAITING_LIMIT} reports wait for GitHub")
+        due = self._clock.now() + pause
+        self._outgoing.again(first, due, failed=True)
+        for one in others:
+            self._outgoing.again(one, due, failed=False)
+        for dropped in self._outgoing.drop_oldest(WAITING_LIMIT):
+            self._give_up(dropped.report, f"more than {WAITING_LIMIT} reports wait for GitHub")
 
-    def _alone(self, key: Key) -> threading.Lock:
-        return self._stripes[hash(key) % _STRIPES]
+
+def _by_repository(found: Sequence[Pending]) -> Sequence[tuple[str, Sequence[Pending]]]:
+    def repository(one: Pending) -> str:
+        return str(one.report.repository)
+
+    grouped = groupby(sorted(found, key=repository), key=repository)
+    return [(name, list(group)) for name, group in grouped]

@@ -19,16 +19,24 @@ _LOG: Final = logging.getLogger("lockkeeper.rounds")
 class Rounds:
     """A call that is repeated."""
 
-    def __init__(self, name: str, call: Callable[[], float], *, again_seconds: float) -> None:
+    def __init__(
+        self,
+        name: str,
+        call: Callable[[], float],
+        *,
+        again_seconds: float,
+        woken: threading.Event | None = None,
+    ) -> None:
         """Begin nothing yet.
 
         Args:
             name: of the thread, for the log.
             call: answers the seconds until it wants to be called again.
             again_seconds: the pause after a call that failed.
+            woken: ends a pause early, as often as somebody sets it.
         """
         self._name, self._call, self._again = name, call, again_seconds
-        self._stopping = threading.Event()
+        self._woken, self._is_stopping = woken or threading.Event(), False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
@@ -37,11 +45,16 @@ class Rounds:
 
     def stop(self) -> None:
         """Call no more."""
-        self._stopping.set()
+        self._is_stopping = True
+        self._woken.set()
 
     def _run(self) -> None:
         pause = 0.0
-        while not self._stopping.wait(pause):
+        while True:
+            self._woken.wait(pause)
+            self._woken.clear()
+            if self._is_stopping:
+                return
             try:
                 pause = self._call()
             except LockkeeperError as error:

@@ -5,8 +5,8 @@ Each is an "ensure": sent twice it says the same once. Of two with one key the n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from bot.domain.environments import GitHubRepository
 from bot.domain.history import Check, DeploymentReport
@@ -68,7 +68,7 @@ class LabelReport:
 
     repository: GitHubRepository
     number: int
-    labels: Sequence[str]
+    labels: tuple[str, ...]
 
     kind = "labels"
 
@@ -84,7 +84,7 @@ class ReviewersReport:
 
     repository: GitHubRepository
     number: int
-    teams: Sequence[str]
+    teams: tuple[str, ...]
 
     kind = "review requests"
 
@@ -95,3 +95,18 @@ class ReviewersReport:
 
 
 Report = CheckReport | CommentReport | TimelineReport | LabelReport | ReviewersReport
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A report that somebody has taken to send it."""
+
+    report: Report
+    key: str
+    """`Report.key` as one text."""
+    stamp: str
+    """Which of several reports of that key it is."""
+    attempts: int
+    """How often GitHub could not take it."""
+    at: datetime
+    """When it was told."""

@@ -600,42 +600,34 @@ def _conclude(desk: Desk, before: str, commit: str, tree: str) -> None:
     )
     if record is None or view.ports.audit.has(once):
         return
-    if not _report(desk, before, commit, tree):
-        return  # what waits may be lost with this process: the next look tells it again
+    _report(desk, before, commit, tree)
     facts = {"ref": environment.ref, "commit": commit, "source": record.source}
     view.ports.audit.append("published", view.scope(environment.name), facts, once=once)
 
 
-def _report(desk: Desk, before: str, commit: str, tree: str) -> bool:
-    """Tell the developer, the reviewer and the environments that take their images from here.
-
-    False while one of the reports waits.
-    """
+def _report(desk: Desk, before: str, commit: str, tree: str) -> None:
+    """Tell the developer, the reviewer and the environments that take their images from here."""
     view, environment = desk.view, desk.environment
-    told = [
-        is_over
-        for promoted in _promoted(desk, before, tree)
-        for is_over in _report_one(desk, promoted, commit)
-    ]
+    for promoted in _promoted(desk, before, tree):
+        _report_one(desk, promoted, commit)
     for name, follower in view.pipeline.environments.items():
         if follower.source_environment == environment.name:
             for application in view.pipeline.applications:
                 view.ports.jobs.put(Job(JobKind.PROPOSE, view.id, name, application))
-    return all(told)
 
 
-def _report_one(desk: Desk, promoted: Promoted, commit: str) -> Iterator[bool]:
+def _report_one(desk: Desk, promoted: Promoted, commit: str) -> None:
     """Tell of one image; each report by itself."""
     view, environment = desk.view, desk.environment
     if promoted.merge:
-        yield _tell_published(desk, promoted.merge, commit)
+        _tell_published(desk, promoted.merge, commit)
     link = f"[{commit[:7]}]({view.web_url}/commit/{commit})"
     summary = f"{code(str(promoted.digest))} is published on {code(environment.ref)} as {link}."
     if promoted.commit != "-":
         scope = view.scope(environment.name, promoted.application.name)
         heads = view.ports.memory.written_heads(scope)
         triggers = [head.trigger for head in heads if head.source == promoted.commit]
-        yield tell_source(
+        tell_source(
             view,
             promoted.application,
             environment,
@@ -644,7 +636,7 @@ def _report_one(desk: Desk, promoted: Promoted, commit: str) -> Iterator[bool]:
             "Published",
             summary,
         )
-        yield tell_deployment(
+        tell_deployment(
             view,
             promoted.application,
             environment,
@@ -653,7 +645,7 @@ def _report_one(desk: Desk, promoted: Promoted, commit: str) -> Iterator[bool]:
             f"Published on {environment.ref} as {commit[:7]}",
         )
     if promoted.pull_request:
-        yield tell_pull_request(view, promoted.pull_request, _sealed_words(desk, promoted, summary))
+        tell_pull_request(view, promoted.pull_request, _sealed_words(desk, promoted, summary))
 
 
 def _tell_visible(
@@ -675,9 +667,9 @@ def _tell_visible(
             )
 
 
-def _tell_published(desk: Desk, merge: str, commit: str) -> bool:
+def _tell_published(desk: Desk, merge: str, commit: str) -> None:
     title, summary = f"Published on {desk.environment.ref}", _stands_at(desk, commit)
-    return tell_merge(desk.view, desk.environment, merge, CheckState.SUCCESS, title, summary)
+    tell_merge(desk.view, desk.environment, merge, CheckState.SUCCESS, title, summary)
 
 
 def _stands_at(desk: Desk, commit: str) -> str:

@@ -1,8 +1,7 @@
 """Telling people where they look: checks on commits, one comment, the deployment timeline.
 
 Every function makes a report and hands it to the outbox, which sends it: what GitHub refuses or
-cannot take now never ends what is told about. They answer whether the report is over, sent or
-given up; False: it waits.
+cannot take now never ends what is told about.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ def tell_source(
     state: CheckState,
     title: str,
     summary: str,
-) -> bool:
+) -> None:
     """Set the check ``lockkeeper: <application> -> <environment>`` on source commits.
 
     Where the bot serves several manifests repositories, the name says which one: they may share
@@ -46,8 +45,8 @@ def tell_source(
     checks = [
         Check(name, commit, state, plain(title), summary) for commit in dict.fromkeys(commits)
     ]
-    told = [view.ports.outbox.tell(CheckReport(application.source, check)) for check in checks]
-    return all(told)
+    for check in checks:
+        view.ports.outbox.tell(CheckReport(application.source, check))
 
 
 def source_check(
@@ -61,10 +60,10 @@ def source_check(
 
 def tell_commit(
     view: View, commit: str, state: CheckState, title: str, summary: str, details: str = ""
-) -> bool:
+) -> None:
     """Set the check ``lockkeeper`` on a commit of the manifests repository."""
     check = Check(MANIFESTS_CHECK, commit, state, plain(title), summary, details)
-    return view.ports.outbox.tell(CheckReport(view.repository, check))
+    view.ports.outbox.tell(CheckReport(view.repository, check))
 
 
 def tell_merge(
@@ -76,7 +75,7 @@ def tell_merge(
     summary: str,
     *,
     application: Application | None = None,
-) -> bool:
+) -> None:
     """Set the check of an environment on a commit of the default branch: how far it came.
 
     ``lockkeeper: <application> -> <environment>`` is its delivery, ``lockkeeper: <environment>``
@@ -85,7 +84,7 @@ def tell_merge(
     """
     subject = f"{application.name} -> {environment.name}" if application else environment.name
     check = Check(f"{MANIFESTS_CHECK}: {subject}", commit, state, plain(title), summary)
-    return view.ports.outbox.tell(CheckReport(view.repository, check))
+    view.ports.outbox.tell(CheckReport(view.repository, check))
 
 
 def tell_deployment(
@@ -95,13 +94,13 @@ def tell_deployment(
     commit: str,
     state: str,
     description: str,
-) -> bool:
+) -> None:
     """Put a line on the source commit's timeline."""
     several = len(view.pipeline.applications_of(application.source)) > 1
     place = f"{view.repository}/" if len(view.ports.manifests) > 1 else ""
     name = f"lockkeeper/{place}{environment.name}" + (f"/{application.name}" if several else "")
     report = DeploymentReport(name, commit, state, authored(description))
-    return view.ports.outbox.tell(TimelineReport(application.source, report))
+    view.ports.outbox.tell(TimelineReport(application.source, report))
 
 
 def tell_verdict(
@@ -118,17 +117,17 @@ def tell_verdict(
         view.ports.outbox.tell(CommentReport(view.repository, number, marker, body))
 
 
-def tell_pull_request(view: View, number: int, body: str) -> bool:
+def tell_pull_request(view: View, number: int, body: str) -> None:
     """Keep the one comment on a promotion pull request."""
     text = f"{COMMENT_MARKER}\n{body}"
-    return view.ports.outbox.tell(CommentReport(view.repository, number, COMMENT_MARKER, text))
+    view.ports.outbox.tell(CommentReport(view.repository, number, COMMENT_MARKER, text))
 
 
-def ask_reviewers(view: View, pull_request: PullRequest, teams: tuple[str, ...]) -> bool:
+def ask_reviewers(view: View, pull_request: PullRequest, teams: tuple[str, ...]) -> None:
     """Ask teams for a review, once."""
-    return view.ports.outbox.tell(ReviewersReport(view.repository, pull_request.number, teams))
+    view.ports.outbox.tell(ReviewersReport(view.repository, pull_request.number, teams))
 
 
-def tell_labels(view: View, pull_request: PullRequest, labels: tuple[str, ...]) -> bool:
+def tell_labels(view: View, pull_request: PullRequest, labels: tuple[str, ...]) -> None:
     """Put labels on a pull request."""
-    return view.ports.outbox.tell(LabelReport(view.repository, pull_request.number, labels))
+    view.ports.outbox.tell(LabelReport(view.repository, pull_request.number, labels))

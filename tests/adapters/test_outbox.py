@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
-from bot.adapters.outbox import LONGEST_PAUSE, WAITING_LIMIT, Outbox
+from bot.adapters import outbox
+from bot.adapters.outbox import LONGEST_PAUSE, LOOK_SECONDS, Outbox
+from bot.adapters.store import MIGRATIONS, OutgoingStore, migrate, open_database
+from bot.adapters.store.schema import OUTGOING
 from bot.domain.environments import GitHubRepository
 from bot.domain.errors import IntegrityError, NotFoundError, RejectedError, UnavailableError
-from bot.domain.history import Check, CheckState
-from bot.domain.reports import CheckReport, CommentReport, LabelReport, ReviewersReport
+from bot.domain.history import Check, CheckState, DeploymentReport
+from bot.domain.reports import (
+    CheckReport,
+    CommentReport,
+    LabelReport,
+    Report,
+    ReviewersReport,
+    TimelineReport,
+)
+from bot.formats.report_row import read_report, row_key, written
+
+pytest_plugins = ["tests.world.postgres"]
 
 REPOSITORY = GitHubRepository("acme", "payments")
 OTHER = GitHubRepository("acme", "billing")
@@ -60,18 +76,57 @@ class Paper:
         self._write(teams)
 
 
-def outbox_on(paper: Paper, clock: SteppedClock | None = None) -> Outbox:
-    return Outbox(paper, clock or SteppedClock())  # type: ignore[arg-type]  # the part that is used
+SECRET = b"of the app"
+
+
+@dataclass
+class Desk:
+    """An outbox over a database of its own."""
+
+    clock: SteppedClock
+    outgoing: OutgoingStore
+    outbox: Outbox
+
+    def tell(self, *reports: Report) -> None:
+        """Tell, and send what is due."""
+        for report in reports:
+            self.outbox.tell(report)
+            self.outbox.flush()
+
+    def later(self, **time: float) -> None:
+        self.clock.at += timedelta(**time)
+        self.outbox.flush()
+
+
+MakeDesk = Callable[[Paper], Desk]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def desk_on(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakeDesk]:
+    """Makes outboxes over one database, as several processes are."""
+    is_file = request.param == "sqlite"
+    url = f"sqlite:///{tmp_path / 'new' / 'store.db'}" if is_file else ""
+    database = open_database(url or str(request.getfixturevalue("postgres_url")))
+    migrate(database, "store", MIGRATIONS)
+
+    def desk(paper: Paper) -> Desk:
+        clock = SteppedClock()
+        outgoing = OutgoingStore(database, clock, SECRET)
+        return Desk(clock, outgoing, Outbox(paper, outgoing, clock))  # type: ignore[arg-type]  # the part that is used
+
+    yield desk
+    database.dispose()
 
 
 def check(title: str, commit: str = "c", repository: GitHubRepository = REPOSITORY) -> CheckReport:
     return CheckReport(repository, Check("lockkeeper", commit, CheckState.SUCCESS, title, ""))
 
 
-def test_a_report_is_sent_at_once() -> None:
+def test_a_report_is_sent_at_once(desk_on: MakeDesk) -> None:
     paper = Paper()
 
-    assert outbox_on(paper).tell(check("Published"))
+    desk_on(paper).tell(check("Published"))
+
     assert paper.written == ["Published"]
 
 
@@ -80,115 +135,276 @@ def test_a_report_is_sent_at_once() -> None:
     [RejectedError("403 read-only"), NotFoundError("x", "GitHub"), IntegrityError("not JSON")],
 )
 def test_a_refusal_is_given_up_logged_once_and_kept_as_a_finding(
-    error: Exception, caplog: pytest.LogCaptureFixture
+    desk_on: MakeDesk, error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
     paper = Paper(error)
-    outbox = outbox_on(paper)
+    desk = desk_on(paper)
 
-    assert [outbox.tell(check(title)) for title in ("one", "two")] == [True, True]
-    outbox.send_waiting()
+    desk.tell(check("one"), check("two"))
+    desk.later(days=1)
 
-    (finding,) = outbox.findings()
+    (finding,) = desk.outbox.findings()
     assert finding.subject == "acme/payments checks"
     assert str(error) in finding.fact
     assert "(2 since" in finding.fact
     assert [one.levelno for one in caplog.records] == [logging.WARNING]
-    assert paper.written == []
+    assert (paper.written, paper.attempts) == ([], 2)
 
 
-def test_a_refusal_is_forgotten_when_one_of_its_kind_gets_through_there() -> None:
+def test_a_refusal_is_forgotten_when_one_of_its_kind_gets_through_there(desk_on: MakeDesk) -> None:
     paper = Paper(RejectedError("403"))
-    outbox = outbox_on(paper)
-    outbox.tell(check("one"))
-    outbox.tell(check("one", repository=OTHER))
+    desk = desk_on(paper)
+    desk.tell(check("one"), check("one", repository=OTHER))
 
     paper.error = None
-    outbox.tell(CommentReport(REPOSITORY, 1, "<!-- m -->", "text"))
-    assert len(outbox.findings()) == 2
-    outbox.tell(check("two"))
+    desk.tell(CommentReport(REPOSITORY, 1, "<!-- m -->", "text"))
+    assert len(desk.outbox.findings()) == 2
+    desk.tell(check("two"))
 
-    assert [one.subject for one in outbox.findings()] == ["acme/billing checks"]
+    assert [one.subject for one in desk.outbox.findings()] == ["acme/billing checks"]
 
 
-def test_what_github_cannot_take_is_sent_later_with_growing_pauses() -> None:
-    clock, paper = SteppedClock(), Paper(UnavailableError("502"))
-    outbox = outbox_on(paper, clock)
+def test_what_github_cannot_take_is_sent_later_with_growing_pauses(desk_on: MakeDesk) -> None:
+    paper = Paper(UnavailableError("502"))
+    desk = desk_on(paper)
 
-    assert not outbox.tell(check("Published"))
+    desk.tell(check("Published"))
     waits = []
     for _ in range(14):
-        before, attempts = clock.at, paper.attempts
+        before, attempts = desk.clock.at, paper.attempts
         while paper.attempts == attempts:
-            clock.at += timedelta(seconds=1)
-            outbox.send_waiting()
-        waits.append(clock.at - before)
+            desk.later(seconds=1)
+        waits.append(desk.clock.at - before)
     paper.error = None
-    clock.at += LONGEST_PAUSE
-    outbox.send_waiting()
-    outbox.send_waiting()
+    desk.later(seconds=LONGEST_PAUSE.total_seconds())
+    desk.later(days=1)
 
     assert waits == sorted(waits)
     assert waits[-1] == LONGEST_PAUSE
     assert paper.written == ["Published"]
-    assert outbox.findings() == ()
+    assert desk.outbox.findings() == ()
+    assert desk.outgoing.next_due() is None
 
 
-def test_a_pause_that_github_asks_for_is_kept() -> None:
-    clock, paper = SteppedClock(), Paper(UnavailableError("429", retry_after=900))
-    outbox = outbox_on(paper, clock)
-    outbox.tell(check("Published"))
+def test_a_pause_that_github_asks_for_is_kept(desk_on: MakeDesk) -> None:
+    paper = Paper(UnavailableError("429", retry_after=900))
+    desk = desk_on(paper)
+    desk.tell(check("Published"))
     paper.error = None
 
-    clock.at += timedelta(seconds=899)
-    outbox.send_waiting()
+    desk.later(seconds=899)
     assert paper.written == []
-    clock.at += timedelta(seconds=1)
-    outbox.send_waiting()
+    desk.later(seconds=1)
 
     assert paper.written == ["Published"]
 
 
-def test_of_several_reports_with_one_key_the_newest_counts() -> None:
-    clock, paper = SteppedClock(), Paper(UnavailableError("502"))
-    outbox = outbox_on(paper, clock)
-    outbox.tell(check("Delivering"))
-    outbox.tell(check("Held", commit="d"))
+def test_of_several_reports_with_one_key_the_newest_counts(desk_on: MakeDesk) -> None:
+    paper = Paper(UnavailableError("502"))
+    desk = desk_on(paper)
+    desk.tell(check("Delivering"), check("Held", commit="d"))
     paper.error = None
 
-    assert outbox.tell(check("Published"))
-    clock.at += LONGEST_PAUSE
-    outbox.send_waiting()
+    desk.tell(check("Published"))
+    desk.later(seconds=LONGEST_PAUSE.total_seconds())
 
     assert paper.written == ["Published", "Held"]
 
 
-def test_a_team_is_asked_once_and_labels_as_often_as_they_are_told() -> None:
+def test_a_newer_report_that_comes_while_one_is_sent_follows_it(desk_on: MakeDesk) -> None:
     paper = Paper()
-    outbox = outbox_on(paper)
+    desk = desk_on(paper)
+    desk.outbox.tell(check("Delivering"))
+    (claimed,) = desk.outgoing.claim((), 10)
 
+    desk.tell(check("Published"))
+    assert paper.written == []  # two at once might arrive in either order
+    desk.outgoing.sent(claimed, for_good=False)
+    desk.later(seconds=0)
+
+    assert paper.written == ["Published"]
+
+
+def test_what_is_told_outlives_the_process_that_told_it(desk_on: MakeDesk) -> None:
+    paper = Paper()
+    first = desk_on(paper)
+    first.outbox.tell(check("Published"))
+    first.outgoing.claim((), 10)  # and dies
+
+    second = desk_on(paper)
+    second.later(seconds=119)
+    assert paper.written == []
+    second.later(seconds=2)
+
+    assert paper.written == ["Published"]
+
+
+def test_where_github_cannot_answer_the_rest_of_a_repository_waits_untried(
+    desk_on: MakeDesk,
+) -> None:
+    paper = Paper(UnavailableError("502"))
+    desk = desk_on(paper)
+    for number in range(5):
+        desk.outbox.tell(check(str(number), commit=str(number)))
+        desk.clock.at += timedelta(microseconds=1)
+    desk.outbox.tell(check("elsewhere", repository=OTHER))
+
+    desk.outbox.flush()
+    assert paper.attempts == 2
+    paper.error = None
+    desk.later(seconds=1)
+
+    assert paper.written == ["elsewhere", *(str(number) for number in range(5))]
+
+
+def test_a_repository_that_hangs_keeps_no_other(desk_on: MakeDesk) -> None:
+    release, told = threading.Event(), threading.Event()
+
+    class Hanging(Paper):
+        def set_check(self, repository: GitHubRepository, check: Check) -> None:
+            if repository == REPOSITORY:
+                release.wait(30)
+            super().set_check(repository, check)
+            if repository == OTHER:
+                told.set()
+
+    paper = Hanging()
+    desk = desk_on(paper)
+    desk.outbox.tell(check("hangs"))
+    desk.outbox.send()
+    desk.outbox.tell(check("goes on", repository=OTHER))
+    desk.outbox.tell(check("comes after", commit="d"))
+    desk.outbox.send()
+
+    assert told.wait(30)
+    assert paper.written == ["goes on"]
+    release.set()
+    desk.outbox.stop()
+    desk.outbox.flush()
+    assert paper.written == ["goes on", "hangs", "comes after"]
+
+
+def test_the_next_look_is_when_the_next_report_is_due(desk_on: MakeDesk) -> None:
+    paper = Paper(UnavailableError("502", retry_after=7))
+    desk = desk_on(paper)
+    assert desk.outbox.send() == LOOK_SECONDS
+
+    desk.tell(check("Published"))
+
+    assert desk.outbox.send() == 7
+
+
+def test_a_team_is_asked_once_and_labels_as_often_as_they_are_told(desk_on: MakeDesk) -> None:
+    paper = Paper()
     for _ in range(2):
-        outbox.tell(ReviewersReport(REPOSITORY, 7, ("acme/release",)))
-        outbox.tell(LabelReport(REPOSITORY, 7, ("lockkeeper",)))
+        desk = desk_on(paper)
+        desk.tell(ReviewersReport(REPOSITORY, 7, ("acme/release",)))
+        desk.tell(LabelReport(REPOSITORY, 7, ("lockkeeper",)))
 
     assert paper.written == [("acme/release",), ("lockkeeper",), ("lockkeeper",)]
 
 
-def test_a_team_that_could_not_be_asked_is_asked_again() -> None:
+def test_that_a_team_was_asked_is_forgotten_some_day(desk_on: MakeDesk) -> None:
+    desk = desk_on(Paper())
+    desk.tell(ReviewersReport(REPOSITORY, 7, ("acme/release",)))
+    desk.later(days=31)
+    desk.tell(check("x"))
+
+    with desk.outgoing.database.begin() as connection:
+        assert connection.scalar(sa.text("SELECT count(*) FROM lk_outgoing")) == 0
+
+
+def test_a_team_that_could_not_be_asked_is_asked_again(desk_on: MakeDesk) -> None:
     paper = Paper(RejectedError("422"))
-    outbox = outbox_on(paper)
-    outbox.tell(ReviewersReport(REPOSITORY, 7, ("acme/release",)))
+    desk = desk_on(paper)
+    desk.tell(ReviewersReport(REPOSITORY, 7, ("acme/release",)))
     paper.error = None
 
-    outbox.tell(ReviewersReport(REPOSITORY, 7, ("acme/release",)))
+    desk.tell(ReviewersReport(REPOSITORY, 7, ("acme/release",)))
 
     assert paper.written == [("acme/release",)]
 
 
-def test_too_many_waiting_reports_give_up_the_oldest() -> None:
-    outbox = outbox_on(Paper(UnavailableError("502")))
+def test_too_many_waiting_reports_give_up_the_oldest(
+    desk_on: MakeDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "WAITING_LIMIT", 20)
+    desk = desk_on(Paper(UnavailableError("502")))
 
-    for number in range(WAITING_LIMIT + 3):
-        outbox.tell(check("x", commit=str(number)))
+    for number in range(23):
+        desk.tell(check("x", commit=str(number)))
+        desk.clock.at += timedelta(milliseconds=1)
 
-    (finding,) = outbox.findings()
+    (finding,) = desk.outbox.findings()
     assert "(3 since" in finding.fact
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [
+        lambda content: content.replace(b"failure", b"success"),
+        lambda content: content[32:],
+        lambda _content: b"",
+    ],
+    ids=["changed", "without proof", "empty"],
+)
+def test_a_row_that_somebody_else_wrote_tells_nothing(
+    desk_on: MakeDesk, forge: Callable[[bytes], bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    paper = Paper()
+    desk = desk_on(paper)
+    desk.outbox.tell(
+        CheckReport(REPOSITORY, Check("lockkeeper", "c", CheckState.FAILURE, "Blocked", ""))
+    )
+    with desk.outgoing.database.begin() as connection:
+        content = bytes(connection.scalar(sa.select(OUTGOING.c.content)) or b"")
+        connection.execute(OUTGOING.update().values(content=forge(content)))
+
+    desk.outbox.flush()
+
+    assert paper.written == []
+    assert desk.outgoing.next_due() is None
+    assert [one.message for one in caplog.records] == ["report dropped"]
+
+
+def test_a_row_under_another_key_tells_nothing(desk_on: MakeDesk) -> None:
+    paper = Paper()
+    desk = desk_on(paper)
+    desk.outbox.tell(check("Published"))
+    with desk.outgoing.database.begin() as connection:
+        connection.execute(OUTGOING.update().values(key="another"))
+
+    desk.outbox.flush()
+
+    assert paper.written == []
+
+
+def test_two_processes_never_send_one_report_twice(desk_on: MakeDesk) -> None:
+    paper = Paper()
+    desks = [desk_on(paper) for _ in range(4)]
+    for number in range(60):
+        desks[0].outbox.tell(check(str(number), commit=str(number)))
+
+    threads = [threading.Thread(target=one.outbox.flush) for one in desks]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(paper.written, key=str) == sorted(map(str, range(60)))
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        check("ünïcode \u202e"),
+        CommentReport(REPOSITORY, 1, "<!-- m -->", "text"),
+        TimelineReport(REPOSITORY, DeploymentReport("lockkeeper/dev", "c", "success", "x")),
+        LabelReport(REPOSITORY, 7, ("a", "b")),
+        ReviewersReport(REPOSITORY, 7, ("acme/a", "acme/b")),
+    ],
+)
+def test_a_report_is_read_as_it_was_written(report: Report) -> None:
+    assert read_report(written(report, SECRET), row_key(report), SECRET) == report
+    with pytest.raises(IntegrityError):
+        read_report(written(report, SECRET), row_key(report), b"another")

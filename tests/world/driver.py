@@ -88,6 +88,7 @@ class Driver:
             most -= 1
             key = next(iter(self.queue.waiting))
             self.ran.append((key, self._outcome(self.queue.waiting.pop(key))))
+            self.outbox.flush()
 
     def _outcome(self, job: Job) -> Outcome:
         try:

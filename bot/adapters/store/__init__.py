@@ -13,6 +13,7 @@ from bot.adapters.store.commands import CommandStore
 from bot.adapters.store.database import demand, inspect, migrate, name_of, open_database
 from bot.adapters.store.evaluations import EvaluationStore
 from bot.adapters.store.memory import MemoryStore
+from bot.adapters.store.outgoing import OutgoingStore
 from bot.adapters.store.reports import ReportStore
 from bot.adapters.store.schema import MIGRATIONS
 
@@ -22,6 +23,7 @@ __all__ = [
     "CommandStore",
     "EvaluationStore",
     "MemoryStore",
+    "OutgoingStore",
     "ReportStore",
     "demand",
     "inspect",

@@ -218,13 +218,31 @@ def ensure(connection: sa.Connection, table: sa.Table, values: Mapping[str, obje
 
 
 def replace(
-    connection: sa.Connection, table: sa.Table, values: Mapping[str, object], keys: Sequence[str]
+    connection: sa.Connection,
+    table: sa.Table,
+    values: Mapping[str, object],
+    keys: Sequence[str],
+    *,
+    changed: Sequence[str] | None = None,
+    only: sa.ColumnElement[bool] | None = None,
 ) -> None:
-    """Insert a row, or give the one with the same ``keys`` these values."""
+    """Insert a row, or give the one with the same ``keys`` these values.
+
+    Args:
+        connection: In a transaction.
+        table: Where.
+        values: Of the row.
+        keys: The columns that make it the same row.
+        changed: The columns that the row takes over; by default all.
+        only: Whether the row takes them over; by default it does.
+    """
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    others = {name: value for name, value in values.items() if name not in keys}
+    names = (name for name in (changed or values) if name not in keys)
+    others = {name: values[name] for name in names}
     connection.execute(
-        insert(table).values(**values).on_conflict_do_update(index_elements=list(keys), set_=others)
+        insert(table)
+        .values(**values)
+        .on_conflict_do_update(index_elements=list(keys), set_=others, where=only)
     )
 
 

@@ -85,6 +85,13 @@ MIGRATIONS: Final[Sequence[Sequence[str]]] = (
             job VARCHAR NOT NULL, repository VARCHAR NOT NULL, commit_id VARCHAR NOT NULL,
             name VARCHAR NOT NULL, PRIMARY KEY (job, repository, commit_id, name))""",
     ),
+    (
+        """CREATE TABLE lk_outgoing (
+            key VARCHAR PRIMARY KEY, repository VARCHAR NOT NULL, content {bytes} NOT NULL,
+            stamp VARCHAR NOT NULL, attempts BIGINT NOT NULL, due VARCHAR NOT NULL,
+            claimed VARCHAR NOT NULL, done BIGINT NOT NULL, at VARCHAR NOT NULL)""",
+        "CREATE INDEX lk_outgoing_due ON lk_outgoing (done, due)",
+    ),
 )
 """For ``migrate``, part ``store``; ``{number}`` counts rows in the order they were written,
 ``{bytes}`` is what holds bytes."""
@@ -143,6 +150,12 @@ COMMAND: Final = _table(
     numbers=["id", "failed", "begun"],
 )
 TOLD_FAILURE: Final = _table("lk_told_failure", "job", "repository", "commit_id", "name")
+OUTGOING: Final = _table(
+    "lk_outgoing",
+    *("key", "repository", "stamp", "due", "claimed", "at"),
+    numbers=["attempts", "done"],
+    contents=["content"],
+)
 EVALUATION: Final = _table(
     "lk_evaluation", "promotion", *_SCOPE, "at", "verdict", contents=["document"]
 )
