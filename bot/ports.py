@@ -119,7 +119,10 @@ class Memory(Protocol):
         ...
 
     def record_seen(self, heads: Sequence[SeenHead]) -> None:
-        """Replace what is known of these branches."""
+        """Replace what is known of these branches; one that is followed stays so.
+
+        The first look at a source and the webhook of its first push may run side by side.
+        """
         ...
 
     def resolution(self, manifests: int, application: str, commit: str) -> Resolution | None:

@@ -189,7 +189,8 @@ def _triggers(subject: Subject) -> list[Trigger]:
             updates.append(SeenHead(source, branch, commit, followed=True))
     if updates:
         memory.record_seen(updates)
-    followed = {head.branch: head.followed for head in (*seen.values(), *updates)}
+        seen = memory.seen_heads(source)  # somebody else may have seen a push meanwhile
+    followed = {head.branch: head.followed for head in seen.values()}
     return [
         Trigger(branch, subject.history.commit(commit))
         for branch, commit in sorted(heads.items())

@@ -64,6 +64,16 @@ def test_a_seen_head_is_replaced(memory: Memory) -> None:
     assert memory.seen_heads("acme/other") == {}
 
 
+def test_a_head_that_is_followed_stays_so(memory: Memory) -> None:
+    pushed = SeenHead("acme/payments", "main", "a" * 40, followed=True)
+    looked_at = replace(pushed, commit="b" * 40, followed=False)
+
+    memory.record_seen([pushed])
+    memory.record_seen([looked_at])
+
+    assert memory.seen_heads("acme/payments") == {"main": replace(looked_at, followed=True)}
+
+
 def test_the_first_resolution_wins(memory: Memory) -> None:
     moved = replace(RESOLUTION, digests=(("api", TWO),), known_by="tag only")
 

@@ -59,7 +59,7 @@ class MemoryStore:
         }
 
     def record_seen(self, heads: Sequence[SeenHead]) -> None:
-        """Replace what is known of these branches."""
+        """Replace what is known of these branches; one that is followed stays so."""
         with transaction(self.database) as connection:
             for head in heads:
                 values = {
@@ -68,7 +68,8 @@ class MemoryStore:
                     "commit_id": head.commit,
                     "followed": int(head.followed),
                 }
-                replace(connection, SEEN_HEAD, values, ("source", "branch"))
+                changed = None if head.followed else ("commit_id",)
+                replace(connection, SEEN_HEAD, values, ("source", "branch"), changed=changed)
 
     # --- resolutions ---------------------------------------------------------------------
 
