@@ -554,6 +554,10 @@ class GitHistory(Protocol):
         """Whether the commit can be read."""
         ...
 
+    def commits_like(self, prefix: str) -> Sequence[str]:
+        """Every commit whose id begins so; at least four digits."""
+        ...
+
     def commit(self, commit: str) -> GitCommit:
         """One commit; NotFoundError if it is not there."""
         ...

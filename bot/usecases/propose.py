@@ -41,6 +41,8 @@ from bot.usecases.told import tell_source
 
 _ANCESTORS: Final = 500
 """First-parent commits of a source branch that are looked through."""
+_READY: Final = 30
+"""Commits before a branch's head that are looked at for an image while its own is to come."""
 BASELINE: Final = ""
 """No branch's name: stands for "every head of this repository was seen once"."""
 _SOON: Final = timedelta(seconds=5)
@@ -63,6 +65,8 @@ class Evaluated:
     decision: Source | Waiting | Refused
     resolution: Resolution | None = None
     order: Order = Order.FIRST
+    waits: Evaluated | None = None
+    """The branch's head, where its image is still to come and this is an older commit of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,14 +131,20 @@ def propose(ports: Ports, manifests: int, environment: str, application: str) ->
     if not triggers:
         return Done(f"no branch that feeds {environment} has moved yet")
     view.granted_environment(environment)
-    evaluated = [_ordered(subject, _evaluate(subject, trigger)) for trigger in triggers]
+    evaluated = [_ordered(subject, _newest_ready(subject, trigger)) for trigger in triggers]
     chosen = _newest(evaluated)
     for other in evaluated:
+        if other.waits is not None:
+            _tell_unchosen(subject, other.waits)
         if other is not chosen:
             _tell_unchosen(subject, other)
     if chosen is None:
         return _waiting(view, evaluated)
-    return _carry_out(subject, chosen)
+    outcome = _carry_out(subject, chosen, is_all=not any(map(_is_open, evaluated)))
+    if chosen.waits is None or not isinstance(outcome, Done):
+        return outcome
+    later = _waiting(view, [chosen.waits])
+    return replace(later, summary=f"{outcome.summary}; {later.summary}")
 
 
 def _why_nowhere(view: View, environment: Environment, application: Application) -> str:
@@ -201,14 +211,40 @@ def _triggers(subject: Subject) -> list[Trigger]:
 # --- which commit's image ---
 
 
-def _evaluate(subject: Subject, trigger: Trigger) -> Evaluated:
+def _newest_ready(subject: Subject, trigger: Trigger) -> Evaluated:
+    """The branch's head, or while its image is still to come, the newest commit that has one.
+
+    Only commits that came after what runs here: others asked for nothing or were promoted before.
+    """
+    head = _evaluate(subject, trigger)
+    running = subject.running()
+    if not isinstance(head.decision, Waiting) or running is None:
+        return head
+    history = subject.history
+    if not (history.fetch_commit(running) and history.is_ancestor(running, trigger.commit.id)):
+        return head
+    for commit in history.first_parents(trigger.commit.id, limit=_READY, until=running)[1:]:
+        found = _evaluate(subject, Trigger(trigger.branch, commit), is_head=False)
+        if isinstance(found.decision, Source):
+            return replace(found, waits=head)
+    return head
+
+
+def _is_open(evaluated: Evaluated) -> bool:
+    """Nobody knows yet what this branch's head comes to."""
+    return evaluated.waits is not None or isinstance(evaluated.decision, Waiting)
+
+
+def _evaluate(subject: Subject, trigger: Trigger, *, is_head: bool = True) -> Evaluated:
+    """What a commit of a branch comes to; one before the head only by an image of its own."""
     named = commit_in_name(trigger.branch)
     if named and not _is_in_history(subject, trigger, named):
         reason = f"branch {trigger.branch} names commit {named}, which is not in its history"
         return Evaluated(trigger, Refused(reason))
     candidates: list[Candidate] = []
     resolutions: dict[str, Resolution] = {}
-    for commit, why in _candidates(subject, trigger):
+    own = [(trigger.commit.id, "the commit itself")]
+    for commit, why in _candidates(subject, trigger) if is_head else own:
         candidate = _candidate(subject, trigger, commit, why, resolutions)
         candidates.append(candidate)
         if candidate.same_tree and (candidate.in_source or candidate.contradiction):
@@ -242,8 +278,8 @@ def _is_too_weak(environment: Environment, resolution: Resolution) -> bool:
 
 
 def _is_in_history(subject: Subject, trigger: Trigger, abbreviated: str) -> bool:
-    ancestors = subject.history.first_parents(trigger.commit.id, limit=_ANCESTORS)
-    return any(commit.id.startswith(abbreviated) for commit in ancestors)
+    history, head = subject.history, trigger.commit.id
+    return any(history.is_ancestor(one, head) for one in history.commits_like(abbreviated))
 
 
 def _candidates(subject: Subject, trigger: Trigger) -> Iterator[tuple[str, str]]:
@@ -330,8 +366,7 @@ def _ordered(subject: Subject, evaluated: Evaluated) -> Evaluated:
         something_runs=any(wished.values()),
     )
     same = all(wished.get(name) == d for name, d in evaluated.decision.images.items())
-    found = Order.SAME if same else order(facts)
-    return Evaluated(evaluated.trigger, evaluated.decision, evaluated.resolution, found)
+    return replace(evaluated, order=Order.SAME if same else order(facts))
 
 
 def _contains(subject: Subject, trigger: Trigger, candidate: str, running: str) -> bool:
@@ -370,7 +405,8 @@ def _rank(evaluated: Evaluated) -> tuple[bool, tuple[tuple[int, ...], bool, str]
 # --- what comes of it ---
 
 
-def _carry_out(subject: Subject, chosen: Evaluated) -> Outcome:
+def _carry_out(subject: Subject, chosen: Evaluated, *, is_all: bool) -> Outcome:
+    """Propose what was chosen; ``is_all``: no other commit may still turn out to be newer."""
     source, resolution = chosen.decision, chosen.resolution
     if not isinstance(source, Source) or resolution is None:
         return Failed("nothing was chosen")
@@ -383,7 +419,8 @@ def _carry_out(subject: Subject, chosen: Evaluated) -> Outcome:
         )
         return Done(held)
     if chosen.order is Order.SAME:
-        close_pointless(view, environment, application)
+        if is_all:  # else the open one may be that of a branch whose newest image is to come
+            close_pointless(view, environment, application)
         return Done(f"{environment.name} already asks for {source.commit[:7]}")
     return ensure_pull_request(
         view,

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -150,3 +153,70 @@ def test_an_unreachable_origin_is_unavailable_and_keeps_its_secret(tmp_path: Pat
 
     chain = [caught.value, caught.value.__cause__, caught.value.__cause__.__cause__]  # type: ignore[union-attr]  # raised from two errors
     assert not any("s3cret" in str(error) for error in chain)
+
+
+# --- a git that does not answer ---
+
+
+def broken_git(folder: Path, monkeypatch: pytest.MonkeyPatch, when: str, how: str) -> None:
+    """A git that does something else where its arguments contain ``when``."""
+    real, script = shutil.which("git"), folder / "broken" / "git"
+    script.parent.mkdir()
+    script.write_text(f'#!/bin/sh\ncase "$*" in *{when}*) {how};; esac\nexec {real} "$@"\n')
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{script.parent}:{os.environ['PATH']}")
+
+
+@pytest.mark.parametrize("how", ["kill -9 $$", "kill -15 $$", "exit 137", "echo rubbish; exit 0"])
+def test_a_git_that_was_killed_has_not_said_no(
+    origin: Origin, mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    first = mirror.heads()["main"]
+    second = origin.commit({"a.yaml": "two"})
+    mirror.refresh()
+    broken_git(tmp_path, monkeypatch, "--batch-check", how)
+
+    looks: list[Callable[[], object]] = [
+        lambda: mirror.has(first),
+        lambda: mirror.is_ancestor(first, second),
+        lambda: mirror.fetch_commit(first),
+    ]
+    for look in looks:
+        with pytest.raises(UnavailableError):
+            look()
+
+
+@pytest.mark.parametrize("how", ["kill -9 $$", "echo fatal >&2; exit 128"])
+def test_a_walk_that_broke_off_is_no_answer(
+    origin: Origin, mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    first = mirror.heads()["main"]
+    second = origin.commit({"a.yaml": "two"})
+    mirror.refresh()
+    broken_git(tmp_path, monkeypatch, "rev-list", how)
+
+    with pytest.raises(UnavailableError):
+        mirror.is_ancestor(first, second)
+
+
+def test_commits_are_found_by_their_first_digits(origin: Origin, mirror: Mirror) -> None:
+    first = mirror.heads()["main"]
+    tree = origin.git("rev-parse", f"{first}^{{tree}}")
+
+    assert mirror.commits_like(first[:7]) == [first]
+    assert mirror.commits_like(tree[:12]) == []
+    assert mirror.commits_like("0" * 12) == []
+    assert mirror.commits_like("ab") == mirror.commits_like("--all") == ()
+
+
+def test_histories_without_a_common_commit_contain_nothing_of_each_other(
+    origin: Origin, mirror: Mirror
+) -> None:
+    first = mirror.heads()["main"]
+    origin.git("checkout", "-q", "--orphan", "other")
+    other = origin.commit({"z.yaml": "z"}, "other")
+    mirror.refresh()
+
+    assert not mirror.is_ancestor(first, other)
+    assert not mirror.is_ancestor(other, first)
+    assert mirror.is_ancestor(other, other)

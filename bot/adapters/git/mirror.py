@@ -38,6 +38,9 @@ _READ_SECONDS: Final = 60
 _REACH_SECONDS: Final = 10
 _PLAIN: Final = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
 _NO_BLOB: Final = "0" * 40
+_PREFIX: Final = re.compile(r"[0-9a-f]{4,64}")
+_SAYS_NO: Final = frozenset({1, 128, 129})
+"""Exit codes that git chooses itself; anything else was done to it."""
 
 
 @dataclass(frozen=True)
@@ -125,11 +128,24 @@ class Mirror:
         return {name.removeprefix("refs/heads/"): commit for commit, name in pairs}
 
     def has(self, commit: str) -> bool:
-        """Whether the commit can be read."""
-        try:
-            return self._git(["cat-file", "-t", _checked(commit)]) == "commit"
-        except NotFoundError:
-            return False
+        """Whether the commit can be read; git says so itself, and its failure says neither."""
+        return self._kind(_checked(commit)) == "commit"
+
+    def commits_like(self, prefix: str) -> Sequence[str]:
+        """Every commit whose id begins so; at least four digits."""
+        if not _PREFIX.fullmatch(prefix):
+            return ()
+        found = self._git(["rev-parse", f"--disambiguate={prefix}"]).split()
+        return [one for one in found if self._kind(one) == "commit"]
+
+    def _kind(self, thing: str) -> str:
+        """The kind of an object; empty: there is none of that id."""
+        said = self._git(["cat-file", "--batch-check"], stdin=f"{thing}\n".encode()).split()
+        if said[1:2] == ["missing"]:
+            return ""
+        if len(said) != len(("id", "kind", "size")) or said[0] != thing:
+            raise UnavailableError(f"git says something else in the mirror of {self.repository}")
+        return said[1]
 
     def message(self, commit: str) -> str:
         """A commit's whole message."""
@@ -139,7 +155,10 @@ class Mirror:
         """Whether ``descendant`` contains ``ancestor`` (or is it)."""
         if not (self.has(ancestor) and self.has(descendant)):
             return False
-        return self._git(["merge-base", "--all", ancestor, descendant]) == ancestor
+        try:
+            return not self._git(["rev-list", "-n1", ancestor, f"^{descendant}", "--"])
+        except NotFoundError as error:  # both are there: whatever stopped git is no answer
+            raise UnavailableError(f"git cannot walk the mirror of {self.repository}") from error
 
     def first_parents(self, commit: str, *, limit: int, until: str = "") -> Sequence[GitCommit]:
         """The commit and its first-parent ancestors, newest first, without ``until``."""
@@ -258,6 +277,11 @@ class Mirror:
                     env={**_PLAIN, **(environment or {})},
                 )
             except CommandError as error:
+                if error.status not in _SAYS_NO:
+                    # Killed, out of time or memory: nobody knows what it would have said.
+                    raise UnavailableError(
+                        f"git {arguments[0]} was ended early in the mirror of {self.repository}"
+                    ) from error
                 raise NotFoundError(
                     f"what git {arguments[0]} asks for", f"the mirror of {self.repository}"
                 ) from error
