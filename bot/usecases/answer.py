@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from bot.domain.environments import Application, Environment
+from bot.domain.environments import Application, Environment, Pipeline
 from bot.domain.errors import ConfigurationError, RejectedError
 from bot.domain.history import CheckState, PullRequest
 from bot.domain.images import RegistryRefusesError
@@ -28,6 +28,7 @@ from bot.usecases.desk import Ports, View, as_configuration_error, look, pipelin
 from bot.usecases.evidence import Evaluated, evaluate, report_url
 from bot.usecases.resolve import is_in_source
 from bot.usecases.rules import rules_at
+from bot.usecases.seals import adopted_too_late
 from bot.usecases.told import tell_commit
 
 _REMARKS: Final = 20
@@ -209,8 +210,25 @@ def _judge_rules(view: View, commit: str) -> Judgement:
         return _broken(error)
     except RejectedError as error:
         return _broken(as_configuration_error(error))
+    late = _adopted_too_late(view, pipeline)
+    if late:
+        return Judgement(CheckState.FAILURE, "`adopt` says nothing any more", late)
     names = ", ".join(code(name) for name in pipeline.environments)
     return Judgement(CheckState.SUCCESS, "The pipeline file is valid", f"Environments: {names}.")
+
+
+def _adopted_too_late(view: View, pipeline: Pipeline) -> str:
+    """What the key `adopt` names without any effect; empty: nothing."""
+    late = {
+        environment.name: digests
+        for environment in pipeline.environments.values()
+        if (digests := adopted_too_late(view, environment))
+    }
+    return "\n".join(
+        f"- {code(name)} has its publications: {', '.join(map(code, digests))} under `adopt` is "
+        "not taken over. Take the key out; what has to run is promoted."
+        for name, digests in late.items()
+    )
 
 
 def _broken(error: ConfigurationError) -> Judgement:

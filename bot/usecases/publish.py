@@ -16,7 +16,7 @@ from bot.domain.environments import Application, Environment
 from bot.domain.errors import IntegrityError, NotFoundError, RejectedError
 from bot.domain.history import CheckState, FileWrite, GitCommit
 from bot.domain.jobs import Again, Done, Failed, Job, JobKind, Outcome
-from bot.domain.memory import Hold, PublicationRecord
+from bot.domain.memory import NO_COMMIT, Adoption, Hold, PublicationRecord
 from bot.domain.oci import Digest
 from bot.domain.publication import (
     FileState,
@@ -29,14 +29,17 @@ from bot.domain.publication import (
 from bot.formats.image_names import Written
 from bot.formats.manifest_file import edited, file_state, image_of, references, unsealable
 from bot.formats.markdown import code, prose
+from bot.formats.pipeline_file import PIPELINE_FILE
 from bot.formats.pull_request_body import authored
 from bot.usecases.desk import Ports, View, is_held, look
-from bot.usecases.seals import is_sealed, needs_attestation
+from bot.usecases.seals import has_begun, is_sealed, needs_attestation
 from bot.usecases.told import tell_deployment, tell_merge, tell_pull_request, tell_source
 
 GITHUB_FOLDER: Final = ".github"
 """Never in a publication: no workflow runs on the ref, and the App needs no right to write one."""
 _WINDOW: Final = 1000
+_PUT_BACK: Final = 20
+"""Publications that are tried, newest first, when a ref has vanished."""
 _HELD: Final = re.compile(r"^Held: ([0-9a-f]{40})$", re.MULTILINE)
 BOT: Final = "lockkeeper"
 
@@ -127,6 +130,8 @@ def _at_desk(view: View, environment: Environment) -> tuple[Desk | None, Outcome
         return Desk(view, environment, "", None), None
     if tip in by_commit:
         return _checked_source(Desk(view, environment, tip, by_commit[tip]))
+    if not tip and records[-1].commit == NO_COMMIT:
+        return Desk(view, environment, "", None), None  # adopted from the record: begun anew
     if not tip:
         return None, _put_back(view, environment, records)
     return _foreign(Desk(view, environment, tip, records[-1]))
@@ -146,20 +151,26 @@ def _put_back(
     view: View, environment: Environment, records: Sequence[PublicationRecord]
 ) -> Outcome:
     """A ref that vanished stands where the record says; a publication that never got there too."""
-    for record in reversed(records):
+    refusals: list[str] = []
+    for record in reversed(records[-_PUT_BACK:]):
+        if record.commit == NO_COMMIT:
+            continue
         try:
             view.ports.github.set_environment_ref(
                 view.repository, environment.ref, record.commit, create=True
             )
-        except RejectedError:
-            continue  # GitHub no longer has that commit
+        except RejectedError as error:
+            refusals.append(str(error))  # a rule forbids it, or GitHub has that commit no more
+            continue
         facts = {"ref": environment.ref, "commit": record.commit}
         view.ports.audit.append("put back", view.scope(environment.name), facts)
         view.ports.jobs.put(Job(JobKind.PUBLISH, view.id, environment.name))
         return Done(f"{environment.ref} was gone and is put back at {record.commit[:7]}")
+    said = refusals[0] if refusals else "no publication is in the record"
     reason = (
-        f"{environment.ref} vanished and GitHub has none of its publications any more; "
-        f"run `lockkeeper adopt {environment.name}`"
+        f"{environment.ref} vanished and cannot be put back: {said}. It is tried again at every "
+        f"look. Where GitHub has its commits no more, `lockkeeper adopt {environment.name}` begins "
+        "anew with what the record shows"
     )
     title = f"{environment.ref} is gone"
     tell_merge(view, environment, view.head, CheckState.FAILURE, title, prose(reason, 600))
@@ -183,12 +194,7 @@ def _foreign(desk: Desk) -> tuple[Desk | None, Outcome | None]:
     ours, which is in the record; so whatever comes here is somebody else's.
     """
     view, environment = desk.view, desk.environment
-    before = set(desk.pins(desk.last.commit if desk.last else "").items())
-    unsealed = [
-        place
-        for place, pin in desk.pins(desk.tip).items()
-        if (place, pin) not in before and not _may_show(desk, pin, place)
-    ]
+    unsealed = _unsealed_at_tip(desk)
     facts = {"ref": environment.ref, "commit": desk.tip, "unsealed": str(len(unsealed))}
     once = f"foreign:{view.id}:{desk.tip}"
     view.ports.audit.append("foreign commit", view.scope(environment.name), facts, once=once)
@@ -202,6 +208,23 @@ def _foreign(desk: Desk) -> tuple[Desk | None, Outcome | None]:
     tell_merge(view, environment, desk.tip, CheckState.FAILURE, "Not ours: held", summary)
     _hold(desk, f"a foreign commit {desk.tip[:7]} on {environment.ref}")
     return None, Failed(f"{environment.name} is held: a foreign commit on {environment.ref}")
+
+
+def _unsealed_at_tip(desk: Desk) -> list[Place]:
+    """Places where the tip shows what was not published before and is not sealed."""
+    before = set(desk.pins(desk.last.commit if desk.last else "").items())
+    return [
+        place
+        for place, pin in desk.pins(desk.tip).items()
+        if (place, pin) not in before and not _may_show(desk, pin, place)
+    ]
+
+
+def brings_unsealed(view: View, environment: Environment, tip: str) -> bool:
+    """Whether a foreign tip shows an image that is not sealed: no command accepts that one."""
+    records = view.ports.memory.publications(view.scope(environment.name))
+    last = next((one for one in reversed(records) if one.commit != NO_COMMIT), None)
+    return bool(_unsealed_at_tip(Desk(view, environment, tip, last)))
 
 
 def _hold(desk: Desk, reason: str) -> None:
@@ -378,6 +401,7 @@ def _carry_out(desk: Desk, merges: Sequence[Merge], decided: Publication) -> Out
         return _held_outcome(desk, merges, decided) or Done(
             f"{environment.ref} shows all there is to show"
         )
+    _adopt_by_file(desk, tree)
     commit = _write(desk, decided, files, tree)
     view.ports.memory.record_publication(
         PublicationRecord(
@@ -399,13 +423,40 @@ def _carry_out(desk: Desk, merges: Sequence[Merge], decided: Publication) -> Out
     )
 
 
+def _adopt_by_file(desk: Desk, tree: str) -> None:
+    """Record what the key `adopt` takes over with the first publication; later it says nothing."""
+    view, environment = desk.view, desk.environment
+    if not environment.adopt or has_begun(view, environment):
+        return
+    scope, now = view.scope(environment.name), view.ports.clock.now()
+    shown = {Written.parse(pin).digest for pin in desk.pins(tree).values()}
+    taken = sorted(digest for digest in environment.adopt if str(digest) in shown)
+    for digest in taken:
+        view.ports.memory.record_adoption(Adoption(scope, digest, PIPELINE_FILE, now))
+    if taken:
+        view.ports.audit.append(
+            "adopted",
+            scope,
+            {
+                "actor": PIPELINE_FILE,
+                "rules": view.pipeline.commit,
+                "ref": environment.ref,
+                "digests": " ".join(taken),
+            },
+        )
+
+
 def _needs_adoption(desk: Desk, decided: Publication) -> Outcome:
     reasons = [reason for reasons in decided.held.values() for reason in reasons]
     listed = "; ".join(sorted(set(reasons))[:5])
-    summary = (
-        f"{desk.environment.ref} has no publication yet, and {listed}. Digests that run already "
-        f"are taken over with `lockkeeper adopt {desk.environment.name}`."
+    begun = bool(desk.view.ports.memory.publications(desk.view.scope(desk.environment.name)))
+    way = (
+        "What was not adopted is promoted anew, or taken back."
+        if begun
+        else "Digests that run already are taken over with "
+        f"`lockkeeper adopt {desk.environment.name}`."
     )
+    summary = f"{desk.environment.ref} has no publication yet, and {listed}. {way}"
     title = f"{desk.environment.name} waits for its first publication"
     tell_merge(
         desk.view, desk.environment, desk.view.head, CheckState.NEUTRAL, title, prose(summary, 800)
