@@ -33,6 +33,7 @@ from bot.domain.history import (
     MergeRefusal,
     PathChange,
     PullRequest,
+    Push,
     Review,
     TreeEntry,
 )
@@ -563,6 +564,14 @@ class GitHistory(Protocol):
         """Whether ``descendant`` contains ``ancestor`` (or is it)."""
         ...
 
+    def merge_base(self, one: str, other: str) -> str:
+        """The newest commit that both contain; empty: there is none."""
+        ...
+
+    def merged_tree(self, onto: str, head: str) -> str:
+        """The tree of merging ``head`` as git does it by itself; empty: there are conflicts."""
+        ...
+
     def first_parents(self, commit: str, *, limit: int, until: str = "") -> Sequence[GitCommit]:
         """The commit and its first-parent ancestors, newest first, without ``until``."""
         ...
@@ -645,8 +654,12 @@ class GitHub(Protocol):
         """
         ...
 
-    def author_of(self, repository: GitHubRepository, commit: str) -> frozenset[str]:
-        """Logins of a commit's author and committer, where GitHub knows them."""
+    def people_of(self, repository: GitHubRepository, commit: str) -> ContributedCommit:
+        """A commit with the accounts behind it."""
+        ...
+
+    def pushes(self, repository: GitHubRepository, branch: str) -> Sequence[Push] | None:
+        """Who moved a branch, the newest 100, newest first; None: GitHub does not tell."""
         ...
 
     def in_team(self, repository: GitHubRepository, team: str, login: str) -> bool:

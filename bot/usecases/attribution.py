@@ -1,15 +1,25 @@
 """Which pull request brought a commit of the default branch, and who approved it.
 
-By GitHub's record of merges: a commit message names nothing.
+By GitHub's record of merges: a commit message names nothing. A commit belongs to the pull request
+whose merge it is, and to no other that happens to contain it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from bot.domain.authority import Attribution
-from bot.domain.history import PullRequest
+from bot.domain.errors import UnavailableError
+from bot.domain.history import ContributedCommit, PullRequest, Review
+from bot.ports import GitHistory
 from bot.usecases.desk import View
+
+_COMMITS: Final = 250
+"""GitHub lists no more of a pull request (documentation, "List commits on a pull request")."""
+_LATER: Final = 1000
+_REBASED: Final = 30
+"""Commits behind one that are asked for the pull request that both belong to."""
 
 
 def merged_pull_request(view: View, commit: str) -> PullRequest | None:
@@ -17,17 +27,67 @@ def merged_pull_request(view: View, commit: str) -> PullRequest | None:
 
     That is a direct push, a bypass or a force push.
     """
-    for pull_request in view.ports.github.pull_requests_of(view.repository, commit):
-        merge = pull_request.merge_commit
-        if not pull_request.merged or merge is None:
-            continue
-        if (
-            pull_request.base_branch == view.default_branch
-            and view.history.is_ancestor(commit, merge)
-            and view.history.is_ancestor(merge, view.head)
-        ):
+    for pull_request in _merged(view, commit):
+        merge = pull_request.merge_commit or ""
+        if commit == merge or _is_rebased(view, pull_request, commit, merge):
             return pull_request
+    return _rebased_with_later_ones(view, commit)
+
+
+def _merged(view: View, commit: str) -> list[PullRequest]:
+    """Those that GitHub connects with a commit and whose merge stands on the default branch."""
+    return [
+        one
+        for one in view.ports.github.pull_requests_of(view.repository, commit)
+        if one.merged
+        and one.merge_commit is not None
+        and one.base_branch == view.default_branch
+        and view.history.is_ancestor(one.merge_commit, view.head)
+    ]
+
+
+def _rebased_with_later_ones(view: View, commit: str) -> PullRequest | None:
+    """The pull request that ends in one of the commits right behind this one.
+
+    GitHub connects a rebased pull request with its last commit; others it may leave out.
+    """
+    later = view.history.first_parents(view.head, limit=_LATER, until=commit)
+    for one in reversed(later[-_REBASED:]):
+        if len(one.parents) != 1:
+            return None
+        found = [pull for pull in _merged(view, one.id) if pull.merge_commit == one.id]
+        if found:
+            return found[0] if _is_rebased(view, found[0], commit, one.id) else None
     return None
+
+
+def _is_rebased(view: View, pull_request: PullRequest, commit: str, merge: str) -> bool:
+    """Whether a commit is one that GitHub wrote to rebase the pull request, before its last one.
+
+    Each is new, with the message and the author of the commit that it repeats. Somebody may write
+    such a commit himself: what it brings has to stand in the pull request all the same.
+    """
+    if not view.history.is_ancestor(commit, merge) or not view.history.fetch_commit(
+        pull_request.head
+    ):
+        return False
+    own = view.ports.github.contributed(view.repository, pull_request.number)
+    chain = view.history.first_parents(merge, limit=len(own))
+    for written, repeated in zip(chain, reversed(own), strict=False):
+        if (
+            len(written.parents) != 1
+            or written.id == repeated.id
+            or not view.history.has(repeated.id)
+            or _words(view.history, written.id) != _words(view.history, repeated.id)
+        ):
+            return False
+        if written.id == commit:
+            return True
+    return False
+
+
+def _words(history: GitHistory, commit: str) -> tuple[str, str]:
+    return history.commit(commit).author, history.message(commit)
 
 
 def attribution(view: View, commit: str, teams: Sequence[str]) -> Attribution:
@@ -42,16 +102,90 @@ def attribution(view: View, commit: str, teams: Sequence[str]) -> Attribution:
     found = merged_pull_request(view, commit)
     if found is None:
         return Attribution(commit, None)
+    if not view.history.fetch_commit(found.head):
+        raise UnavailableError(f"the head of pull request {found.number} cannot be read now")
     reviews = github.reviews(repository, found.number)
-    approving = {r.author.login for r in reviews if r.state == "APPROVED" and r.author.is_person}
+    contributed = github.contributed(repository, found.number)
+    approving, own = _approving(reviews), _own_commits(view)
     return Attribution(
         merge=commit,
         pull_request=github.pull_request(repository, found.number),
         reviews=reviews,
-        commits=github.contributed(repository, found.number),
+        commits=[
+            one for one in contributed if one.id not in own and not _is_empty(view.history, one)
+        ],
+        pushed_by=_pushed_by(view, found),
         teams={
-            team: frozenset(login for login in approving if github.in_team(repository, team, login))
-            for team in teams
+            team: frozenset(
+                number
+                for number, login in approving.items()
+                if github.in_team(repository, team, login)
+            )
+            for team in dict.fromkeys(teams)
         },
-        writers=frozenset(login for login in approving if github.can_write(repository, login)),
+        writers=frozenset(
+            number for number, login in approving.items() if github.can_write(repository, login)
+        ),
+        flaw=_flaw(view.history, found, len(contributed)),
     )
+
+
+def _approving(reviews: Sequence[Review]) -> dict[int, str]:
+    """Account -> its name now."""
+    return {
+        one.author.id: one.author.login
+        for one in reviews
+        if one.state == "APPROVED" and one.author.is_person
+    }
+
+
+def _own_commits(view: View) -> frozenset[str]:
+    """Commits that the bot wrote, by its record: not every GitHub signs what its Apps write."""
+    return frozenset(
+        head.commit
+        for environment in view.pipeline.environments
+        for head in view.ports.memory.written_heads(view.scope(environment))
+    )
+
+
+def _is_empty(history: GitHistory, commit: ContributedCommit) -> bool:
+    """Whether a commit changes nothing, so that nobody need answer for it."""
+    if len(commit.parents) != 1 or not history.has(commit.id):
+        return False
+    return history.commit(commit.id).tree == history.commit(commit.parents[0]).tree
+
+
+def _pushed_by(view: View, pull_request: PullRequest) -> frozenset[int] | None:
+    """Who moved the branch of a pull request, persons or not; None: not everything is known."""
+    if not pull_request.head_is_local:
+        return None
+    pushes = view.ports.github.pushes(view.repository, pull_request.head_branch)
+    if pushes is None or not any(one.after == pull_request.head for one in pushes):
+        return None
+    return frozenset(one.actor.id for one in pushes)
+
+
+def _flaw(history: GitHistory, pull_request: PullRequest, commits: int) -> str:
+    """Why a merge is not what GitHub makes of the approved head.
+
+    A squash and a rebase are written by GitHub alone; a merge commit may be pushed by anybody, and
+    GitHub calls the pull request merged as soon as it contains the head.
+    """
+    merge = history.commit(pull_request.merge_commit or "")
+    name = f"commit {merge.id[:7]}, the merge of pull request {pull_request.number},"
+    if commits >= _COMMITS:
+        return f"pull request {pull_request.number} has {_COMMITS} commits or more"
+    if len(merge.parents) == 1:
+        return ""
+    if len(merge.parents) != 2 or merge.parents[1] != pull_request.head:  # noqa: PLR2004 - ours, theirs
+        return f"{name} does not join the approved head alone"
+    if history.merged_tree(merge.parents[0], pull_request.head) != merge.tree:
+        return f"{name} holds something else than the approved head brings"
+    return ""
+
+
+def reviewed(view: View, pull_request: PullRequest) -> tuple[str, str]:
+    """The two commits whose difference a merged pull request showed to its reviewers."""
+    merge = view.history.commit(pull_request.merge_commit or "")
+    base = merge.parents[0] if merge.parents else ""
+    return (view.history.merge_base(base, pull_request.head) if base else ""), pull_request.head

@@ -137,7 +137,9 @@ class _Backings:
         if found.pull_request is None:
             return Backing(defect=f"commit {commit[:7]} brought it without a merged pull request")
         number, teams = found.pull_request.number, tuple(self.teams)
-        answer = authority(found, Approvals(1, teams), needed=bool(teams))
+        if found.flaw:
+            return Backing(number, defect=found.flaw)
+        answer = authority(found, [Approvals(1, teams)], needed=bool(teams))
         if isinstance(answer, Unauthorised):
             lacking = f"pull request {number} has no approval of {' or '.join(teams)}"
             return Backing(number, defect=lacking)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bot.domain.environments import Application, Environment, Image, ImageId
 from bot.domain.errors import LimitExceededError
 from bot.domain.memory import Resolution
 from bot.domain.oci import Digest, DigestReference
+from bot.domain.publication import Place
 from bot.formats.places import Spot
 from bot.usecases.desk import View
 from bot.usecases.seals import is_sealed, needs_attestation
@@ -31,6 +32,8 @@ class Wish:
     """Which commit's image it is, if the record knows."""
     is_sealed: bool
     """It is sealed already by an earlier promotion; this one is still to be attested."""
+    places: tuple[Place, ...]
+    """Where the merge brought it."""
 
     @property
     def reference(self) -> DigestReference:
@@ -65,7 +68,9 @@ def wishes_of(view: View, environment: Environment, application: Application) ->
             continue
         image = images[spot.place.image]
         wish = _wish(view, environment, application, image, reference.digest, spot)
-        wishes.setdefault((image.name, wish.digest, wish.merge), wish)
+        key = image.name, wish.digest, wish.merge
+        known = wishes.get(key)
+        wishes[key] = replace(known, places=(*known.places, spot.place)) if known else wish
     return [wish for wish in wishes.values() if not wish.is_sealed or _lacks_attestation(wish)]
 
 
@@ -86,7 +91,7 @@ def _wish(
     record = memory.resolution_of(view.id, application.name, image.name, digest)
     merge = _merge_that_brought(view, environment, spot)
     sealed = is_sealed(view, environment, ImageId(application.name, image.name), digest)
-    return Wish(view, environment, application, image, digest, merge, record, sealed)
+    return Wish(view, environment, application, image, digest, merge, record, sealed, (spot.place,))
 
 
 def _merge_that_brought(view: View, environment: Environment, spot: Spot) -> str:
@@ -99,11 +104,12 @@ def _merge_that_brought(view: View, environment: Environment, spot: Spot) -> str
         if parent is None:
             return commit.id
         changed = path in view.history.changes(parent.id, commit.id)
-        if changed and _says(view, environment, parent.id, spot) != spot.written.digest:
+        if changed and says(view, environment, parent.id, spot.place) != spot.written.digest:
             return commit.id
     return view.head
 
 
-def _says(view: View, environment: Environment, commit: str, spot: Spot) -> str:
-    found = (s for s in view.spots(commit, environment) if s.place == spot.place)
+def says(view: View, environment: Environment, commit: str, place: Place) -> str:
+    """The digest at a place of a commit; empty: none."""
+    found = (s for s in view.spots(commit, environment) if s.place == place) if commit else ()
     return next((one.written.digest for one in found), "")

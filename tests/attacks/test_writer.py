@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+import json
+
+import pytest
+
 from bot.domain.jobs import Failed
 from bot.usecases.commands import Request, adopt, hold, unhold
-from tests.attacks.steps import FILE, head, rules, settle, signed, to_prod, to_stage, wish
+from tests.attacks.steps import (
+    FILE,
+    TEAM,
+    asked_for_prod,
+    head,
+    rules,
+    said,
+    settle,
+    signed,
+    to_prod,
+    to_stage,
+    wish,
+)
 from tests.journeys.walk import overlay
 from tests.world.driver import Driver
+from tests.world.github.gitstore import Signature
 from tests.world.images import build_image
 
 
@@ -99,3 +116,243 @@ def test_what_is_adopted_by_the_first_publication_is_in_the_audit(driver: Driver
     to_stage(driver)
     assert head(driver)
     assert driver.shown("prod") == runs
+
+
+# --- what was approved is what is delivered -----------------------------------------------------
+
+
+def merged_by_hand(driver: Driver, onto: str, head_commit: str, files: dict[str, str]) -> str:
+    """A merge commit that a person made and pushed, with more in it than the head brings."""
+    stage, git = driver.stage, driver.stage.manifests.git
+    tree = git.with_files(git.commit(onto).tree, {**files})
+    mine = stage.dana.account.signature(stage.github.clock())
+    merge = git.write_commit(tree, (onto, head_commit), "Merge pull request #9", mine)
+    stage.dana.push(stage.manifests, "main", parent=merge)
+    return merge
+
+
+def test_a_merge_commit_with_another_digest_than_was_approved(driver: Driver) -> None:
+    _, other = to_stage(driver, "v1.2.0")
+    _, image = to_stage(driver, "v1.3.0")
+    pull = asked_for_prod(driver, "v1.3.0")
+    driver.stage.rita.approve(pull)
+
+    merge = merged_by_hand(driver, head(driver), pull.head, wish(driver, other))
+    settle(driver, "prod")
+
+    assert pull.merged
+    assert driver.shown("prod") is None
+    assert not signed(driver, other)
+    assert not signed(driver, image)
+    assert said(driver, merge)["lockkeeper: payments -> prod"][0] == "failure"
+
+
+def test_a_merge_commit_with_another_file_than_was_approved(driver: Driver) -> None:
+    _, image = to_stage(driver)
+    pull = asked_for_prod(driver)
+    driver.stage.rita.approve(pull)
+    files = {**wish(driver, image), "base/extra.yaml": "kind: ConfigMap\n"}
+
+    merged_by_hand(driver, head(driver), pull.head, files)
+    settle(driver, "prod")
+
+    assert driver.shown("prod") is None
+    assert not signed(driver, image)
+
+
+@pytest.mark.parametrize("method", ["merge", "squash", "rebase"])
+def test_every_way_to_merge_what_was_approved_is_delivered(driver: Driver, method: str) -> None:
+    """Also of two commits, of which the first one brings the digest."""
+    stage, (_, image) = driver.stage, to_stage(driver)
+    stage.dana.push(stage.manifests, "hand", dict(wish(driver, image)), message="Pin")
+    stage.dana.push(stage.manifests, "hand", {"docs/a.md": "1\n"}, message="Words")
+    stage.dana.push(stage.manifests, "main", {"docs/b.md": "meanwhile\n"})
+    pull = stage.dana.open_pull_request(stage.manifests, "hand")
+    stage.rita.approve(pull)
+
+    stage.dana.merge(pull, method)
+    settle(driver, "prod")
+
+    assert driver.shown("prod") == image, driver.ran[-4:]
+    assert signed(driver, image)
+
+
+@pytest.mark.parametrize("method", ["merge", "squash", "rebase"])
+@pytest.mark.parametrize("order", ["opened before the push", "opened after the push"])
+def test_a_pushed_digest_does_not_belong_to_the_next_pull_request(
+    driver: Driver, order: str, method: str
+) -> None:
+    """Rita sees and approves words; the digest below them was pushed."""
+    stage, (_, image) = driver.stage, to_stage(driver)
+    pushed = stage.dana.push(stage.manifests, "docs", dict(wish(driver, image)), message="wip")
+    stage.dana.push(stage.manifests, "docs", {"docs/a.md": "1\n"}, message="one")
+    stage.dana.push(stage.manifests, "docs", {"docs/b.md": "1\n"}, message="two")
+    pull = None
+    if order == "opened before the push":
+        pull = stage.dana.open_pull_request(stage.manifests, "docs")
+    stage.dana.push(stage.manifests, "main", parent=pushed)
+    pull = pull or stage.dana.open_pull_request(stage.manifests, "docs")
+    stage.rita.approve(pull)
+
+    stage.dana.merge(pull, method)
+    settle(driver, "prod")
+
+    assert driver.shown("prod") is None
+    assert not signed(driver, image)
+
+
+def test_a_pushed_copy_of_a_commit_does_not_pass_for_a_rebased_one(driver: Driver) -> None:
+    """Message and author are copied from the pull request's commit; the digest is not in it."""
+    stage, (_, image) = driver.stage, to_stage(driver)
+    stage.dana.push(stage.manifests, "docs", {"docs/a.md": "1\n"}, message="one")
+    stage.dana.push(stage.manifests, "docs", {"docs/b.md": "1\n"}, message="two")
+    pull = stage.dana.open_pull_request(stage.manifests, "docs")
+    stage.rita.approve(pull)
+    stage.dana.push(stage.manifests, "main", dict(wish(driver, image)), message="one")
+
+    stage.dana.merge(pull, "squash", message="two")
+    settle(driver, "prod")
+
+    assert driver.shown("prod") is None
+    assert not signed(driver, image)
+
+
+# --- rules do not loosen themselves -------------------------------------------------------------
+
+
+def test_a_merge_does_not_choose_the_team_that_may_approve_it(driver: Driver) -> None:
+    stage, (_, image) = driver.stage, to_stage(driver)
+    sam = stage.github.add_user("sam")
+    stage.github.add_team("acme", "everyone", [sam])
+    mine = rules(driver).replace(TEAM, "teams: [acme/everyone]")
+    stage.dana.push(stage.manifests, "both", {FILE: mine, **wish(driver, image)})
+    pull = stage.dana.open_pull_request(stage.manifests, "both")
+    sam.approve(pull)
+
+    stage.dana.merge(pull)
+    settle(driver, "prod")
+
+    assert driver.shown("prod") is None
+    assert not signed(driver, image)
+
+
+# --- who is who ---------------------------------------------------------------------------------
+
+
+def by_nobody(
+    driver: Driver, parent: str, files: dict[str, str], email: str = "nobody@invalid.example"
+) -> str:
+    """A commit under an address of the attacker's choice."""
+    git = driver.stage.manifests.git
+    tree = git.with_files(git.commit(parent).tree, {**files})
+    who = Signature("Nobody", email, driver.stage.github.clock())
+    return git.write_commit(tree, (parent,), "Change", who)
+
+
+@pytest.mark.parametrize("address", ["nobody", "bob"])
+def test_an_approver_cannot_hide_behind_another_address(driver: Driver, address: str) -> None:
+    """Dana pushes another digest onto the bot's branch, approves and merges it herself."""
+    stage = driver.stage
+    _, other = to_stage(driver, "v1.2.0")
+    to_stage(driver, "v1.3.0")
+    bob = stage.github.add_user("bob")
+    stage.github.add_team("acme", "release-managers", [stage.rita, stage.dana])
+    release = bob.open_pull_request(stage.source, "release/v1.3.0", "main")
+    bob.merge(release)
+    driver.run(driver.propose("prod"))
+    pull = stage.open_promotion("prod")
+    assert pull is not None
+    email = bob.account.email if address == "bob" else "nobody@invalid.example"
+    stage.dana.push(
+        stage.manifests,
+        pull.head_ref,
+        parent=by_nobody(driver, pull.head, wish(driver, other), email),
+    )
+    stage.dana.approve(pull)
+
+    stage.dana.merge(pull)
+    settle(driver, "prod")
+
+    assert driver.shown("prod") is None
+    assert not signed(driver, other)
+
+
+@pytest.mark.parametrize("address", ["nobody", "bob", "somebody else's commit"])
+def test_who_pushed_the_source_branch_asked_whatever_the_commit_says(
+    driver: Driver, address: str
+) -> None:
+    stage = driver.stage
+    commit, image = to_stage(driver)
+    bob = stage.github.add_user("bob")
+    stage.github.add_team("acme", "release-managers", [stage.rita, stage.dana])
+    git = stage.source.git
+    email = bob.account.email if address == "bob" else "nobody@invalid.example"
+    who = Signature("Nobody", email, stage.github.clock())
+    parents = (stage.source.head("main") or "", commit)
+    release = git.write_commit(git.commit(commit).tree, parents, "Release", who)
+    if address == "somebody else's commit":
+        bob.push(stage.source, "prepared", parent=release)
+    stage.dana.push(stage.source, "main", parent=release)
+    driver.run(driver.propose("prod"))
+    pull = stage.open_promotion("prod")
+    assert pull is not None
+    stage.dana.approve(pull)
+
+    stage.dana.merge(pull)
+    settle(driver, "prod")
+
+    assert driver.shown("prod") is None
+    assert not signed(driver, image)
+
+
+def test_nobody_loses_an_approval_to_a_commit_in_their_name(driver: Driver) -> None:
+    stage, (_, image) = driver.stage, to_stage(driver)
+    pull = asked_for_prod(driver)
+    framed = by_nobody(driver, pull.head, {}, stage.rita.account.email)
+    stage.dana.push(stage.manifests, pull.head_ref, parent=framed)
+    stage.rita.approve(pull)
+
+    stage.dana.merge(pull)
+    settle(driver, "prod")
+
+    assert driver.shown("prod") == image, driver.ran[-3:]
+
+
+def test_a_new_account_of_an_approvers_old_name_approves_nothing(driver: Driver) -> None:
+    """GitHub gives names that are free to others; the number in the review stays."""
+    stage, (_, image) = driver.stage, to_stage(driver)
+    pull = asked_for_prod(driver)
+    sam = stage.github.add_user("sam")
+    sam.approve(pull)
+    sam.account.login = "rita-who-left"
+
+    stage.dana.merge(pull)
+    settle(driver, "prod")
+
+    assert driver.shown("prod") is None
+    assert not signed(driver, image)
+
+
+def test_a_merge_does_not_choose_where_its_own_digest_comes_from(driver: Driver) -> None:
+    """`from: stage` becomes `from: dev` with a digest that only dev has, and Rita approves both."""
+    stage = driver.stage
+    driver.look_first()
+    commit = stage.commit("develop")
+    image = driver.build(stage.source, commit)
+    driver.run(driver.propose("dev"))
+    text = rules(driver)
+    prod = text.index("  prod:")
+    weaker = text[:prod] + text[prod:].replace("from: stage", "from: dev", 1)
+    granted = stage.directory / "grants" / "prod" / "registry.json"
+    hosts = json.loads(granted.read_text())
+    hosts["auths"][stage.hosts["dev"]] = {}
+    granted.write_text(json.dumps(hosts))
+    stage.dana.push(stage.manifests, "both", {FILE: weaker, **wish(driver, image)})
+    pull = stage.dana.open_pull_request(stage.manifests, "both")
+    stage.rita.approve(pull)
+
+    stage.dana.merge(pull)
+    settle(driver, "prod")
+
+    assert driver.shown("prod") is None
+    assert not signed(driver, image)

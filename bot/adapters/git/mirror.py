@@ -141,6 +141,24 @@ class Mirror:
             return False
         return self._git(["merge-base", "--all", ancestor, descendant]) == ancestor
 
+    def merge_base(self, one: str, other: str) -> str:
+        """The newest commit that both contain; empty: there is none."""
+        try:
+            return self._git(["merge-base", _checked(one), _checked(other)])
+        except NotFoundError:
+            return ""
+
+    def merged_tree(self, onto: str, head: str) -> str:
+        """The tree of merging ``head`` as git does it by itself; empty: there are conflicts.
+
+        git-merge-tree ends with 1 for conflicts, as it does where a commit is not there.
+        """
+        commits = [self.commit(onto).id, self.commit(head).id]
+        try:
+            return self._git(["merge-tree", "--write-tree", "--no-messages", *commits])
+        except NotFoundError:
+            return ""
+
     def first_parents(self, commit: str, *, limit: int, until: str = "") -> Sequence[GitCommit]:
         """The commit and its first-parent ancestors, newest first, without ``until``."""
         excluded = [f"^{_checked(until)}"] if until else []

@@ -42,6 +42,7 @@ from bot.domain.history import (
     GitHubFacts,
     MergeRefusal,
     PullRequest,
+    Push,
     Review,
 )
 from bot.domain.oci import Digest
@@ -62,6 +63,7 @@ fragment change on Commit {
   author { user { login } }
   associatedPullRequests(first: 10) { nodes { number title merged author { login } } }
 }"""
+_ACTIVITIES: Final = 100  # of one page, the newest
 _BATCH: Final = 50  # commits of one query; GitHub allows 500,000 nodes, the time is what limits
 _STRIPES: Final = 64
 _FACTS_LIFE: Final = timedelta(minutes=1)
@@ -172,11 +174,24 @@ class GitHubApi:
             if found:
                 yield records.contribution(found)
 
-    def author_of(self, repository: GitHubRepository, commit: str) -> frozenset[str]:
-        """Logins of a commit's author and committer."""
+    def people_of(self, repository: GitHubRepository, commit: str) -> ContributedCommit:
+        """A commit with the accounts behind it."""
         data = self._get(repository, permissions.READ_CONTENTS, f"/commits/{quoted(commit)}")
-        found = records.contributed(data)
-        return frozenset(login for login in (found.author, found.committer) if login)
+        return records.contributed(data)
+
+    def pushes(self, repository: GitHubRepository, branch: str) -> Sequence[Push] | None:
+        """Who moved a branch, newest first; None: GitHub does not tell, or more than it tells."""
+        answer = self._call(
+            repository,
+            permissions.READ_CONTENTS,
+            "GET",
+            "/activity",
+            query={"ref": f"refs/heads/{branch}", "per_page": str(_ACTIVITIES)},
+            allow=(403, 404, 422),
+        )
+        if answer.status != HTTPStatus.OK or not isinstance(answer.data, list):
+            return None  # an older GitHub Enterprise Server
+        return [found for one in answer.data if (found := records.push(one)) is not None]
 
     def in_team(self, repository: GitHubRepository, team: str, login: str) -> bool:
         """Whether the account is an active member of the team."""
