@@ -56,6 +56,7 @@ from bot.domain.memory import (
     Hold,
     PublicationRecord,
     Resolution,
+    RulesAccepted,
     Scope,
     Seal,
     SeenHead,
@@ -143,6 +144,18 @@ class Memory(Protocol):
 
     def record_publication(self, publication: PublicationRecord) -> None:
         """Remember a publication; called before its ref moves."""
+        ...
+
+    def accepted_rules(self, manifests: int) -> Sequence[RulesAccepted]:
+        """The rules that came into force in a manifests repository, oldest first."""
+        ...
+
+    def record_rules(self, rules: RulesAccepted) -> None:
+        """Remember that rules came into force; the first record of a commit stays."""
+        ...
+
+    def owner_of(self, manifests: int, ref: str) -> str:
+        """The environment that published on a ref last; empty: none did."""
         ...
 
     def adoptions(self, scope: Scope) -> Sequence[Adoption]:

@@ -83,7 +83,7 @@ def authority(
         return Authorised(number, approved)
     if pull_request is None:
         return Unauthorised(
-            f"commit {attribution.merge[:7]} changed digests without a merged pull request", _ANEW
+            f"commit {attribution.merge[:7]} came without a merged pull request", _ANEW
         )
     if attribution.flaw:
         return Unauthorised(attribution.flaw, _ANEW)

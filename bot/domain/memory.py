@@ -80,6 +80,20 @@ class Adoption:
 
 
 @dataclass(frozen=True, slots=True)
+class RulesAccepted:
+    """Rules that came into force: the pipeline file and what stands beside it, at one commit."""
+
+    scope: Scope
+    commit: str
+    """Of the manifests repository's default branch."""
+    by: str
+    """What let them in, for people."""
+    at: datetime
+    is_valid: bool = True
+    """False: they were approved and cannot be read, so those before stay in force."""
+
+
+@dataclass(frozen=True, slots=True)
 class Hold:
     """A person's (or the bot's) stop for an application or, without one, an environment."""
 

@@ -57,7 +57,7 @@ def authorise(wish: Wish) -> Authorised:
 
 def _check_was_shown(wish: Wish, pull_request: PullRequest) -> None:
     """What is delivered is what was approved: the digest at each of its places."""
-    base, head = reviewed(wish.view, pull_request)
+    base, head = reviewed(wish.view.line, pull_request)
     for place in wish.places:
         shown = says(wish.view, wish.environment, head, place)
         if shown == wish.digest and says(wish.view, wish.environment, base, place) != shown:
@@ -101,23 +101,37 @@ def _rules_at_parent(wish: Wish) -> _RulesBefore | None:
     view, parents = wish.view, wish.view.history.commit(wish.merge).parents
     if not parents:
         return None
+    commit = _in_force_at(view, parents[0])
     try:
-        pipeline = pipeline_at(view.ports, view.repository, view.history, parents[0])
-        rules = rules_at(view.history, pipeline, parents[0])
+        pipeline = pipeline_at(view.ports, view.repository, view.history, commit)
+        rules = rules_at(view.history, pipeline, commit)
     except RejectedError:
         return None
     environment = pipeline.environments.get(wish.environment.name)
     return None if environment is None else _RulesBefore(environment, rules, pipeline)
 
 
+def _in_force_at(view: View, commit: str) -> str:
+    """Where the rules stand that were in force at a commit of the default branch.
+
+    Older commits than the first look are judged by what they say themselves.
+    """
+    accepted = reversed(view.ports.memory.accepted_rules(view.id))
+    is_before = view.history.is_ancestor
+    known = (one.commit for one in accepted if one.is_valid and is_before(one.commit, commit))
+    return next(known, commit)
+
+
 def _attribution(wish: Wish, rules: Sequence[Approvals], *, needed: bool) -> Attribution:
     if needed:
-        found = attribution(wish.view, wish.merge, [team for one in rules for team in one.teams])
+        found = attribution(
+            wish.view.line, wish.merge, [team for one in rules for team in one.teams]
+        )
         if found.pull_request is None:
             return found
         asked_by, unknown = _asked_by(wish, found.pull_request)
         return replace(found, asked_by=asked_by, unknown_askers=unknown)
-    brought_by = merged_pull_request(wish.view, wish.merge)
+    brought_by = merged_pull_request(wish.view.line, wish.merge)
     if brought_by is None:
         return Attribution(wish.merge, None)
     github, repository = wish.view.ports.github, wish.view.repository

@@ -7,78 +7,94 @@ whose merge it is, and to no other that happens to contain it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from bot.domain.authority import Attribution
+from bot.domain.environments import GitHubRepository
 from bot.domain.errors import UnavailableError
 from bot.domain.history import ContributedCommit, PullRequest, Review
-from bot.ports import GitHistory
-from bot.usecases.desk import View
+from bot.ports import GitHistory, GitHub
 
 _COMMITS: Final = 250
 """GitHub lists no more of a pull request (documentation, "List commits on a pull request")."""
+_PUSHES: Final = 100
+"""Moves of a branch that GitHub tells about at once; of more, some are not known."""
 _LATER: Final = 1000
 _REBASED: Final = 30
 """Commits behind one that are asked for the pull request that both belong to."""
 
 
-def merged_pull_request(view: View, commit: str) -> PullRequest | None:
+@dataclass(frozen=True, slots=True)
+class DefaultBranch:
+    """The default branch of a manifests repository, where merges are looked for."""
+
+    github: GitHub
+    repository: GitHubRepository
+    history: GitHistory
+    branch: str
+    head: str
+    own: frozenset[str] = frozenset()
+    """Commits that the bot wrote, by its record: not every GitHub signs what its Apps write."""
+
+
+def merged_pull_request(line: DefaultBranch, commit: str) -> PullRequest | None:
     """The one that GitHub merged as this commit (a rebase may end in a later one); None: none.
 
     That is a direct push, a bypass or a force push.
     """
-    for pull_request in _merged(view, commit):
+    for pull_request in _merged(line, commit):
         merge = pull_request.merge_commit or ""
-        if commit == merge or _is_rebased(view, pull_request, commit, merge):
+        if commit == merge or _is_rebased(line, pull_request, commit, merge):
             return pull_request
-    return _rebased_with_later_ones(view, commit)
+    return _rebased_with_later_ones(line, commit)
 
 
-def _merged(view: View, commit: str) -> list[PullRequest]:
+def _merged(line: DefaultBranch, commit: str) -> list[PullRequest]:
     """Those that GitHub connects with a commit and whose merge stands on the default branch."""
     return [
         one
-        for one in view.ports.github.pull_requests_of(view.repository, commit)
+        for one in line.github.pull_requests_of(line.repository, commit)
         if one.merged
         and one.merge_commit is not None
-        and one.base_branch == view.default_branch
-        and view.history.is_ancestor(one.merge_commit, view.head)
+        and one.base_branch == line.branch
+        and line.history.is_ancestor(one.merge_commit, line.head)
     ]
 
 
-def _rebased_with_later_ones(view: View, commit: str) -> PullRequest | None:
+def _rebased_with_later_ones(line: DefaultBranch, commit: str) -> PullRequest | None:
     """The pull request that ends in one of the commits right behind this one.
 
     GitHub connects a rebased pull request with its last commit; others it may leave out.
     """
-    later = view.history.first_parents(view.head, limit=_LATER, until=commit)
+    later = line.history.first_parents(line.head, limit=_LATER, until=commit)
     for one in reversed(later[-_REBASED:]):
         if len(one.parents) != 1:
             return None
-        found = [pull for pull in _merged(view, one.id) if pull.merge_commit == one.id]
+        found = [pull for pull in _merged(line, one.id) if pull.merge_commit == one.id]
         if found:
-            return found[0] if _is_rebased(view, found[0], commit, one.id) else None
+            return found[0] if _is_rebased(line, found[0], commit, one.id) else None
     return None
 
 
-def _is_rebased(view: View, pull_request: PullRequest, commit: str, merge: str) -> bool:
+def _is_rebased(line: DefaultBranch, pull_request: PullRequest, commit: str, merge: str) -> bool:
     """Whether a commit is one that GitHub wrote to rebase the pull request, before its last one.
 
     Each is new, with the message and the author of the commit that it repeats. Somebody may write
     such a commit himself: what it brings has to stand in the pull request all the same.
     """
-    if not view.history.is_ancestor(commit, merge) or not view.history.fetch_commit(
+    if not line.history.is_ancestor(commit, merge) or not line.history.fetch_commit(
         pull_request.head
     ):
         return False
-    own = view.ports.github.contributed(view.repository, pull_request.number)
-    chain = view.history.first_parents(merge, limit=len(own))
+    own = line.github.contributed(line.repository, pull_request.number)
+    chain = line.history.first_parents(merge, limit=len(own))
     for written, repeated in zip(chain, reversed(own), strict=False):
         if (
             len(written.parents) != 1
             or written.id == repeated.id
-            or not view.history.has(repeated.id)
-            or _words(view.history, written.id) != _words(view.history, repeated.id)
+            or not line.history.has(repeated.id)
+            or _words(line.history, written.id) != _words(line.history, repeated.id)
         ):
             return False
         if written.id == commit:
@@ -90,31 +106,47 @@ def _words(history: GitHistory, commit: str) -> tuple[str, str]:
     return history.commit(commit).author, history.message(commit)
 
 
-def attribution(view: View, commit: str, teams: Sequence[str]) -> Attribution:
+def attribution(line: DefaultBranch, commit: str, teams: Sequence[str]) -> Attribution:
     """Everything that GitHub says of how a commit of the default branch came to be.
 
     Args:
-        view: the manifests repository.
+        line: the default branch.
         commit: one of the default branch's first parents.
         teams: ``organization/team`` whose members among the approving people are looked for.
     """
-    github, repository = view.ports.github, view.repository
-    found = merged_pull_request(view, commit)
+    found = merged_pull_request(line, commit)
     if found is None:
         return Attribution(commit, None)
-    if not view.history.fetch_commit(found.head):
+    if not line.history.fetch_commit(found.head):
         raise UnavailableError(f"the head of pull request {found.number} cannot be read now")
-    reviews = github.reviews(repository, found.number)
-    contributed = github.contributed(repository, found.number)
-    approving, own = _approving(reviews), _own_commits(view)
+    details = line.github.pull_request(line.repository, found.number)
+    known = _people(line, details, teams, merge=commit)
+    return replace(known, flaw=known.flaw or _flaw(line.history, found))
+
+
+def opened(line: DefaultBranch, pull_request: PullRequest, teams: Sequence[str]) -> Attribution:
+    """What GitHub says of a pull request that is not merged, as if it were merged as it is."""
+    return _people(line, pull_request, teams, merge=pull_request.head)
+
+
+def _people(
+    line: DefaultBranch, pull_request: PullRequest, teams: Sequence[str], *, merge: str
+) -> Attribution:
+    github, repository = line.github, line.repository
+    reviews = github.reviews(repository, pull_request.number)
+    contributed = github.contributed(repository, pull_request.number)
+    approving = _approving(reviews)
+    many = f"pull request {pull_request.number} has {_COMMITS} commits or more"
     return Attribution(
-        merge=commit,
-        pull_request=github.pull_request(repository, found.number),
+        merge=merge,
+        pull_request=pull_request,
         reviews=reviews,
         commits=[
-            one for one in contributed if one.id not in own and not _is_empty(view.history, one)
+            one
+            for one in contributed
+            if one.id not in line.own and not _is_empty(line.history, one)
         ],
-        pushed_by=_pushed_by(view, found),
+        pushed_by=_pushed_by(line, pull_request),
         teams={
             team: frozenset(
                 number
@@ -126,7 +158,7 @@ def attribution(view: View, commit: str, teams: Sequence[str]) -> Attribution:
         writers=frozenset(
             number for number, login in approving.items() if github.can_write(repository, login)
         ),
-        flaw=_flaw(view.history, found, len(contributed)),
+        flaw=many if len(contributed) >= _COMMITS else "",
     )
 
 
@@ -139,15 +171,6 @@ def _approving(reviews: Sequence[Review]) -> dict[int, str]:
     }
 
 
-def _own_commits(view: View) -> frozenset[str]:
-    """Commits that the bot wrote, by its record: not every GitHub signs what its Apps write."""
-    return frozenset(
-        head.commit
-        for environment in view.pipeline.environments
-        for head in view.ports.memory.written_heads(view.scope(environment))
-    )
-
-
 def _is_empty(history: GitHistory, commit: ContributedCommit) -> bool:
     """Whether a commit changes nothing, so that nobody need answer for it."""
     if len(commit.parents) != 1 or not history.has(commit.id):
@@ -155,17 +178,19 @@ def _is_empty(history: GitHistory, commit: ContributedCommit) -> bool:
     return history.commit(commit.id).tree == history.commit(commit.parents[0]).tree
 
 
-def _pushed_by(view: View, pull_request: PullRequest) -> frozenset[int] | None:
+def _pushed_by(line: DefaultBranch, pull_request: PullRequest) -> frozenset[int] | None:
     """Who moved the branch of a pull request, persons or not; None: not everything is known."""
     if not pull_request.head_is_local:
         return None
-    pushes = view.ports.github.pushes(view.repository, pull_request.head_branch)
-    if pushes is None or not any(one.after == pull_request.head for one in pushes):
+    pushes = line.github.pushes(line.repository, pull_request.head_branch)
+    if pushes is None or len(pushes) >= _PUSHES:
+        return None
+    if not any(one.after == pull_request.head for one in pushes):
         return None
     return frozenset(one.actor.id for one in pushes)
 
 
-def _flaw(history: GitHistory, pull_request: PullRequest, commits: int) -> str:
+def _flaw(history: GitHistory, pull_request: PullRequest) -> str:
     """Why a merge is not what GitHub makes of the approved head.
 
     A squash and a rebase are written by GitHub alone; a merge commit may be pushed by anybody, and
@@ -173,8 +198,6 @@ def _flaw(history: GitHistory, pull_request: PullRequest, commits: int) -> str:
     """
     merge = history.commit(pull_request.merge_commit or "")
     name = f"commit {merge.id[:7]}, the merge of pull request {pull_request.number},"
-    if commits >= _COMMITS:
-        return f"pull request {pull_request.number} has {_COMMITS} commits or more"
     if len(merge.parents) == 1:
         return ""
     if len(merge.parents) != 2 or merge.parents[1] != pull_request.head:  # noqa: PLR2004 - ours, theirs
@@ -184,8 +207,8 @@ def _flaw(history: GitHistory, pull_request: PullRequest, commits: int) -> str:
     return ""
 
 
-def reviewed(view: View, pull_request: PullRequest) -> tuple[str, str]:
+def reviewed(line: DefaultBranch, pull_request: PullRequest) -> tuple[str, str]:
     """The two commits whose difference a merged pull request showed to its reviewers."""
-    merge = view.history.commit(pull_request.merge_commit or "")
+    merge = line.history.commit(pull_request.merge_commit or "")
     base = merge.parents[0] if merge.parents else ""
-    return (view.history.merge_base(base, pull_request.head) if base else ""), pull_request.head
+    return (line.history.merge_base(base, pull_request.head) if base else ""), pull_request.head

@@ -133,7 +133,7 @@ class _Backings:
         return self._known[commit]
 
     def _asked(self, commit: str) -> Backing:
-        found = attribution(self.view, commit, self.teams)
+        found = attribution(self.view.line, commit, self.teams)
         if found.pull_request is None:
             return Backing(defect=f"commit {commit[:7]} brought it without a merged pull request")
         number, teams = found.pull_request.number, tuple(self.teams)

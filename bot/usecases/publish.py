@@ -98,6 +98,9 @@ def publish(ports: Ports, manifests: int, environment: str) -> Outcome:
     held = is_held(view, environment, "")
     if held:
         return Done(held)
+    owner = view.ports.memory.owner_of(view.id, target.ref)
+    if owner not in {"", environment}:
+        return _not_its_own(view, target, owner)
     desk, stop = _at_desk(view, target)
     if stop is not None or desk is None:
         return stop or Done("nothing to do")
@@ -135,6 +138,17 @@ def _at_desk(view: View, environment: Environment) -> tuple[Desk | None, Outcome
     if not tip:
         return None, _put_back(view, environment, records)
     return _foreign(Desk(view, environment, tip, records[-1]))
+
+
+def _not_its_own(view: View, environment: Environment, owner: str) -> Outcome:
+    """A ref belongs to the environment that published there; a file cannot give it away."""
+    reason = (
+        f"{environment.ref} is {owner}'s, which has published there. Name another `publish.ref`, "
+        f"or hand it over with `lockkeeper adopt {environment.name}`"
+    )
+    title = f"{environment.ref} is another environment's"
+    tell_merge(view, environment, view.head, CheckState.FAILURE, title, prose(reason, 600))
+    return Failed(reason)
 
 
 def _unknown_branch(view: View, environment: Environment) -> Outcome:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
@@ -234,6 +235,157 @@ def test_a_merge_does_not_choose_the_team_that_may_approve_it(driver: Driver) ->
 
     assert driver.shown("prod") is None
     assert not signed(driver, image)
+
+
+def weaker_rules(driver: Driver) -> dict[str, tuple[str, str]]:
+    """Ways to loosen the rules of prod: what is replaced, by what."""
+    hosts = driver.stage.hosts
+    return {
+        "no approvals": (f"approvals: {{ count: 1, {TEAM} }}", "approvals: { count: 0 }"),
+        "another team": (TEAM, "teams: [acme/everyone]"),
+        "no signature": ("    sign: true\n", ""),
+        "another source": ("source: acme/{application}", "source: acme/other"),
+        "another repository": (f"{hosts['prod']}/acme/", f"{hosts['prod']}/mine/"),
+        "renamed": ("  prod:\n", "  production:\n    publish: { ref: env/prod }\n"),
+        "broken, then fixed": ("    sign: true\n", "    sign: tru\n"),
+    }
+
+
+@pytest.mark.parametrize("how", ["pushed", "approved by Sam"])
+@pytest.mark.parametrize(
+    "what",
+    [
+        "no approvals",
+        "another team",
+        "no signature",
+        "another source",
+        "another repository",
+        "renamed",
+    ],
+)
+def test_rules_do_not_loosen_by_a_merge_of_their_own(driver: Driver, what: str, how: str) -> None:
+    """First the rules, then what they would let through."""
+    stage = driver.stage
+    driver.look_first()
+    sam = stage.github.add_user("sam")
+    stage.github.add_team("acme", "everyone", [sam])
+    old, new = weaker_rules(driver)[what]
+    text = rules(driver).replace(old, new)
+    assert text != rules(driver)
+    before = driver.look().pipeline
+
+    if how == "pushed":
+        stage.dana.push(stage.manifests, "main", {FILE: text})
+    else:
+        stage.dana.push(stage.manifests, "rules", {FILE: text})
+        pull = stage.dana.open_pull_request(stage.manifests, "rules")
+        sam.approve(pull)
+        stage.dana.merge(pull)
+    view = driver.look()
+    driver.run(driver.answer(head(driver)))
+
+    assert view.pipeline == before
+    assert view.pending is not None
+    assert view.pending.commit == head(driver)
+    assert said(driver, head(driver))["lockkeeper/rules"] == ("failure", "Not in force")
+
+
+def test_rules_that_were_approved_come_into_force(driver: Driver) -> None:
+    """Before the merge or behind it; the check on the pull request says what is missing."""
+    stage = driver.stage
+    driver.look_first()
+    text = rules(driver).replace("approvals: { count: 1", "approvals: { count: 2")
+    stage.dana.push(stage.manifests, "rules", {FILE: text})
+    pull = stage.dana.open_pull_request(stage.manifests, "rules")
+    driver.run(driver.answer(str(pull.number)))
+    assert said(driver, pull.head)["lockkeeper/rules"] == ("failure", "Approvals are missing")
+    merge = stage.dana.merge(pull)
+    assert driver.look().environment("prod").approvals.count == 1
+
+    stage.rita.approve(pull)
+    driver.run(driver.answer(str(pull.number)))
+
+    assert driver.look().environment("prod").approvals.count == 2
+    assert driver.look().pending is None
+    assert said(driver, merge)["lockkeeper/rules"] == ("success", "In force")
+    stage.github.add_team("acme", "release-managers", [])
+    assert driver.look().environment("prod").approvals.count == 2, "it was let in once"
+
+
+def test_a_pushed_change_does_not_ride_below_an_approved_one(driver: Driver) -> None:
+    """Rita sees the second of two changes and approves it."""
+    stage = driver.stage
+    driver.look_first()
+    before = rules(driver)
+    loose = before.replace(f"approvals: {{ count: 1, {TEAM} }}", "approvals: { count: 0 }")
+    stage.dana.push(stage.manifests, "main", {FILE: loose})
+    other = loose.replace("{image_tag}", "x-{image_tag}")
+    stage.dana.push(stage.manifests, "rules", {FILE: other})
+    pull = stage.dana.open_pull_request(stage.manifests, "rules")
+    stage.rita.approve(pull)
+    stage.dana.merge(pull)
+
+    assert driver.look().environment("prod").approvals.count == 1
+
+    stage.dana.push(stage.manifests, "main", {FILE: before})
+    assert driver.look().pending is None
+
+
+def test_rules_that_only_concern_what_nobody_approves_are_in_force_at_once(
+    driver: Driver,
+) -> None:
+    stage = driver.stage
+    driver.look_first()
+    text = rules(driver).replace("[develop]", "[develop, trunk]")
+
+    stage.dana.push(stage.manifests, "main", {FILE: text})
+
+    assert driver.look().environment("dev").branches == ("develop", "trunk")
+    assert driver.look().pending is None
+
+
+def test_no_environment_takes_anothers_ref_and_files(driver: Driver) -> None:
+    good = to_prod(driver)
+    stage = driver.stage
+    text = (
+        rules(driver)
+        .replace("[envs/dev/**]", "[envs/prod/**]\n    publish: { ref: env/prod }")
+        .replace(
+            "manifests: [envs/prod/**]\n    image_tags",
+            "manifests: [envs/nothing/**]\n    publish: { ref: env/nothing }\n    image_tags",
+        )
+    )
+    stage.dana.push(stage.manifests, "main", {FILE: text})
+    image = driver.build(stage.source, stage.commit("develop"))
+    driver.run(driver.propose("dev"))
+    settle(driver)
+
+    assert driver.shown("prod") == good
+    assert driver.shown("dev") == image
+
+
+def test_a_ref_stays_with_the_environment_that_published_there(driver: Driver) -> None:
+    """Where no environment has approvals, the file is anybody's: the ref is not."""
+    stage, (_, image) = driver.stage, to_stage(driver)
+    text = rules(driver)
+    stage_part = text[text.index("  stage:") : text.index("  prod:")]
+    other = stage_part.replace("  stage:", "  third:").replace("envs/stage", "envs/third")
+    other = other.replace("    from: dev\n", "    from: dev\n    publish: { ref: env/stage }\n")
+    gone = text.replace(stage_part, other).replace("from: stage", "from: third")
+    third = stage.directory / "grants" / "third"
+    shutil.copytree(stage.directory / "grants" / "stage", third)
+    stage.dana.push(stage.manifests, "rules", {FILE: gone})
+    pull = stage.dana.open_pull_request(stage.manifests, "rules")
+    stage.rita.approve(pull)
+    stage.dana.merge(pull)
+    before = stage.ref("stage")
+
+    driver.run(driver.publish("third"))
+
+    assert driver.look().environment("third").ref == "env/stage"
+    assert stage.ref("stage") == before
+    assert driver.shown("stage") == image
+    assert isinstance(driver.ran[-1][1], Failed)
 
 
 # --- who is who ---------------------------------------------------------------------------------

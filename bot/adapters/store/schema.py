@@ -85,6 +85,12 @@ MIGRATIONS: Final[Sequence[Sequence[str]]] = (
             job VARCHAR NOT NULL, repository VARCHAR NOT NULL, commit_id VARCHAR NOT NULL,
             name VARCHAR NOT NULL, PRIMARY KEY (job, repository, commit_id, name))""",
     ),
+    (
+        """CREATE TABLE lk_rules (
+            number {number}, manifests BIGINT NOT NULL, environment VARCHAR NOT NULL,
+            application VARCHAR NOT NULL, commit_id VARCHAR NOT NULL, accepted_by VARCHAR NOT NULL,
+            valid INTEGER NOT NULL, at VARCHAR NOT NULL, UNIQUE (manifests, commit_id))""",
+    ),
 )
 """For ``migrate``, part ``store``; ``{number}`` counts rows in the order they were written,
 ``{bytes}`` is what holds bytes."""
@@ -119,6 +125,11 @@ PUBLICATION: Final = _table(
 )
 ADOPTION: Final = _table(
     "lk_adoption", *(*_SCOPE, "digest", "actor", "at"), numbers=["number", "manifests"]
+)
+RULES: Final = _table(
+    "lk_rules",
+    *(*_SCOPE, "commit_id", "accepted_by", "at"),
+    numbers=["number", "manifests", "valid"],
 )
 HOLD: Final = _table("lk_hold", *(*_SCOPE, "reason", "actor", "at"), numbers=["manifests"])
 SEAL: Final = _table(
