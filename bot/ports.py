@@ -643,7 +643,10 @@ class GitHub(Protocol):
     def pull_requests(
         self, repository: GitHubRepository, *, state: str, head: str = ""
     ) -> Sequence[PullRequest]:
-        """Pull requests (``open``, ``closed``), newest first, from one head branch if given."""
+        """Pull requests (``open``, ``closed``), newest first.
+
+        With ``head`` only those from that branch of the repository itself, never from a fork.
+        """
         ...
 
     def pull_requests_of(self, repository: GitHubRepository, commit: str) -> Sequence[PullRequest]:
@@ -718,7 +721,7 @@ class GitHub(Protocol):
     def open_pull_request(
         self, repository: GitHubRepository, *, head: str, base: str, title: str, body: str
     ) -> PullRequest:
-        """Open it, or find the open one of this head."""
+        """Open it, or find the open one of this head and base."""
         ...
 
     @acts("edit the pull request")
@@ -735,9 +738,9 @@ class GitHub(Protocol):
 
     @acts("merge the pull request")
     def merge_pull_request(
-        self, repository: GitHubRepository, number: int, *, head: str, title: str
+        self, repository: GitHubRepository, number: int, *, head: str, base: str, title: str
     ) -> str | MergeRefusal:
-        """Merge exactly this head in a way that the repository allows; the merge commit."""
+        """Merge exactly this head into ``base``, in a way that is allowed; the merge commit."""
         ...
 
     @acts("label the pull request")

@@ -24,7 +24,9 @@ from tests.attacks.steps import (
 )
 from tests.journeys.walk import overlay
 from tests.world.driver import Driver
+from tests.world.github.behaviour import pulls
 from tests.world.github.gitstore import Signature
+from tests.world.github.records import Actor
 from tests.world.images import build_image
 
 
@@ -508,3 +510,28 @@ def test_a_merge_does_not_choose_where_its_own_digest_comes_from(driver: Driver)
 
     assert driver.shown("prod") is None
     assert not signed(driver, image)
+
+
+# --- the bot's own pull request -----------------------------------------------------------------
+
+
+def test_the_bot_merges_only_into_the_branch_that_it_chose(driver: Driver) -> None:
+    """Whoever may edit pull requests sends the one that merges itself to a protected branch."""
+    stage = driver.stage
+    driver.look_first()
+    protected = stage.dana.push(stage.manifests, "production-line", parent=head(driver))
+    stage.github.protect(stage.manifests, "main", checks=("lint",))
+    digest = driver.build(stage.source, stage.commit("develop"))
+    driver.run(driver.propose("dev"))
+    pull = stage.open_promotion("dev")
+    assert pull is not None
+    stage.github.protect(stage.manifests, "production-line")
+    with stage.github.state.lock:
+        pulls.edit(stage.github.state, Actor(stage.dana.account), pull, base="production-line")
+
+    driver.run(driver.propose("dev"))
+
+    assert not pull.merged
+    assert stage.manifests.head("production-line") == protected
+    to_main = [one for one in stage.manifests.open_pulls() if one.base_ref == "main"]
+    assert [digest in stage.file(one.head, overlay("dev")) for one in to_main] == [True]

@@ -120,12 +120,16 @@ class GitHubApi:
     def pull_requests(
         self, repository: GitHubRepository, *, state: str, head: str = ""
     ) -> Sequence[PullRequest]:
-        """Pull requests, newest first."""
+        """Pull requests, newest first; with ``head`` those from a branch of this repository.
+
+        GitHub's filter names an owner, who may have forks of that branch's name.
+        """
         query = {"state": state, "sort": "created", "direction": "desc"}
         if head:
             query["head"] = f"{repository.owner}:{head}"
         found = self._pages(repository, permissions.READ_PULL_REQUESTS, "/pulls", query)
-        return [records.pull_request(item) for item in found]
+        listed = [records.pull_request(item) for item in found]
+        return [one for one in listed if one.head_is_local] if head else listed
 
     def pull_requests_of(self, repository: GitHubRepository, commit: str) -> Sequence[PullRequest]:
         """Pull requests that GitHub connects with a commit."""
@@ -381,7 +385,8 @@ class GitHubApi:
     ) -> PullRequest:
         """Open it, or find the open one of this head."""
         for found in self.pull_requests(repository, state="open", head=head):
-            return found
+            if found.base_branch == base:
+                return found
         answer = self._call(
             repository,
             permissions.WRITE_PULL_REQUESTS,
@@ -413,10 +418,12 @@ class GitHubApi:
         )
 
     def merge_pull_request(
-        self, repository: GitHubRepository, number: int, *, head: str, title: str
+        self, repository: GitHubRepository, number: int, *, head: str, base: str, title: str
     ) -> str | MergeRefusal:
         """Merge exactly this head in a way that the repository allows; the merge commit."""
         current = self.pull_request(repository, number)
+        if current.base_branch != base:
+            return MergeRefusal(f"it goes to {current.base_branch} now and not to {base}")
         if current.merged:
             return current.merge_commit or MergeRefusal("GitHub does not name the merge yet")
         words = "the repository allows no way to merge"
