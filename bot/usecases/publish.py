@@ -213,6 +213,14 @@ def _foreign(desk: Desk) -> tuple[Desk | None, Outcome | None]:
     once = f"foreign:{view.id}:{desk.tip}"
     view.ports.audit.append("foreign commit", view.scope(environment.name), facts, once=once)
     summary = f"{code(desk.tip[:7])} on {code(environment.ref)} is not a publication of Lockkeeper."
+    if unsealed and _is_own(desk):
+        reason = (
+            f"{environment.ref} shows publication {desk.tip[:7]} of ours, which this database does "
+            f"not know: it is older than the ref. `lockkeeper adopt {environment.name}` goes on "
+            "from what the ref shows"
+        )
+        _hold(desk, reason)
+        return None, Failed(f"{environment.name} is held: {reason}")
     if unsealed:
         places = ", ".join(code(place.path) for place in unsealed[:5])
         summary += f" It shows digests that are not sealed ({places}) and is replaced."
@@ -222,6 +230,18 @@ def _foreign(desk: Desk) -> tuple[Desk | None, Outcome | None]:
     tell_merge(view, environment, desk.tip, CheckState.FAILURE, "Not ours: held", summary)
     _hold(desk, f"a foreign commit {desk.tip[:7]} on {environment.ref}")
     return None, Failed(f"{environment.name} is held: a foreign commit on {environment.ref}")
+
+
+def _is_own(desk: Desk) -> bool:
+    """Whether a tip that our record does not know is ours all the same, as after a restore.
+
+    By GitHub's signature for the App, which nobody else gets; text in a commit proves nothing.
+    """
+    github, last = desk.view.ports.github, desk.last
+    if last is None or not desk.view.history.is_ancestor(last.commit, desk.tip):
+        return False
+    signed_by = github.people_of(desk.view.repository, desk.tip).signed_by
+    return signed_by is not None and signed_by.login == github.login()
 
 
 def _unsealed_at_tip(desk: Desk) -> list[Place]:
