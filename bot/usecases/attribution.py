@@ -120,32 +120,31 @@ def attribution(line: DefaultBranch, commit: str, teams: Sequence[str]) -> Attri
     if not line.history.fetch_commit(found.head):
         raise UnavailableError(f"the head of pull request {found.number} cannot be read now")
     details = line.github.pull_request(line.repository, found.number)
-    known = _people(line, details, teams, merge=commit)
+    merge = line.history.commit(found.merge_commit or "")
+    known = _people(line, details, teams, base=merge.parents[0] if merge.parents else "")
+    known = replace(known, merge=commit)
     return replace(known, flaw=known.flaw or _flaw(line.history, found))
 
 
 def opened(line: DefaultBranch, pull_request: PullRequest, teams: Sequence[str]) -> Attribution:
     """What GitHub says of a pull request that is not merged, as if it were merged as it is."""
-    return _people(line, pull_request, teams, merge=pull_request.head)
+    return _people(line, pull_request, teams, base=line.head)
 
 
 def _people(
-    line: DefaultBranch, pull_request: PullRequest, teams: Sequence[str], *, merge: str
+    line: DefaultBranch, pull_request: PullRequest, teams: Sequence[str], *, base: str
 ) -> Attribution:
+    """Who is behind a pull request and its approvals; ``base`` is what it is merged onto."""
     github, repository = line.github, line.repository
     reviews = github.reviews(repository, pull_request.number)
     contributed = github.contributed(repository, pull_request.number)
     approving = _approving(reviews)
     many = f"pull request {pull_request.number} has {_COMMITS} commits or more"
     return Attribution(
-        merge=merge,
+        merge=pull_request.head,
         pull_request=pull_request,
         reviews=reviews,
-        commits=[
-            one
-            for one in contributed
-            if one.id not in line.own and not _is_empty(line.history, one)
-        ],
+        commits=[one for one in contributed if _brings(line, one, base)],
         pushed_by=_pushed_by(line, pull_request),
         teams={
             team: frozenset(
@@ -169,6 +168,12 @@ def _approving(reviews: Sequence[Review]) -> dict[int, str]:
         for one in reviews
         if one.state == "APPROVED" and one.author.is_person
     }
+
+
+def _brings(line: DefaultBranch, commit: ContributedCommit, base: str) -> bool:
+    """Whether somebody has to answer for a commit: it is new there, not ours, and not empty."""
+    is_there = bool(base) and line.history.is_ancestor(commit.id, base)
+    return not (is_there or commit.id in line.own or _is_empty(line.history, commit))
 
 
 def _is_empty(history: GitHistory, commit: ContributedCommit) -> bool:

@@ -31,9 +31,11 @@ from bot.formats.manifest_file import edited, file_state, image_of, references, 
 from bot.formats.markdown import code, prose
 from bot.formats.pipeline_file import PIPELINE_FILE
 from bot.formats.pull_request_body import authored
+from bot.usecases.admission import authorise
 from bot.usecases.desk import Ports, View, is_held, look
-from bot.usecases.seals import has_begun, is_sealed, needs_attestation
+from bot.usecases.seals import comes_back, has_begun, is_sealed, needs_attestation
 from bot.usecases.told import tell_deployment, tell_merge, tell_pull_request, tell_source
+from bot.usecases.wishes import Wish, returning
 
 GITHUB_FOLDER: Final = ".github"
 """Never in a publication: no workflow runs on the ref, and the App needs no right to write one."""
@@ -418,7 +420,19 @@ def _had_authority(desk: Desk, pin: str, place: Place, merge: str) -> bool:
     if not merge or reference is None or reference.digest is None or application is None:
         return True
     digest = environment.repository_of(application, place.image).at(reference.digest)
+    if comes_back(view, environment, image_of(place), digest, merge):
+        return _is_authorised(
+            returning(view, environment, application, place, reference.digest, merge)
+        )
     return not needs_attestation(view, environment, application.name, digest, merge)
+
+
+def _is_authorised(wish: Wish) -> bool:
+    try:
+        authorise(wish)
+    except RejectedError:
+        return False  # its delivery says why
+    return True
 
 
 # --- act ---

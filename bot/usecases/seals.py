@@ -108,6 +108,22 @@ def needs_attestation(
     return own not in {one.statement.promotion for one in found}
 
 
+def comes_back(
+    view: View, environment: Environment, image: ImageId, reference: DigestReference, merge: str
+) -> bool:
+    """Whether a sealed digest comes by another merge, where nothing attests who let it in.
+
+    Then that merge needs authority by itself, as the one did that it was sealed for.
+    """
+    if not environment.needs_authority or view.attestation_keys(environment).signers:
+        return False
+    if is_adopted(view, environment, reference.digest) or _is_shown(view, environment, reference):
+        return False
+    sealed = view.ports.memory.seals(view.scope(environment.name, image.application))
+    own = {one.merge for one in sealed if (one.image, one.digest) == (image.name, reference.digest)}
+    return merge not in own
+
+
 def _is_shown(view: View, environment: Environment, reference: DigestReference) -> bool:
     """Whether our newest publication shows the digest."""
     records = view.ports.memory.publications(view.scope(environment.name))

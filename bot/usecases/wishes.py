@@ -11,7 +11,7 @@ from bot.domain.oci import Digest, DigestReference
 from bot.domain.publication import Place
 from bot.formats.places import Spot
 from bot.usecases.desk import View
-from bot.usecases.seals import is_sealed, needs_attestation
+from bot.usecases.seals import comes_back, is_sealed, needs_attestation
 
 _HISTORY = 1000
 """First-parent commits that are searched for the merge that brought a digest."""
@@ -54,7 +54,7 @@ class Wish:
 
 
 def wishes_of(view: View, environment: Environment, application: Application) -> list[Wish]:
-    """Digests at the application's places that lack a seal or an attestation, each once."""
+    """Digests at the application's places that lack a seal, or the merge's authority; each once."""
     images = {image.name: image for image in application.images}
     wishes: dict[tuple[str, Digest, str], Wish] = {}
     for spot in view.spots(view.head, environment):
@@ -71,12 +71,15 @@ def wishes_of(view: View, environment: Environment, application: Application) ->
         key = image.name, wish.digest, wish.merge
         known = wishes.get(key)
         wishes[key] = replace(known, places=(*known.places, spot.place)) if known else wish
-    return [wish for wish in wishes.values() if not wish.is_sealed or _lacks_attestation(wish)]
+    return [wish for wish in wishes.values() if not wish.is_sealed or _lacks_authority(wish)]
 
 
-def _lacks_attestation(wish: Wish) -> bool:
-    application = wish.application.name
-    return needs_attestation(wish.view, wish.environment, application, wish.reference, wish.merge)
+def _lacks_authority(wish: Wish) -> bool:
+    view, environment, reference = wish.view, wish.environment, wish.reference
+    own = ImageId(wish.application.name, wish.image.name)
+    return needs_attestation(
+        view, environment, own.application, reference, wish.merge
+    ) or comes_back(view, environment, own, reference, wish.merge)
 
 
 def _wish(
@@ -92,6 +95,30 @@ def _wish(
     merge = _merge_that_brought(view, environment, spot)
     sealed = is_sealed(view, environment, ImageId(application.name, image.name), digest)
     return Wish(view, environment, application, image, digest, merge, record, sealed, (spot.place,))
+
+
+def returning(
+    view: View,
+    environment: Environment,
+    application: Application,
+    place: Place,
+    digest: Digest,
+    merge: str,
+) -> Wish:
+    """A sealed digest that a merge brings to a place again."""
+    image = next(one for one in application.images if one.name == place.image)
+    record = view.ports.memory.resolution_of(view.id, application.name, image.name, digest)
+    return Wish(
+        view,
+        environment,
+        application,
+        image,
+        digest,
+        merge,
+        record,
+        is_sealed=True,
+        places=(place,),
+    )
 
 
 def _merge_that_brought(view: View, environment: Environment, spot: Spot) -> str:

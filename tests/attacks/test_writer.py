@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -23,11 +24,12 @@ from tests.attacks.steps import (
     wish,
 )
 from tests.journeys.walk import overlay
-from tests.world.driver import Driver
+from tests.world.driver import Driver, driven
 from tests.world.github.behaviour import pulls
 from tests.world.github.gitstore import Signature
 from tests.world.github.records import Actor
 from tests.world.images import build_image
+from tests.world.stage import PIPELINE
 
 
 def foreign_image(driver: Driver, environment: str = "prod") -> str:
@@ -510,6 +512,37 @@ def test_a_merge_does_not_choose_where_its_own_digest_comes_from(driver: Driver)
 
     assert driver.shown("prod") is None
     assert not signed(driver, image)
+
+
+# --- what comes back comes with authority -------------------------------------------------------
+
+
+def test_a_sealed_digest_that_comes_back_needs_authority_again(tmp_path: Path) -> None:
+    """In an environment with approvals that neither signs nor attests."""
+    unsigned = PIPELINE.replace("    sign: true\n", "")
+    with driven(tmp_path, pipeline=unsigned) as driver:
+        for key in (driver.stage.directory / "grants" / "prod").glob("*.key"):
+            key.unlink()
+        old = to_prod(driver, "v1.2.0")
+        new = to_prod(driver, "v1.3.0")
+
+        pushed = driver.stage.dana.push(
+            driver.stage.manifests, "main", dict(wish(driver, old)), message="back"
+        )
+        settle(driver, "prod")
+
+        assert driver.shown("prod") == new
+        assert said(driver, pushed)["lockkeeper: payments -> prod"][0] == "failure"
+
+        back = driver.stage.dana.push(driver.stage.manifests, "main", dict(wish(driver, new)))
+        assert back
+        driver.stage.dana.push(driver.stage.manifests, "back", dict(wish(driver, old)))
+        pull = driver.stage.dana.open_pull_request(driver.stage.manifests, "back")
+        driver.stage.rita.approve(pull)
+        driver.stage.dana.merge(pull)
+        settle(driver, "prod")
+
+        assert driver.shown("prod") == old, driver.ran[-3:]
 
 
 # --- the bot's own pull request -----------------------------------------------------------------
