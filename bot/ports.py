@@ -494,7 +494,7 @@ class Scanner(Protocol):
         ...
 
     def gaps(self) -> Sequence[str]:
-        """What does not keep it apart here; with one gap no environment that signs asks it."""
+        """What does not keep it apart here; with a gap it is not asked, unless allowed."""
         ...
 
     def examine(self, save: Callable[[Path], None]) -> Examination:

@@ -93,6 +93,8 @@ class Ports:
     reports: Reports | None = None
     """What scanners said; there as soon as there is a scanner."""
     scanner: Scanner | None = None
+    scanner_may_be_partial: bool = False
+    """Where nothing is signed, one counts that is not wholly kept apart: the operator's word."""
     feeds: Feeds | None = None
     evaluations: Evaluations | None = None
     certificates: Certificates | None = None
