@@ -435,6 +435,7 @@ def assemble(settings: Settings, kinds: Sequence[JobKind] = tuple(JobKind)) -> L
         version=version("lockkeeper"),
         reports=store.ReportStore(database),
         scanner=scanner,
+        scanner_may_be_partial=settings.scanner_may_be_partial,
         feeds=FileFeeds(settings.kev_catalogue, settings.epss_scores),
         evaluations=store.EvaluationStore(database),
         certificates=KeylessVerifier(settings.trusted_root),

@@ -33,6 +33,7 @@ from bot.domain.history import (
     MergeRefusal,
     PathChange,
     PullRequest,
+    Push,
     Review,
     TreeEntry,
 )
@@ -55,6 +56,7 @@ from bot.domain.memory import (
     Hold,
     PublicationRecord,
     Resolution,
+    RulesAccepted,
     Scope,
     Seal,
     SeenHead,
@@ -145,6 +147,18 @@ class Memory(Protocol):
 
     def record_publication(self, publication: PublicationRecord) -> None:
         """Remember a publication; called before its ref moves."""
+        ...
+
+    def accepted_rules(self, manifests: int) -> Sequence[RulesAccepted]:
+        """The rules that came into force in a manifests repository, oldest first."""
+        ...
+
+    def record_rules(self, rules: RulesAccepted) -> None:
+        """Remember that rules came into force; the first record of a commit stays."""
+        ...
+
+    def owner_of(self, manifests: int, ref: str) -> str:
+        """The environment that published on a ref last; empty: none did."""
         ...
 
     def adoptions(self, scope: Scope) -> Sequence[Adoption]:
@@ -483,7 +497,7 @@ class Scanner(Protocol):
         ...
 
     def gaps(self) -> Sequence[str]:
-        """What does not keep it apart here; with one gap no environment that signs asks it."""
+        """What does not keep it apart here; with a gap it is not asked, unless allowed."""
         ...
 
     def examine(self, save: Callable[[Path], None]) -> Examination:
@@ -570,6 +584,14 @@ class GitHistory(Protocol):
         """Whether ``descendant`` contains ``ancestor`` (or is it)."""
         ...
 
+    def merge_base(self, one: str, other: str) -> str:
+        """The newest commit that both contain; empty: there is none."""
+        ...
+
+    def merged_tree(self, onto: str, head: str) -> str:
+        """The tree of merging ``head`` as git does it by itself; empty: there are conflicts."""
+        ...
+
     def first_parents(self, commit: str, *, limit: int, until: str = "") -> Sequence[GitCommit]:
         """The commit and its first-parent ancestors, newest first, without ``until``."""
         ...
@@ -628,7 +650,10 @@ class GitHub(Protocol):
     def pull_requests(
         self, repository: GitHubRepository, *, state: str, head: str = ""
     ) -> Sequence[PullRequest]:
-        """Pull requests (``open``, ``closed``), newest first, from one head branch if given."""
+        """Pull requests (``open``, ``closed``), newest first.
+
+        With ``head`` only those from that branch of the repository itself, never from a fork.
+        """
         ...
 
     def pull_requests_of(self, repository: GitHubRepository, commit: str) -> Sequence[PullRequest]:
@@ -652,8 +677,12 @@ class GitHub(Protocol):
         """
         ...
 
-    def author_of(self, repository: GitHubRepository, commit: str) -> frozenset[str]:
-        """Logins of a commit's author and committer, where GitHub knows them."""
+    def people_of(self, repository: GitHubRepository, commit: str) -> ContributedCommit:
+        """A commit with the accounts behind it."""
+        ...
+
+    def pushes(self, repository: GitHubRepository, branch: str) -> Sequence[Push] | None:
+        """Who moved a branch, the newest 100, newest first; None: GitHub does not tell."""
         ...
 
     def in_team(self, repository: GitHubRepository, team: str, login: str) -> bool:
@@ -699,7 +728,7 @@ class GitHub(Protocol):
     def open_pull_request(
         self, repository: GitHubRepository, *, head: str, base: str, title: str, body: str
     ) -> PullRequest:
-        """Open it, or find the open one of this head."""
+        """Open it, or find the open one of this head and base."""
         ...
 
     @acts("edit the pull request")
@@ -716,9 +745,9 @@ class GitHub(Protocol):
 
     @acts("merge the pull request")
     def merge_pull_request(
-        self, repository: GitHubRepository, number: int, *, head: str, title: str
+        self, repository: GitHubRepository, number: int, *, head: str, base: str, title: str
     ) -> str | MergeRefusal:
-        """Merge exactly this head in a way that the repository allows; the merge commit."""
+        """Merge exactly this head into ``base``, in a way that is allowed; the merge commit."""
         ...
 
     @acts("label the pull request")

@@ -137,6 +137,11 @@ VARIABLES: Final = (
         "The folder for images that are scanned; they are removed afterwards.",
         "the system's folder for temporary files",
     ),
+    Variable(
+        "LOCKKEEPER_SCANNER_CONFINEMENT",
+        "`partial` believes a scanner that is not wholly kept apart, where nothing is signed.",
+        "whole",
+    ),
     Variable("LOCKKEEPER_SCANNER_SECONDS", "How long one run of the scanner may take.", "600"),
     Variable("LOCKKEEPER_SCANNER_MEMORY_MIB", "Memory of one run of the scanner, in MiB.", "4096"),
     Variable(
@@ -196,6 +201,8 @@ class Settings:
     scanner_seconds: int
     scanner_memory_mib: int
     scanner_database_days: int
+    scanner_may_be_partial: bool
+    """The operator wrote down that a scanner counts which is not wholly kept apart."""
     test_clock: Path | None
     test_kill: Path | None
 
@@ -237,6 +244,7 @@ class Settings:
             scanner_dir=_path(environ, "LOCKKEEPER_SCANNER_DIR"),
             scanner_seconds=_number(environ, "LOCKKEEPER_SCANNER_SECONDS", 600, "seconds"),
             scanner_memory_mib=_number(environ, "LOCKKEEPER_SCANNER_MEMORY_MIB", 4096, "MiB"),
+            scanner_may_be_partial=_may_be_partial(environ),
             scanner_database_days=_number(environ, "LOCKKEEPER_SCANNER_DATABASE_DAYS", 7, "days"),
             test_clock=_path(environ, "LOCKKEEPER_TEST_CLOCK"),
             test_kill=_path(environ, "LOCKKEEPER_TEST_KILL"),
@@ -365,6 +373,14 @@ def _text(environ: Mapping[str, str], name: str) -> str | None:
     if not value.strip():
         raise _error(name, "is empty", "set a value or remove the variable")
     return value.strip()
+
+
+def _may_be_partial(environ: Mapping[str, str]) -> bool:
+    name = "LOCKKEEPER_SCANNER_CONFINEMENT"
+    value = _text(environ, name) or "whole"
+    if value not in {"whole", "partial"}:
+        raise _error(name, f"is {value!r}", "write whole or partial")
+    return value == "partial"
 
 
 def _secret(environ: Mapping[str, str], name: str) -> str | None:

@@ -276,21 +276,40 @@ def matches(glob: str, text: str) -> bool:
 
 
 def overlap(one: str, other: str) -> bool:
-    """Whether some text matches both globs."""
+    """Whether some text matches both globs.
+
+    Linear in ``len(one) * len(other)``: pairs of states are followed, never sets of them, of which
+    there are exponentially many.
+    """
+    if differ_at_once(one, other):
+        return False
     left, right = _parts(one), _parts(other)
-    alphabet = {*(p for p in (*left, *right) if "*" not in p and p != "?"), "/", "\0"}
-    start = (_skip_stars(left, {0}), _skip_stars(right, {0}))
-    seen, pending = {start}, [start]
+    pending = [(a, b) for a in _skip_stars(left, {0}) for b in _skip_stars(right, {0})]
+    seen = set(pending)
     while pending:
         a, b = pending.pop()
-        if len(left) in a and len(right) in b:
+        if (a, b) == (len(left), len(right)):
             return True
-        for character in alphabet:
-            pair = (_step(left, a, character), _step(right, b, character))
-            if all(pair) and pair not in seen:
-                seen.add(pair)
-                pending.append(pair)
+        for character in {*_wanted(left, a), *_wanted(right, b), "/", "\0"}:
+            ahead = _step(left, frozenset({a}), character)
+            for pair in ((x, y) for x in ahead for y in _step(right, frozenset({b}), character)):
+                if pair not in seen:
+                    seen.add(pair)
+                    pending.append(pair)
     return False
+
+
+def differ_at_once(one: str, other: str) -> bool:
+    """Whether what stands before the first star or question mark differs already."""
+    left, right = re.split(r"[*?]", one, maxsplit=1)[0], re.split(r"[*?]", other, maxsplit=1)[0]
+    shared = min(len(left), len(right))
+    return left[:shared] != right[:shared]
+
+
+def _wanted(parts: Sequence[str], state: int) -> str:
+    """The one character that a state asks for; empty: several will do."""
+    part = parts[state] if 0 <= state < len(parts) else ""
+    return "" if "*" in part or part == "?" else part
 
 
 def _parts(glob: str) -> list[str]:

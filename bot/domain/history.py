@@ -75,6 +75,8 @@ class Actor:
     login: str
     is_person: bool
     """False for Apps and bots."""
+    id: int = 0
+    """The account's number: names change and are given to others. 0: GitHub names no account."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +117,33 @@ class Review:
 
 @dataclass(frozen=True, slots=True)
 class ContributedCommit:
-    """A commit of a pull request and the accounts behind it, where GitHub knows them."""
+    """A commit of a pull request and the accounts behind it.
+
+    Author and committer are addresses that anybody may write into a commit. Only a signature that
+    GitHub has verified says whose it is.
+    """
 
     id: str
-    author: str | None
-    committer: str | None
+    author: Actor | None
+    """Whom the author's address belongs to; None: to no account."""
+    committer: Actor | None
+    signed_by: Actor | None = None
+    """Whose signature GitHub has verified; for what was made on GitHub's pages, who made it."""
+    parents: tuple[str, ...] = ()
+
+    @property
+    def is_linked(self) -> bool:
+        """Whether both addresses belong to accounts."""
+        return self.author is not None and self.committer is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """Somebody moved a branch."""
+
+    actor: Actor
+    after: str
+    """What it names since then."""
 
 
 @dataclass(frozen=True, slots=True)

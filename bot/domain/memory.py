@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Final
 
 from bot.domain.environments import GitHubRepository
 from bot.domain.oci import Digest
@@ -49,6 +50,10 @@ class Resolution:
     at: datetime
 
 
+NO_COMMIT: Final = "0" * 40
+"""No commit has this id (git's own sign for a ref that is not there)."""
+
+
 @dataclass(frozen=True, slots=True)
 class PublicationRecord:
     """A commit that Lockkeeper made for an environment ref, recorded before the ref moves."""
@@ -56,6 +61,7 @@ class PublicationRecord:
     scope: Scope
     ref: str
     commit: str
+    """`NO_COMMIT`: a person said that the ref begins anew."""
     parent: str
     """The previous publication; empty for the first."""
     source: str
@@ -71,6 +77,20 @@ class Adoption:
     digest: Digest
     actor: str
     at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RulesAccepted:
+    """Rules that came into force: the pipeline file and what stands beside it, at one commit."""
+
+    scope: Scope
+    commit: str
+    """Of the manifests repository's default branch."""
+    by: str
+    """What let them in, for people."""
+    at: datetime
+    is_valid: bool = True
+    """False: they were approved and cannot be read, so those before stay in force."""
 
 
 @dataclass(frozen=True, slots=True)

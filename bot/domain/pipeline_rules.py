@@ -7,9 +7,12 @@ from collections.abc import Iterable, Iterator
 from itertools import combinations
 from typing import Final, NamedTuple
 
-from bot.domain.environments import ImageId, ImageTag, Pipeline, overlap
+from bot.domain.environments import ImageId, ImageTag, Pipeline, differ_at_once, overlap
 from bot.domain.errors import RejectedError
 
+GLOB_LIMIT: Final = 256  # characters
+_GLOB_WORK: Final = 200_000
+"""Pairs of characters that are compared, over all globs of all environments: seconds."""
 _EVERYTHING: Final = frozenset({"*", "**", "**/*"})
 
 
@@ -42,7 +45,14 @@ class UnknownNameError(RejectedError):
 
 
 def findings(pipeline: Pipeline) -> Iterator[Finding]:
-    """Everything that is wrong with the pipeline as a whole."""
+    """Everything that is wrong with the pipeline as a whole.
+
+    What is too long is compared with nothing: one line of a fork's pull request is read too.
+    """
+    long = list(_check_lengths(pipeline))
+    if long:
+        yield from long
+        return
     for check in _CHECKS:
         yield from check(pipeline)
 
@@ -127,15 +137,37 @@ def _check_signature_tags(pipeline: Pipeline) -> Iterator[Finding]:
 
 
 def _check_files(pipeline: Pipeline) -> Iterator[Finding]:
+    work = 0
     for one, other in combinations(pipeline.environments.values(), 2):
+        at = ("environments", other.name, "manifests")
         for left in one.manifests:
             for right in other.manifests:
+                if differ_at_once(left, right):
+                    continue
+                work += len(left) * len(right)
+                if work > _GLOB_WORK:
+                    yield Finding(at, "too many globs to compare", "name folders with fewer globs")
+                    return
                 if overlap(left, right):
                     yield Finding(
-                        ("environments", other.name, "manifests"),
+                        at,
                         f"{right!r} and {left!r} of {one.name!r} can match the same file",
                         "a file belongs to one environment",
                     )
+
+
+def _check_lengths(pipeline: Pipeline) -> Iterator[Finding]:
+    for name, environment in pipeline.environments.items():
+        tags = [tag.template.text for tag in environment.image_tags]
+        texts = {"manifests": environment.manifests, "on": environment.branches, "image_tags": tags}
+        for key, found in texts.items():
+            if any(len(text) > GLOB_LIMIT for text in found):
+                fact = f"longer than {GLOB_LIMIT} characters"
+                yield Finding(("environments", name, key), fact, "write a shorter one")
+    for name, application in pipeline.applications.items():
+        if any(len(image.tag.text) > GLOB_LIMIT for image in application.images):
+            fact = f"a tag is longer than {GLOB_LIMIT} characters"
+            yield Finding(("applications", name), fact, "write a shorter one")
 
 
 def _check_refs(pipeline: Pipeline) -> Iterator[Finding]:

@@ -7,7 +7,6 @@ version 2, schema 2. Schema 1 is recognised and refused.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final, TypeVar
@@ -38,6 +37,7 @@ from bot.domain.oci import (
     Platform,
 )
 from bot.formats import structs
+from bot.formats.json_document import nests_deeper
 
 # What files are served as where nobody has told the server better: the content says what it is.
 _GENERIC: Final = frozenset(
@@ -49,8 +49,6 @@ _FIRST_IMAGES: Final = 2013  # Docker's first release
 _DESCRIPTOR_LIMIT: Final = 1024  # layers of one manifest; cosign refuses more than 1000 signatures
 _REMEDY_SCHEMA_1: Final = "rebuild the image with a current tool, schema 1 has no stable digest"
 _T = TypeVar("_T")
-_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"')
-_BRACKET: Final = re.compile(rb"[][{}]")
 EMPTY_CONFIG: Final = b"{}"  # image-spec 1.1, manifest.md, "Guidance for an Empty Descriptor"
 
 
@@ -257,13 +255,8 @@ def _decoded(content: bytes, kind: type[_T], thing: str) -> _T:
 
 
 def _check_nesting(content: bytes, thing: str) -> None:
-    depth = 0
-    if content.count(b"[") + content.count(b"{") <= _NESTING_LIMIT:
-        return
-    for bracket in _BRACKET.finditer(_STRING.sub(b"", content)):
-        depth += 1 if bracket[0] in b"[{" else -1
-        if depth > _NESTING_LIMIT:
-            raise LimitExceededError(f"JSON nesting of {thing}", str(_NESTING_LIMIT))
+    if nests_deeper(content, _NESTING_LIMIT):
+        raise LimitExceededError(f"JSON nesting of {thing}", str(_NESTING_LIMIT))
 
 
 def with_manifest(index: ImageIndex | None, added: Descriptor) -> bytes:

@@ -60,7 +60,7 @@ def checked(data: bytes, file: str) -> bytes:
     document = _utf8(data, file)
     if not document.strip():
         raise UnreadableEvidenceError(file, "empty: there is no JSON in it")
-    if _nests_deeper(document, NESTING_LIMIT):
+    if nests_deeper(document, NESTING_LIMIT):
         raise LimitExceededError(f"nesting of {file}", f"{NESTING_LIMIT} levels")
     return document
 
@@ -107,7 +107,7 @@ def _decoded(data: bytes, encoding: str, file: str) -> bytes:
         raise UnreadableEvidenceError(file, f"not {encoding.upper()}: {error.reason}") from error
 
 
-def _nests_deeper(document: bytes, limit: int) -> bool:
+def nests_deeper(document: bytes, limit: int) -> bool:
     """Whether brackets outside strings nest deeper; bounded memory, linear time."""
     depth, in_string, start = 0, 0, 0
     while start < len(document):

@@ -17,6 +17,7 @@ import msgspec
 
 from bot.domain.errors import RejectedError
 from bot.formats import structs
+from bot.formats.json_document import nests_deeper
 
 HANDLED: Final = frozenset(
     {
@@ -41,7 +42,6 @@ HANDLED: Final = frozenset(
 """Events that tell where to look; every other one is accepted and ignored."""
 
 _NESTING_LIMIT: Final = 64
-_TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _REPOSITORY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}")
 _LOGIN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,98}(?:\[bot\])?")
@@ -124,14 +124,8 @@ def read_hint(text: str) -> WebhookHint:
 
 def _check_nesting(event: str, body: bytes) -> None:
     # Counted before parsing: a parser that recurses ends the process at some depth.
-    depth = 0
-    for token in _TOKEN.finditer(body):
-        if token[0] in (b"[", b"{"):
-            depth += 1
-            if depth > _NESTING_LIMIT:
-                raise MalformedWebhookError(event, f"it is nested deeper than {_NESTING_LIMIT}")
-        elif token[0] in (b"]", b"}"):
-            depth -= 1
+    if nests_deeper(body, _NESTING_LIMIT):
+        raise MalformedWebhookError(event, f"it is nested deeper than {_NESTING_LIMIT}")
 
 
 class _Id(msgspec.Struct):

@@ -18,6 +18,8 @@ _PARAMETER: Final = re.compile(
 _SCHEME: Final = re.compile(rf"[\s,]*({_WORD})(?=\s|,|$)(?!\s*=)")
 _TOKEN68: Final = re.compile(r"\s*[A-Za-z0-9._~+/-]+=*\s*(?:,|$)")
 _ESCAPED: Final = re.compile(r"\\(.)")
+_LONGEST: Final = 8192
+"""Characters of a header that are read: text that ends nowhere is searched to its end again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ class Challenge:
 
 def parse_challenges(headers: Iterable[str]) -> tuple[Challenge, ...]:
     """Read all challenges of all header lines, in order; what is not understood ends its line."""
-    return tuple(challenge for header in headers for challenge in _challenges_of(header))
+    return tuple(one for header in headers for one in _challenges_of(header[:_LONGEST]))
 
 
 def _challenges_of(header: str) -> list[Challenge]:

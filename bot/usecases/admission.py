@@ -6,15 +6,17 @@ rules that judge it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from bot.domain.assessment import Assessment
-from bot.domain.authority import Attribution, Authorised, Unauthorised, authority, stricter
-from bot.domain.environments import Approvals, Environment, ImageId
+from bot.domain.authority import Attribution, Authorised, Unauthorised, authority
+from bot.domain.environments import Application, Approvals, Environment, ImageId, Pipeline
 from bot.domain.errors import RejectedError, UnavailableError
+from bot.domain.history import PullRequest
 from bot.ports import GitHistory
-from bot.usecases.attribution import attribution, merged_pull_request
-from bot.usecases.desk import is_held, pipeline_at
+from bot.usecases.attribution import attribution, merged_pull_request, reviewed
+from bot.usecases.desk import View, is_held, pipeline_at
 from bot.usecases.evidence import evaluate, said_by
 from bot.usecases.resolve import (
     Contradicted,
@@ -25,7 +27,7 @@ from bot.usecases.resolve import (
     resolve,
 )
 from bot.usecases.rules import Rules, rules_at
-from bot.usecases.wishes import Wish
+from bot.usecases.wishes import Wish, says
 
 _TRIGGERS = 300
 
@@ -41,13 +43,30 @@ class NotAdmittedError(RejectedError):
 
 def authorise(wish: Wish) -> Authorised:
     """Who caused it, under the rules before the merge and today's."""
-    today, before = wish.environment, _rules_before(wish).environment
-    needed = today.needs_authority or before.needs_authority
-    required = stricter(before.approvals, today.approvals)
-    verdict = authority(_attribution(wish, required, needed=needed), required, needed=needed)
+    judging = [_rules_before(wish).environment, wish.environment]
+    needed = any(one.needs_authority for one in judging)
+    rules = [one.approvals for one in judging if one.needs_authority]
+    found = _attribution(wish, rules, needed=needed)
+    verdict = authority(found, rules, needed=needed)
     if isinstance(verdict, Unauthorised):
         raise NotAdmittedError(verdict.reason, verdict.remedy)
+    if needed and found.pull_request is not None:
+        _check_was_shown(wish, found.pull_request)
     return verdict
+
+
+def _check_was_shown(wish: Wish, pull_request: PullRequest) -> None:
+    """What is delivered is what was approved: the digest at each of its places."""
+    base, head = reviewed(wish.view.line, pull_request)
+    for place in wish.places:
+        shown = says(wish.view, wish.environment, head, place)
+        if shown == wish.digest and says(wish.view, wish.environment, base, place) != shown:
+            continue
+        raise NotAdmittedError(
+            f"pull request {pull_request.number}, as it was approved, does not bring "
+            f"{wish.digest.short} to {place.path}",
+            "revert the merge and merge a pull request that shows it",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +75,7 @@ class _RulesBefore:
 
     environment: Environment
     rules: Rules
+    pipeline: Pipeline
 
 
 def _rules_before(wish: Wish) -> _RulesBefore:
@@ -64,7 +84,7 @@ def _rules_before(wish: Wish) -> _RulesBefore:
     An environment that needs authority never falls back to the rules of today alone.
     """
     view, environment = wish.view, wish.environment
-    today = _RulesBefore(environment, view.rules)
+    today = _RulesBefore(environment, view.rules, view.pipeline)
     lacking = NotAdmittedError(
         f"merge {wish.merge[:7]} brought digests of {environment.name} before or together with "
         "the rules that judge them",
@@ -81,51 +101,93 @@ def _rules_at_parent(wish: Wish) -> _RulesBefore | None:
     view, parents = wish.view, wish.view.history.commit(wish.merge).parents
     if not parents:
         return None
+    commit = _in_force_at(view, parents[0])
     try:
-        pipeline = pipeline_at(view.repository, view.history, parents[0])
-        rules = rules_at(view.history, pipeline, parents[0])
+        pipeline = pipeline_at(view.repository, view.history, commit)
+        rules = rules_at(view.history, pipeline, commit)
     except RejectedError:
         return None
     environment = pipeline.environments.get(wish.environment.name)
-    return None if environment is None else _RulesBefore(environment, rules)
+    return None if environment is None else _RulesBefore(environment, rules, pipeline)
 
 
-def _attribution(wish: Wish, required: Approvals, *, needed: bool) -> Attribution:
+def _in_force_at(view: View, commit: str) -> str:
+    """Where the rules stand that were in force at a commit of the default branch.
+
+    Older commits than the first look are judged by what they say themselves.
+    """
+    accepted = reversed(view.ports.memory.accepted_rules(view.id))
+    is_before = view.history.is_ancestor
+    known = (one.commit for one in accepted if one.is_valid and is_before(one.commit, commit))
+    return next(known, commit)
+
+
+def _attribution(wish: Wish, rules: Sequence[Approvals], *, needed: bool) -> Attribution:
     if needed:
-        found = attribution(wish.view, wish.merge, required.teams)
-        return replace(found, asked_by=_asked_by(wish)) if found.pull_request else found
-    brought_by = merged_pull_request(wish.view, wish.merge)
+        found = attribution(
+            wish.view.line, wish.merge, [team for one in rules for team in one.teams]
+        )
+        if found.pull_request is None:
+            return found
+        asked_by, unknown = _asked_by(wish, found.pull_request)
+        return replace(found, asked_by=asked_by, unknown_askers=unknown)
+    brought_by = merged_pull_request(wish.view.line, wish.merge)
     if brought_by is None:
         return Attribution(wish.merge, None)
     github, repository = wish.view.ports.github, wish.view.repository
     return Attribution(wish.merge, github.pull_request(repository, brought_by.number))
 
 
-def _asked_by(wish: Wish) -> frozenset[str]:
-    """Who merged or pushed the source branch: read from git and GitHub, not from memory alone."""
+def _asked_by(wish: Wish, pull_request: PullRequest) -> tuple[frozenset[int], int]:
+    """Who merged or pushed the source branch, and how many of them nobody knows.
+
+    Read from git and GitHub, not from memory alone. Whose pull request nobody asked for was asked
+    for by its author; the bot's own was asked for by somebody.
+    """
+    history = wish.view.ports.mirrors.of(wish.application.source)
+    asked: set[int] = set()
+    unknown = 0
+    triggers = _triggers(wish, history)
+    for trigger, branch in triggers.items():
+        known, somebody = _who_moved(wish, trigger, branch)
+        asked |= known
+        unknown += not somebody
+    if not triggers and not pull_request.author.is_person:
+        unknown = 1
+    return frozenset(asked), unknown
+
+
+def _who_moved(wish: Wish, trigger: str, branch: str) -> tuple[set[int], bool]:
+    """Accounts behind a branch head, and whether one of them is surely a person who moved it.
+
+    An App or a merge queue that merged acted for somebody. The address in a commit is a claim.
+    """
     github, source = wish.view.ports.github, wish.application.source
-    history = wish.view.ports.mirrors.of(source)
-    asked: set[str] = set()
-    for trigger in _triggers(wish, history):
-        merged = [
-            pull_request
-            for pull_request in github.pull_requests_of(source, trigger)
-            if pull_request.merged and pull_request.merge_commit == trigger
-        ]
-        for pull_request in merged:
-            details = github.pull_request(source, pull_request.number)
-            if details.merged_by is not None:
-                asked.add(details.merged_by.login)
-        if not merged:
-            asked |= github.author_of(source, trigger)
-    return frozenset(asked)
+    merged = [
+        github.pull_request(source, one.number)
+        for one in github.pull_requests_of(source, trigger)
+        if one.merged and one.merge_commit == trigger
+    ]
+    if merged:
+        persons = {one.merged_by.id for one in merged if one.merged_by and one.merged_by.is_person}
+        authors = {one.author.id for one in merged if one.author.is_person}
+        return (persons, True) if persons else (authors, False)
+    pushes = github.pushes(source, branch) or ()
+    mover = next((one.actor for one in pushes if one.after == trigger), None)
+    if mover is not None and mover.is_person and mover.id:
+        return {mover.id}, True
+    signed_by = github.people_of(source, trigger).signed_by
+    return ({signed_by.id} if signed_by is not None else set()), False
 
 
-def _triggers(wish: Wish, history: GitHistory) -> list[str]:
-    """The branch heads that asked: our own record, and the commits with the image's tree."""
+def _triggers(wish: Wish, history: GitHistory) -> dict[str, str]:
+    """The branch heads that asked, and their branches.
+
+    By our own record, and the commits with the image's tree.
+    """
     scope = wish.view.scope(wish.environment.name, wish.application.name)
-    recorded = {
-        head.trigger
+    found = {
+        head.trigger: head.trigger_branch
         for head in wish.view.ports.memory.written_heads(scope)
         if head.source == wish.commit
     }
@@ -134,14 +196,44 @@ def _triggers(wish: Wish, history: GitHistory) -> list[str]:
         for branch, head in history.heads().items():
             if wish.environment.fed_by(branch):
                 commits = history.first_parents(head, limit=_TRIGGERS)
-                recorded |= {next((c.id for c in commits if c.tree == tree), "")}
-    return sorted(trigger for trigger in recorded if trigger and history.fetch_commit(trigger))
+                same = next((c.id for c in commits if c.tree == tree), "")
+                found.setdefault(same, branch)
+    return {
+        trigger: found[trigger]
+        for trigger in sorted(found)
+        if trigger and history.fetch_commit(trigger)
+    }
 
 
 def admit(wish: Wish) -> Assessment:
     """The digest is its commit's, where the environment takes it from, and passes the rules."""
-    view, environment, image = wish.view, wish.environment, wish.image.name
-    if not is_in_source(view, environment, wish.application, image, wish.digest):
+    view, environment = wish.view, wish.environment
+    _check_comes_from(wish)
+    if wish.resolution is None and environment.is_entry:
+        _check_stands_under_its_tag(wish)
+    assessment = _evaluate(wish)
+    held = is_held(view, environment.name, wish.application.name)
+    if held:
+        raise NotAdmittedError(held, "whoever holds it releases it")
+    return assessment
+
+
+def _check_comes_from(wish: Wish) -> None:
+    """The digest is where the environment takes it from, by today's `from` and the one before."""
+    before = _rules_before(wish)
+    own = before.pipeline.applications.get(wish.application.name)
+    judging = [(wish.view, wish.environment, wish.application)]
+    if own is not None and before.environment != wish.environment:
+        judging.append((replace(wish.view, pipeline=before.pipeline), before.environment, own))
+    for view, environment, application in judging:
+        _check_is_in_source(wish, view, environment, application)
+
+
+def _check_is_in_source(
+    wish: Wish, view: View, environment: Environment, application: Application
+) -> None:
+    image = wish.image.name
+    if not is_in_source(view, environment, application, image, wish.digest):
         source = environment.source_environment or "the registry that CI pushes to"
         if environment.source_environment and lacks_record(view, view.environment(source)):
             raise NotAdmittedError(
@@ -153,13 +245,6 @@ def admit(wish: Wish) -> Assessment:
             f"{image} {wish.digest.short} is not in {source}",
             f"promote it to {source} first, or revert the merge",
         )
-    if wish.resolution is None and environment.is_entry:
-        _check_stands_under_its_tag(wish)
-    assessment = _evaluate(wish)
-    held = is_held(view, environment.name, wish.application.name)
-    if held:
-        raise NotAdmittedError(held, "whoever holds it releases it")
-    return assessment
 
 
 def _evaluate(wish: Wish) -> Assessment:

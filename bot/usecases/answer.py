@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from bot.domain.environments import Application, Environment
+from bot.domain.environments import Application, Environment, Pipeline
 from bot.domain.errors import ConfigurationError, RejectedError
 from bot.domain.history import CheckState, PullRequest
 from bot.domain.images import RegistryRefusesError
@@ -29,7 +29,9 @@ from bot.usecases.evidence import Evaluated, evaluate, report_url
 from bot.usecases.granted import Refusal, check_environment, refusals
 from bot.usecases.resolve import is_in_source
 from bot.usecases.rules import rules_at
-from bot.usecases.told import tell_commit
+from bot.usecases.rules_in_force import is_same, lacking_now, rule_set
+from bot.usecases.seals import adopted_too_late
+from bot.usecases.told import tell_commit, tell_rules
 
 _REMARKS: Final = 20
 """Remarks that are listed one by one."""
@@ -66,7 +68,11 @@ def answer(ports: Ports, manifests: int, subject: str) -> Outcome:
 def answer_pull_request(view: View, number: int) -> Outcome:
     """Judge the head of a pull request against the default branch."""
     pull_request = view.ports.github.pull_request(view.repository, number)
-    if not pull_request.is_open or pull_request.base_branch != view.default_branch:
+    if pull_request.base_branch != view.default_branch:
+        return Done(f"pull request {number} asks for nothing")
+    if pull_request.merge_commit and view.history.is_ancestor(pull_request.merge_commit, view.head):
+        return _answer_merged_rules(view, pull_request.merge_commit)
+    if not pull_request.is_open:
         return Done(f"pull request {number} asks for nothing")
     if not view.history.fetch_commit(pull_request.head):
         view.history.refresh()
@@ -74,6 +80,7 @@ def answer_pull_request(view: View, number: int) -> Outcome:
             return Done(f"the head of pull request {number} cannot be read")
     judgement = _judge_pull_request(view, pull_request)
     _tell(view, pull_request.head, judgement)
+    _tell_rules_wanted(view, pull_request)
     return Done(f"pull request {number}: {judgement.title}")
 
 
@@ -87,10 +94,51 @@ def answer_commit(view: View, commit: str) -> Outcome:
         if not parents or not _rule_files(view) & view.history.changes(parents[0], commit).keys():
             return Done("nothing to say")
         judgement = _judge_rules(view, commit)
+        _answer_merged_rules(view, commit)
     else:
         judgement = _judge(view, _fork_point(view, commit), commit, is_ours=False)
     _tell(view, commit, judgement)
     return Done(f"commit {commit[:7]}: {judgement.title}")
+
+
+def _answer_merged_rules(view: View, commit: str) -> Outcome:
+    """Say whether the rules that a commit of the default branch brought are in force."""
+    parents = view.history.commit(commit).parents
+    if not parents or not _rule_files(view) & view.history.changes(parents[0], commit).keys():
+        return Done(f"commit {commit[:7]} changes no rules")
+    if view.pending is None:
+        title, summary = "In force", "These rules hold from now on."
+        tell_rules(view, commit, CheckState.SUCCESS, title, summary)
+        return Done(f"commit {commit[:7]}: in force")
+    lacking, stay = prose(view.pending.lacking, 600), code(view.pipeline.commit[:7])
+    for one in dict.fromkeys([view.pending.commit, commit]):
+        summary = (
+            f"{code(view.pending.commit[:7])}: {lacking}\n\nThe rules of {stay} stay in force. "
+            "They are not loosened by whoever may push: take the change back and merge it as a "
+            "pull request with these approvals, or have the merged one approved."
+        )
+        tell_rules(view, one, CheckState.FAILURE, "Not in force", summary)
+    return Done(f"commit {commit[:7]}: not in force")
+
+
+def _tell_rules_wanted(view: View, pull_request: PullRequest) -> None:
+    """Say on an open pull request which approvals its rules need."""
+    base = _fork_point(view, pull_request.head)
+    before = rule_set(view.history, view.pipeline.commit) if view.pipeline.commit else None
+    changed = view.history.changes(base, pull_request.head).keys() if base else ()
+    if before is None or not _rule_files(view) & set(changed):
+        return
+    if not is_same(view.history, base, view.pipeline.commit):
+        title = "Not on top of the rules in force"
+        words = "Update the branch: whoever approves has to see all that changes."
+        tell_rules(view, pull_request.head, CheckState.FAILURE, title, words)
+        return
+    environments, lacking = lacking_now(view.line, before, pull_request)
+    names = ", ".join(code(one.name) for one in environments)
+    touches = f"Rules of {names} change." if names else "No environment with approvals is touched."
+    state = CheckState.FAILURE if lacking else CheckState.SUCCESS
+    title = "Approvals are missing" if lacking else "May come into force"
+    tell_rules(view, pull_request.head, state, title, f"{touches}\n\n{prose(lacking, 600)}")
 
 
 def _tell(view: View, commit: str, said: Judgement) -> None:
@@ -210,6 +258,9 @@ def _judge_rules(view: View, commit: str) -> Judgement:
         return _broken(error)
     except RejectedError as error:
         return _broken(as_configuration_error(error))
+    late = _adopted_too_late(view, pipeline)
+    if late:
+        return Judgement(CheckState.FAILURE, "`adopt` says nothing any more", late)
     grants, repository = view.ports.grants, view.repository
     now = {(one.member, one.fact) for one in refusals(grants, repository, view.pipeline)}
     found = list(refusals(grants, repository, pipeline))
@@ -239,6 +290,20 @@ def _errors(found: Sequence[Refusal]) -> str:
     lines = [f"- {prose(str(one.error), 300)}" for one in found[:_REMARKS]]
     more = len(found) - _REMARKS
     return "\n".join([*lines, f"- and {more} more"] if more > 0 else lines)
+
+
+def _adopted_too_late(view: View, pipeline: Pipeline) -> str:
+    """What the key `adopt` names without any effect; empty: nothing."""
+    late = {
+        environment.name: digests
+        for environment in pipeline.environments.values()
+        if (digests := adopted_too_late(view, environment))
+    }
+    return "\n".join(
+        f"- {code(name)} has its publications: {', '.join(map(code, digests))} under `adopt` is "
+        "not taken over. Take the key out; what has to run is promoted."
+        for name, digests in late.items()
+    )
 
 
 def _broken(error: ConfigurationError) -> Judgement:

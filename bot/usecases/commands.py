@@ -10,13 +10,14 @@ from bot.domain.doctor.findings import Finding
 from bot.domain.environments import Environment, GitHubRepository
 from bot.domain.errors import NotFoundError, RejectedError
 from bot.domain.jobs import Done, Job, JobKind, JobState, Outcome
-from bot.domain.memory import Adoption, Command, Hold, PublicationRecord
+from bot.domain.memory import NO_COMMIT, Adoption, Command, Hold, PublicationRecord
 from bot.domain.oci import Digest
 from bot.domain.pipeline_rules import UnknownNameError
 from bot.formats.places import Spot
 from bot.ports import Commands
 from bot.usecases.desk import Ports, View, look_at
 from bot.usecases.members import for_each
+from bot.usecases.publish import brings_unsealed
 from bot.usecases.reseal import reseal as reseal_environment
 from bot.usecases.status import PlaceStatus, places_of
 
@@ -147,30 +148,60 @@ def _carry_out(ports: Ports, found: Command, retry: Callable[[str], bool]) -> An
 
 
 def adopt(request: Request) -> Answer:
-    """Take over, unsealed, what an environment runs: its ref if it exists, else its files."""
+    """Take over, unsealed, what an environment runs: by its ref, else by our record of it.
+
+    Only where neither is there, so before the first publication, by its files. What the default
+    branch merely wishes for is never taken over by this.
+    """
     target = request.target()
     view, environment = target.view, target.environment
     scope, ports = view.scope(environment.name), request.ports
-    tip = view.history.heads().get(environment.ref, "")
-    digests = sorted({Digest(s.written.digest) for s in _pinned(view, environment, tip)})
+    shows = _shows(view, environment)
+    digests = sorted({Digest(s.written.digest) for s in _pinned(view, environment, shows)})
     now = ports.clock.now()
     for digest in digests:
         ports.memory.record_adoption(Adoption(scope, digest, request.actor, now))
-    if tip:
+    tip = view.history.heads().get(environment.ref, "")
+    if tip or ports.memory.publications(scope):
         # Without a source the next publication is judged whole, as a first one is.
-        ports.memory.record_publication(PublicationRecord(scope, environment.ref, tip, "", "", now))
+        ports.memory.record_publication(
+            PublicationRecord(scope, environment.ref, tip or NO_COMMIT, "", "", now)
+        )
     ports.memory.release_hold(scope)
     ports.audit.append(
         "adopted",
         scope,
-        {"actor": request.actor, "ref": environment.ref, "tip": tip, "digests": " ".join(digests)},
+        {
+            "actor": request.actor,
+            "ref": environment.ref,
+            "tip": tip,
+            "from": shows,
+            "digests": " ".join(digests),
+        },
     )
     ports.jobs.put(Job(JobKind.PUBLISH, view.id, environment.name))
     return {**target.identity, "ref": environment.ref, "adopted": list(digests)}
 
 
-def _pinned(view: View, environment: Environment, tip: str) -> list[Spot]:
-    return [s for s in view.spots(tip or view.head, environment) if s.written.digest]
+def _shows(view: View, environment: Environment) -> str:
+    """The commit that shows what runs: the ref's, else our record's, else the files'."""
+    tip = view.history.heads().get(environment.ref, "")
+    records = view.ports.memory.publications(view.scope(environment.name))
+    if tip or not records:
+        return tip or view.head
+    published = (one.commit for one in reversed(records) if one.commit != NO_COMMIT)
+    found = next((commit for commit in published if view.history.fetch_commit(commit)), "")
+    if not found:
+        raise NotFoundError(
+            f"any publication of {environment.name}",
+            f"{environment.ref}, GitHub or this machine: nothing shows what ran. Restore the "
+            "database's backup, or promote to a new `publish.ref`",
+        )
+    return found
+
+
+def _pinned(view: View, environment: Environment, commit: str) -> list[Spot]:
+    return [s for s in view.spots(commit, environment) if s.written.digest]
 
 
 def hold(request: Request) -> Answer:
@@ -213,8 +244,8 @@ def _accept_tip(view: View, environment: Environment) -> None:
     memory, scope = view.ports.memory, view.scope(environment.name)
     records = memory.publications(scope)
     tip = view.history.heads().get(environment.ref, "")
-    if not records or not tip:
-        return
+    if not records or not tip or brings_unsealed(view, environment, tip):
+        return  # what is not sealed is replaced, whoever lets the environment go on
     contained = (
         view.history.is_ancestor(records[-1].source, view.head) if (records[-1].source) else False
     )

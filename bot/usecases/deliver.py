@@ -381,7 +381,7 @@ def _tell_merge(wish: Wish, state: CheckState, heading: str, summary: str) -> No
 
 
 def _comment(wish: Wish, body: str) -> None:
-    found = merged_pull_request(wish.view, wish.merge)
+    found = merged_pull_request(wish.view.line, wish.merge)
     if found is not None:
         tell_pull_request(wish.view, found.number, body)
 

@@ -7,7 +7,7 @@ the default branch, so a broken file stops nothing but itself.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from bot.domain.doctor.findings import Finding
@@ -21,7 +21,7 @@ from bot.domain.environments import (
 from bot.domain.errors import ConfigurationError, NotFoundError, RejectedError
 from bot.domain.grants import KeyRole
 from bot.domain.images import Presence
-from bot.domain.memory import Scope
+from bot.domain.memory import RulesAccepted, Scope
 from bot.domain.oci import Digest, DigestReference, ImageRepository
 from bot.formats.environment_files import EnvironmentFiles, read_environment
 from bot.formats.image_names import Names, names_of
@@ -47,10 +47,12 @@ from bot.ports import (
     Scanner,
     Verifier,
 )
+from bot.usecases.attribution import DefaultBranch
 from bot.usecases.commit_tree import CommitTree
 from bot.usecases.granted import check_application, check_environment, source_repository
 from bot.usecases.members import for_each
 from bot.usecases.rules import Rules, rules_at
+from bot.usecases.rules_in_force import Gate, Pending, is_same, rule_set
 
 _HISTORY: int = 1000
 """First-parent commits that are searched for a valid pipeline file."""
@@ -92,6 +94,8 @@ class Ports:
     reports: Reports | None = None
     """What scanners said; there as soon as there is a scanner."""
     scanner: Scanner | None = None
+    scanner_may_be_partial: bool = False
+    """Where nothing is signed, one counts that is not wholly kept apart: the operator's word."""
     feeds: Feeds | None = None
     evaluations: Evaluations | None = None
     certificates: Certificates | None = None
@@ -120,6 +124,8 @@ class View:
     """What it asks of images."""
     broken: ConfigurationError | None = None
     """What is wrong with the newest pipeline file or rules, if those are not in force."""
+    pending: Pending | None = None
+    """A change of the rules that waits for approvals."""
     _files: dict[tuple[str, str], EnvironmentFiles] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -131,6 +137,13 @@ class View:
     def web_url(self) -> str:
         """Where people read the manifests repository."""
         return f"{self.ports.web_url}/{self.repository}"
+
+    @property
+    def line(self) -> DefaultBranch:
+        """The default branch, for whoever asks how a commit came there."""
+        return _line(
+            self.ports, self.repository, self.id, self.default_branch, self.history, self.pipeline
+        )
 
     def scope(self, environment: str = "", application: str = "") -> Scope:
         """Whose memory and audit."""
@@ -230,18 +243,102 @@ def _view(ports: Ports, repository: ManifestsRepository, number: int, branch: st
     head = history.heads().get(branch)
     if head is None:
         raise NotFoundError(f"branch {branch}", str(repository))
-    pipeline, rules, broken = _in_force(repository, history, head)
-    return View(ports, repository, number, branch, head, history, pipeline, rules, broken)
+    force = _in_force(ports, repository, number, branch, history)
+    return View(
+        ports,
+        repository,
+        number,
+        branch,
+        head,
+        history,
+        force.pipeline,
+        force.rules,
+        force.broken,
+        force.pending,
+    )
+
+
+def _line(
+    ports: Ports,
+    repository: ManifestsRepository,
+    number: int,
+    branch: str,
+    history: GitHistory,
+    pipeline: Pipeline,
+) -> DefaultBranch:
+    own = frozenset(
+        head.commit
+        for environment in pipeline.environments
+        for head in ports.memory.written_heads(Scope(number, environment))
+    )
+    return DefaultBranch(
+        ports.github, repository, history, branch, history.heads().get(branch, ""), own
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Force:
+    """The rules in force, and what is the matter with newer ones."""
+
+    pipeline: Pipeline
+    rules: Rules
+    broken: ConfigurationError | None = None
+    pending: Pending | None = None
 
 
 def _in_force(
-    repository: ManifestsRepository, history: GitHistory, head: str
-) -> tuple[Pipeline, Rules, ConfigurationError | None]:
-    """The newest valid pipeline file and rules at or before a commit; what is wrong since.
+    ports: Ports, repository: ManifestsRepository, number: int, branch: str, history: GitHistory
+) -> _Force:
+    """The newest rules that were let in and are valid.
 
-    Where there is none (yet, or any more) nothing is promoted, and pull requests are answered all
+    Where there are none (yet, or any more) nothing is promoted, and pull requests are answered all
     the same: the first one that brings the file is judged like any later one.
     """
+    accepted = ports.memory.accepted_rules(number)
+    if not accepted:
+        return _first_rules(ports, repository, number, history, history.heads()[branch])
+    gate = gate_of(ports, repository, number, branch, history, accepted)
+    accepted, pending = gate.standing(accepted)
+    broken: ConfigurationError | None = None
+    newest = gate.line.head
+    is_newest = is_same(history, newest, accepted[-1].commit)
+    if is_newest and PIPELINE_FILE not in history.paths(newest):
+        return _Force(Pipeline({}, {}), Rules())  # taken away by whoever may
+    for commit in dict.fromkeys([newest, *(one.commit for one in reversed(accepted))]):
+        try:
+            found = _rules_at(repository, history, commit)
+        except RejectedError as error:
+            broken = broken or as_configuration_error(error)
+            continue
+        if commit != newest or is_newest:
+            return replace(found, broken=broken, pending=pending)
+    return _Force(Pipeline({}, {}), Rules(), broken, pending)
+
+
+def gate_of(
+    ports: Ports,
+    repository: ManifestsRepository,
+    number: int,
+    branch: str,
+    history: GitHistory,
+    accepted: Sequence[RulesAccepted],
+) -> Gate:
+    """Who judges changes of the rules, by what was let in so far."""
+    newest = (rule_set(history, one.commit) for one in reversed(accepted) if one.is_valid)
+    known = next((one.pipeline for one in newest if one), Pipeline({}, {}))
+    line = _line(ports, repository, number, branch, history, known)
+    return Gate(line, Scope(number), ports.memory, ports.audit, ports.clock.now())
+
+
+def _rules_at(repository: ManifestsRepository, history: GitHistory, commit: str) -> _Force:
+    pipeline = pipeline_at(repository, history, commit)
+    return _Force(pipeline, rules_at(history, pipeline, commit))
+
+
+def _first_rules(
+    ports: Ports, repository: ManifestsRepository, number: int, history: GitHistory, head: str
+) -> _Force:
+    """The newest valid rules at or before the head: those that the bot begins with."""
     broken: ConfigurationError | None = None
     wrong: set[tuple[str, str, str]] = set()  # pipeline file's blob, what is wrong, its blob
     for commit in history.first_parents(head, limit=_HISTORY):
@@ -252,13 +349,19 @@ def _in_force(
         if any(one == (file, one[1], blobs.get(one[1], "")) for one in wrong):
             continue
         try:
-            pipeline = pipeline_at(repository, history, commit.id)
-            return pipeline, rules_at(history, pipeline, commit.id), broken
+            found = _rules_at(repository, history, commit.id)
         except RejectedError as error:
-            found = as_configuration_error(error)
-            broken = broken or found
-            wrong.add((file, found.file, blobs.get(found.file, "")))
-    return Pipeline({}, {}), Rules(), broken
+            it = as_configuration_error(error)
+            broken = broken or it
+            wrong.add((file, it.file, blobs.get(it.file, "")))
+            continue
+        now = ports.clock.now()
+        line = DefaultBranch(ports.github, repository, history, "", head)
+        Gate(line, Scope(number), ports.memory, ports.audit, now).let_in(
+            commit.id, "the first look"
+        )
+        return replace(found, broken=broken)
+    return _Force(Pipeline({}, {}), Rules(), broken)
 
 
 def pipeline_at(repository: ManifestsRepository, history: GitHistory, commit: str) -> Pipeline:

@@ -374,13 +374,14 @@ class _Looker:
             self.missing += [] if takes_reports else ["No scanner is configured"]
             return
         try:
-            gaps = view.ports.scanner.gaps() if environment.signs else ()
+            may_have_gaps = view.ports.scanner_may_be_partial and not environment.signs
+            gaps = () if may_have_gaps else view.ports.scanner.gaps()
             self._facts = None if gaps else view.ports.scanner.facts()
         except UnavailableError as error:
             self.missing.append(str(error))
             return
         if gaps:
-            why = f"{environment.name} signs, and the scanner is not kept apart here"
+            why = "the scanner is not kept apart here"
             self.missing.append(f"{why}: {'; '.join(gaps)}")
 
     def scan_of(self, images: Mapping[str, Digest]) -> Scan | None:

@@ -133,11 +133,13 @@ class _Backings:
         return self._known[commit]
 
     def _asked(self, commit: str) -> Backing:
-        found = attribution(self.view, commit, self.teams)
+        found = attribution(self.view.line, commit, self.teams)
         if found.pull_request is None:
             return Backing(defect=f"commit {commit[:7]} brought it without a merged pull request")
         number, teams = found.pull_request.number, tuple(self.teams)
-        answer = authority(found, Approvals(1, teams), needed=bool(teams))
+        if found.flaw:
+            return Backing(number, defect=found.flaw)
+        answer = authority(found, [Approvals(1, teams)], needed=bool(teams))
         if isinstance(answer, Unauthorised):
             lacking = f"pull request {number} has no approval of {' or '.join(teams)}"
             return Backing(number, defect=lacking)

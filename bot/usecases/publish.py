@@ -16,7 +16,7 @@ from bot.domain.environments import Application, Environment
 from bot.domain.errors import IntegrityError, NotFoundError, RejectedError
 from bot.domain.history import CheckState, FileWrite, GitCommit
 from bot.domain.jobs import Again, Done, Failed, Job, JobKind, Outcome
-from bot.domain.memory import Hold, PublicationRecord
+from bot.domain.memory import NO_COMMIT, Adoption, Hold, PublicationRecord
 from bot.domain.oci import Digest
 from bot.domain.publication import (
     FileState,
@@ -29,14 +29,19 @@ from bot.domain.publication import (
 from bot.formats.image_names import Written
 from bot.formats.manifest_file import edited, file_state, image_of, references, unsealable
 from bot.formats.markdown import code, prose
+from bot.formats.pipeline_file import PIPELINE_FILE
 from bot.formats.pull_request_body import authored
+from bot.usecases.admission import authorise
 from bot.usecases.desk import Ports, View, is_held, look
-from bot.usecases.seals import is_sealed, needs_attestation
+from bot.usecases.seals import comes_back, has_begun, is_sealed, needs_attestation
 from bot.usecases.told import tell_deployment, tell_merge, tell_pull_request, tell_source
+from bot.usecases.wishes import Wish, returning
 
 GITHUB_FOLDER: Final = ".github"
 """Never in a publication: no workflow runs on the ref, and the App needs no right to write one."""
 _WINDOW: Final = 1000
+_PUT_BACK: Final = 20
+"""Publications that are tried, newest first, when a ref has vanished."""
 _HELD: Final = re.compile(r"^Held: ([0-9a-f]{40})$", re.MULTILINE)
 BOT: Final = "lockkeeper"
 
@@ -95,6 +100,9 @@ def publish(ports: Ports, manifests: int, environment: str) -> Outcome:
     held = is_held(view, environment, "")
     if held:
         return Done(held)
+    owner = view.ports.memory.owner_of(view.id, view.environment(environment).ref)
+    if owner not in {"", environment}:
+        return _not_its_own(view, view.environment(environment), owner)
     target = view.granted_environment(environment)
     desk, stop = _at_desk(view, target)
     if stop is not None or desk is None:
@@ -128,9 +136,22 @@ def _at_desk(view: View, environment: Environment) -> tuple[Desk | None, Outcome
         return Desk(view, environment, "", None), None
     if tip in by_commit:
         return _checked_source(Desk(view, environment, tip, by_commit[tip]))
+    if not tip and records[-1].commit == NO_COMMIT:
+        return Desk(view, environment, "", None), None  # adopted from the record: begun anew
     if not tip:
         return None, _put_back(view, environment, records)
     return _foreign(Desk(view, environment, tip, records[-1]))
+
+
+def _not_its_own(view: View, environment: Environment, owner: str) -> Outcome:
+    """A ref belongs to the environment that published there; a file cannot give it away."""
+    reason = (
+        f"{environment.ref} is {owner}'s, which has published there. Name another `publish.ref`, "
+        f"or hand it over with `lockkeeper adopt {environment.name}`"
+    )
+    title = f"{environment.ref} is another environment's"
+    tell_merge(view, environment, view.head, CheckState.FAILURE, title, prose(reason, 600))
+    return Failed(reason)
 
 
 def _unknown_branch(view: View, environment: Environment) -> Outcome:
@@ -147,20 +168,26 @@ def _put_back(
     view: View, environment: Environment, records: Sequence[PublicationRecord]
 ) -> Outcome:
     """A ref that vanished stands where the record says; a publication that never got there too."""
-    for record in reversed(records):
+    refusals: list[str] = []
+    for record in reversed(records[-_PUT_BACK:]):
+        if record.commit == NO_COMMIT:
+            continue
         try:
             view.ports.github.set_environment_ref(
                 view.repository, environment.ref, record.commit, create=True
             )
-        except RejectedError:
-            continue  # GitHub no longer has that commit
+        except RejectedError as error:
+            refusals.append(str(error))  # a rule forbids it, or GitHub has that commit no more
+            continue
         facts = {"ref": environment.ref, "commit": record.commit}
         view.ports.audit.append("put back", view.scope(environment.name), facts)
         view.ports.jobs.put(Job(JobKind.PUBLISH, view.id, environment.name))
         return Done(f"{environment.ref} was gone and is put back at {record.commit[:7]}")
+    said = refusals[0] if refusals else "no publication is in the record"
     reason = (
-        f"{environment.ref} vanished and GitHub has none of its publications any more; "
-        f"run `lockkeeper adopt {environment.name}`"
+        f"{environment.ref} vanished and cannot be put back: {said}. It is tried again at every "
+        f"look. Where GitHub has its commits no more, `lockkeeper adopt {environment.name}` begins "
+        "anew with what the record shows"
     )
     title = f"{environment.ref} is gone"
     tell_merge(view, environment, view.head, CheckState.FAILURE, title, prose(reason, 600))
@@ -184,16 +211,19 @@ def _foreign(desk: Desk) -> tuple[Desk | None, Outcome | None]:
     ours, which is in the record; so whatever comes here is somebody else's.
     """
     view, environment = desk.view, desk.environment
-    before = set(desk.pins(desk.last.commit if desk.last else "").items())
-    unsealed = [
-        place
-        for place, pin in desk.pins(desk.tip).items()
-        if (place, pin) not in before and not _may_show(desk, pin, place)
-    ]
+    unsealed = _unsealed_at_tip(desk)
     facts = {"ref": environment.ref, "commit": desk.tip, "unsealed": str(len(unsealed))}
     once = f"foreign:{view.id}:{desk.tip}"
     view.ports.audit.append("foreign commit", view.scope(environment.name), facts, once=once)
     summary = f"{code(desk.tip[:7])} on {code(environment.ref)} is not a publication of Lockkeeper."
+    if unsealed and _is_own(desk):
+        reason = (
+            f"{environment.ref} shows publication {desk.tip[:7]} of ours, which this database does "
+            f"not know: it is older than the ref. `lockkeeper adopt {environment.name}` goes on "
+            "from what the ref shows"
+        )
+        _hold(desk, reason)
+        return None, Failed(f"{environment.name} is held: {reason}")
     if unsealed:
         places = ", ".join(code(place.path) for place in unsealed[:5])
         summary += f" It shows digests that are not sealed ({places}) and is replaced."
@@ -203,6 +233,35 @@ def _foreign(desk: Desk) -> tuple[Desk | None, Outcome | None]:
     tell_merge(view, environment, desk.tip, CheckState.FAILURE, "Not ours: held", summary)
     _hold(desk, f"a foreign commit {desk.tip[:7]} on {environment.ref}")
     return None, Failed(f"{environment.name} is held: a foreign commit on {environment.ref}")
+
+
+def _is_own(desk: Desk) -> bool:
+    """Whether a tip that our record does not know is ours all the same, as after a restore.
+
+    By GitHub's signature for the App, which nobody else gets; text in a commit proves nothing.
+    """
+    github, last = desk.view.ports.github, desk.last
+    if last is None or not desk.view.history.is_ancestor(last.commit, desk.tip):
+        return False
+    signed_by = github.people_of(desk.view.repository, desk.tip).signed_by
+    return signed_by is not None and signed_by.login == github.login()
+
+
+def _unsealed_at_tip(desk: Desk) -> list[Place]:
+    """Places where the tip shows what was not published before and is not sealed."""
+    before = set(desk.pins(desk.last.commit if desk.last else "").items())
+    return [
+        place
+        for place, pin in desk.pins(desk.tip).items()
+        if (place, pin) not in before and not _may_show(desk, pin, place)
+    ]
+
+
+def brings_unsealed(view: View, environment: Environment, tip: str) -> bool:
+    """Whether a foreign tip shows an image that is not sealed: no command accepts that one."""
+    records = view.ports.memory.publications(view.scope(environment.name))
+    last = next((one for one in reversed(records) if one.commit != NO_COMMIT), None)
+    return bool(_unsealed_at_tip(Desk(view, environment, tip, last)))
 
 
 def _hold(desk: Desk, reason: str) -> None:
@@ -362,7 +421,19 @@ def _had_authority(desk: Desk, pin: str, place: Place, merge: str) -> bool:
     if not merge or reference is None or reference.digest is None or application is None:
         return True
     digest = environment.repository_of(application, place.image).at(reference.digest)
+    if comes_back(view, environment, image_of(place), digest, merge):
+        return _is_authorised(
+            returning(view, environment, application, place, reference.digest, merge)
+        )
     return not needs_attestation(view, environment, application.name, digest, merge)
+
+
+def _is_authorised(wish: Wish) -> bool:
+    try:
+        authorise(wish)
+    except RejectedError:
+        return False  # its delivery says why
+    return True
 
 
 # --- act ---
@@ -379,6 +450,7 @@ def _carry_out(desk: Desk, merges: Sequence[Merge], decided: Publication) -> Out
         return _held_outcome(desk, merges, decided) or Done(
             f"{environment.ref} shows all there is to show"
         )
+    _adopt_by_file(desk, tree)
     commit = _write(desk, decided, files, tree)
     view.ports.memory.record_publication(
         PublicationRecord(
@@ -400,13 +472,40 @@ def _carry_out(desk: Desk, merges: Sequence[Merge], decided: Publication) -> Out
     )
 
 
+def _adopt_by_file(desk: Desk, tree: str) -> None:
+    """Record what the key `adopt` takes over with the first publication; later it says nothing."""
+    view, environment = desk.view, desk.environment
+    if not environment.adopt or has_begun(view, environment):
+        return
+    scope, now = view.scope(environment.name), view.ports.clock.now()
+    shown = {Written.parse(pin).digest for pin in desk.pins(tree).values()}
+    taken = sorted(digest for digest in environment.adopt if str(digest) in shown)
+    for digest in taken:
+        view.ports.memory.record_adoption(Adoption(scope, digest, PIPELINE_FILE, now))
+    if taken:
+        view.ports.audit.append(
+            "adopted",
+            scope,
+            {
+                "actor": PIPELINE_FILE,
+                "rules": view.pipeline.commit,
+                "ref": environment.ref,
+                "digests": " ".join(taken),
+            },
+        )
+
+
 def _needs_adoption(desk: Desk, decided: Publication) -> Outcome:
     reasons = [reason for reasons in decided.held.values() for reason in reasons]
     listed = "; ".join(sorted(set(reasons))[:5])
-    summary = (
-        f"{desk.environment.ref} has no publication yet, and {listed}. Digests that run already "
-        f"are taken over with `lockkeeper adopt {desk.environment.name}`."
+    begun = bool(desk.view.ports.memory.publications(desk.view.scope(desk.environment.name)))
+    way = (
+        "What was not adopted is promoted anew, or taken back."
+        if begun
+        else "Digests that run already are taken over with "
+        f"`lockkeeper adopt {desk.environment.name}`."
     )
+    summary = f"{desk.environment.ref} has no publication yet, and {listed}. {way}"
     title = f"{desk.environment.name} waits for its first publication"
     tell_merge(
         desk.view, desk.environment, desk.view.head, CheckState.NEUTRAL, title, prose(summary, 800)

@@ -156,7 +156,7 @@ def _open(view: View, proposal: Proposal) -> PullRequest | None:
     found = view.ports.github.pull_requests(
         view.repository, state="open", head=proposal.head_branch
     )
-    return found[0] if found else None
+    return next((one for one in found if one.base_branch == view.default_branch), None)
 
 
 def _has_moved(view: View, proposal: Proposal) -> bool:
@@ -334,8 +334,14 @@ def _settle(
         waits = "to be merged" if not proposal.environment.needs_authority else "to be approved"
         _tell(view, proposal, CheckState.NEUTRAL, f"Proposed, waits {waits}", f"{link} {waits}.")
         return Done(f"pull request {pull_request.number} waits {waits}")
+    if pull_request.head not in _written(view, proposal):
+        return Done(f"pull request {pull_request.number} was edited by somebody else just now")
     merged = view.ports.github.merge_pull_request(
-        view.repository, pull_request.number, head=pull_request.head, title=pull_request.title
+        view.repository,
+        pull_request.number,
+        head=pull_request.head,
+        base=view.default_branch,
+        title=pull_request.title,
     )
     if isinstance(merged, MergeRefusal):
         words = prose(merged.words, 400)

@@ -69,7 +69,26 @@ def promotions_into(
 def is_adopted(view: View, environment: Environment, digest: Digest) -> bool:
     """Whether a person took the digest over unsealed."""
     adopted: list[Adoption] = list(view.ports.memory.adoptions(view.scope(environment.name)))
-    return digest in environment.adopt or any(one.digest == digest for one in adopted)
+    if any(one.digest == digest for one in adopted):
+        return True
+    return digest in environment.adopt and not has_begun(view, environment)
+
+
+def has_begun(view: View, environment: Environment) -> bool:
+    """Whether the environment has had a publication: from then on the key `adopt` says nothing.
+
+    The file is anybody's who may merge; adoption is an event, with an entry in the audit.
+    """
+    stands = environment.ref in view.history.heads()
+    return stands or bool(view.ports.memory.publications(view.scope(environment.name)))
+
+
+def adopted_too_late(view: View, environment: Environment) -> list[Digest]:
+    """Digests under the key `adopt` that nobody adopted while it counted."""
+    if not environment.adopt or not has_begun(view, environment):
+        return []
+    adopted = {one.digest for one in view.ports.memory.adoptions(view.scope(environment.name))}
+    return sorted(environment.adopt - adopted)
 
 
 def needs_attestation(
@@ -87,6 +106,22 @@ def needs_attestation(
     own = promotion_id(view, environment, application, merge)
     found = promotions_into(view, environment, reference)
     return own not in {one.statement.promotion for one in found}
+
+
+def comes_back(
+    view: View, environment: Environment, image: ImageId, reference: DigestReference, merge: str
+) -> bool:
+    """Whether a sealed digest comes by another merge, where nothing attests who let it in.
+
+    Then that merge needs authority by itself, as the one did that it was sealed for.
+    """
+    if not environment.needs_authority or view.attestation_keys(environment).signers:
+        return False
+    if is_adopted(view, environment, reference.digest) or _is_shown(view, environment, reference):
+        return False
+    sealed = view.ports.memory.seals(view.scope(environment.name, image.application))
+    own = {one.merge for one in sealed if (one.image, one.digest) == (image.name, reference.digest)}
+    return merge not in own
 
 
 def _is_shown(view: View, environment: Environment, reference: DigestReference) -> bool:

@@ -24,6 +24,8 @@ from bot.usecases.desk import Ports, View
 
 MANIFESTS_CHECK = "lockkeeper"
 """The check on every pull request of the manifests repository; made to be required."""
+RULES_CHECK = "lockkeeper/rules"
+"""The check on changes of the rules: what they lack to come into force."""
 COMMENT_MARKER = "<!-- lockkeeper:promotion-report -->"
 
 
@@ -63,6 +65,12 @@ def tell_commit(
 ) -> None:
     """Set the check ``lockkeeper`` on a commit of the manifests repository."""
     check = Check(MANIFESTS_CHECK, commit, state, plain(title), summary, details)
+    view.ports.outbox.tell(CheckReport(view.repository, check))
+
+
+def tell_rules(view: View, commit: str, state: CheckState, title: str, summary: str) -> None:
+    """Set the check ``lockkeeper/rules``: whether a change of the rules comes into force."""
+    check = Check(RULES_CHECK, commit, state, plain(title), summary)
     view.ports.outbox.tell(CheckReport(view.repository, check))
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bot.domain.environments import Application, Environment, Image, ImageId
 from bot.domain.errors import LimitExceededError
 from bot.domain.memory import Resolution
 from bot.domain.oci import Digest, DigestReference
+from bot.domain.publication import Place
 from bot.formats.places import Spot
 from bot.usecases.desk import View
-from bot.usecases.seals import is_sealed, needs_attestation
+from bot.usecases.seals import comes_back, is_sealed, needs_attestation
 
 _HISTORY = 1000
 """First-parent commits that are searched for the merge that brought a digest."""
@@ -31,6 +32,8 @@ class Wish:
     """Which commit's image it is, if the record knows."""
     is_sealed: bool
     """It is sealed already by an earlier promotion; this one is still to be attested."""
+    places: tuple[Place, ...]
+    """Where the merge brought it."""
 
     @property
     def reference(self) -> DigestReference:
@@ -51,7 +54,7 @@ class Wish:
 
 
 def wishes_of(view: View, environment: Environment, application: Application) -> list[Wish]:
-    """Digests at the application's places that lack a seal or an attestation, each once."""
+    """Digests at the application's places that lack a seal, or the merge's authority; each once."""
     images = {image.name: image for image in application.images}
     wishes: dict[tuple[str, Digest, str], Wish] = {}
     for spot in view.spots(view.head, environment):
@@ -65,13 +68,18 @@ def wishes_of(view: View, environment: Environment, application: Application) ->
             continue
         image = images[spot.place.image]
         wish = _wish(view, environment, application, image, reference.digest, spot)
-        wishes.setdefault((image.name, wish.digest, wish.merge), wish)
-    return [wish for wish in wishes.values() if not wish.is_sealed or _lacks_attestation(wish)]
+        key = image.name, wish.digest, wish.merge
+        known = wishes.get(key)
+        wishes[key] = replace(known, places=(*known.places, spot.place)) if known else wish
+    return [wish for wish in wishes.values() if not wish.is_sealed or _lacks_authority(wish)]
 
 
-def _lacks_attestation(wish: Wish) -> bool:
-    application = wish.application.name
-    return needs_attestation(wish.view, wish.environment, application, wish.reference, wish.merge)
+def _lacks_authority(wish: Wish) -> bool:
+    view, environment, reference = wish.view, wish.environment, wish.reference
+    own = ImageId(wish.application.name, wish.image.name)
+    return needs_attestation(
+        view, environment, own.application, reference, wish.merge
+    ) or comes_back(view, environment, own, reference, wish.merge)
 
 
 def _wish(
@@ -86,7 +94,31 @@ def _wish(
     record = memory.resolution_of(view.id, application.name, image.name, digest)
     merge = _merge_that_brought(view, environment, spot)
     sealed = is_sealed(view, environment, ImageId(application.name, image.name), digest)
-    return Wish(view, environment, application, image, digest, merge, record, sealed)
+    return Wish(view, environment, application, image, digest, merge, record, sealed, (spot.place,))
+
+
+def returning(
+    view: View,
+    environment: Environment,
+    application: Application,
+    place: Place,
+    digest: Digest,
+    merge: str,
+) -> Wish:
+    """A sealed digest that a merge brings to a place again."""
+    image = next(one for one in application.images if one.name == place.image)
+    record = view.ports.memory.resolution_of(view.id, application.name, image.name, digest)
+    return Wish(
+        view,
+        environment,
+        application,
+        image,
+        digest,
+        merge,
+        record,
+        is_sealed=True,
+        places=(place,),
+    )
 
 
 def _merge_that_brought(view: View, environment: Environment, spot: Spot) -> str:
@@ -99,11 +131,12 @@ def _merge_that_brought(view: View, environment: Environment, spot: Spot) -> str
         if parent is None:
             return commit.id
         changed = path in view.history.changes(parent.id, commit.id)
-        if changed and _says(view, environment, parent.id, spot) != spot.written.digest:
+        if changed and says(view, environment, parent.id, spot.place) != spot.written.digest:
             return commit.id
     return view.head
 
 
-def _says(view: View, environment: Environment, commit: str, spot: Spot) -> str:
-    found = (s for s in view.spots(commit, environment) if s.place == spot.place)
+def says(view: View, environment: Environment, commit: str, place: Place) -> str:
+    """The digest at a place of a commit; empty: none."""
+    found = (s for s in view.spots(commit, environment) if s.place == place) if commit else ()
     return next((one.written.digest for one in found), "")

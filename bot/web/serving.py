@@ -17,7 +17,8 @@ import logging
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections import ChainMap
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from types import FrameType
 from typing import Any, Final, Protocol
@@ -35,6 +36,8 @@ READ_SECONDS: Final = 10.0
 _HEADER_LIMIT: Final = 64 * 1024
 _BODY_LIMIT: Final = 25 * 1024 * 1024
 _CONNECTIONS: Final = 500
+_ROOM: Final = 50
+"""Connections that are kept free for whoever comes: as many idle ones are closed at a time."""
 _THREADS: Final = 8
 _LOOP_SECONDS: Final = 0.25
 _DRAIN_SECONDS: Final = 5.0
@@ -121,17 +124,22 @@ class _Channel(HTTPChannel):
 
 
 class _Servers:
-    """Waitress's servers on one loop."""
+    """Waitress's servers on one loop; each counts its own connections.
+
+    With one map for both, a stranger's connections to the public listener would use up those of
+    the operator's, health included.
+    """
 
     def __init__(self) -> None:
-        self._channels: dict[int, Any] = {}
+        self._channels: ChainMap[int, Any] = ChainMap()
         self._servers: list[BaseWSGIServer] = []
         self._listeners: list[socket.socket] = []
 
     def add(self, app: Flask, listener: socket.socket) -> None:
+        own: dict[int, Any] = {}
         server = create_server(
             app,
-            map=self._channels,
+            map=own,
             sockets=[listener],
             threads=_THREADS,
             ident=None,
@@ -145,10 +153,14 @@ class _Servers:
         if isinstance(server, MultiSocketServer):
             raise TypeError("waitress makes that for several sockets, this is one")
         server.channel_class = _Channel
+        self._channels.maps.append(own)
         self._servers.append(server)
         self._listeners.append(listener)
 
     def turn(self) -> None:
+        for own in self._channels.maps:
+            if len(own) >= _CONNECTIONS - _ROOM:
+                _make_room(own)
         wasyncore.loop(timeout=_LOOP_SECONDS, use_poll=True, map=self._channels, count=1)
 
     def drain(self) -> None:
@@ -161,7 +173,8 @@ class _Servers:
             self.turn()
         for server in self._servers:
             server.task_dispatcher.shutdown(timeout=1)
-        wasyncore.close_all(self._channels)
+        for own in self._channels.maps:
+            wasyncore.close_all(own)
 
     def _is_busy(self) -> bool:
         return any(
@@ -169,6 +182,17 @@ class _Servers:
             for channel in list(self._channels.values())
             if isinstance(channel, HTTPChannel)
         )
+
+
+def _make_room(channels: Mapping[int, Any]) -> None:
+    """Close the connections that have been idle longest: whoever keeps many open loses them."""
+    idle = [
+        channel
+        for channel in channels.values()
+        if isinstance(channel, HTTPChannel) and channel.request is None and not channel.requests
+    ]
+    for channel in sorted(idle, key=lambda one: one.last_activity)[:_ROOM]:
+        channel.will_close = True
 
 
 def _bound(address: ListenAddress, name: str, cleanup: ExitStack) -> socket.socket:

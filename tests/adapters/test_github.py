@@ -200,6 +200,11 @@ def test_a_commit_is_made_without_graphql_too(scene: Scene, content: bytes) -> N
     assert list(git.refs("refs/heads/")) == ["refs/heads/main"]
 
 
+def merge(scene: Scene, pull: PullRequest) -> str | MergeRefusal:
+    """Merge the head that the pull request has, into main."""
+    return scene.api.merge_pull_request(DEPLOY, pull.number, head=pull.head, base="main", title="T")
+
+
 def merges(scene: Scene) -> list[int]:
     """GitHub's answers to the attempts to merge."""
     found = scene.world.requests
@@ -209,11 +214,8 @@ def merges(scene: Scene) -> list[int]:
 def test_only_the_named_head_is_merged_and_once(scene: Scene) -> None:
     pull = scene.pull_request()
 
-    wrong = scene.api.merge_pull_request(DEPLOY, pull.number, head="f" * 40, title="T")
-    merged = [
-        scene.api.merge_pull_request(DEPLOY, pull.number, head=pull.head, title="T")
-        for _ in range(2)
-    ]
+    wrong = scene.api.merge_pull_request(DEPLOY, pull.number, head="f" * 40, base="main", title="T")
+    merged = [merge(scene, pull) for _ in range(2)]
 
     assert wrong == MergeRefusal("Head branch was modified. Review and try the merge again.")
     assert merged == [pull.merge_commit] * 2
@@ -223,7 +225,9 @@ def test_a_merge_that_rules_forbid_is_refused_once_in_github_s_words(scene: Scen
     scene.world.protect(scene.deploy, "main", approvals=1)
     pull = scene.pull_request()
 
-    refused = scene.api.merge_pull_request(DEPLOY, pull.number, head=pull.head, title="T")
+    refused = scene.api.merge_pull_request(
+        DEPLOY, pull.number, head=pull.head, base="main", title="T"
+    )
 
     assert isinstance(refused, MergeRefusal)
     assert "approving review" in refused.words
@@ -235,7 +239,9 @@ def test_only_a_way_that_the_repository_allows_is_tried(scene: Scene, allowed: s
     scene.deploy.merge_methods = {allowed}
     pull = scene.pull_request()
 
-    merged = scene.api.merge_pull_request(DEPLOY, pull.number, head=pull.head, title="T")
+    merged = scene.api.merge_pull_request(
+        DEPLOY, pull.number, head=pull.head, base="main", title="T"
+    )
 
     assert merged == pull.merge_commit
     assert merges(scene) == [200]
@@ -246,7 +252,9 @@ def test_a_way_that_turns_out_to_be_forbidden_is_followed_by_the_next(scene: Sce
     scene.api.facts(DEPLOY)  # before the setting changed
     scene.deploy.merge_methods = {"rebase"}
 
-    merged = scene.api.merge_pull_request(DEPLOY, pull.number, head=pull.head, title="T")
+    merged = scene.api.merge_pull_request(
+        DEPLOY, pull.number, head=pull.head, base="main", title="T"
+    )
 
     assert merged == pull.merge_commit
     assert merges(scene) == [405, 405, 200]
@@ -256,7 +264,9 @@ def test_a_repository_that_allows_no_way_says_so(scene: Scene) -> None:
     scene.deploy.merge_methods = set()
     pull = scene.pull_request()
 
-    refused = scene.api.merge_pull_request(DEPLOY, pull.number, head=pull.head, title="T")
+    refused = scene.api.merge_pull_request(
+        DEPLOY, pull.number, head=pull.head, base="main", title="T"
+    )
 
     assert refused == MergeRefusal("the repository allows no way to merge")
     assert merges(scene) == []

@@ -3,7 +3,10 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -220,3 +223,65 @@ def test_histories_without_a_common_commit_contain_nothing_of_each_other(
     assert not mirror.is_ancestor(first, other)
     assert not mirror.is_ancestor(other, first)
     assert mirror.is_ancestor(other, other)
+
+
+@pytest.mark.parametrize("seconds", [253402300800, 2**62, 0])
+def test_a_commit_of_an_impossible_time_is_read(tmp_path: Path, seconds: int) -> None:
+    """git-fsck has nothing against the year 10000; Python's calendar ends before it."""
+    origin = Origin(tmp_path)
+    first = origin.commit({"a": "1"})
+    tree = origin.git("rev-parse", f"{first}^{{tree}}")
+    who = f"Eve <eve@example.com> {seconds} +0000"
+    content = f"tree {tree}\nparent {first}\nauthor {who}\ncommitter {who}\n\nx\n"
+    poison = subprocess.run(
+        ["git", "--git-dir", str(origin.bare), "hash-object", "-t", "commit", "-w", "--stdin"],
+        input=content.encode(),
+        check=True,
+        capture_output=True,
+    ).stdout.decode()
+    origin.git("--git-dir", str(origin.bare), "update-ref", "refs/heads/main", poison.strip())
+    mirror = Mirrors(tmp_path / "mirrors", f"file://{tmp_path}/web", lambda _: "t").of(REPOSITORY)
+
+    read = mirror.first_parents(poison.strip(), limit=10)
+
+    assert [one.id for one in read] == [poison.strip(), first]
+    assert read[0].committed_at.year in {1970, 9999}
+
+
+def test_a_redirect_never_carries_the_token(tmp_path: Path) -> None:
+    """git sends an extra header along to whatever a redirect names, from the second request on."""
+    came: list[tuple[str, str | None]] = []
+
+    class Elsewhere(BaseHTTPRequestHandler):
+        def _note(self) -> None:
+            came.append((self.path, self.headers.get("Authorization")))
+            self.send_response(404)
+            self.end_headers()
+
+        do_GET = do_POST = _note  # noqa: N815 - the names that http.server asks for
+
+        def log_message(self, *_: object) -> None: ...
+
+    with listening(Elsewhere) as elsewhere:
+
+        class Leading(Elsewhere):
+            def do_GET(self) -> None:
+                self.send_response(302)
+                self.send_header("Location", f"http://localhost:{elsewhere}{self.path}")
+                self.end_headers()
+
+        with listening(Leading) as here:
+            mirrors = Mirrors(tmp_path, f"http://127.0.0.1:{here}", lambda _: "secret")
+            with pytest.raises(UnavailableError):
+                mirrors.of(GitHubRepository("acme", "deploy"))
+
+    assert came == []
+
+
+@contextmanager
+def listening(handler: type[BaseHTTPRequestHandler]) -> Iterator[int]:
+    """A server on a port of its own."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port
+        server.shutdown()

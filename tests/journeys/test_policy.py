@@ -349,7 +349,9 @@ PROD = """\
 
 def test_prod_carries_what_it_was_judged_by(stage: Stage, tmp_path: Path) -> None:
     stage.dana.push(stage.manifests, "rules", {"policy.yaml": POLICY + PROD})
-    stage.dana.merge(stage.dana.open_pull_request(stage.manifests, "rules"))
+    rules = stage.dana.open_pull_request(stage.manifests, "rules")
+    stage.rita.approve(rules)
+    stage.dana.merge(rules)
     image = to_stage(stage)
     walk.release(stage, "v1.0.0")
     pull = walk.promotion(stage, "prod", image)

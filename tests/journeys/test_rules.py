@@ -12,6 +12,7 @@ from tests.world.github.gitstore import FileChanges
 from tests.world.stage import Stage
 
 FILE = "lockkeeper.yaml"
+RULES = "lockkeeper/rules"
 APPROVALS = "    approvals: { count: 1, teams: [acme/release-managers] }\n"
 
 
@@ -40,10 +41,15 @@ def test_rules_and_digests_in_one_pull_request_must_come_apart(stage: Stage) -> 
     assert stage.resolve("prod", image.digest) is None
 
 
-def test_rules_that_are_merged_first_hold_for_the_next_merge(stage: Stage) -> None:
+def test_rules_that_are_approved_first_hold_for_the_next_merge(stage: Stage) -> None:
     _, image = walk.to_stage(stage)
     weaker = rules(stage).replace(APPROVALS, "    approvals: { count: 0 }\n")
-    stage.dana.push(stage.manifests, "main", {FILE: weaker})
+    stage.dana.push(stage.manifests, "weaker", {FILE: weaker})
+    asked = stage.dana.open_pull_request(stage.manifests, "weaker")
+    walk.check(stage, asked.head, "failure", RULES)
+    stage.rita.approve(asked)
+    walk.check(stage, asked.head, "success", RULES)
+    walk.check(stage, stage.dana.merge(asked), "success", RULES)
     walk.release(stage)
 
     pull = walk.promotion(stage, "prod", image)
@@ -52,6 +58,21 @@ def test_rules_that_are_merged_first_hold_for_the_next_merge(stage: Stage) -> No
     stage.wait_published("prod", image.digest)
     assert stage.published("prod") == image.digest
     assert pull.reviews == [], "nobody had to approve"
+
+
+def test_rules_that_are_only_pushed_stay_out_of_force(stage: Stage) -> None:
+    _, image = walk.to_stage(stage)
+    weaker = rules(stage).replace(APPROVALS, "    approvals: { count: 0 }\n")
+    pushed = stage.dana.push(stage.manifests, "main", {FILE: weaker})
+    assert "without a merged pull request" in walk.check(stage, pushed, "failure", RULES)
+    walk.release(stage)
+
+    merge = stage.dana.merge(walk.promotion(stage, "prod", image))
+
+    assert "0 of 1 required approvals" in walk.check(stage, merge, "failure", "payments -> prod")
+    walk.settled(stage)
+    assert stage.published("prod") is None
+    assert walk.signature_tags(stage, "prod") == []
 
 
 def test_a_broken_file_names_the_place_and_stops_nothing(stage: Stage) -> None:

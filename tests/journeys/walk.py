@@ -118,8 +118,13 @@ def _read(markdown: str) -> str:
 
 
 def check(stage: Stage, commit: str, state: str, environment: str = "") -> str:
-    """Wait for the check on a commit of the manifests repository; all it says."""
-    wanted = f"lockkeeper: {environment}" if environment else "lockkeeper"
+    """Wait for the check on a commit of the manifests repository; all it says.
+
+    A whole name of a check is taken as it is.
+    """
+    whole = environment.startswith("lockkeeper")
+    wanted = f"lockkeeper: {environment}" if environment and not whole else "lockkeeper"
+    wanted = environment if whole else wanted
 
     def look() -> str | None:
         for found in stage.manifests.check_runs.values():

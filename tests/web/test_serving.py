@@ -9,7 +9,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -124,6 +124,22 @@ def test_a_client_that_drips_is_cut_off_and_harms_nobody() -> None:
         fast = server.post()
         assert fast.getresponse().read() == b"0"
         fast.close()
+
+
+def test_520_idle_connections_touch_neither_health_nor_webhooks() -> None:
+    """A stranger keeps as many open as he can and asks for a little on each."""
+    with served() as server, ExitStack() as opened:
+        for _ in range(520):
+            one = opened.enter_context(socket.create_connection(("127.0.0.1", server.intake), 5))
+            one.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+
+        board = http.client.HTTPConnection("127.0.0.1", server.board, timeout=5)
+        board.request("GET", "/healthz")
+        assert board.getresponse().read() == b"alive\n"
+        board.close()
+        webhook = server.post()
+        assert webhook.getresponse().read() == b"0"
+        webhook.close()
 
 
 def test_a_body_over_the_limit_is_refused_before_it_is_read() -> None:

@@ -20,7 +20,7 @@ from bot.assembly import Lockkeeper, assemble
 from bot.domain.errors import LockkeeperError
 from bot.domain.jobs import Failed, Job, JobKind, JobState, Outcome
 from bot.settings import Settings
-from bot.usecases.desk import Limits, Ports
+from bot.usecases.desk import Limits, Ports, View, look
 from bot.workflows import Workflows
 from tests.contract import published
 from tests.world.github.records import Repository
@@ -79,6 +79,13 @@ class Driver:
 
     def publish(self, environment: str) -> Job:
         return self.job(JobKind.PUBLISH, environment, "")
+
+    def answer(self, subject: str) -> Job:
+        return self.job(JobKind.ANSWER, "", subject)
+
+    def look(self) -> View:
+        """A new look, as each job takes one."""
+        return look(self.ports, self.stage.manifests.id)
 
     def run(self, *jobs: Job, most: int = _MOST) -> None:
         """Put jobs, then run everything that waits, in order."""

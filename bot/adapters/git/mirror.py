@@ -41,6 +41,8 @@ _NO_BLOB: Final = "0" * 40
 _PREFIX: Final = re.compile(r"[0-9a-f]{4,64}")
 _SAYS_NO: Final = frozenset({1, 128, 129})
 """Exit codes that git chooses itself; anything else was done to it."""
+_LAST_SECOND: Final = 253402300799
+"""Of the year 9999: a commit may bear any number, and Python's calendar ends there."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class Mirrors:
     def reach(self, repository: GitHubRepository) -> None:
         """Ask for the repository's refs and keep nothing; UnavailableError without an answer."""
         url = f"{self.web_url}/{repository}.git"
-        environment = {**_PLAIN, **_authorised(self.token(repository))}
+        environment = {**_PLAIN, **_authorised(url, self.token(repository))}
         command = ["git", "ls-remote", "--quiet", "--end-of-options", url, "HEAD"]
         try:
             Git(tempfile.gettempdir()).execute(
@@ -160,6 +162,24 @@ class Mirror:
         except NotFoundError as error:  # both are there: whatever stopped git is no answer
             raise UnavailableError(f"git cannot walk the mirror of {self.repository}") from error
 
+    def merge_base(self, one: str, other: str) -> str:
+        """The newest commit that both contain; empty: there is none."""
+        try:
+            return self._git(["merge-base", _checked(one), _checked(other)])
+        except NotFoundError:
+            return ""
+
+    def merged_tree(self, onto: str, head: str) -> str:
+        """The tree of merging ``head`` as git does it by itself; empty: there are conflicts.
+
+        git-merge-tree ends with 1 for conflicts, as it does where a commit is not there.
+        """
+        commits = [self.commit(onto).id, self.commit(head).id]
+        try:
+            return self._git(["merge-tree", "--write-tree", "--no-messages", *commits])
+        except NotFoundError:
+            return ""
+
     def first_parents(self, commit: str, *, limit: int, until: str = "") -> Sequence[GitCommit]:
         """The commit and its first-parent ancestors, newest first, without ``until``."""
         excluded = [f"^{_checked(until)}"] if until else []
@@ -233,7 +253,7 @@ class Mirror:
 
     def _fetch(self, refspec: str, *options: str) -> None:
         with self._fetching:
-            environment = _authorised(self._token())
+            environment = _authorised(self._url, self._token())
             try:
                 self._run(
                     [*_FETCH, *options, "--end-of-options", self._url, refspec],
@@ -290,14 +310,21 @@ class Mirror:
         return bytes(output)
 
 
-def _authorised(token: str) -> dict[str, str]:
-    """The token for git: in the environment, where no list of processes shows it."""
+def _authorised(url: str, token: str) -> dict[str, str]:
+    """The token for git: in the environment, where no list of processes shows it.
+
+    For this URL alone, and no answer leads elsewhere: git sends an extra header along to whatever
+    a redirect names (git-config, ``http.extraHeader``, ``http.followRedirects``).
+    """
     secret = base64.b64encode(f"x-access-token:{token}".encode()).decode()
-    return {
-        "GIT_CONFIG_COUNT": "1",
-        "GIT_CONFIG_KEY_0": "http.extraHeader",
-        "GIT_CONFIG_VALUE_0": f"Authorization: Basic {secret}",
+    settings = {
+        f"http.{url}.extraHeader": f"Authorization: Basic {secret}",
+        "http.followRedirects": "false",
     }
+    found = {"GIT_CONFIG_COUNT": str(len(settings))}
+    for number, (key, value) in enumerate(settings.items()):
+        found[f"GIT_CONFIG_KEY_{number}"], found[f"GIT_CONFIG_VALUE_{number}"] = key, value
+    return found
 
 
 def _checked(commit: str) -> str:
@@ -313,7 +340,7 @@ def _parsed(line: str) -> GitCommit:
         id=commit,
         tree=tree,
         parents=tuple(parents.split()),
-        committed_at=datetime.fromtimestamp(int(seconds), UTC),
+        committed_at=datetime.fromtimestamp(min(max(int(seconds), 0), _LAST_SECOND), UTC),
         subject=subject,
         author=author,
     )

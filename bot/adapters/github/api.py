@@ -42,6 +42,7 @@ from bot.domain.history import (
     GitHubFacts,
     MergeRefusal,
     PullRequest,
+    Push,
     Review,
 )
 from bot.domain.oci import Digest
@@ -62,6 +63,7 @@ fragment change on Commit {
   author { user { login } }
   associatedPullRequests(first: 10) { nodes { number title merged author { login } } }
 }"""
+_ACTIVITIES: Final = 100  # of one page, the newest
 _BATCH: Final = 50  # commits of one query; GitHub allows 500,000 nodes, the time is what limits
 _STRIPES: Final = 64
 _FACTS_LIFE: Final = timedelta(minutes=1)
@@ -118,12 +120,16 @@ class GitHubApi:
     def pull_requests(
         self, repository: GitHubRepository, *, state: str, head: str = ""
     ) -> Sequence[PullRequest]:
-        """Pull requests, newest first."""
+        """Pull requests, newest first; with ``head`` those from a branch of this repository.
+
+        GitHub's filter names an owner, who may have forks of that branch's name.
+        """
         query = {"state": state, "sort": "created", "direction": "desc"}
         if head:
             query["head"] = f"{repository.owner}:{head}"
         found = self._pages(repository, permissions.READ_PULL_REQUESTS, "/pulls", query)
-        return [records.pull_request(item) for item in found]
+        listed = [records.pull_request(item) for item in found]
+        return [one for one in listed if one.head_is_local] if head else listed
 
     def pull_requests_of(self, repository: GitHubRepository, commit: str) -> Sequence[PullRequest]:
         """Pull requests that GitHub connects with a commit."""
@@ -172,11 +178,24 @@ class GitHubApi:
             if found:
                 yield records.contribution(found)
 
-    def author_of(self, repository: GitHubRepository, commit: str) -> frozenset[str]:
-        """Logins of a commit's author and committer."""
+    def people_of(self, repository: GitHubRepository, commit: str) -> ContributedCommit:
+        """A commit with the accounts behind it."""
         data = self._get(repository, permissions.READ_CONTENTS, f"/commits/{quoted(commit)}")
-        found = records.contributed(data)
-        return frozenset(login for login in (found.author, found.committer) if login)
+        return records.contributed(data)
+
+    def pushes(self, repository: GitHubRepository, branch: str) -> Sequence[Push] | None:
+        """Who moved a branch, newest first; None: GitHub does not tell, or more than it tells."""
+        answer = self._call(
+            repository,
+            permissions.READ_CONTENTS,
+            "GET",
+            "/activity",
+            query={"ref": f"refs/heads/{branch}", "per_page": str(_ACTIVITIES)},
+            allow=(403, 404, 422),
+        )
+        if answer.status != HTTPStatus.OK or not isinstance(answer.data, list):
+            return None  # an older GitHub Enterprise Server
+        return [found for one in answer.data if (found := records.push(one)) is not None]
 
     def in_team(self, repository: GitHubRepository, team: str, login: str) -> bool:
         """Whether the account is an active member of the team."""
@@ -366,7 +385,8 @@ class GitHubApi:
     ) -> PullRequest:
         """Open it, or find the open one of this head."""
         for found in self.pull_requests(repository, state="open", head=head):
-            return found
+            if found.base_branch == base:
+                return found
         answer = self._call(
             repository,
             permissions.WRITE_PULL_REQUESTS,
@@ -398,10 +418,12 @@ class GitHubApi:
         )
 
     def merge_pull_request(
-        self, repository: GitHubRepository, number: int, *, head: str, title: str
+        self, repository: GitHubRepository, number: int, *, head: str, base: str, title: str
     ) -> str | MergeRefusal:
         """Merge exactly this head in a way that the repository allows; the merge commit."""
         current = self.pull_request(repository, number)
+        if current.base_branch != base:
+            return MergeRefusal(f"it goes to {current.base_branch} now and not to {base}")
         if current.merged:
             return current.merge_commit or MergeRefusal("GitHub does not name the merge yet")
         words = "the repository allows no way to merge"

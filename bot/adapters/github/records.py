@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -12,10 +12,14 @@ from bot.domain.history import (
     ContributedCommit,
     Contribution,
     PullRequest,
+    Push,
     Review,
     SourcePullRequest,
 )
 from bot.formats import structs
+
+_GITHUB_ADDRESS: Final = "noreply@github.com"
+"""Committer of what is made on GitHub's pages and by its API, signed with GitHub's key."""
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -23,6 +27,7 @@ S = TypeVar("S", bound=msgspec.Struct)
 class _User(msgspec.Struct):
     login: str
     type: str = "User"
+    id: int = 0
 
 
 class _Label(msgspec.Struct):
@@ -65,12 +70,39 @@ class ReviewRecord(msgspec.Struct):
     user: _User | None = None
 
 
+class _Verification(msgspec.Struct, frozen=True):
+    verified: bool = False
+
+
+class _GitUser(msgspec.Struct, frozen=True):
+    email: str = ""
+
+
+class _GitCommit(msgspec.Struct, frozen=True):
+    verification: _Verification = _Verification()
+    committer: _GitUser | None = None
+
+
+class _Parent(msgspec.Struct):
+    sha: str
+
+
 class CommitRecord(msgspec.Struct):
     """Schema ``commit``: accounts are null (or empty) where GitHub knows none."""
 
     sha: str
     author: dict[str, Any] | None = None
     committer: dict[str, Any] | None = None
+    commit: _GitCommit = _GitCommit()
+    parents: list[_Parent] = []
+
+
+class ActivityRecord(msgspec.Struct):
+    """Schema ``activity``."""
+
+    after: str
+    activity_type: str
+    actor: _User | None = None
 
 
 class _Account(msgspec.Struct):
@@ -157,7 +189,7 @@ def actor(user: _User | None) -> Actor:
     """An account; a deleted one is nobody, and no person."""
     if user is None:
         return Actor("", is_person=False)
-    return Actor(user.login, is_person=user.type == "User")
+    return Actor(user.login, is_person=user.type == "User", id=user.id)
 
 
 def pull_request(data: object) -> PullRequest:
@@ -194,7 +226,37 @@ def review(data: object) -> Review:
 def contributed(data: object) -> ContributedCommit:
     """A commit of a pull request."""
     record = read(data, CommitRecord)
-    return ContributedCommit(record.sha, _login(record.author), _login(record.committer))
+    author, committer = _account(record.author), _account(record.committer)
+    is_by_github = _is_by_github(record)
+    signed = record.commit.verification.verified
+    return ContributedCommit(
+        record.sha,
+        author,
+        author if is_by_github else committer,
+        (author if is_by_github else committer) if signed else None,
+        tuple(parent.sha for parent in record.parents),
+    )
+
+
+def _is_by_github(record: CommitRecord) -> bool:
+    """Whether GitHub made it for its author: its own committer is nobody's account.
+
+    Anybody may write that address into a commit, so it counts with GitHub's signature alone.
+    """
+    committer = record.commit.committer
+    return (
+        record.commit.verification.verified
+        and committer is not None
+        and committer.email == _GITHUB_ADDRESS
+    )
+
+
+def push(data: object) -> Push | None:
+    """A branch that somebody moved; None: it was deleted."""
+    record = read(data, ActivityRecord)
+    if record.activity_type == "branch_deletion":
+        return None
+    return Push(actor(record.actor), record.after)
 
 
 def contribution(data: object) -> Contribution:
@@ -215,7 +277,8 @@ def contribution(data: object) -> Contribution:
     )
 
 
-def _login(account: dict[str, Any] | None) -> str | None:
-    login = account.get("login") if account else None
-    # GitHub's own committer of commits made on its pages is nobody's account.
-    return login if isinstance(login, str) and login != "web-flow" else None
+def _account(account: dict[str, Any] | None) -> Actor | None:
+    """The account that an address belongs to."""
+    if not account or not isinstance(account.get("login"), str) or account["login"] == "web-flow":
+        return None
+    return actor(read(account, _User))

@@ -294,6 +294,7 @@ _SYSCALLS: Final[dict[str, tuple[int | None, int | None]]] = {
     "fsopen": (430, 430),
     "fsmount": (432, 432),
     "mount_setattr": (442, 442),
+    "name_to_handle_at": (303, 264),
     "open_by_handle_at": (304, 265),
     # other processes: their memory, descriptors, signals, limits, priority
     "ptrace": (101, 117),
@@ -335,6 +336,14 @@ _SYSCALLS: Final[dict[str, tuple[int | None, int | None]]] = {
     "memfd_create": (319, 279),
     "memfd_secret": (447, 447),
     "shmget": (29, 194),
+    # what stays behind in the kernel, or is taken from others of this user and machine
+    "msgget": (68, 186),
+    "semget": (64, 190),
+    "mq_open": (240, 180),
+    "io_setup": (206, 0),
+    "inotify_init": (253, None),
+    "inotify_init1": (294, 26),
+    "fanotify_init": (300, 262),
     # what others may read from inode attributes
     "setxattr": (188, 5),
     "lsetxattr": (189, 6),
@@ -362,6 +371,9 @@ _CLONE: Final = (56, 220)
 _CLONE3: Final = (435, 435)
 _TGKILL: Final = (234, 131)
 _PRLIMIT: Final = (302, 261)
+_FCNTL: Final = (72, 25)
+_SIGNAL_COMMANDS: Final = [8, 10, 15]  # F_SETOWN, F_SETSIG, F_SETOWN_EX: signals by way of files
+_PRCTL: Final = (157, 167)
 _MACHINES: Final = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}  # AUDIT_ARCH_*
 
 
@@ -401,6 +413,15 @@ class _Filter:
             self._emit(0x15, 0, 1, value)
             self._return(_ALLOW)
         self._return(_ERRNO | errno.EPERM)
+
+    def refuse_values(self, numbers: tuple[int, int], argument: int, values: list[int]) -> None:
+        """Refuse this call if the lower half of its argument is one of the values."""
+        self._emit(0x15, 0, 2 + 2 * len(values), numbers[self._column])
+        self._load_argument(argument)
+        for value in values:
+            self._emit(0x15, 0, 1, value)
+            self._return(_ERRNO | errno.EPERM)
+        self._load(0)  # the number again, for the rules behind
 
     def only_internet_streams(self, numbers: tuple[int, int]) -> None:
         """Allow a socket if it is one of TCP."""
@@ -452,6 +473,8 @@ def _filter(*, network: bool) -> _Filter | None:
     made.refuse(_CLONE3, errno.ENOSYS)  # its flags are out of reach; libc falls back to clone
     made.only_values(_TGKILL, 0, [own])
     made.only_values(_PRLIMIT, 0, [0, own])
+    made.refuse_values(_FCNTL, 1, _SIGNAL_COMMANDS)
+    made.refuse_values(_PRCTL, 0, [_PR_SET_PDEATHSIG])  # nothing outlives the bot
     for refused in _SYSCALLS.values():
         made.refuse(refused, errno.EPERM)
     for pretended in _PRETENDED.values():

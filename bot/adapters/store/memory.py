@@ -15,6 +15,7 @@ from bot.adapters.store.schema import (
     PUBLICATION,
     RESOLUTION,
     RESOLVED_IMAGE,
+    RULES,
     SEAL,
     SEEN_HEAD,
     TOLD_FAILURE,
@@ -26,6 +27,7 @@ from bot.domain.memory import (
     Hold,
     PublicationRecord,
     Resolution,
+    RulesAccepted,
     Scope,
     Seal,
     SeenHead,
@@ -132,6 +134,39 @@ class MemoryStore:
             commit_id=publication.commit,
             parent=publication.parent,
             source=publication.source,
+        )
+
+    def owner_of(self, manifests: int, ref: str) -> str:
+        """The environment that published on a ref last; empty: none did."""
+        query = (
+            sa.select(PUBLICATION)
+            .where(PUBLICATION.c.manifests == manifests, PUBLICATION.c.ref == ref)
+            .order_by(PUBLICATION.c.number.desc())
+            .limit(1)
+        )
+        return next((str(row.environment) for row in self._rows(query)), "")
+
+    # --- rules ---------------------------------------------------------------------------
+
+    def accepted_rules(self, manifests: int) -> Sequence[RulesAccepted]:
+        """The rules that came into force in a manifests repository, oldest first."""
+        query = sa.select(RULES).where(RULES.c.manifests == manifests).order_by(RULES.c.number)
+        return [
+            RulesAccepted(
+                _scope(row), row.commit_id, row.accepted_by, _moment(row), is_valid=bool(row.valid)
+            )
+            for row in self._rows(query)
+        ]
+
+    def record_rules(self, rules: RulesAccepted) -> None:
+        """Remember that rules came into force; the first record of a commit stays."""
+        self._ensure(
+            RULES,
+            rules.scope,
+            rules.at,
+            commit_id=rules.commit,
+            accepted_by=rules.by,
+            valid=int(rules.is_valid),
         )
 
     def adoptions(self, scope: Scope) -> Sequence[Adoption]:

@@ -91,6 +91,10 @@ MIGRATIONS: Final[Sequence[Sequence[str]]] = (
             stamp VARCHAR NOT NULL, attempts BIGINT NOT NULL, due VARCHAR NOT NULL,
             claimed VARCHAR NOT NULL, done BIGINT NOT NULL, at VARCHAR NOT NULL)""",
         "CREATE INDEX lk_outgoing_due ON lk_outgoing (done, due)",
+        """CREATE TABLE lk_rules (
+            number {number}, manifests BIGINT NOT NULL, environment VARCHAR NOT NULL,
+            application VARCHAR NOT NULL, commit_id VARCHAR NOT NULL, accepted_by VARCHAR NOT NULL,
+            valid INTEGER NOT NULL, at VARCHAR NOT NULL, UNIQUE (manifests, commit_id))""",
     ),
 )
 """For ``migrate``, part ``store``; ``{number}`` counts rows in the order they were written,
@@ -126,6 +130,11 @@ PUBLICATION: Final = _table(
 )
 ADOPTION: Final = _table(
     "lk_adoption", *(*_SCOPE, "digest", "actor", "at"), numbers=["number", "manifests"]
+)
+RULES: Final = _table(
+    "lk_rules",
+    *(*_SCOPE, "commit_id", "accepted_by", "at"),
+    numbers=["number", "manifests", "valid"],
 )
 HOLD: Final = _table("lk_hold", *(*_SCOPE, "reason", "actor", "at"), numbers=["manifests"])
 SEAL: Final = _table(

@@ -357,6 +357,19 @@ class QueueEntry:
     enqueued_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """A ref that somebody moved (schema ``activity``)."""
+
+    id: int
+    actor: Account
+    ref: str
+    before: str
+    after: str
+    kind: str
+    at: datetime
+
+
 @dataclass(slots=True, eq=False)
 class Repository:
     """A repository: a real bare git repository and everything around it."""
@@ -389,6 +402,8 @@ class Repository:
     queue: list[QueueEntry] = field(default_factory=list)
     verified: set[str] = field(default_factory=set)
     """Commits that GitHub made itself and therefore signed."""
+    activities: list[Activity] = field(default_factory=list)
+    """Oldest first."""
 
     @property
     def full_name(self) -> str:

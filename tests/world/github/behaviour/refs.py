@@ -7,7 +7,7 @@ from typing import Any
 from tests.world.github.behaviour.events import publish
 from tests.world.github.errors import ApiError, conflict, unprocessable
 from tests.world.github.gitstore import ZERO
-from tests.world.github.records import Actor, Repository
+from tests.world.github.records import Activity, Actor, Repository
 from tests.world.github.state import State
 from tests.world.github.views import commits, repositories
 
@@ -128,12 +128,35 @@ def announce(
     if not name.startswith(("refs/heads/", "refs/tags/")):
         return
     repository.pushed_at = repository.updated_at = state.clock()
+    repository.activities.append(_activity(state, actor, repository, name, before, after))
     payload = _push(state, actor, repository, name, before, after)
     publish(state, repository, actor.account, "push", payload)
     if not name.startswith("refs/heads/"):
         return
     for follow in state.after_push:
         follow(state, actor, repository, name.removeprefix("refs/heads/"), after)
+
+
+def _activity(
+    state: State,
+    actor: Actor,
+    repository: Repository,
+    name: str,
+    before: str | None,
+    after: str | None,
+) -> Activity:
+    """What the list of activities shows; merges are called pushes here."""
+    forced = bool(before and after and not repository.git.is_ancestor(before, after))
+    kind = "branch_deletion" if after is None else "branch_creation" if before is None else "push"
+    return Activity(
+        state.new_id(),
+        actor.account,
+        name,
+        before or ZERO,
+        after or ZERO,
+        "force_push" if forced else kind,
+        state.clock(),
+    )
 
 
 def _push(

@@ -7,9 +7,10 @@ from typing import Any
 from urllib.parse import unquote
 
 from tests.world.github.behaviour.pulls import associated
+from tests.world.github.clock import stamp
 from tests.world.github.errors import ApiError, conflict, not_found
 from tests.world.github.gitstore import TreeEntry
-from tests.world.github.records import ROLES, BranchRules, Repository
+from tests.world.github.records import ROLES, Activity, BranchRules, Repository, node_id
 from tests.world.github.rest.endpoint import Answer, Call, Endpoints
 from tests.world.github.views import commits as views, pulls, repositories
 from tests.world.github.views.accounts import simple_user
@@ -35,6 +36,31 @@ def commit_named(call: Call, name: str) -> str:
 def get_repository(call: Call) -> Answer:
     """Return the repository."""
     return Answer(body=repositories.full(call.state, call.repository))
+
+
+@ENDPOINTS.add("GET", "/repos/{owner}/{repo}/activity", "contents:read")
+def list_activity(call: Call) -> Answer:
+    """List who moved which ref, newest first (docs: List repository activities)."""
+    wanted = call.query.get("ref", "")
+    found = [
+        one
+        for one in reversed(call.repository.activities)
+        if wanted in {"", one.ref, one.ref.removeprefix("refs/heads/")}
+    ]
+    return call.page(found, lambda one: _activity(call, one))
+
+
+def _activity(call: Call, one: Activity) -> Json:
+    return {
+        "id": one.id,
+        "node_id": node_id("PSH", one.id),
+        "before": one.before,
+        "after": one.after,
+        "ref": one.ref,
+        "timestamp": stamp(one.at),
+        "activity_type": one.kind,
+        "actor": simple_user(call.state, one.actor),
+    }
 
 
 @ENDPOINTS.add("GET", "/repos/{owner}/{repo}/branches", "contents:read")
