@@ -15,13 +15,13 @@ from bot.domain.evidence import (
     Finding,
     FindingKey,
     Fix,
-    ImageConfiguration,
     Looked,
     Scan,
     Secret,
     Severity,
     Status,
 )
+from bot.domain.image_configuration import ImageConfiguration
 from bot.domain.licences import denied_by, is_unknown, outside
 from bot.domain.packages import Inventory, PackageClass, PackageName, whole_version
 from bot.domain.policy import (

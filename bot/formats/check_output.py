@@ -17,7 +17,7 @@ from bot.formats.contents_section import contents
 from bot.formats.evidence_body import policy, supply_chain, verdict, verdict_prose
 from bot.formats.evidence_cells import minute
 from bot.formats.markdown import code, table
-from bot.formats.vulnerability_section import vulnerabilities
+from bot.formats.vulnerability_section import blocking, vulnerabilities
 
 OUTPUT_LIMIT: Final = 65_000
 """Bytes of a check run's summary, and of its text; GitHub refuses more than 65,535 characters."""
@@ -91,6 +91,7 @@ def _text(assessment: Assessment) -> str:
     chain = "### Supply chain\n\n" + table(["Evidence", "Status"], supply_chain(assessment))
     return fitting(
         lambda detail: [
+            blocking(assessment, detail),
             vulnerabilities(assessment, detail),
             contents(assessment, detail),
             chain,

@@ -44,7 +44,8 @@ from bot.domain.packages import (
 )
 from bot.domain.vex import VexProduct, VexStatement
 from bot.formats import grype, trivy
-from bot.formats.json_document import Lax, Text, day, decoded, moment
+from bot.formats.json_document import decoded
+from bot.formats.lax_document import Lax, Text, day, moment
 
 VERSIONS: Final = ("1.2", "1.3", "1.4", "1.5", "1.6", "1.7")
 # What is installed; the other component types are files, containers, hardware, models ...

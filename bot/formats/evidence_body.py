@@ -15,7 +15,7 @@ from bot.domain.packages import PackageName
 from bot.domain.policy import Check, Reason, Result
 from bot.domain.remedy import remedy
 from bot.formats.body_budget import Detail, fitting, listed
-from bot.formats.configuration_section import configuration
+from bot.formats.configuration_section import configuration, judged
 from bot.formats.contents_section import contents
 from bot.formats.evidence_cells import (
     NBSP,
@@ -29,6 +29,7 @@ from bot.formats.evidence_cells import (
 from bot.formats.markdown import code, details, table, text
 from bot.formats.vulnerability_section import blocking, vulnerabilities
 
+_FAILING: Final = 30
 _RESULTS: Final = {
     Result.PASS: f"✅{NBSP}Pass",
     Result.WARN: f"⚠️{NBSP}Warn",
@@ -197,7 +198,9 @@ def policy(assessment: Assessment, detail: Detail) -> str:
     passing = _with(checks, Result.PASS)
     parts = [heading]
     if open_:
-        parts.append(_check_table(open_, detail.checks))
+        # What fails is named whatever is cut: nothing that does not block goes before it.
+        failing = min(len(_with(checks, Result.FAIL)), _FAILING)
+        parts.append(_check_table(open_, max(detail.checks, failing)))
     if passing:
         plural = f"{len(passing)} checks pass" if len(passing) > 1 else "1 check passes"
         parts.append(details(plural, _check_table(passing, detail.checks)))
@@ -227,7 +230,7 @@ def review(assessment: Assessment, images: Sequence[tuple[str, str, str]]) -> st
             verdict(assessment),
             blocking(assessment, detail),
             identity,
-            configuration(assessment),
+            configuration(judged(assessment)),
             policy(assessment, detail),
             vulnerabilities(assessment, detail),
             contents(assessment, detail),
@@ -237,8 +240,33 @@ def review(assessment: Assessment, images: Sequence[tuple[str, str, str]]) -> st
     )
 
 
-def supply_chain(assessment: Assessment) -> list[list[str]]:
-    """Rows: signature, provenance, SBOM, scan."""
+def _built_by(assessment: Assessment, source: str, web_url: str) -> list[list[str]]:
+    """The run that built each image, and what ran it; a link only into the known repository."""
+    builds = assessment.evidence.builds
+    if not builds:
+        judges = assessment.evidence.judges_seals
+        return [["Built by", "not known: the image carries no provenance"]] if judges else []
+    rows: dict[tuple[str, str], None] = {}
+    for one in builds:
+        run = f"run {code(one.run, 40)}" if one.run else "a run that it does not name"
+        if one.run.isascii() and one.run.isdigit() and source and one.repository == source:
+            run = f"[run {one.run}]({web_url}/{source}/actions/runs/{one.run})"
+        where = f" of {code(one.repository, 100)}" if one.repository else ""
+        builder = code(one.builder, 120) if one.builder else "a builder that it does not name"
+        whose = f"vouched for by {text(one.by, 120)}" if one.by else "⚠️ nobody vouches for that"
+        name = f"Built by ({code(one.image, 80)})" if len(builds) > 1 else "Built by"
+        rows[name, f"{run}{where}, {builder}; {whose}"] = None
+    return [list(row) for row in rows]
+
+
+def supply_chain(assessment: Assessment, source: str = "", web_url: str = "") -> list[list[str]]:
+    """Rows: who built it, signature, provenance, SBOM, scan.
+
+    Args:
+        assessment: what was judged.
+        source: ``owner/name`` of the source repository; empty: nobody knows.
+        web_url: where people read GitHub.
+    """
     evidence = assessment.evidence
     new, sbom = evidence.new, assessment.contents.new if assessment.contents else None
     none = "not evaluated"
@@ -249,6 +277,7 @@ def supply_chain(assessment: Assessment) -> list[list[str]]:
         scan = f"{scanner(new)}{finished}{platforms_of(new)}{whose}"
     packages = f"{len(sbom.versions)} packages {text(sbom.tool, 60)}".rstrip() if sbom else none
     rows = [
+        *_built_by(assessment, source, web_url),
         ["Signature", _said(evidence.signature)],
         ["Provenance", _said(evidence.provenance)],
         ["SBOM", packages],

@@ -38,7 +38,8 @@ from bot.domain.packages import (
     whole_version,
 )
 from bot.formats.image_configuration import Config, image_configuration
-from bot.formats.json_document import Lax, Text, day, decoded, moment
+from bot.formats.json_document import decoded
+from bot.formats.lax_document import Lax, Text, day, moment
 
 # A system that has packages and does not say which one it is (trivy pkg/scan/local/service.go).
 _UNRECOGNISED: Final = "none"
