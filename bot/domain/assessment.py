@@ -219,8 +219,11 @@ class _Side:
 
 def _rated(scan: Scan, policy: EnvironmentPolicy) -> Scan:
     """The scan with the ratings that the policy takes: one word for rules, numbers and rows."""
+    by_scanner = policy.severity_from[:1] == ("vendor",)
 
     def rated(finding: Finding) -> Finding:
+        if by_scanner and finding.severity:
+            return finding
         severity = _severity(finding, policy.severity_from)
         if severity is Severity.UNKNOWN and policy.unknown_severity is not None:
             severity = policy.unknown_severity

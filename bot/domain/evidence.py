@@ -97,7 +97,10 @@ class Status(StrEnum):
         """By a scanner's word."""
         word = text.strip().lower().replace("-", "_")
         word = {"wont_fix": "will_not_fix", "not_fixed": "affected"}.get(word, word)
-        return cls(word) if word in set(cls) else cls.UNKNOWN
+        return _STATUSES.get(word, cls.UNKNOWN)
+
+
+_STATUSES: Final = {status.value: status for status in Status}
 
 
 class FindingKey(NamedTuple):
@@ -203,6 +206,10 @@ def identified(own: str, others: Iterable[str] = ()) -> tuple[Identified, ...]:
     An alias is the same vulnerability; an advisory contains some, and its name is no name of
     each. Ids that may be either count as advisories, unless they are all that there is.
     """
+    others = tuple(others)
+    if not others and is_cve(own):
+        own = own.strip().upper()
+        return (Identified(own, frozenset({own}), frozenset()),)
     names = list(dict.fromkeys(plain_id(name) for name in (own, *others) if name.strip()))
     own = plain_id(own)
     cves = [own] if is_cve(own) else [name for name in names if is_cve(name)]

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
+from operator import itemgetter
 from typing import Final, NamedTuple, Self
 from urllib.parse import unquote
 
@@ -64,6 +65,7 @@ _PLAIN: Final = re.compile(
 )
 _TOOL_VERSION: Final = re.compile(r"[ -]v?[0-9(].*$|[ -]dev$")
 _LONGEST: Final = 2_000  # characters of a package URL
+_TYPE_OF: Final = itemgetter(0)  # of a package's name, without a frame for each of thousands
 _CACHED: Final = 2**16
 
 
@@ -92,9 +94,10 @@ class PackageName(NamedTuple):
             namespace, _, name = name.rpartition("/")
         elif not namespace and kind == "maven":
             namespace, _, name = name.rpartition(":")
-        namespace, name = _spelled(kind, namespace), _spelled(kind, name)
+        if kind in _CASELESS:  # all that are spelled anew
+            namespace, name = _spelled(kind, namespace), _spelled(kind, name)
         if kind in _OS_TYPES:
-            namespace = _DISTRIBUTORS.get(namespace.lower(), namespace.lower())
+            namespace = _distributor(namespace)
         return cls(kind, namespace, name)
 
     @property
@@ -186,6 +189,12 @@ def _qualified(qualifiers: Mapping[str, str]) -> tuple[tuple[tuple[str, str], ..
     return identifying, qualifiers.get("epoch", ""), _source(qualifiers.get("upstream", ""))
 
 
+@lru_cache(_CACHED)
+def _distributor(name: str) -> str:
+    """Its one name; an image has packages of one, perhaps of two."""
+    return _DISTRIBUTORS.get(name.lower(), name.lower())
+
+
 def _spelled(kind: str, text: str) -> str:
     """A name or namespace, or a glob over them, in the one spelling that its type has."""
     if kind in _CASELESS:
@@ -216,6 +225,8 @@ def known_glob(glob: str) -> str:
 def whole_version(kind: str, version: str, epoch: str = "") -> str:
     """A version as every tool's other spellings of it: with its epoch, without a needless one."""
     if kind in _EPOCHS and version:
+        if not epoch and ":" not in version:
+            return version
         written, colon, rest = version.partition(":")
         if colon and written.isascii() and written.isdigit():
             epoch, version = written, rest
@@ -298,7 +309,8 @@ class Inventory:
 
     def count(self, package_class: PackageClass) -> int:
         """How many packages of a class there are."""
-        return sum(name.package_class is package_class for name in self.versions)
+        system = sum(map(_OS_TYPES.__contains__, map(_TYPE_OF, self.versions)))
+        return system if package_class is PackageClass.OS else len(self.versions) - system
 
 
 def inventory(
@@ -314,16 +326,21 @@ def inventory(
     licences: dict[PackageName, dict[str, None]] = {}
     sources: dict[PackageName, str] = {}
     layers: dict[PackageName, str] = {}
-    development: dict[PackageName, bool] = {}
-    for package in packages:
-        versions.setdefault(package.name, []).append(package.version)
-        if package.licence:
-            licences.setdefault(package.name, {})[package.licence] = None
-        if package.source:
-            sources[package.name] = package.source
-        if package.layer:
-            layers[package.name] = package.layer
-        development[package.name] = package.is_development and development.get(package.name, True)
+    development: set[PackageName] = set()
+    needed: set[PackageName] = set()
+    for name, version, licence, source, layer, is_development in packages:
+        known = versions.get(name)
+        if known is None:
+            versions[name] = [version]
+        else:
+            known.append(version)
+        if licence:
+            licences.setdefault(name, {})[licence] = None
+        if source:
+            sources[name] = source
+        if layer:
+            layers[name] = layer
+        (development if is_development else needed).add(name)
     return Inventory(
         {
             name: (found[0],) if len(found) == 1 else tuple(sorted(set(found)))
@@ -338,7 +355,7 @@ def inventory(
         tool,
         sources,
         layers,
-        frozenset(name for name, only in development.items() if only),
+        frozenset(development - needed),
         excluded,
     )
 

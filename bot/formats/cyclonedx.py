@@ -64,6 +64,8 @@ _STATUSES: Final = {
 _SUPPRESSED: Final = frozenset(
     state for state, status in _STATUSES.items() if status in {"fixed", "not_affected"}
 )
+# Most of what tools write beside a package is about its files.
+_NOTES: Final = ("SrcName", "LayerDiffID", "development")
 _UPGRADE: Final = re.compile(r"Upgrade (\S+) to version ([^;]+)")
 _NOWHERE: Final = Purl(PackageName("", "", "(no package named)"), "")
 
@@ -105,9 +107,11 @@ class _Component(Lax):
 
     @property
     def notes(self) -> dict[str, str]:
-        """What scanners write beside it, by the last part of its name."""
+        """What scanners write beside it and is read here, by the last part of its name."""
         return {
-            (one.name or "").rpartition(":")[2]: one.value or "" for one in self.properties or []
+            one.name.rpartition(":")[2]: one.value or ""
+            for one in self.properties or ()
+            if one.name and one.name.endswith(_NOTES)
         }
 
 
@@ -355,10 +359,13 @@ def _package(component: _Component) -> Package | None:
     if named is None or component.scope == "excluded":
         return None
     notes = component.notes
+    licence = _licence(component.licenses) if component.licenses else ""
+    if not notes:
+        return Package(named.package, named.version, licence, named.source)
     return Package(
         named.package,
         named.version,
-        _licence(component.licenses or []),
+        licence,
         notes.get("SrcName") or named.source,
         notes.get("LayerDiffID", ""),
         is_development=notes.get("development") == "true",
@@ -382,13 +389,21 @@ def _purl(component: _Component) -> Purl | None:
     purl = read_purl(component.purl) if component.purl else None
     if purl is None:
         return None
-    version = fuller_version(purl.package.type, purl.version, component.version or "")
-    return purl._replace(package=cased(purl.package, component.name), version=version)
+    version = purl.version
+    if component.version and component.version != version:
+        version = fuller_version(purl.package.type, version, component.version)
+    package = cased(purl.package, component.name)
+    if version == purl.version and package is purl.package:
+        return purl
+    return purl._replace(package=package, version=version)
 
 
 def _licence(choices: Iterable[_LicenseChoice]) -> str:
     """What somebody concluded counts before what was declared."""
     every = list(choices)
+    if len(every) == 1:
+        name = _licence_name(every[0])
+        return "" if name in _NO_LICENCES else name
     concluded = [one for one in every if _acknowledged(one) == "concluded"]
     names = {name for one in concluded or every if (name := _licence_name(one)) not in _NO_LICENCES}
     if len(names) == 1:

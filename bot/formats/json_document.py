@@ -20,6 +20,7 @@ from bot.formats import structs
 SIZE_LIMIT: Final = 64 * 2**20  # bytes; a report, an SBOM
 NESTING_LIMIT: Final = 64
 _CHUNK: Final = 2**16
+_CLOSED: Final = 2  # times that pairs of brackets with nothing in between are left out
 _STEP: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 _NEITHER: Final = bytes(sorted(set(range(256)) - set(_STEP) - {ord('"')}))
 _BYTE_ORDER_MARKS: Final = (
@@ -106,9 +107,22 @@ def _nests_deeper(document: bytes, limit: int) -> bool:
         parts = chunk.translate(None, _NEITHER).replace(b'""', b"").split(b'"')
         brackets = b"".join(parts[in_string::2])
         in_string ^= (len(parts) - 1) & 1
-        depths = list(accumulate(map(_STEP.__getitem__, brackets), initial=depth))
-        if max(depths) > limit:
+        deepest, depth = _depths(brackets, depth, limit)
+        if deepest > limit:
             return True
-        depth = depths[-1]
         start = end
     return False
+
+
+def _depths(brackets: bytes, depth: int, limit: int) -> tuple[int, int]:
+    """How deep they nest at most, beginning at ``depth``, and how deep they end.
+
+    What closes at once adds its own levels and no more: without it a hundredth is left to count.
+    """
+    short = brackets
+    for _ in range(_CLOSED):
+        short = short.replace(b"{}", b"").replace(b"[]", b"")
+    depths = list(accumulate(map(_STEP.__getitem__, short), initial=depth))
+    if max(depths) + 2 * _CLOSED > limit:
+        depths = list(accumulate(map(_STEP.__getitem__, brackets), initial=depth))
+    return max(depths), depths[-1]

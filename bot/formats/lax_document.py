@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from typing import Annotated, Final
 
 import msgspec
@@ -23,6 +24,7 @@ Text = str | None
 Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
+@lru_cache(4096)
 def moment(text: str | None) -> datetime | None:
     """A time as tools write it: with nanoseconds, ``Z``, an offset, or none (UTC); else None."""
     found = _TIME.match(text or "")
@@ -37,6 +39,7 @@ def moment(text: str | None) -> datetime | None:
         return None
 
 
+@lru_cache(4096)
 def day(text: str | None) -> date | None:
     """The date of a time, in UTC; None if there is none."""
     at = moment(text)

@@ -26,6 +26,7 @@ from bot.domain.evidence import (
     UnreadableEvidenceError,
     collapsed,
     identified,
+    repository_of,
 )
 from bot.domain.packages import (
     Inventory,
@@ -226,11 +227,12 @@ def _scan(report: _Report, file: str) -> Scan:
     config = metadata.ImageConfig
     platform = config.platform if config else ""
     packages = _Packages(results)
+    place = (repository_of(report.ArtifactName or ""), platform)
     findings = collapsed(
         finding
         for result in results
         for entry in result.Vulnerabilities or []
-        for finding in _findings(entry, result, packages)
+        for finding in _findings(entry, result, packages, place)
     )
     digests = [digest.rpartition("@")[2] for digest in metadata.RepoDigests or [] if digest]
     name = f"{system.Family or ''} {system.Name or ''}".strip()
@@ -239,7 +241,7 @@ def _scan(report: _Report, file: str) -> Scan:
         scanner="Trivy",
         version=(report.Trivy.Version if report.Trivy else None) or "",
         findings=findings,
-        suppressed=_suppressed(results, findings, packages),
+        suppressed=_suppressed(results, findings, packages, place),
         looked=looked,
         assumed=looked - {found for r in results if (found := _looked_in(r))},
         unlooked=unlooked,
@@ -327,8 +329,10 @@ def _named(identifier: _Identifier | None, name: str, kind: str, version: str) -
         else:
             package = PackageName.of(_LANGUAGES.get(kind, kind), name)
         return Purl(package, whole_version(package.type, version))
-    package = cased(purl.package, name)
-    return purl._replace(package=package, version=whole_version(package.type, version))
+    package, version = cased(purl.package, name), whole_version(purl.package.type, version)
+    if package is purl.package and version == purl.version:
+        return purl
+    return purl._replace(package=package, version=version)
 
 
 class _Packages:
@@ -349,7 +353,9 @@ class _Packages:
         return exact or self._known.get((result.Target, name, ""))
 
 
-def _findings(entry: _Found, result: _Result, packages: _Packages) -> Iterator[Finding]:
+def _findings(
+    entry: _Found, result: _Result, packages: _Packages, place: tuple[str, str]
+) -> Iterator[Finding]:
     kind = (result.Type or "").lower()
     installed = _named(entry.PkgIdentifier, entry.PkgName or "", kind, entry.InstalledVersion or "")
     listed = packages.of(entry, result)
@@ -361,14 +367,14 @@ def _findings(entry: _Found, result: _Result, packages: _Packages) -> Iterator[F
     status = Status.of(entry.Status or "")
     for one in identified(entry.VulnerabilityID or "", entry.VendorIDs or []):
         yield Finding(
-            FindingKey(one.id, installed.package),
+            FindingKey(one.id, installed.package, *place),
             Severity.of(entry.Severity or ""),
             versions=(installed.version,) if installed.version else (),
             fixed_in=fixed_in,
             fix=Fix.AVAILABLE if fixed_in else Fix.NONE,
             aliases=one.aliases,
             advisories=one.advisories,
-            installed=(installed._replace(source=""),) if installed.qualifiers else (),
+            installed=(_without_source(installed),) if installed.qualifiers else (),
             status=Status.FIXED if fixed_in and status is Status.UNKNOWN else status,
             cvss=_cvss(entry.CVSS or {}),
             nvd_severity=_BY_NUMBER[nvd]
@@ -379,6 +385,10 @@ def _findings(entry: _Found, result: _Result, packages: _Packages) -> Iterator[F
             source=(listed.SrcName if listed else None) or "",
             is_development=bool(listed and listed.Dev),
         )
+
+
+def _without_source(installed: Purl) -> Purl:
+    return installed._replace(source="") if installed.source else installed
 
 
 def _cvss(scores: dict[str, _Cvss]) -> Cvss | None:
@@ -401,14 +411,17 @@ def _listed(versions: str) -> tuple[str, ...]:
 
 
 def _suppressed(
-    results: Iterable[_Result], findings: dict[FindingKey, Finding], packages: _Packages
+    results: Iterable[_Result],
+    findings: dict[FindingKey, Finding],
+    packages: _Packages,
+    place: tuple[str, str],
 ) -> dict[FindingKey, Suppression]:
     suppressed: dict[FindingKey, Suppression] = {}
     for result in results:
         for entry in result.ExperimentalModifiedFindings or []:
             if entry.Type in {None, "", "vulnerability"} and entry.Finding.VulnerabilityID:
                 by = f"{entry.Status or 'ignored'} ({entry.Source or 'Trivy'})"
-                for finding in _findings(entry.Finding, result, packages):
+                for finding in _findings(entry.Finding, result, packages, place):
                     if finding.key not in findings:
                         suppressed[finding.key] = Suppression(finding, by, entry.Statement or "")
     return suppressed
