@@ -20,12 +20,13 @@ from packageurl import PackageURL
 _OS_TYPES: Final = frozenset({"alpine", "alpm", "apk", "deb", "ebuild", "qpkg", "rpm"})
 # Types whose package names hold their namespace before the last slash.
 _SLASHED: Final = frozenset({"composer", "github", "golang", "npm", "swift"})
-# Types whose names packageurl compares without regard to case, and npm's scopes with them:
-# no package that npm takes has a capital letter.
+# Types whose names have no case (purl-spec, types/*-definition.json, `case_sensitive`), and npm:
+# no package that npm takes has a capital letter. packageurl keeps the case of some of them.
 _CASELESS: Final = frozenset(
     {
-        *("alpm", "apk", "bitbucket", "bitnami", "composer", "github", "gitlab", "hex", "luarocks"),
-        *("npm", "oci", "pub", "pypi"),
+        *("alpm", "apk", "bitbucket", "bitnami", "brew", "chrome-extension", "composer", "deb"),
+        *("github", "gitlab", "hex", "luarocks", "npm", "oci", "otp", "pub", "pypi"),
+        "vscode-extension",
     }
 )
 _EPOCHS: Final = frozenset({"deb", "rpm"})
@@ -150,8 +151,9 @@ class Purl(NamedTuple):
 @lru_cache(_CACHED)
 def read_purl(text: str) -> Purl | None:
     """Read a package URL by the rules of its type; None if it is none. The subpath is left out."""
-    if not text.startswith("pkg:") or len(text) > _LONGEST:
+    if text[:4].lower() != "pkg:" or len(text) > _LONGEST:
         return None
+    text = f"pkg:{text[4:]}"  # a scheme has no case: purl-spec, RFC 3986
     plain = _PLAIN.fullmatch(text)
     if plain is not None:
         return _plain_purl(*plain.groups(""))

@@ -67,6 +67,7 @@ _SUPPRESSED: Final = frozenset(
 # Most of what tools write beside a package is about its files.
 _NOTES: Final = ("SrcName", "LayerDiffID", "development")
 _UPGRADE: Final = re.compile(r"Upgrade (\S+) to version ([^;]+)")
+_HIGHEST: Final = 10.0  # CVSS score
 _NOWHERE: Final = Purl(PackageName("", "", "(no package named)"), "")
 
 
@@ -527,7 +528,7 @@ def _cvss(entry: _Vulnerability) -> Cvss | None:
     found = [
         (rating.method or "", Cvss(rating.score, rating.vector or ""))
         for rating in entry.ratings or []
-        if rating.score and (rating.method or "CVSS").startswith("CVSS")
+        if rating.score and _is_cvss(rating)
     ]
     newer = [cvss for method, cvss in found if method != "CVSSv2"]
     return max(
@@ -554,10 +555,18 @@ def _ratings(entry: _Vulnerability, named: Purl) -> tuple[Severity, Severity | N
     return highest, max(nvd, default=None)
 
 
+def _is_cvss(rating: _Rating) -> bool:
+    """Whether its score is CVSS's; those of EPSS, OWASP and others are on scales of their own."""
+    if rating.method:
+        return rating.method.startswith("CVSS")
+    source = ((rating.source.name if rating.source else None) or "").lower()
+    return "epss" not in source and 0 < (rating.score or 0) <= _HIGHEST
+
+
 def _severity(rating: _Rating) -> Severity:
     """The word, else the band that the score is in (CVSS 3.1, section 5)."""
     severity = Severity.of(rating.severity or "")
-    if severity is not Severity.UNKNOWN or not rating.score:
+    if severity is not Severity.UNKNOWN or not rating.score or not _is_cvss(rating):
         return severity
     bands = ((9.0, Severity.CRITICAL), (7.0, Severity.HIGH), (4.0, Severity.MEDIUM))
     return next((band for least, band in bands if rating.score >= least), Severity.LOW)
