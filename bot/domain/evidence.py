@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import date, datetime
 from enum import Enum, IntEnum, StrEnum
+from operator import attrgetter
 from typing import Final, NamedTuple, TypeVar
 
 from bot.domain.errors import RejectedError
@@ -184,6 +185,14 @@ class Finding:
         return self.installed or tuple(
             Purl(self.package, version) for version in self.versions or ("",)
         )
+
+
+_OTHER_VALUES: Final = attrgetter(*(one.name for one in fields(Finding) if one.name != "key"))
+
+
+def under(key: FindingKey, finding: Finding) -> Finding:
+    """The same finding by another name; `replace` takes twice as long for thousands of them."""
+    return Finding(key, *_OTHER_VALUES(finding))
 
 
 class Identified(NamedTuple):
@@ -605,7 +614,8 @@ def placed(scan: Scan, image: str, platform: str) -> Scan:
     """The single scan whose findings are in this image on this platform."""
 
     def there(finding: Finding) -> Finding:
-        return replace(finding, key=finding.key._replace(image=image, platform=platform))
+        vulnerability, package, *_ = finding.key
+        return under(FindingKey(vulnerability, package, image, platform), finding)
 
     if all(key[2:] == (image, platform) for key in (*scan.findings, *scan.suppressed)):
         return scan

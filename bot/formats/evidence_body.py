@@ -72,14 +72,17 @@ def _verdict_lines(assessment: Assessment) -> list[str]:
         ]
     if decided.result is Result.NOT_EVALUATED:
         open_ = _with(decided.checks, Result.NOT_EVALUATED)
-        causes = [check for check in open_ if check.detail != INCOMPLETE] or open_
+        first = next((check for check in open_ if check.detail != INCOMPLETE), open_[0])
+        cause = _cause(first)
         said = "treats that as blocking" if decided.blocks else "lets that pass"
         number = _so_many(open_, of_all, "could", "could")
-        why = f"{number} not be evaluated: {_first(causes)} {name} {said}."
         return [
             "[!WARNING]",
-            f"**Policy: not decided for {name}.** {why}",
-            f"**To decide:** {_decider(causes[0])}",
+            (
+                f"**Policy: not decided for {name}.** {text(cause, 200)} "
+                f"(*{text(first.title, 120)}*). {name} {said}; {number} not be evaluated."
+            ),
+            f"**To decide:** {_decider(first, cause)}",
         ]
     if decided.result is Result.WARN:
         warning = _with(decided.checks, Result.WARN)
@@ -108,9 +111,14 @@ def _so_many_findings(failing: Sequence[Check]) -> str:
     return f" over {len(found)} {'vulnerabilities' if len(found) > 1 else 'vulnerability'}"
 
 
-def _decider(check: Check) -> str:
+def _cause(check: Check) -> str:
+    """The first thing that is not known: the others come of it, or come up once it is."""
+    unknown = [one.text for one in check.reasons if one.result is Result.NOT_EVALUATED]
+    return unknown[0] if unknown else check.detail
+
+
+def _decider(check: Check, said: str) -> str:
     """Who can do something about what is not known, and what."""
-    said = check.detail
     if "is being scanned" in said:
         return "nobody has to do anything; it is judged again once the scanner has answered."
     if any(word in said for word in ("scanner", "not scanned")) or check.id == "database-age":
@@ -209,10 +217,10 @@ def policy(assessment: Assessment, detail: Detail) -> str:
 
 def _check_table(checks: Sequence[Check], shown: int) -> str:
     rows = [
-        [_RESULTS[check.result], text(check.title, 120), text(check.detail, 300)]
+        [_RESULTS[check.result], f"**{text(check.title, 120)}**: {text(check.detail, 300)}"]
         for check in checks[:shown]
     ]
-    return listed(["Result", "Check", "Detail"], rows, len(checks))
+    return listed(["Result", "Check"], rows, len(checks))
 
 
 def review(assessment: Assessment, images: Sequence[tuple[str, str, str]]) -> str:
@@ -223,7 +231,7 @@ def review(assessment: Assessment, images: Sequence[tuple[str, str, str]]) -> st
     facts = [[f"**{text(name, 40)}**", text(now, 120), text(new, 120)] for name, now, new in images]
     header = ["", f"In {code(assessment.environment)} now", "This image"]
     identity = f"### Images\n\n{table(header, facts)}"
-    evidence = "### Supply chain\n\n" + table(["Evidence", "Status"], supply_chain(assessment))
+    evidence = supply_chain_section(supply_chain(assessment))
     foot = f"<sub>Evaluated {minute(assessment.at)} by Lockkeeper.</sub>"
     return fitting(
         lambda detail: [
@@ -257,6 +265,11 @@ def _built_by(assessment: Assessment, source: str, web_url: str) -> list[list[st
         name = f"Built by ({code(one.image, 80)})" if len(builds) > 1 else "Built by"
         rows[name, f"{run}{where}, {builder}; {whose}"] = None
     return [list(row) for row in rows]
+
+
+def supply_chain_section(rows: Sequence[Sequence[str]]) -> str:
+    """The same as a list: long names break on a phone, where a table would be cut."""
+    return "### Supply chain\n\n" + "\n".join(f"- **{name}**: {said}" for name, said in rows)
 
 
 def supply_chain(assessment: Assessment, source: str = "", web_url: str = "") -> list[list[str]]:

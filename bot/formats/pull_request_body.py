@@ -425,7 +425,7 @@ def _supply_chain(facts: BodyFacts) -> str:
         rows += evidence_body.supply_chain(facts.assessment, facts.source_repository, facts.web_url)
     else:
         rows += [[name, "not evaluated"] for name in ("Signature", "Provenance", "SBOM", "Scan")]
-    return "### Supply chain\n\n" + table(["Evidence", "Status"], rows)
+    return evidence_body.supply_chain_section(rows)
 
 
 def _on_merge(facts: BodyFacts) -> str:

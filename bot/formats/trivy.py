@@ -26,7 +26,6 @@ from bot.domain.evidence import (
     UnreadableEvidenceError,
     collapsed,
     identified,
-    repository_of,
 )
 from bot.domain.packages import (
     Inventory,
@@ -227,12 +226,11 @@ def _scan(report: _Report, file: str) -> Scan:
     config = metadata.ImageConfig
     platform = config.platform if config else ""
     packages = _Packages(results)
-    place = (repository_of(report.ArtifactName or ""), platform)
     findings = collapsed(
         finding
         for result in results
         for entry in result.Vulnerabilities or []
-        for finding in _findings(entry, result, packages, place)
+        for finding in _findings(entry, result, packages)
     )
     digests = [digest.rpartition("@")[2] for digest in metadata.RepoDigests or [] if digest]
     name = f"{system.Family or ''} {system.Name or ''}".strip()
@@ -241,7 +239,7 @@ def _scan(report: _Report, file: str) -> Scan:
         scanner="Trivy",
         version=(report.Trivy.Version if report.Trivy else None) or "",
         findings=findings,
-        suppressed=_suppressed(results, findings, packages, place),
+        suppressed=_suppressed(results, findings, packages),
         looked=looked,
         assumed=looked - {found for r in results if (found := _looked_in(r))},
         unlooked=unlooked,
@@ -353,9 +351,7 @@ class _Packages:
         return exact or self._known.get((result.Target, name, ""))
 
 
-def _findings(
-    entry: _Found, result: _Result, packages: _Packages, place: tuple[str, str]
-) -> Iterator[Finding]:
+def _findings(entry: _Found, result: _Result, packages: _Packages) -> Iterator[Finding]:
     kind = (result.Type or "").lower()
     installed = _named(entry.PkgIdentifier, entry.PkgName or "", kind, entry.InstalledVersion or "")
     listed = packages.of(entry, result)
@@ -367,7 +363,7 @@ def _findings(
     status = Status.of(entry.Status or "")
     for one in identified(entry.VulnerabilityID or "", entry.VendorIDs or []):
         yield Finding(
-            FindingKey(one.id, installed.package, *place),
+            FindingKey(one.id, installed.package),
             Severity.of(entry.Severity or ""),
             versions=(installed.version,) if installed.version else (),
             fixed_in=fixed_in,
@@ -411,17 +407,14 @@ def _listed(versions: str) -> tuple[str, ...]:
 
 
 def _suppressed(
-    results: Iterable[_Result],
-    findings: dict[FindingKey, Finding],
-    packages: _Packages,
-    place: tuple[str, str],
+    results: Iterable[_Result], findings: dict[FindingKey, Finding], packages: _Packages
 ) -> dict[FindingKey, Suppression]:
     suppressed: dict[FindingKey, Suppression] = {}
     for result in results:
         for entry in result.ExperimentalModifiedFindings or []:
             if entry.Type in {None, "", "vulnerability"} and entry.Finding.VulnerabilityID:
                 by = f"{entry.Status or 'ignored'} ({entry.Source or 'Trivy'})"
-                for finding in _findings(entry.Finding, result, packages, place):
+                for finding in _findings(entry.Finding, result, packages):
                     if finding.key not in findings:
                         suppressed[finding.key] = Suppression(finding, by, entry.Statement or "")
     return suppressed

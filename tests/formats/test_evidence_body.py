@@ -154,7 +154,7 @@ def test_the_way_out_names_what_no_update_mends() -> None:
 def test_a_report_of_somebody_else_is_shown_as_theirs() -> None:
     attested = replace(scanned(CAME), attested_by="the key ci.pub")
 
-    row = "(linux/amd64), attested by the key ci.pub |"
+    row = "(linux/amd64), attested by the key ci.pub\n"
     assert row in assessed(Evidence(attested))
     assert "attested by" not in assessed(Evidence(scanned(CAME)))
 
@@ -284,6 +284,17 @@ def test_what_is_not_decided_has_somebody_who_can(missing: str, who: str) -> Non
     assert alert.count("**To decide:**") == 1
 
 
+def test_what_is_not_decided_has_one_cause() -> None:
+    missing = ("linux/arm64 was not scanned: timed out", "the build attached no SBOM")
+    judged = assess("stage", Evidence(scanned([]), missing=missing), POLICY, AT)
+
+    alert = render(replace(FACTS, assessment=judged)).partition("###")[0]
+
+    assert "not decided for `stage`.** linux/arm64 was not scanned: timed out (*Scan" in alert
+    assert missing[1] not in alert
+    assert "could not be evaluated." in alert
+
+
 def test_how_an_image_runs_is_told_where_it_changed() -> None:
     old = ImageConfiguration("1000", ("/app",), (), frozenset({"8080/tcp"}), frozenset({"PATH"}))
     new = replace(old, user="", variables=frozenset({"PATH", "LD_PRELOAD"}))
@@ -404,13 +415,16 @@ def test_what_is_not_known_of_the_past_is_said() -> None:
 @pytest.mark.parametrize(
     ("build", "said"),
     [
-        (BUILD, "| Built by | [run 19283746501](https://github.com/acme/checkout/actions/runs/1"),
+        (
+            BUILD,
+            "- **Built by**: [run 19283746501](https://github.com/acme/checkout/actions/runs/1",
+        ),
         (
             replace(BUILD, repository="acme/evil"),
-            "| Built by | run `19283746501` of `acme/evil`, `h",
+            "- **Built by**: run `19283746501` of `acme/evil`, `h",
         ),
-        (replace(BUILD, run=""), "| Built by | a run that it does not name of `acme/checkout`"),
-        (replace(BUILD, by=""), "⚠️ nobody vouches for that |"),
+        (replace(BUILD, run=""), "- **Built by**: a run that it does not name of `acme/checkout`"),
+        (replace(BUILD, by=""), "⚠️ nobody vouches for that\n"),
         (replace(BUILD, builder=""), "a builder that it does not name; vouched for by key of"),
     ],
 )
@@ -423,7 +437,7 @@ def test_who_built_it_and_by_whose_word(build: Build, said: str) -> None:
 def test_without_provenance_nobody_knows_who_built_it() -> None:
     judged = assess("stage", Evidence(scanned([]), scanned([])), POLICY, AT)
 
-    assert "| Built by | not known: the image carries no provenance |" in render(
+    assert "- **Built by**: not known: the image carries no provenance\n" in render(
         replace(FACTS, assessment=judged)
     )
 
