@@ -111,6 +111,39 @@ def _so_many_findings(failing: Sequence[Check]) -> str:
     return f" over {len(found)} {'vulnerabilities' if len(found) > 1 else 'vulnerability'}"
 
 
+# By our own phrases, the most exact first: an image may well be called "scanner".
+_DECIDERS: Final = (
+    (
+        "it is being scanned",
+        "nobody has to do anything; it is judged again once the scanner has answered.",
+    ),
+    (
+        "cannot be read from any registry here",
+        "whoever runs Lockkeeper or the registry: it has to be there, with a grant that reads it.",
+    ),
+    (
+        "runs with ",
+        "whoever keeps the manifests: let the environment name one digest of the image.",
+    ),
+    (
+        "cannot be scanned whole",
+        "whoever builds the image: build each platform once, in one index, and promote that build.",
+    ),
+    (
+        "no report that counts is attested",
+        "whoever builds the image: attest a report by a root of the policy.",
+    ),
+    (
+        "an attested report says that it was made",
+        "whoever attests the reports: set that machine's clock, and attest again.",
+    ),
+    (
+        "is about another image",
+        "whoever builds the image or scans it: scan this digest, and give that report.",
+    ),
+)
+
+
 def _cause(check: Check) -> str:
     """The first thing that is not known: the others come of it, or come up once it is."""
     unknown = [one.text for one in check.reasons if one.result is Result.NOT_EVALUATED]
@@ -119,8 +152,10 @@ def _cause(check: Check) -> str:
 
 def _decider(check: Check, said: str) -> str:
     """Who can do something about what is not known, and what."""
-    if "is being scanned" in said:
-        return "nobody has to do anything; it is judged again once the scanner has answered."
+    if check.id == "scan":
+        known = next((who for phrase, who in _DECIDERS if phrase in said), "")
+        if known:
+            return known
     if any(word in said for word in ("scanner", "not scanned")) or check.id == "database-age":
         return "whoever runs Lockkeeper: look at the scanner and its database."
     if "KEV" in said or "EPSS" in said:

@@ -273,6 +273,18 @@ def test_three_images_name_theirs() -> None:
         ("No scanner is configured", "whoever runs Lockkeeper"),
         ("linux/arm64 was not scanned: timed out after 300 s", "whoever runs Lockkeeper"),
         ("the report on api is about another image", "whoever builds the image or scans it"),
+        ("the report on scanner is about another image", "whoever builds the image or scans it"),
+        ("scanner 1f cannot be read from any registry here", "whoever runs Lockkeeper or the reg"),
+        ("scanner runs with 2 digests; none is compared", "whoever keeps the manifests"),
+        (
+            "api 1f cannot be scanned whole: linux/amd64 is there 2 times",
+            "whoever builds the image:",
+        ),
+        (
+            "api 1f: no scanner is configured, and no report that counts is attested",
+            "whoever builds the image: attest a report",
+        ),
+        ("an attested report says that it was made on 2030-01-01", "whoever attests the reports"),
     ],
 )
 def test_what_is_not_decided_has_somebody_who_can(missing: str, who: str) -> None:
