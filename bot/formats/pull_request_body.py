@@ -102,6 +102,8 @@ class BodyFacts:
     """Those that differ; None: nobody knows."""
     before: str = ""
     """The environment that it is promoted from; empty: none."""
+    is_cut: bool = False
+    """There are more new commits than `commits`, the newest."""
 
 
 def title(application: str, environment: str, branch: str, commit: str) -> str:
@@ -409,6 +411,7 @@ def _source_changes(facts: BodyFacts) -> SourceChanges:
         leaving=facts.leaving,
         is_first=not any(image.now for image in facts.images),
         contributions=facts.contributions,
+        is_cut=facts.is_cut,
         issues=facts.issues,
         watching=facts.watching,
         watched=facts.watched,

@@ -32,6 +32,8 @@ class SourceChanges:
     leaving: Sequence[GitCommit]
     is_first: bool
     """Nothing is in the environment yet."""
+    is_cut: bool = False
+    """There are more new commits than these, the newest."""
     contributions: Mapping[str, Contribution] | None = None
     """By commit; None: nobody knows how they came."""
     issues: Sequence[IssueKey] | None = ()
@@ -110,12 +112,17 @@ def counted(things: Collection[object], name: str) -> str:
     return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"
 
 
+def _counted_commits(changes: SourceChanges, commits: Sequence[GitCommit]) -> str:
+    number = counted(commits, "commit")
+    return f"More than {number}, the newest" if changes.is_cut else number
+
+
 def _since(changes: SourceChanges) -> str:
     return f"since the version now in {code(changes.environment)}"
 
 
 def _as_git_has_them(changes: SourceChanges, commits: Sequence[GitCommit], shown: int) -> list[str]:
-    parts = [f"**{counted(commits, 'commit')}** {_since(changes)}"]
+    parts = [f"**{_counted_commits(changes, commits)}** {_since(changes)}"]
     listed = _commit_table(changes, commits, shown)
     if listed:
         parts.append(details("Commits", listed))
@@ -169,7 +176,7 @@ def _by_pull_request(
 ) -> list[str]:
     groups = _grouped(commits, contributions)
     authors = sorted({_author(commit, contributions) for commit in commits})
-    number = f"{counted(commits, 'commit')} in {counted(groups.members, 'pull request')}"
+    number = f"{_counted_commits(changes, commits)} in {counted(groups.members, 'pull request')}"
     parts = [
         f"**{number}** by {counted(authors, 'author')} {_since(changes)}",
         _skipped(changes, groups.without),

@@ -412,7 +412,8 @@ def close_pointless(view: View, environment: Environment, application: Applicati
 
 def _facts(view: View, proposal: Proposal, assessment: Assessment) -> BodyFacts:
     environment, application = proposal.environment, proposal.application
-    commits = _between(proposal, proposal.running, proposal.source)
+    found = _between(proposal, proposal.running, proposal.source)
+    commits = found[:_COMMITS] if found is not None else None
     contributions = source_changes(view.ports.github, application.source, commits, proposal.trigger)
     sources = [
         source_repository(view.pipeline, environment, application, image.name)
@@ -435,6 +436,7 @@ def _facts(view: View, proposal: Proposal, assessment: Assessment) -> BodyFacts:
             str(environment.repository_of(application, image.name)) for image in application.images
         ),
         commits=commits,
+        is_cut=found is not None and len(found) > _COMMITS,
         contributions=contributions,
         asker=_asker(proposal, contributions),
         issues=_issues(proposal, commits, contributions),
@@ -454,7 +456,7 @@ def _between(proposal: Proposal, old: str | None, new: str) -> Sequence[GitCommi
     history = proposal.history
     if old is None or not (history.has(old) and history.has(new)):
         return None
-    return history.between(old, new, limit=_COMMITS)
+    return history.between(old, new, limit=_COMMITS + 1)  # one more tells that there are more
 
 
 def _asker(proposal: Proposal, contributions: Mapping[str, Contribution] | None) -> Asker:

@@ -126,3 +126,8 @@ def test_issues_are_links_that_leave_no_mention() -> None:
     ) in section(issues=keys)
     many = [IssueKey(f"OPS-{n}") for n in range(50)]
     assert "`OPS-29` and 20 more" in section(issues=many)
+
+
+def test_more_commits_than_are_read_are_not_called_so_many() -> None:
+    assert "**More than 3 commits, the newest in 2 pull requests** by" in section(is_cut=True)
+    assert "**More than 3 commits, the newest** since" in section(is_cut=True, contributions=None)
