@@ -607,6 +607,10 @@ class GitHistory(Protocol):
         """Commits in ``new`` and not in ``old``, newest first."""
         ...
 
+    def messages(self, old: str, new: str, *, limit: int) -> Sequence[str]:
+        """The whole messages of `between`."""
+        ...
+
     def paths(self, tree: str) -> Mapping[str, TreeEntry]:
         """Every file of a commit or tree."""
         ...

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
-from bot.domain.assessment import Assessment, Evidence, assess
+from bot.domain.assessment import Assessment, Build, Evidence, assess
 from bot.domain.environments import Approvals
 from bot.domain.evidence import (
     Exploitation,
@@ -18,8 +18,16 @@ from bot.domain.evidence import (
     Severity,
     Suppression,
 )
-from bot.domain.history import Contribution, GitCommit, SourcePullRequest
+from bot.domain.history import (
+    Asker,
+    Contribution,
+    GitCommit,
+    SourcePullRequest,
+    WatchedChange,
+)
+from bot.domain.image_configuration import ImageConfiguration
 from bot.domain.images import BaseImage
+from bot.domain.issues import IssueKey
 from bot.domain.oci import Digest
 from bot.domain.packages import Inventory, Package, PackageName, inventory
 from bot.domain.policy import (
@@ -239,6 +247,20 @@ CONTRIBUTIONS = {
         strict=True,
     )
 }
+NOW_RUNS = ImageConfiguration(
+    "1000",
+    ("/app/serve",),
+    ports=frozenset({"8080/tcp"}),
+    variables=frozenset({"PATH", "PORT"}),
+)
+NEW_RUNS = replace(NOW_RUNS, variables=frozenset({"PATH", "PORT", "LOCK_TIMEOUT"}))
+BUILD = Build(
+    "checkout",
+    "https://github.com/acme/checkout/.github/workflows/release.yml@refs/heads/release/1.42",
+    "acme/checkout",
+    "19283746501",
+    "key of the build",
+)
 FACTS = BodyFacts(
     promotion="01jd3q9z8k8v0s5t2w6y4n7b1c",
     application="checkout",
@@ -263,6 +285,8 @@ FACTS = BodyFacts(
             datetime(2026, 11, 3, 9, 12, tzinfo=UTC),
             (BaseImage("docker.io/library/python:3.13-slim", "sha256:77c0" + "0" * 56 + "2e41"),),
             (BaseImage("docker.io/library/python:3.13-slim", "sha256:1a09" + "0" * 56 + "b7f3"),),
+            dict.fromkeys(PLATFORMS, NEW_RUNS),
+            dict.fromkeys(PLATFORMS, NOW_RUNS),
         )
     ],
     source_repositories=["registry.dev.example.com/acme/checkout"],
@@ -273,6 +297,14 @@ FACTS = BodyFacts(
     approvals=Approvals(1, ("acme/release-managers",)),
     merges_itself=False,
     contributions=CONTRIBUTIONS,
+    asker=Asker("release/1.42", "9f3c2e1" + "0" * 33, "rita", "Rita", 812),
+    issues=[
+        IssueKey("SHOP-4711", "https://issues.example.com/browse/SHOP-4711"),
+        IssueKey("SHOP-4720", "https://issues.example.com/browse/SHOP-4720"),
+    ],
+    watching=["migrations/**"],
+    watched=[WatchedChange("migrations/0042_add_lock_owner.sql", "added")],
+    before="dev",
     report_url="https://lockkeeper.example/promotions/01jd3q9z8k8v0s5t2w6y4n7b1c",
 )
 
@@ -302,6 +334,8 @@ def blocked() -> Assessment:
         last_promotion=date(2026, 11, 3),
         signature=VERIFIED,
         provenance=VERIFIED,
+        builds=(BUILD,),
+        soaked=timedelta(days=3, hours=4),
     )
     return assess("stage", evidence, POLICY, AT)
 
@@ -317,6 +351,8 @@ def clean() -> Assessment:
         last_promotion=date(2026, 11, 11),
         signature=VERIFIED,
         provenance=VERIFIED,
+        builds=(BUILD,),
+        soaked=timedelta(days=3, hours=4),
     )
     fixed = RUNNING | {
         deb("zlib1g"): ("1:1.3", "Zlib"),

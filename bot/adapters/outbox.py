@@ -18,8 +18,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import groupby
@@ -62,9 +63,16 @@ class _Refusal:
 class Outbox:
     """Reports on their way to GitHub."""
 
-    def __init__(self, github: GitHub, outgoing: Outgoing, clock: Clock) -> None:
-        """Send nothing yet."""
+    def __init__(
+        self,
+        github: GitHub,
+        outgoing: Outgoing,
+        clock: Clock,
+        watched: Callable[[str], AbstractContextManager[None]] = lambda _key: nullcontext(),
+    ) -> None:
+        """Send nothing yet; ``watched`` is told the key of each report while it is sent."""
         self._github, self._outgoing, self._clock = github, outgoing, clock
+        self._watched = watched
         self._refused: dict[tuple[str, str], _Refusal] = {}
         self._busy: set[str] = set()
         self._guard = threading.Lock()
@@ -132,7 +140,10 @@ class Outbox:
         """Send reports of one repository; where GitHub cannot answer, the rest waits untried."""
         for position, pending in enumerate(group):
             try:
-                self._carry_out(pending.report)
+                with self._watched(pending.key):
+                    self._carry_out(pending.report)
+                    is_once = isinstance(pending.report, ReviewersReport)
+                    self._outgoing.sent(pending, for_good=is_once)
             except (RejectedError, IntegrityError) as error:
                 self._outgoing.sent(pending, for_good=False)
                 self._give_up(pending.report, str(error))
@@ -140,8 +151,6 @@ class Outbox:
                 self._wait(group[position:], error)
                 return
             else:
-                is_once = isinstance(pending.report, ReviewersReport)
-                self._outgoing.sent(pending, for_good=is_once)
                 self._succeeded(pending.report)
 
     def _carry_out(self, report: Report) -> None:

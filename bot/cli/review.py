@@ -18,7 +18,7 @@ from bot.domain.assessment import Evidence, assess
 from bot.domain.errors import ConfigurationError, LimitExceededError, RejectedError
 from bot.domain.evidence import Exploitation, Scan, bound, merged_scans
 from bot.domain.judging import bases_of
-from bot.domain.packages import merged
+from bot.domain.packages import Inventory, merged
 from bot.domain.policy import EnvironmentPolicy, RiskException
 from bot.formats.assessment_document import indented, render_assessment
 from bot.formats.evidence_body import review as body
@@ -76,12 +76,13 @@ def review(
     with failing(as_json=as_json):
         policy, exceptions = _policy(policy_file, environment)
         documents = _vex_documents(policy_file, policy)
-        new, old = _scan(new_scan, new_sbom), _scan(old_scan, old_sbom)
+        listed, listed_before = _named(new_sbom), _named(old_sbom)
+        new, old = _scan(new_scan, listed), _scan(old_scan, listed_before)
         evidence = Evidence(
             new=new,
             old=old,
-            new_inventory=merged(_each(new_sbom, read_sbom)),
-            old_inventory=merged(_each(old_sbom, read_sbom)),
+            new_inventory=merged(one for _, one in listed),
+            old_inventory=merged(one for _, one in listed_before),
             exploitation=_exploitation(kev, epss, new, old),
             vex=tuple(s for statements in _each([*documents, *vex], read_vex) for s in statements),
             exceptions=exceptions,
@@ -149,13 +150,15 @@ def _bytes(file: Path) -> bytes:
     return data
 
 
-def _scan(files: Sequence[Path], sboms: Sequence[Path]) -> Scan | None:
+def _named(sboms: Sequence[Path]) -> list[tuple[str, Inventory]]:
+    return [(str(file), read_sbom(_bytes(file), str(file))) for file in sboms]
+
+
+def _scan(files: Sequence[Path], listed: Sequence[tuple[str, Inventory]]) -> Scan | None:
     """The scans of one side, each with the SBOM of its own image."""
     if not files:
         return None
-    scans = merged_scans(_each(files, read_scan)).each
-    listed = [(str(file), read_sbom(_bytes(file), str(file))) for file in sboms]
-    return merged_scans(bound(scans, listed))
+    return merged_scans(bound(merged_scans(_each(files, read_scan)).each, listed))
 
 
 def _exploitation(

@@ -44,8 +44,24 @@ from bot.domain.vex import VexAnswer, VexStatement, unused, vex_answer
 
 INCOMPLETE: Final = "the scan is incomplete"
 """What a rule says that only lacks the scan."""
-_SHOWN_REASONS: Final = 3
+SHOWN_REASONS: Final = 3
+"""Of a check, in its one line."""
 _ACCEPTED_BY_DEFAULT: Final = frozenset({"not_affected", "fixed"})
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """Where an image was built, as its provenance states."""
+
+    image: str
+    builder: str
+    """The URI of what built it; empty: it does not say. Text from outside."""
+    repository: str
+    """``owner/name`` whose run it was; empty: it does not say. Text from outside."""
+    run: str
+    """The number of the run of GitHub Actions; empty: it does not say."""
+    by: str
+    """Who vouches for the statement; empty: nobody does, it is a claim."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +86,8 @@ class Evidence:
     """What the new images were built on, where that is known."""
     soaked: timedelta | None = None
     """How long the youngest of the new images has stood in the environment before."""
+    builds: tuple[Build, ...] = ()
+    """Of the new images that have provenance."""
     is_whole: bool = False
     """Whether the new scan has every image and platform that there will be."""
     judges_seals: bool = True
@@ -201,8 +219,11 @@ class _Side:
 
 def _rated(scan: Scan, policy: EnvironmentPolicy) -> Scan:
     """The scan with the ratings that the policy takes: one word for rules, numbers and rows."""
+    by_scanner = policy.severity_from[:1] == ("vendor",)
 
     def rated(finding: Finding) -> Finding:
+        if by_scanner and finding.severity:
+            return finding
         severity = _severity(finding, policy.severity_from)
         if severity is Severity.UNKNOWN and policy.unknown_severity is not None:
             severity = policy.unknown_severity
@@ -238,8 +259,8 @@ def _judge(policy: EnvironmentPolicy, evidence: Evidence, facts: Facts, side: _S
 
 def _idle_check(idle: Sequence[VexStatement], every: Sequence[VexStatement]) -> Check:
     """VEX that is about nothing suppresses nothing; its authors have to hear of it."""
-    shown = "; ".join(one.label for one in idle[:_SHOWN_REASONS])
-    more = f"; and {len(idle) - _SHOWN_REASONS} more" if len(idle) > _SHOWN_REASONS else ""
+    shown = "; ".join(one.label for one in idle[:SHOWN_REASONS])
+    more = f"; and {len(idle) - SHOWN_REASONS} more" if len(idle) > SHOWN_REASONS else ""
     used = len(every) - len(idle)
     detail = f"{used} of {len(every)} statements are about something in this image"
     if idle:
@@ -403,8 +424,8 @@ def _joined(reasons: Sequence[Reason]) -> str:
     rests = {reason.text.removeprefix(_subject(reason)) for reason in reasons}
     if len(texts) > 1 and len(rests) == 1 and rests != {""} and _subject(reasons[0]):
         return f"{len(texts)} findings{rests.pop()}"
-    shown = "; ".join(texts[:_SHOWN_REASONS])
-    more = len(texts) - _SHOWN_REASONS
+    shown = "; ".join(texts[:SHOWN_REASONS])
+    more = len(texts) - SHOWN_REASONS
     return f"{shown}; and {more} more" if more > 0 else shown
 
 

@@ -373,7 +373,7 @@ def _renamed(scan: Scan, known: Mapping[tuple[PackageName, str], set[str]]) -> S
             for name in sorted(names)
         ]
 
-    if not any((f.package, f.vulnerability) in known for f in everything(scan)):
+    if not known or not any((f.package, f.vulnerability) in known for f in everything(scan)):
         return scan
     findings = collapsed(one for f in scan.findings.values() for one in under(f))
     suppressed = {

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Final, NamedTuple, NewType, Self
 
 from bot.domain.errors import RejectedError
+from bot.domain.issues import IssuePattern
 from bot.domain.oci import Digest, ImageRepository
 
 # GitHub's own limits for owner and repository names.
@@ -173,6 +174,10 @@ class Application:
     images: tuple[Image, ...]
     at: tuple[At, ...] = ()
     """Places that are named, not found."""
+    watched: tuple[str, ...] = ()
+    """Globs over paths of the source repository whose changes reviewers want to see."""
+    issues: tuple[IssuePattern, ...] = ()
+    """How the issues are called that commits and pull requests name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -169,6 +169,30 @@ class Contribution:
     """The merged one that brought it, else an open one; None: none, so nobody was asked."""
 
 
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """The branch head that asked for a promotion, and who brought it there."""
+
+    branch: str
+    commit: str
+    login: str = ""
+    """Of the commit's author; empty: GitHub knows no account."""
+    name: str = ""
+    """As git has it: text from outside; empty: nobody knows."""
+    pull_request: int = 0
+    """The merged one that brought it; 0: none, or nobody knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedChange:
+    """A file that reviewers want to see, and what happened to it."""
+
+    path: str
+    """Text from outside."""
+    what: str
+    """``added``, ``changed`` or ``removed``."""
+
+
 class CheckState(StrEnum):
     """How a check run reads on GitHub; only IN_PROGRESS is not an end."""
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
+from bot.domain.image_configuration import ImageConfiguration
 from bot.domain.images import (
     BaseImage,
     Descriptor,
@@ -32,6 +33,8 @@ class ImageConfig:
     platform: Platform
     labels: Mapping[str, str]
     created: datetime | None
+    runs: ImageConfiguration | None = None
+    """How it runs; None: it does not say."""
 
 
 def describe_image(
@@ -85,7 +88,9 @@ def _platforms(tree: ImageTree, configs: Mapping[Digest, ImageConfig]) -> Iterat
         platform = _listed(descriptor, config)
         if not (descriptor and descriptor.is_buildkit_attestation) and platform != _UNKNOWN:
             size = sum(blob.size for blob in manifest.blobs)
-            yield PlatformImage(platform, manifest.digest, size, manifest.config.digest)
+            yield PlatformImage(
+                platform, manifest.digest, size, manifest.config.digest, config.runs
+            )
 
 
 def _attestations(tree: ImageTree) -> Iterator[Digest]:

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Final
 
 from bot.domain.errors import IntegrityError, RejectedError, UnavailableError
+from bot.domain.image_configuration import ImageConfiguration
 from bot.domain.oci import (
     DOCKER_CONFIG,
     INDEX_TYPES,
@@ -256,6 +257,8 @@ class PlatformImage:
     """Bytes of config and layers as they are transferred."""
     config: Digest | None = None
     """Of its config blob: what scanners call the image's id."""
+    runs: ImageConfiguration | None = field(default=None, compare=False)
+    """How it runs; None: it does not say. The digest names it already."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

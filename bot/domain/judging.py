@@ -15,13 +15,13 @@ from bot.domain.evidence import (
     Finding,
     FindingKey,
     Fix,
-    ImageConfiguration,
     Looked,
     Scan,
     Secret,
     Severity,
     Status,
 )
+from bot.domain.image_configuration import ImageConfiguration
 from bot.domain.licences import denied_by, is_unknown, outside
 from bot.domain.packages import Inventory, PackageClass, PackageName, whole_version
 from bot.domain.policy import (
@@ -35,6 +35,7 @@ from bot.domain.policy import (
     Grace,
     LicenceRule,
     PackageRule,
+    Packages,
     Reason,
     Result,
     Scope,
@@ -188,9 +189,16 @@ def _told(reasons: Sequence[Reason], facts: Facts) -> list[Reason]:
         found = places[reason.result, reason.text]
         where = _where(found, every)
         is_one = len(found) == 1 or reason.finding is not None
-        return replace(reason, text=f"{reason.text}{where}", place=reason.place if is_one else None)
+        text = f"{reason.text}{where}" if where else reason.text
+        return Reason(reason.result, text, reason.finding, reason.place if is_one else None)
 
-    return list(dict.fromkeys(map(told, reasons)))
+    return list({_identity(one): one for one in map(told, reasons)}.values())
+
+
+def _identity(reason: Reason) -> tuple[object, ...]:
+    """What makes two reasons the same; a finding is what its key says."""
+    key = reason.finding.key if reason.finding else None
+    return reason.result, reason.text, key, reason.place
 
 
 def _where(places: AbstractSet[tuple[str, str]], every: AbstractSet[tuple[str, str]]) -> str:
@@ -485,14 +493,19 @@ def _licences_in(rule: LicenceRule, pair: Pair, facts: Facts) -> list[Reason]:
     if new is None:
         return []
     reasons: list[Reason] = []
-    asked = [name for name in sorted(new.versions) if _is_asked(rule, name, new)]
-    unknown: list[PackageName] = []
+    is_narrow = rule.packages != Packages() or not rule.classes.issuperset(PackageClass)
+    asked = list(new.versions)
+    if is_narrow or rule.ignores_development:
+        asked = [name for name in asked if _is_asked(rule, name, new)]
+    texts = {name: new.licences.get(name, "") for name in asked}
+    # Thousands of packages are under a few licences: each text is judged once.
+    broken_by = {text: _broken_licence(rule, text) for text in {*texts.values()}}
+    nobody = {text for text in broken_by if is_unknown(text)}
+    unknown = sorted(name for name, text in texts.items() if text in nobody)
     image = pair.new.repository if pair.new else ""
-    for name in asked:
-        text = new.licences.get(name, "")
-        if is_unknown(text):
-            unknown.append(name)
-        broken = _broken_licence(rule, text)
+    for name in sorted(name for name, text in texts.items() if broken_by[text] is not None):
+        text = texts[name]
+        broken = broken_by[text]
         before = old.licences.get(name, "") if old and rule.scope is not Scope.PRESENT else None
         was_there = before is not None and old is not None and name in old.versions
         if broken is None or (was_there and broken == _broken_licence(rule, before or "")):

@@ -94,6 +94,25 @@ _SPELLINGS: Final = {
 }
 
 
+COMMON: Final = frozenset(
+    {
+        *("0BSD", "Apache-2.0", "Artistic-1.0-Perl", "Artistic-2.0", "BSD-2-Clause"),
+        *("BSD-3-Clause", "BSD-4-Clause", "BSL-1.0", "BUSL-1.1", "CC0-1.0", "CC-BY-4.0"),
+        *("EPL-1.0", "EPL-2.0", "ISC", "MIT", "MIT-0", "MPL-1.1", "MPL-2.0", "OpenSSL"),
+        *("PostgreSQL", "PSF-2.0", "Python-2.0", "SSPL-1.0", "Unicode-3.0", "Unlicense", "Zlib"),
+        *(
+            f"{name}-{suffix}"
+            for name in (
+                *("AGPL-3.0", "GFDL-1.2", "GFDL-1.3", "GPL-1.0", "GPL-2.0", "GPL-3.0"),
+                *("LGPL-2.0", "LGPL-2.1", "LGPL-3.0"),
+            )
+            for suffix in ("only", "or-later")
+        ),
+    }
+)
+"""Listed licences that need no library to be read."""
+
+
 # What the parser's own parts raise on text that is no expression: `()`, `( AND MIT`.
 _RAISED: Final = (
     AssertionError,
@@ -156,9 +175,10 @@ def is_licence(text: str) -> bool:
     parsed = _parsed(text)
     if parsed is None:
         return False
-    licensing = _licensing()
     return all(
-        name.id in licensing.known_symbols or name.id.startswith(("LicenseRef-", "DocumentRef-"))
+        name.id in COMMON
+        or name.id.startswith(("LicenseRef-", "DocumentRef-"))
+        or name.id in _licensing().known_symbols
         for name in _names(parsed)
     )
 
@@ -248,7 +268,9 @@ def _name(symbol: LicenseExpression) -> _Name:
 
 def _known(key: str) -> str:
     """A licence that is not in the SPDX list, by its spelling."""
-    return key if key in _licensing().known_symbols else _spelled(key) or key
+    if key in COMMON or key in _licensing().known_symbols:
+        return key
+    return _spelled(key) or key
 
 
 def _names(expression: LicenseExpression) -> list[_Name]:
@@ -261,6 +283,37 @@ def _names(expression: LicenseExpression) -> list[_Name]:
 @lru_cache(8192)
 def _parsed(text: str) -> LicenseExpression | None:
     """An expression; None for what is none."""
+    return _common(text) or _by_library(text)
+
+
+class _Leaf(NamedTuple):
+    """A listed licence, as the library's parser has it."""
+
+    key: str
+
+
+class _Branch(NamedTuple):
+    """A choice or a conjunction, as the library's parser has it."""
+
+    operator: str
+    args: tuple[_Leaf, ...]
+
+
+def _common(text: str) -> LicenseExpression | None:
+    """Most packages are under a few licences, alone or flatly joined: no library is loaded.
+
+    A test holds that the library says the same of each.
+    """
+    for operator in ("AND", "OR"):
+        parts = text.split(f" {operator} ")
+        names = [_spelled(part) or part.strip() for part in parts]
+        if all(name in COMMON for name in names):
+            leaves = tuple(dict.fromkeys(map(_Leaf, names)))
+            return leaves[0] if len(leaves) == 1 else _Branch(operator, leaves)
+    return None
+
+
+def _by_library(text: str) -> LicenseExpression | None:
     if is_unknown(text) or len(text) > _LONGEST or text.count("(") > 100:  # noqa: PLR2004 - deeper than any
         return None
     from license_expression import ExpressionError, ExpressionParseError  # noqa: PLC0415 - slow to import

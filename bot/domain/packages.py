@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
+from operator import itemgetter
 from typing import Final, NamedTuple, Self
 from urllib.parse import unquote
 
@@ -19,12 +20,13 @@ from packageurl import PackageURL
 _OS_TYPES: Final = frozenset({"alpine", "alpm", "apk", "deb", "ebuild", "qpkg", "rpm"})
 # Types whose package names hold their namespace before the last slash.
 _SLASHED: Final = frozenset({"composer", "github", "golang", "npm", "swift"})
-# Types whose names packageurl compares without regard to case, and npm's scopes with them:
-# no package that npm takes has a capital letter.
+# Types whose names have no case (purl-spec, types/*-definition.json, `case_sensitive`), and npm:
+# no package that npm takes has a capital letter. packageurl keeps the case of some of them.
 _CASELESS: Final = frozenset(
     {
-        *("alpm", "apk", "bitbucket", "bitnami", "composer", "github", "gitlab", "hex", "luarocks"),
-        *("npm", "oci", "pub", "pypi"),
+        *("alpm", "apk", "bitbucket", "bitnami", "brew", "chrome-extension", "composer", "deb"),
+        *("github", "gitlab", "hex", "luarocks", "npm", "oci", "otp", "pub", "pypi"),
+        "vscode-extension",
     }
 )
 _EPOCHS: Final = frozenset({"deb", "rpm"})
@@ -64,6 +66,7 @@ _PLAIN: Final = re.compile(
 )
 _TOOL_VERSION: Final = re.compile(r"[ -]v?[0-9(].*$|[ -]dev$")
 _LONGEST: Final = 2_000  # characters of a package URL
+_TYPE_OF: Final = itemgetter(0)  # of a package's name, without a frame for each of thousands
 _CACHED: Final = 2**16
 
 
@@ -92,9 +95,10 @@ class PackageName(NamedTuple):
             namespace, _, name = name.rpartition("/")
         elif not namespace and kind == "maven":
             namespace, _, name = name.rpartition(":")
-        namespace, name = _spelled(kind, namespace), _spelled(kind, name)
+        if kind in _CASELESS:  # all that are spelled anew
+            namespace, name = _spelled(kind, namespace), _spelled(kind, name)
         if kind in _OS_TYPES:
-            namespace = _DISTRIBUTORS.get(namespace.lower(), namespace.lower())
+            namespace = _distributor(namespace)
         return cls(kind, namespace, name)
 
     @property
@@ -147,8 +151,9 @@ class Purl(NamedTuple):
 @lru_cache(_CACHED)
 def read_purl(text: str) -> Purl | None:
     """Read a package URL by the rules of its type; None if it is none. The subpath is left out."""
-    if not text.startswith("pkg:") or len(text) > _LONGEST:
+    if text[:4].lower() != "pkg:" or len(text) > _LONGEST:
         return None
+    text = f"pkg:{text[4:]}"  # a scheme has no case: purl-spec, RFC 3986
     plain = _PLAIN.fullmatch(text)
     if plain is not None:
         return _plain_purl(*plain.groups(""))
@@ -186,6 +191,12 @@ def _qualified(qualifiers: Mapping[str, str]) -> tuple[tuple[tuple[str, str], ..
     return identifying, qualifiers.get("epoch", ""), _source(qualifiers.get("upstream", ""))
 
 
+@lru_cache(_CACHED)
+def _distributor(name: str) -> str:
+    """Its one name; an image has packages of one, perhaps of two."""
+    return _DISTRIBUTORS.get(name.lower(), name.lower())
+
+
 def _spelled(kind: str, text: str) -> str:
     """A name or namespace, or a glob over them, in the one spelling that its type has."""
     if kind in _CASELESS:
@@ -216,6 +227,8 @@ def known_glob(glob: str) -> str:
 def whole_version(kind: str, version: str, epoch: str = "") -> str:
     """A version as every tool's other spellings of it: with its epoch, without a needless one."""
     if kind in _EPOCHS and version:
+        if not epoch and ":" not in version:
+            return version
         written, colon, rest = version.partition(":")
         if colon and written.isascii() and written.isdigit():
             epoch, version = written, rest
@@ -298,7 +311,8 @@ class Inventory:
 
     def count(self, package_class: PackageClass) -> int:
         """How many packages of a class there are."""
-        return sum(name.package_class is package_class for name in self.versions)
+        system = sum(map(_OS_TYPES.__contains__, map(_TYPE_OF, self.versions)))
+        return system if package_class is PackageClass.OS else len(self.versions) - system
 
 
 def inventory(
@@ -314,16 +328,21 @@ def inventory(
     licences: dict[PackageName, dict[str, None]] = {}
     sources: dict[PackageName, str] = {}
     layers: dict[PackageName, str] = {}
-    development: dict[PackageName, bool] = {}
-    for package in packages:
-        versions.setdefault(package.name, []).append(package.version)
-        if package.licence:
-            licences.setdefault(package.name, {})[package.licence] = None
-        if package.source:
-            sources[package.name] = package.source
-        if package.layer:
-            layers[package.name] = package.layer
-        development[package.name] = package.is_development and development.get(package.name, True)
+    development: set[PackageName] = set()
+    needed: set[PackageName] = set()
+    for name, version, licence, source, layer, is_development in packages:
+        known = versions.get(name)
+        if known is None:
+            versions[name] = [version]
+        else:
+            known.append(version)
+        if licence:
+            licences.setdefault(name, {})[licence] = None
+        if source:
+            sources[name] = source
+        if layer:
+            layers[name] = layer
+        (development if is_development else needed).add(name)
     return Inventory(
         {
             name: (found[0],) if len(found) == 1 else tuple(sorted(set(found)))
@@ -338,7 +357,7 @@ def inventory(
         tool,
         sources,
         layers,
-        frozenset(name for name, only in development.items() if only),
+        frozenset(development - needed),
         excluded,
     )
 

@@ -14,10 +14,16 @@ from bot.domain.assessment import Assessment
 from bot.domain.policy import Result
 from bot.formats.body_budget import LEVELS, Detail, fitting
 from bot.formats.contents_section import contents
-from bot.formats.evidence_body import policy, supply_chain, verdict, verdict_prose
+from bot.formats.evidence_body import (
+    policy,
+    supply_chain,
+    supply_chain_section,
+    verdict,
+    verdict_prose,
+)
 from bot.formats.evidence_cells import minute
-from bot.formats.markdown import code, table
-from bot.formats.vulnerability_section import vulnerabilities
+from bot.formats.markdown import code
+from bot.formats.vulnerability_section import blocking, vulnerabilities
 
 OUTPUT_LIMIT: Final = 65_000
 """Bytes of a check run's summary, and of its text; GitHub refuses more than 65,535 characters."""
@@ -88,9 +94,10 @@ def _summary(assessment: Assessment, report_url: str) -> str:
 
 
 def _text(assessment: Assessment) -> str:
-    chain = "### Supply chain\n\n" + table(["Evidence", "Status"], supply_chain(assessment))
+    chain = supply_chain_section(supply_chain(assessment))
     return fitting(
         lambda detail: [
+            blocking(assessment, detail),
             vulnerabilities(assessment, detail),
             contents(assessment, detail),
             chain,

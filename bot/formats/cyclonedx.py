@@ -44,7 +44,8 @@ from bot.domain.packages import (
 )
 from bot.domain.vex import VexProduct, VexStatement
 from bot.formats import grype, trivy
-from bot.formats.json_document import Lax, Text, day, decoded, moment
+from bot.formats.json_document import decoded
+from bot.formats.lax_document import Lax, Text, day, moment
 
 VERSIONS: Final = ("1.2", "1.3", "1.4", "1.5", "1.6", "1.7")
 # What is installed; the other component types are files, containers, hardware, models ...
@@ -63,7 +64,10 @@ _STATUSES: Final = {
 _SUPPRESSED: Final = frozenset(
     state for state, status in _STATUSES.items() if status in {"fixed", "not_affected"}
 )
+# Most of what tools write beside a package is about its files.
+_NOTES: Final = ("SrcName", "LayerDiffID", "development")
 _UPGRADE: Final = re.compile(r"Upgrade (\S+) to version ([^;]+)")
+_HIGHEST: Final = 10.0  # CVSS score
 _NOWHERE: Final = Purl(PackageName("", "", "(no package named)"), "")
 
 
@@ -104,9 +108,11 @@ class _Component(Lax):
 
     @property
     def notes(self) -> dict[str, str]:
-        """What scanners write beside it, by the last part of its name."""
+        """What scanners write beside it and is read here, by the last part of its name."""
         return {
-            (one.name or "").rpartition(":")[2]: one.value or "" for one in self.properties or []
+            one.name.rpartition(":")[2]: one.value or ""
+            for one in self.properties or ()
+            if one.name and one.name.endswith(_NOTES)
         }
 
 
@@ -354,10 +360,13 @@ def _package(component: _Component) -> Package | None:
     if named is None or component.scope == "excluded":
         return None
     notes = component.notes
+    licence = _licence(component.licenses) if component.licenses else ""
+    if not notes:
+        return Package(named.package, named.version, licence, named.source)
     return Package(
         named.package,
         named.version,
-        _licence(component.licenses or []),
+        licence,
         notes.get("SrcName") or named.source,
         notes.get("LayerDiffID", ""),
         is_development=notes.get("development") == "true",
@@ -381,13 +390,21 @@ def _purl(component: _Component) -> Purl | None:
     purl = read_purl(component.purl) if component.purl else None
     if purl is None:
         return None
-    version = fuller_version(purl.package.type, purl.version, component.version or "")
-    return purl._replace(package=cased(purl.package, component.name), version=version)
+    version = purl.version
+    if component.version and component.version != version:
+        version = fuller_version(purl.package.type, version, component.version)
+    package = cased(purl.package, component.name)
+    if version == purl.version and package is purl.package:
+        return purl
+    return purl._replace(package=package, version=version)
 
 
 def _licence(choices: Iterable[_LicenseChoice]) -> str:
     """What somebody concluded counts before what was declared."""
     every = list(choices)
+    if len(every) == 1:
+        name = _licence_name(every[0])
+        return "" if name in _NO_LICENCES else name
     concluded = [one for one in every if _acknowledged(one) == "concluded"]
     names = {name for one in concluded or every if (name := _licence_name(one)) not in _NO_LICENCES}
     if len(names) == 1:
@@ -511,7 +528,7 @@ def _cvss(entry: _Vulnerability) -> Cvss | None:
     found = [
         (rating.method or "", Cvss(rating.score, rating.vector or ""))
         for rating in entry.ratings or []
-        if rating.score and (rating.method or "CVSS").startswith("CVSS")
+        if rating.score and _is_cvss(rating)
     ]
     newer = [cvss for method, cvss in found if method != "CVSSv2"]
     return max(
@@ -538,10 +555,18 @@ def _ratings(entry: _Vulnerability, named: Purl) -> tuple[Severity, Severity | N
     return highest, max(nvd, default=None)
 
 
+def _is_cvss(rating: _Rating) -> bool:
+    """Whether its score is CVSS's; those of EPSS, OWASP and others are on scales of their own."""
+    if rating.method:
+        return rating.method.startswith("CVSS")
+    source = ((rating.source.name if rating.source else None) or "").lower()
+    return "epss" not in source and 0 < (rating.score or 0) <= _HIGHEST
+
+
 def _severity(rating: _Rating) -> Severity:
     """The word, else the band that the score is in (CVSS 3.1, section 5)."""
     severity = Severity.of(rating.severity or "")
-    if severity is not Severity.UNKNOWN or not rating.score:
+    if severity is not Severity.UNKNOWN or not rating.score or not _is_cvss(rating):
         return severity
     bands = ((9.0, Severity.CRITICAL), (7.0, Severity.HIGH), (4.0, Severity.MEDIUM))
     return next((band for least, band in bands if rating.score >= least), Severity.LOW)

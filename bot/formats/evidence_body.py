@@ -15,7 +15,7 @@ from bot.domain.packages import PackageName
 from bot.domain.policy import Check, Reason, Result
 from bot.domain.remedy import remedy
 from bot.formats.body_budget import Detail, fitting, listed
-from bot.formats.configuration_section import configuration
+from bot.formats.configuration_section import configuration, judged
 from bot.formats.contents_section import contents
 from bot.formats.evidence_cells import (
     NBSP,
@@ -29,6 +29,7 @@ from bot.formats.evidence_cells import (
 from bot.formats.markdown import code, details, table, text
 from bot.formats.vulnerability_section import blocking, vulnerabilities
 
+_FAILING: Final = 30
 _RESULTS: Final = {
     Result.PASS: f"✅{NBSP}Pass",
     Result.WARN: f"⚠️{NBSP}Warn",
@@ -71,14 +72,17 @@ def _verdict_lines(assessment: Assessment) -> list[str]:
         ]
     if decided.result is Result.NOT_EVALUATED:
         open_ = _with(decided.checks, Result.NOT_EVALUATED)
-        causes = [check for check in open_ if check.detail != INCOMPLETE] or open_
+        first = next((check for check in open_ if check.detail != INCOMPLETE), open_[0])
+        cause = _cause(first)
         said = "treats that as blocking" if decided.blocks else "lets that pass"
         number = _so_many(open_, of_all, "could", "could")
-        why = f"{number} not be evaluated: {_first(causes)} {name} {said}."
         return [
             "[!WARNING]",
-            f"**Policy: not decided for {name}.** {why}",
-            f"**To decide:** {_decider(causes[0])}",
+            (
+                f"**Policy: not decided for {name}.** {text(cause, 200)} "
+                f"(*{text(first.title, 120)}*). {name} {said}; {number} not be evaluated."
+            ),
+            f"**To decide:** {_decider(first, cause)}",
         ]
     if decided.result is Result.WARN:
         warning = _with(decided.checks, Result.WARN)
@@ -107,11 +111,51 @@ def _so_many_findings(failing: Sequence[Check]) -> str:
     return f" over {len(found)} {'vulnerabilities' if len(found) > 1 else 'vulnerability'}"
 
 
-def _decider(check: Check) -> str:
+# By our own phrases, the most exact first: an image may well be called "scanner".
+_DECIDERS: Final = (
+    (
+        "it is being scanned",
+        "nobody has to do anything; it is judged again once the scanner has answered.",
+    ),
+    (
+        "cannot be read from any registry here",
+        "whoever runs Lockkeeper or the registry: it has to be there, with a grant that reads it.",
+    ),
+    (
+        "runs with ",
+        "whoever keeps the manifests: let the environment name one digest of the image.",
+    ),
+    (
+        "cannot be scanned whole",
+        "whoever builds the image: build each platform once, in one index, and promote that build.",
+    ),
+    (
+        "no report that counts is attested",
+        "whoever builds the image: attest a report by a root of the policy.",
+    ),
+    (
+        "an attested report says that it was made",
+        "whoever attests the reports: set that machine's clock, and attest again.",
+    ),
+    (
+        "is about another image",
+        "whoever builds the image or scans it: scan this digest, and give that report.",
+    ),
+)
+
+
+def _cause(check: Check) -> str:
+    """The first thing that is not known: the others come of it, or come up once it is."""
+    unknown = [one.text for one in check.reasons if one.result is Result.NOT_EVALUATED]
+    return unknown[0] if unknown else check.detail
+
+
+def _decider(check: Check, said: str) -> str:
     """Who can do something about what is not known, and what."""
-    said = check.detail
-    if "is being scanned" in said:
-        return "nobody has to do anything; it is judged again once the scanner has answered."
+    if check.id == "scan":
+        known = next((who for phrase, who in _DECIDERS if phrase in said), "")
+        if known:
+            return known
     if any(word in said for word in ("scanner", "not scanned")) or check.id == "database-age":
         return "whoever runs Lockkeeper: look at the scanner and its database."
     if "KEV" in said or "EPSS" in said:
@@ -197,7 +241,9 @@ def policy(assessment: Assessment, detail: Detail) -> str:
     passing = _with(checks, Result.PASS)
     parts = [heading]
     if open_:
-        parts.append(_check_table(open_, detail.checks))
+        # What fails is named whatever is cut: nothing that does not block goes before it.
+        failing = min(len(_with(checks, Result.FAIL)), _FAILING)
+        parts.append(_check_table(open_, max(detail.checks, failing)))
     if passing:
         plural = f"{len(passing)} checks pass" if len(passing) > 1 else "1 check passes"
         parts.append(details(plural, _check_table(passing, detail.checks)))
@@ -206,10 +252,10 @@ def policy(assessment: Assessment, detail: Detail) -> str:
 
 def _check_table(checks: Sequence[Check], shown: int) -> str:
     rows = [
-        [_RESULTS[check.result], text(check.title, 120), text(check.detail, 300)]
+        [_RESULTS[check.result], f"**{text(check.title, 120)}**: {text(check.detail, 300)}"]
         for check in checks[:shown]
     ]
-    return listed(["Result", "Check", "Detail"], rows, len(checks))
+    return listed(["Result", "Check"], rows, len(checks))
 
 
 def review(assessment: Assessment, images: Sequence[tuple[str, str, str]]) -> str:
@@ -220,14 +266,14 @@ def review(assessment: Assessment, images: Sequence[tuple[str, str, str]]) -> st
     facts = [[f"**{text(name, 40)}**", text(now, 120), text(new, 120)] for name, now, new in images]
     header = ["", f"In {code(assessment.environment)} now", "This image"]
     identity = f"### Images\n\n{table(header, facts)}"
-    evidence = "### Supply chain\n\n" + table(["Evidence", "Status"], supply_chain(assessment))
+    evidence = supply_chain_section(supply_chain(assessment))
     foot = f"<sub>Evaluated {minute(assessment.at)} by Lockkeeper.</sub>"
     return fitting(
         lambda detail: [
             verdict(assessment),
             blocking(assessment, detail),
             identity,
-            configuration(assessment),
+            configuration(judged(assessment)),
             policy(assessment, detail),
             vulnerabilities(assessment, detail),
             contents(assessment, detail),
@@ -237,8 +283,38 @@ def review(assessment: Assessment, images: Sequence[tuple[str, str, str]]) -> st
     )
 
 
-def supply_chain(assessment: Assessment) -> list[list[str]]:
-    """Rows: signature, provenance, SBOM, scan."""
+def _built_by(assessment: Assessment, source: str, web_url: str) -> list[list[str]]:
+    """The run that built each image, and what ran it; a link only into the known repository."""
+    builds = assessment.evidence.builds
+    if not builds:
+        judges = assessment.evidence.judges_seals
+        return [["Built by", "not known: the image carries no provenance"]] if judges else []
+    rows: dict[tuple[str, str], None] = {}
+    for one in builds:
+        run = f"run {code(one.run, 40)}" if one.run else "a run that it does not name"
+        if one.run.isascii() and one.run.isdigit() and source and one.repository == source:
+            run = f"[run {one.run}]({web_url}/{source}/actions/runs/{one.run})"
+        where = f" of {code(one.repository, 100)}" if one.repository else ""
+        builder = code(one.builder, 120) if one.builder else "a builder that it does not name"
+        whose = f"vouched for by {text(one.by, 120)}" if one.by else "⚠️ nobody vouches for that"
+        name = f"Built by ({code(one.image, 80)})" if len(builds) > 1 else "Built by"
+        rows[name, f"{run}{where}, {builder}; {whose}"] = None
+    return [list(row) for row in rows]
+
+
+def supply_chain_section(rows: Sequence[Sequence[str]]) -> str:
+    """The same as a list: long names break on a phone, where a table would be cut."""
+    return "### Supply chain\n\n" + "\n".join(f"- **{name}**: {said}" for name, said in rows)
+
+
+def supply_chain(assessment: Assessment, source: str = "", web_url: str = "") -> list[list[str]]:
+    """Rows: who built it, signature, provenance, SBOM, scan.
+
+    Args:
+        assessment: what was judged.
+        source: ``owner/name`` of the source repository; empty: nobody knows.
+        web_url: where people read GitHub.
+    """
     evidence = assessment.evidence
     new, sbom = evidence.new, assessment.contents.new if assessment.contents else None
     none = "not evaluated"
@@ -249,6 +325,7 @@ def supply_chain(assessment: Assessment) -> list[list[str]]:
         scan = f"{scanner(new)}{finished}{platforms_of(new)}{whose}"
     packages = f"{len(sbom.versions)} packages {text(sbom.tool, 60)}".rstrip() if sbom else none
     rows = [
+        *_built_by(assessment, source, web_url),
         ["Signature", _said(evidence.signature)],
         ["Provenance", _said(evidence.provenance)],
         ["SBOM", packages],

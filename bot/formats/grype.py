@@ -21,7 +21,6 @@ from bot.domain.evidence import (
     FindingKey,
     Fix,
     Identified,
-    ImageConfiguration,
     Looked,
     Scan,
     Severity,
@@ -30,6 +29,7 @@ from bot.domain.evidence import (
     collapsed,
     identified,
 )
+from bot.domain.image_configuration import ImageConfiguration
 from bot.domain.packages import (
     PackageClass,
     PackageName,
@@ -40,7 +40,8 @@ from bot.domain.packages import (
 )
 from bot.formats import structs
 from bot.formats.image_configuration import Config, image_configuration
-from bot.formats.json_document import Lax, Text, day, decoded, moment
+from bot.formats.json_document import decoded
+from bot.formats.lax_document import Lax, Text, day, moment
 
 # syft's package types -> purl types (syft syft/pkg/type.go).
 _TYPES: Final = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import date
 from typing import Final
 
-from bot.domain.evidence import ImageConfiguration
-from bot.formats.json_document import Lax, Text, day
+from bot.domain.image_configuration import ImageConfiguration
+from bot.formats.lax_document import Lax, Text, day
 
 _FIRST_IMAGES: Final = 2013  # the year of the first container images of this kind
 

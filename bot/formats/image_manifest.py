@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from bot.domain.errors import LimitExceededError
+from bot.domain.image_configuration import ImageConfiguration
 from bot.domain.image_description import ImageConfig
 from bot.domain.images import (
     CHILD_LIMIT,
@@ -37,6 +38,7 @@ from bot.domain.oci import (
     Platform,
 )
 from bot.formats import structs
+from bot.formats.image_configuration import Config, image_configuration
 from bot.formats.json_document import nests_deeper
 
 # What files are served as where nobody has told the server better: the content says what it is.
@@ -234,7 +236,16 @@ def parse_config(content: bytes, thing: str) -> ImageConfig:
         _platform(found),
         (found.config.labels if found.config else None) or {},
         _time(found.created),
+        _runs(content),
     )
+
+
+def _runs(content: bytes) -> ImageConfiguration | None:
+    """How it runs, as scanners read it; what is not written as specified says nothing."""
+    try:
+        return image_configuration(structs.decode(content, Config))
+    except msgspec.ValidationError:
+        return None
 
 
 def _time(text: str | None) -> datetime | None:

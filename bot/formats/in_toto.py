@@ -15,7 +15,8 @@ from typing import Final
 import msgspec
 
 from bot.domain.evidence import UnreadableEvidenceError
-from bot.formats.json_document import Lax, Text, decoded, moment
+from bot.formats.json_document import decoded
+from bot.formats.lax_document import Lax, Text, moment
 
 _STATEMENTS: Final = ("https://in-toto.io/Statement/v0.1", "https://in-toto.io/Statement/v1")
 PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import codecs
 import re
-from datetime import UTC, date, datetime
 from itertools import accumulate
-from typing import Annotated, Final, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -21,6 +20,7 @@ from bot.formats import structs
 SIZE_LIMIT: Final = 64 * 2**20  # bytes; a report, an SBOM
 NESTING_LIMIT: Final = 64
 _CHUNK: Final = 2**16
+_CLOSED: Final = 2  # times that pairs of brackets with nothing in between are left out
 _STEP: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 _NEITHER: Final = bytes(sorted(set(range(256)) - set(_STEP) - {ord('"')}))
 _BYTE_ORDER_MARKS: Final = (
@@ -28,24 +28,10 @@ _BYTE_ORDER_MARKS: Final = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-_TIME: Final = re.compile(
-    r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:[T ]([0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.[0-9]+)?"
-    r"(Z|[+-][0-9]{2}:?[0-9]{2})?)?"
-)
-
 _SURROGATE: Final = re.compile(rb"(?i)\\ud[89a-f]")
 _IN_ESCAPE: Final = re.compile(r"truncated|escape")
 
 T = TypeVar("T")
-
-
-class Lax(msgspec.Struct, gc=False):
-    """A struct of a document that others define: extra keys are left out."""
-
-
-# Go writes null for an empty list or string; absent and null mean the same in these documents.
-Text = str | None
-Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 def checked(data: bytes, file: str) -> bytes:
@@ -121,29 +107,22 @@ def nests_deeper(document: bytes, limit: int) -> bool:
         parts = chunk.translate(None, _NEITHER).replace(b'""', b"").split(b'"')
         brackets = b"".join(parts[in_string::2])
         in_string ^= (len(parts) - 1) & 1
-        depths = list(accumulate(map(_STEP.__getitem__, brackets), initial=depth))
-        if max(depths) > limit:
+        deepest, depth = _depths(brackets, depth, limit)
+        if deepest > limit:
             return True
-        depth = depths[-1]
         start = end
     return False
 
 
-def moment(text: str | None) -> datetime | None:
-    """A time as tools write it: with nanoseconds, ``Z``, an offset, or none (UTC); else None."""
-    found = _TIME.match(text or "")
-    if found is None:
-        return None
-    offset = (found[3] or "Z").replace("Z", "+00:00")
-    try:
-        return datetime.fromisoformat(f"{found[1]}T{found[2] or '00:00:00'}{offset}").astimezone(
-            UTC
-        )
-    except (ValueError, OverflowError):
-        return None
+def _depths(brackets: bytes, depth: int, limit: int) -> tuple[int, int]:
+    """How deep they nest at most, beginning at ``depth``, and how deep they end.
 
-
-def day(text: str | None) -> date | None:
-    """The date of a time, in UTC; None if there is none."""
-    at = moment(text)
-    return at.date() if at else None
+    What closes at once adds its own levels and no more: without it a hundredth is left to count.
+    """
+    short = brackets
+    for _ in range(_CLOSED):
+        short = short.replace(b"{}", b"").replace(b"[]", b"")
+    depths = list(accumulate(map(_STEP.__getitem__, short), initial=depth))
+    if max(depths) + 2 * _CLOSED > limit:
+        depths = list(accumulate(map(_STEP.__getitem__, brackets), initial=depth))
+    return max(depths), depths[-1]

@@ -12,7 +12,8 @@ import msgspec
 
 from bot.domain.evidence import UnreadableEvidenceError, plain_id
 from bot.domain.vex import VexProduct, VexStatement
-from bot.formats.json_document import Lax, Text, decoded, moment
+from bot.formats.json_document import decoded
+from bot.formats.lax_document import Lax, Text, moment
 
 CONTEXT: Final = "https://openvex.dev/ns"
 _Status = Literal["not_affected", "affected", "fixed", "under_investigation"]

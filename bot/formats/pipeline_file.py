@@ -32,6 +32,7 @@ from bot.domain.environments import (
     image_tag,
 )
 from bot.domain.errors import ConfigurationError, RejectedError
+from bot.domain.issues import BadPatternError, IssuePattern
 from bot.domain.oci import Digest, ImageRepository, TagReference
 from bot.domain.pipeline_rules import did_you_mean, findings, unknown_sources
 from bot.formats.placed_struct import PlacedDocument, Strict
@@ -86,11 +87,18 @@ class _At(Strict):
     write: Literal["reference", "tag", "digest", "tag@digest"] = "reference"
 
 
+class _Issue(Strict):
+    key: str
+    link: str | None = None
+
+
 class _Application(Strict):
     source: str | None = None
     images: list[str] | dict[str, _Image] | None = None
     image_tag: str | None = None
     at: list[_At] | None = None
+    watch: list[str] | None = None
+    issues: list[str | _Issue] | None = None
 
 
 class _File(Strict):
@@ -318,10 +326,33 @@ class _Reader:
             at=tuple(
                 self._at(place, application, (*at, "at", i)) for i, place in enumerate(places)
             ),
+            watched=self._watched(layers, at),
+            issues=self._issues(layers, at),
         )
         for image in application.images:
             self._check_ci_tag(application, image, at)
         return application
+
+    def _watched(self, layers: Sequence[_Application], at: Sequence[str | int]) -> tuple[str, ...]:
+        globs = next((layer.watch for layer in layers if layer.watch is not None), [])
+        for glob in globs:
+            if not _is_inside(glob) or not PurePosixPath(glob).parts:
+                fact = f"not a path or glob in the source repository: {glob!r}"
+                self._wrong((*at, "watch"), fact, "write it like migrations/**")
+        return tuple(globs)
+
+    def _issues(
+        self, layers: Sequence[_Application], at: Sequence[str | int]
+    ) -> tuple[IssuePattern, ...]:
+        entries = next((layer.issues for layer in layers if layer.issues is not None), [])
+        found: list[IssuePattern] = []
+        for entry in entries:
+            one = _Issue(key=entry) if isinstance(entry, str) else entry
+            try:
+                found.append(IssuePattern(one.key, one.link or ""))
+            except BadPatternError as error:
+                self._wrong((*at, "issues"), str(error), 'write it like "PAY-{number}"')
+        return tuple(found)
 
     def _source(
         self, name: str, layers: Sequence[_Application], at: Sequence[str]

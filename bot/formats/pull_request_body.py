@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
 from bot.domain.assessment import Assessment
 from bot.domain.environments import SHORT_COMMIT, Approvals
-from bot.domain.history import Contribution, GitCommit
+from bot.domain.history import Asker, Contribution, GitCommit, WatchedChange
+from bot.domain.image_configuration import ImageConfiguration
 from bot.domain.images import BaseImage
+from bot.domain.issues import IssueKey
 from bot.domain.oci import Digest
 from bot.domain.policy import words
 from bot.formats import contents_section, evidence_body, vulnerability_section
 from bot.formats.body_budget import Detail, fitting
-from bot.formats.configuration_section import configuration
+from bot.formats.configuration_section import Running, configuration, judged, summary
 from bot.formats.evidence_cells import NOT_EVALUATED
 from bot.formats.markdown import code, details, plain, table, text
 from bot.formats.source_section import SourceChanges, counted, source_section
@@ -49,6 +51,9 @@ class ImageFacts:
     now_created: datetime | None = None
     new_bases: Sequence[BaseImage] = ()
     now_bases: Sequence[BaseImage] = ()
+    new_runs: Mapping[str, ImageConfiguration | None] = field(default_factory=dict)
+    """How each platform runs; None: it does not say."""
+    now_runs: Mapping[str, ImageConfiguration | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,18 @@ class BodyFacts:
     """Where the whole report stands; empty: nowhere."""
     contributions: Mapping[str, Contribution] | None = None
     """How the new commits came; None: nobody knows."""
+    asker: Asker | None = None
+    """Who brought the branch head that asked; None: nobody looked."""
+    issues: Sequence[IssueKey] | None = ()
+    """That the new commits and their pull requests name; None: they cannot be listed."""
+    watching: Sequence[str] = ()
+    """Globs over files that reviewers want to see."""
+    watched: Sequence[WatchedChange] | None = ()
+    """Those that differ; None: nobody knows."""
+    before: str = ""
+    """The environment that it is promoted from; empty: none."""
+    is_cut: bool = False
+    """There are more new commits than `commits`, the newest."""
 
 
 def title(application: str, environment: str, branch: str, commit: str) -> str:
@@ -124,7 +141,7 @@ def render(facts: BodyFacts) -> str:
             _verdict(facts),
             vulnerability_section.blocking(assessed, detail) if assessed else "",
             _identity(facts, detail),
-            configuration(assessed) if assessed else "",
+            configuration(_running(facts)),
             evidence_body.policy(assessed, detail) if assessed else _policy(),
             vulnerability_section.vulnerabilities(assessed, detail)
             if assessed
@@ -172,8 +189,9 @@ def _identity(facts: BodyFacts, detail: Detail) -> str:
     ]
     left = len(facts.images) - len(shown)
     lines += [f"…and {left} more images"] if left else []
-    lines += _standing(facts)
+    lines += [*_asked(facts), *_standing(facts)]
     rows = [row for image in shown for row in _image_rows(facts, image)]
+    rows.append(["**User, entrypoint, ports, variables**", _how_it_runs(facts)])
     header = ["", f"In {code(facts.environment)} now → this promotion"]
     folded = details("Platforms, base image, size and time of build", table(header, rows))
     return "\n\n".join([heading, *lines, folded])
@@ -203,23 +221,74 @@ def _moved(now: str, new: str) -> str:
     return f"{new} (as now)" if now == new and now != "not known" else f"{now} → {new}"
 
 
+def _running(facts: BodyFacts) -> list[Running]:
+    """How the images run: by the registry, else by the scanner's reports."""
+    sides = [
+        Running(image.name, platform, image.now_runs[platform], new)
+        for image in facts.images
+        for platform, new in image.new_runs.items()
+        if platform in image.now_runs
+    ]
+    return sides or (judged(facts.assessment) if facts.assessment else [])
+
+
+def _how_it_runs(facts: BodyFacts) -> str:
+    if not any(image.now for image in facts.images):
+        return "nothing runs yet"
+    return summary(_running(facts))
+
+
+def _asked(facts: BodyFacts) -> list[str]:
+    """Which branch head asked, and whose it is."""
+    asker = facts.asker
+    if asker is None:
+        return []
+    who = code(asker.login, 60) if asker.login else f"{text(asker.name, 60)} (by the commit's name)"
+    if not (asker.login or asker.name):
+        who = "somebody whom nobody knows"
+    brought = ""
+    if asker.pull_request:
+        brought = f" with {_source_changes(facts).pull_request_link(asker.pull_request)}"
+    head = _version_link(facts, asker.commit)
+    return [f"**Asked by** {who}, who moved {code(asker.branch)} to {head}{brought}"]
+
+
 def _standing(facts: BodyFacts) -> list[str]:
     """How long the running version has run, and this one stood before; what a rollback takes."""
     assessed = facts.assessment
     if assessed is None:
         return []
-    lines = []
+    parts = [_stood_before(facts, assessed), _since_when(facts, assessed)]
+    return [" ".join(part for part in parts if part)]
+
+
+def _stood_before(facts: BodyFacts, assessed: Assessment) -> str:
+    if not facts.before:
+        return ""
+    stood = assessed.evidence.soaked
+    if stood is None:
+        return f"How long this build stood in {code(facts.before)} is not known."
+    return f"This build has stood in {code(facts.before)} for {words(stood)}."
+
+
+def _since_when(facts: BodyFacts, assessed: Assessment) -> str:
+    if not any(image.now for image in facts.images):
+        return "Nothing runs there yet: there is nothing that a rollback could go back to."
     since = assessed.evidence.last_promotion
+    went = "Since when the running version runs is not known."
     if since is not None:
         days = max(0, (assessed.at.date() - since).days)
-        lines.append(f"What runs there came on {since} ({counted_days(days)} ago).")
-    if assessed.evidence.soaked is not None:
-        lines.append(
-            f"This build has stood in the environment before for {words(assessed.evidence.soaked)}."
-        )
-    if lines and any(image.now for image in facts.images):
-        lines.append("A rollback goes back to what runs there now.")
-    return [" ".join(lines)] if lines else []
+        ago = f"{counted_days(days)} ago" if days else "today"
+        went = f"The running version came on {since} ({ago})."
+    return f"{went} A rollback goes back to it: {_goes_back_to(facts)}."
+
+
+def _goes_back_to(facts: BodyFacts) -> str:
+    digests = [_digest(image.now) for image in facts.images if image.now]
+    shown = digests[0] if len(digests) == 1 else f"{len(digests)} images"
+    if facts.now_commit is None:
+        return f"{shown}, whose commit is not known"
+    return f"{_version_link(facts, facts.now_commit)}, {shown}"
 
 
 def counted_days(days: int) -> str:
@@ -248,9 +317,13 @@ def _new_version(facts: BodyFacts) -> str:
 
 
 def _version(facts: BodyFacts, commit: str, branch: str) -> str:
-    shown = f"{code(commit[:SHORT_COMMIT])}"
-    link = f"[{shown}]({facts.web_url}/{facts.source_repository}/commit/{commit})"
+    link = _version_link(facts, commit)
     return f"{code(branch)} · {link}" if branch else link
+
+
+def _version_link(facts: BodyFacts, commit: str) -> str:
+    shown = f"{code(commit[:SHORT_COMMIT])}"
+    return f"[{shown}]({facts.web_url}/{facts.source_repository}/commit/{commit})"
 
 
 def _digest(digest: Digest | None) -> str:
@@ -338,6 +411,10 @@ def _source_changes(facts: BodyFacts) -> SourceChanges:
         leaving=facts.leaving,
         is_first=not any(image.now for image in facts.images),
         contributions=facts.contributions,
+        is_cut=facts.is_cut,
+        issues=facts.issues,
+        watching=facts.watching,
+        watched=facts.watched,
     )
 
 
@@ -348,10 +425,10 @@ def _supply_chain(facts: BodyFacts) -> str:
     }
     rows = [["Source commit", text(known.get(facts.known_by, facts.known_by))]]
     if facts.assessment:
-        rows += evidence_body.supply_chain(facts.assessment)
+        rows += evidence_body.supply_chain(facts.assessment, facts.source_repository, facts.web_url)
     else:
         rows += [[name, "not evaluated"] for name in ("Signature", "Provenance", "SBOM", "Scan")]
-    return "### Supply chain\n\n" + table(["Evidence", "Status"], rows)
+    return evidence_body.supply_chain_section(rows)
 
 
 def _on_merge(facts: BodyFacts) -> str:

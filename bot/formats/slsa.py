@@ -14,7 +14,8 @@ from typing import Any, Final
 
 import msgspec
 
-from bot.formats.json_document import Lax, Text, decoded
+from bot.formats.json_document import decoded
+from bot.formats.lax_document import Lax, Text
 
 PROVENANCE: Final = "https://slsa.dev/provenance"
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")

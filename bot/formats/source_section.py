@@ -7,13 +7,16 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from bot.domain.environments import SHORT_COMMIT
-from bot.domain.history import Contribution, GitCommit, SourcePullRequest
+from bot.domain.history import Contribution, GitCommit, SourcePullRequest, WatchedChange
+from bot.domain.issues import IssueKey
 from bot.formats.markdown import code, details, table, text
 
 _GITHUB: Final = "https://github.com"
 _QUIET: Final = "https://redirect.github.com"
 """Leads to github.com, and leaves no "mentioned this" over there: what Renovate's links use."""
 _NAMED: Final = 3
+_WATCHED: Final = 10
+_ISSUES: Final = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +32,16 @@ class SourceChanges:
     leaving: Sequence[GitCommit]
     is_first: bool
     """Nothing is in the environment yet."""
+    is_cut: bool = False
+    """There are more new commits than these, the newest."""
     contributions: Mapping[str, Contribution] | None = None
     """By commit; None: nobody knows how they came."""
+    issues: Sequence[IssueKey] | None = ()
+    """That commits and pull requests name; None: the commits cannot be listed."""
+    watching: Sequence[str] = ()
+    """Globs over files that reviewers want to see."""
+    watched: Sequence[WatchedChange] | None = ()
+    """Those that differ; None: nobody knows."""
 
     def commit_link(self, commit: str) -> str:
         """A commit, by its short id."""
@@ -49,15 +60,51 @@ def source_section(changes: SourceChanges, shown: int) -> str:
     if changes.commits is None:
         unknown = "The commits cannot be listed: nobody knows which commit runs there now."
         first = f"Nothing is in {code(changes.environment)} yet, so there is nothing to compare."
-        return heading + (first if changes.is_first else unknown)
+        parts = [first] if changes.is_first else [unknown, _watched(changes)]
+        return heading + "\n\n".join(part for part in parts if part)
     if changes.contributions is None:
         parts = _as_git_has_them(changes, changes.commits, shown)
     else:
         parts = _by_pull_request(changes, changes.commits, changes.contributions, shown)
+    parts[1:1] = [_watched(changes), _issues(changes)]
     if changes.leaving:
         parts.append(f"**{counted(changes.leaving, 'commit')} would leave:**")
         parts.append(_commit_table(changes, changes.leaving, shown))
     return heading + "\n\n".join(part for part in parts if part)
+
+
+def _watched(changes: SourceChanges) -> str:
+    """The files that reviewers asked to see: never folded."""
+    globs = ", ".join(code(glob, 80) for glob in changes.watching[:_NAMED])
+    if not changes.watching:
+        return ""
+    if changes.watched is None:
+        return f"⚠️ Whether files under {globs} change is not known."
+    if not changes.watched:
+        return f"No file under {globs} changes."
+    shown = [f"- {code(one.path, 120)} {one.what}" for one in changes.watched[:_WATCHED]]
+    more = len(changes.watched) - len(shown)
+    shown += [f"- and {more} more"] if more else []
+    number = counted(changes.watched, "file")
+    verb = "changes" if len(changes.watched) == 1 else "change"
+    return f"⚠️ **{number} under {globs} {verb}:**\n\n" + "\n".join(shown)
+
+
+def _issues(changes: SourceChanges) -> str:
+    if not changes.issues:
+        return ""
+    shown = [_issue(one) for one in changes.issues[:_ISSUES]]
+    more = len(changes.issues) - len(shown)
+    rest = f" and {more} more" if more else ""
+    return f"**Issues:** {', '.join(shown)}{rest}"
+
+
+def _issue(one: IssueKey) -> str:
+    if not one.url:
+        return code(one.key, 60)
+    # What links to github.com leaves a mention over there.
+    quiet = _QUIET + one.url.removeprefix(_GITHUB) if one.url.startswith(f"{_GITHUB}/") else one.url
+    return f"[{code(one.key, 60)}]({quiet})"
 
 
 def counted(things: Collection[object], name: str) -> str:
@@ -65,12 +112,17 @@ def counted(things: Collection[object], name: str) -> str:
     return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"
 
 
+def _counted_commits(changes: SourceChanges, commits: Sequence[GitCommit]) -> str:
+    number = counted(commits, "commit")
+    return f"More than {number}, the newest" if changes.is_cut else number
+
+
 def _since(changes: SourceChanges) -> str:
     return f"since the version now in {code(changes.environment)}"
 
 
 def _as_git_has_them(changes: SourceChanges, commits: Sequence[GitCommit], shown: int) -> list[str]:
-    parts = [f"**{counted(commits, 'commit')}** {_since(changes)}"]
+    parts = [f"**{_counted_commits(changes, commits)}** {_since(changes)}"]
     listed = _commit_table(changes, commits, shown)
     if listed:
         parts.append(details("Commits", listed))
@@ -124,7 +176,7 @@ def _by_pull_request(
 ) -> list[str]:
     groups = _grouped(commits, contributions)
     authors = sorted({_author(commit, contributions) for commit in commits})
-    number = f"{counted(commits, 'commit')} in {counted(groups.members, 'pull request')}"
+    number = f"{_counted_commits(changes, commits)} in {counted(groups.members, 'pull request')}"
     parts = [
         f"**{number}** by {counted(authors, 'author')} {_since(changes)}",
         _skipped(changes, groups.without),

@@ -21,7 +21,8 @@ from bot.domain.packages import (
     inventory,
     read_purl,
 )
-from bot.formats.json_document import Lax, Text, decoded
+from bot.formats.json_document import decoded
+from bot.formats.lax_document import Lax, Text
 
 _VERSIONS: Final = ("SPDX-2.2", "SPDX-2.3")
 _VERSIONS_3: Final = ("3.0.", "3.0")

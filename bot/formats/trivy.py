@@ -38,7 +38,8 @@ from bot.domain.packages import (
     whole_version,
 )
 from bot.formats.image_configuration import Config, image_configuration
-from bot.formats.json_document import Lax, Text, day, decoded, moment
+from bot.formats.json_document import decoded
+from bot.formats.lax_document import Lax, Text, day, moment
 
 # A system that has packages and does not say which one it is (trivy pkg/scan/local/service.go).
 _UNRECOGNISED: Final = "none"
@@ -326,8 +327,10 @@ def _named(identifier: _Identifier | None, name: str, kind: str, version: str) -
         else:
             package = PackageName.of(_LANGUAGES.get(kind, kind), name)
         return Purl(package, whole_version(package.type, version))
-    package = cased(purl.package, name)
-    return purl._replace(package=package, version=whole_version(package.type, version))
+    package, version = cased(purl.package, name), whole_version(purl.package.type, version)
+    if package is purl.package and version == purl.version:
+        return purl
+    return purl._replace(package=package, version=version)
 
 
 class _Packages:
@@ -367,7 +370,7 @@ def _findings(entry: _Found, result: _Result, packages: _Packages) -> Iterator[F
             fix=Fix.AVAILABLE if fixed_in else Fix.NONE,
             aliases=one.aliases,
             advisories=one.advisories,
-            installed=(installed._replace(source=""),) if installed.qualifiers else (),
+            installed=(_without_source(installed),) if installed.qualifiers else (),
             status=Status.FIXED if fixed_in and status is Status.UNKNOWN else status,
             cvss=_cvss(entry.CVSS or {}),
             nvd_severity=_BY_NUMBER[nvd]
@@ -378,6 +381,10 @@ def _findings(entry: _Found, result: _Result, packages: _Packages) -> Iterator[F
             source=(listed.SrcName if listed else None) or "",
             is_development=bool(listed and listed.Dev),
         )
+
+
+def _without_source(installed: Purl) -> Purl:
+    return installed._replace(source="") if installed.source else installed
 
 
 def _cvss(scores: dict[str, _Cvss]) -> Cvss | None:

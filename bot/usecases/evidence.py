@@ -13,7 +13,7 @@ from datetime import date, datetime, timedelta
 from functools import partial
 from typing import Final
 
-from bot.domain.assessment import Assessment, Evidence, assess
+from bot.domain.assessment import Assessment, Build, Evidence, assess
 from bot.domain.environments import Application, Environment, ImageId
 from bot.domain.errors import IntegrityError, NotFoundError, RejectedError, UnavailableError
 from bot.domain.evidence import Exploitation, Scan, merged_scans, named, rematched, with_inventory
@@ -28,7 +28,7 @@ from bot.domain.vex import VexStatement
 from bot.formats.assessment_document import render_assessment
 from bot.formats.reports import read_sbom, read_scan
 from bot.ports import Examination, Reports, ScannerFacts, StoredEvaluation
-from bot.usecases.attested_evidence import attested_evidence
+from bot.usecases.attested_evidence import AttestedEvidence, attested_evidence
 from bot.usecases.desk import View, build_repository, where_it_is
 from bot.usecases.exceptions_in_force import exceptions_in_force
 from bot.usecases.granted import source_repository
@@ -113,6 +113,7 @@ def evaluate(
         first_seen=reports.first_seen(scope, list(findings), now.date()) if reports else {},
         signature=_weakest(one.signature for one in attested),
         provenance=_weakest(one.provenance for one in attested),
+        builds=tuple(one.build for one in attested if one.build is not None),
         notes=tuple(dict.fromkeys(note for one in attested for note in one.notes)),
         missing=tuple(dict.fromkeys(missing)),
     )
@@ -152,6 +153,7 @@ class _Attested:
     vex: tuple[VexStatement, ...] = ()
     missing: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    build: Build | None = None
 
 
 def _attested(
@@ -190,7 +192,15 @@ def _attested(
         found.vex,
         found.missing,
         found.notes,
+        _build(name, found),
     )
+
+
+def _build(image: str, found: AttestedEvidence) -> Build | None:
+    stated = found.provenance
+    if stated is None:
+        return None
+    return Build(image, stated.builder, stated.repository, stated.run, found.provenance_by)
 
 
 def _places(

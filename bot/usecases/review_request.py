@@ -13,10 +13,28 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from bot.domain.assessment import Assessment
-from bot.domain.environments import SHORT_COMMIT, Application, Environment, ImageId, image_tag
+from bot.domain.environments import (
+    SHORT_COMMIT,
+    Application,
+    Environment,
+    ImageId,
+    image_tag,
+    matches,
+)
 from bot.domain.errors import NotFoundError, RejectedError, UnavailableError
-from bot.domain.history import CheckState, GitCommit, MergeRefusal, PullRequest
+from bot.domain.history import (
+    Asker,
+    CheckState,
+    Contribution,
+    GitCommit,
+    MergeRefusal,
+    PathChange,
+    PullRequest,
+    WatchedChange,
+)
+from bot.domain.image_configuration import ImageConfiguration
 from bot.domain.images import ImageDescription
+from bot.domain.issues import IssueKey, issue_keys
 from bot.domain.jobs import Again, Done, Job, JobKind, Outcome
 from bot.domain.memory import WrittenHead
 from bot.domain.oci import Digest, DigestReference
@@ -400,7 +418,9 @@ def close_pointless(view: View, environment: Environment, application: Applicati
 
 def _facts(view: View, proposal: Proposal, assessment: Assessment) -> BodyFacts:
     environment, application = proposal.environment, proposal.application
-    commits = _between(proposal, proposal.running, proposal.source)
+    found = _between(proposal, proposal.running, proposal.source)
+    commits = found[:_COMMITS] if found is not None else None
+    contributions = source_changes(view.ports.github, application.source, commits, proposal.trigger)
     sources = [
         source_repository(view.pipeline, environment, application, image.name)
         for image in application.images
@@ -422,7 +442,13 @@ def _facts(view: View, proposal: Proposal, assessment: Assessment) -> BodyFacts:
             str(environment.repository_of(application, image.name)) for image in application.images
         ),
         commits=commits,
-        contributions=source_changes(view.ports.github, application.source, commits),
+        is_cut=found is not None and len(found) > _COMMITS,
+        contributions=contributions,
+        asker=_asker(proposal, contributions),
+        issues=_issues(proposal, commits, contributions),
+        watching=application.watched,
+        watched=_watched(proposal),
+        before=environment.source_environment or "",
         leaving=_leaving(proposal),
         signs=environment.signs,
         approvals=environment.approvals,
@@ -436,7 +462,59 @@ def _between(proposal: Proposal, old: str | None, new: str) -> Sequence[GitCommi
     history = proposal.history
     if old is None or not (history.has(old) and history.has(new)):
         return None
-    return history.between(old, new, limit=_COMMITS)
+    return history.between(old, new, limit=_COMMITS + 1)  # one more tells that there are more
+
+
+def _asker(proposal: Proposal, contributions: Mapping[str, Contribution] | None) -> Asker:
+    """Whose commit the branch head is that asked, by GitHub's word, else by git's."""
+    known = (contributions or {}).get(proposal.trigger)
+    brought = known.pull_request if known else None
+    named = proposal.history.has(proposal.trigger)
+    return Asker(
+        proposal.branch,
+        proposal.trigger,
+        (known.author if known else None) or "",
+        proposal.history.commit(proposal.trigger).author if named else "",
+        brought.number if brought and brought.merged else 0,
+    )
+
+
+def _issues(
+    proposal: Proposal,
+    commits: Sequence[GitCommit] | None,
+    contributions: Mapping[str, Contribution] | None,
+) -> Sequence[IssueKey] | None:
+    """What the new commits' messages and the titles of their pull requests name."""
+    patterns = proposal.application.issues
+    if not patterns:
+        return ()
+    if commits is None or proposal.running is None:
+        return None
+    messages = proposal.history.messages(proposal.running, proposal.source, limit=_COMMITS)
+    brought = (one.pull_request for one in (contributions or {}).values())
+    titles = dict.fromkeys(one.title for one in brought if one is not None)
+    return issue_keys(patterns, [*messages, *titles])
+
+
+def _watched(proposal: Proposal) -> Sequence[WatchedChange] | None:
+    """The files under the application's `watch` that differ between the two versions."""
+    globs, old, new = proposal.application.watched, proposal.running, proposal.source
+    if not globs:
+        return ()
+    if old is None or not (proposal.history.has(old) and proposal.history.has(new)):
+        return None
+    changes = proposal.history.changes(old, new)
+    return [
+        WatchedChange(path, _what(changes[path]))
+        for path in sorted(changes)
+        if any(matches(glob, path) for glob in globs)
+    ]
+
+
+def _what(change: PathChange) -> str:
+    if change.before is None:
+        return "added"
+    return "removed" if change.after is None else "changed"
 
 
 def _leaving(proposal: Proposal) -> Sequence[GitCommit]:
@@ -472,7 +550,13 @@ def _image_facts(view: View, proposal: Proposal, image: str) -> ImageFacts:
         now_created=now_image.created if now_image else None,
         new_bases=new_image.bases if new_image else (),
         now_bases=now_image.bases if now_image else (),
+        new_runs=_runs(new_image),
+        now_runs=_runs(now_image),
     )
+
+
+def _runs(image: ImageDescription | None) -> dict[str, ImageConfiguration | None]:
+    return {str(one.platform): one.runs for one in image.platforms} if image else {}
 
 
 def _described(

@@ -11,7 +11,10 @@ from bot.ports import GitHub
 
 
 def source_changes(
-    github: GitHub, repository: GitHubRepository, commits: Sequence[GitCommit] | None
+    github: GitHub,
+    repository: GitHubRepository,
+    commits: Sequence[GitCommit] | None,
+    head: str = "",
 ) -> Mapping[str, Contribution] | None:
     """Commit -> what GitHub knows of it; None: nobody knows, which is not "no pull request".
 
@@ -21,11 +24,14 @@ def source_changes(
         github: where the source repository is.
         repository: the source repository.
         commits: new ones; None: they cannot be listed.
+        head: the commit that asked, which may be none of them; empty: nobody has to know.
     """
-    if not commits:
+    asked = dict.fromkeys(commit.id for commit in commits or ())
+    asked |= {head: None} if head else {}
+    if not asked:
         return None
     try:
-        found = github.contributions(repository, [commit.id for commit in commits])
+        found = github.contributions(repository, list(asked))
     except RejectedError:
         return None
     return {one.commit: one for one in found}

@@ -83,6 +83,8 @@ def test_heads_commits_and_files(origin: Origin, mirror: Mirror) -> None:
     assert [c.id for c in mirror.first_parents(second, limit=9)] == [second, first]
     assert [c.id for c in mirror.first_parents(second, limit=9, until=first)] == [second]
     assert [c.id for c in mirror.between(first, second, limit=9)] == [second]
+    assert mirror.messages(first, second, limit=9) == ["change a.yaml"]
+    assert mirror.messages(second, second, limit=9) == []
 
 
 def test_a_branch_that_vanished_stays_readable(origin: Origin, mirror: Mirror) -> None:

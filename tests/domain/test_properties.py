@@ -81,6 +81,30 @@ def test_every_finding_of_both_sides_stands_in_exactly_one_place(new: Scan, old:
         assert any(_is_one(key, finding_) for key in present | gone)
 
 
+@settings(max_examples=200)
+@given(SIDES, SIDES)
+def test_the_sum_is_each_image_on_each_platform_by_itself(new: Scan, old: Scan) -> None:
+    """What one image has says nothing of another one, on either side."""
+    whole = delta(new, old)
+    before = {(one.repository, one.platform): one for one in old.each}
+
+    for part in new.each:
+        place = (part.repository, part.platform)
+        if place not in before or len({one.repository for one in new.each}) != len(
+            {one.repository for one in old.each}
+        ):
+            continue  # new there, or compared with what it replaces
+        alone = delta(part, before[place])
+        for name in ("introduced", "unchanged"):
+            kept = [f.key for f in getattr(whole, name) if f.key[2:] == place]
+            assert kept == [f.key for f in getattr(alone, name)], name
+        assert [r for r in whole.raised if r.finding.key[2:] == place] == list(alone.raised)
+        assert [x for x in whole.fixed if x.finding.key[2:] == place] == list(alone.fixed)
+        assert {s.finding.key for s in whole.suppressed if s.finding.key[2:] == place} == {
+            s.finding.key for s in alone.suppressed
+        }
+
+
 def _is_one(key: FindingKey, one: Finding) -> bool:
     """The same vulnerability and package; the old side may stand in another registry."""
     names = {one.vulnerability, *one.aliases}

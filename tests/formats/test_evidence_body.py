@@ -13,29 +13,32 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from bot.domain.assessment import Assessment, Evidence, assess
+from bot.domain.assessment import Assessment, Build, Evidence, assess
 from bot.domain.evidence import (
     Finding,
     FindingKey,
     Fix,
-    ImageConfiguration,
     Scan,
     Severity,
     Suppression,
     merged_scans,
 )
-from bot.domain.history import Contribution, SourcePullRequest
+from bot.domain.history import Asker, Contribution, SourcePullRequest, WatchedChange
+from bot.domain.image_configuration import ImageConfiguration
 from bot.domain.images import BaseImage
+from bot.domain.issues import IssueKey
 from bot.domain.oci import Digest
 from bot.domain.packages import Package, PackageName, inventory
 from bot.domain.policy import EnvironmentPolicy, LicenceRule, Reason, Result, Scope
 from bot.formats.assessment_document import indented, render_assessment
 from bot.formats.body_budget import BUDGET, LIMIT
+from bot.formats.check_output import check_output
 from bot.formats.evidence_body import review
 from bot.formats.markdown import plain
 from bot.formats.pull_request_body import BodyFacts, ImageFacts, render
 from tests.evidence_bodies import (
     AT,
+    BUILD,
     CAME,
     COMMITS,
     DATABASE,
@@ -151,7 +154,7 @@ def test_the_way_out_names_what_no_update_mends() -> None:
 def test_a_report_of_somebody_else_is_shown_as_theirs() -> None:
     attested = replace(scanned(CAME), attested_by="the key ci.pub")
 
-    row = "(linux/amd64), attested by the key ci.pub |"
+    row = "(linux/amd64), attested by the key ci.pub\n"
     assert row in assessed(Evidence(attested))
     assert "attested by" not in assessed(Evidence(scanned(CAME)))
 
@@ -270,6 +273,18 @@ def test_three_images_name_theirs() -> None:
         ("No scanner is configured", "whoever runs Lockkeeper"),
         ("linux/arm64 was not scanned: timed out after 300 s", "whoever runs Lockkeeper"),
         ("the report on api is about another image", "whoever builds the image or scans it"),
+        ("the report on scanner is about another image", "whoever builds the image or scans it"),
+        ("scanner 1f cannot be read from any registry here", "whoever runs Lockkeeper or the reg"),
+        ("scanner runs with 2 digests; none is compared", "whoever keeps the manifests"),
+        (
+            "api 1f cannot be scanned whole: linux/amd64 is there 2 times",
+            "whoever builds the image:",
+        ),
+        (
+            "api 1f: no scanner is configured, and no report that counts is attested",
+            "whoever builds the image: attest a report",
+        ),
+        ("an attested report says that it was made on 2030-01-01", "whoever attests the reports"),
     ],
 )
 def test_what_is_not_decided_has_somebody_who_can(missing: str, who: str) -> None:
@@ -281,19 +296,162 @@ def test_what_is_not_decided_has_somebody_who_can(missing: str, who: str) -> Non
     assert alert.count("**To decide:**") == 1
 
 
+def test_what_is_not_decided_has_one_cause() -> None:
+    missing = ("linux/arm64 was not scanned: timed out", "the build attached no SBOM")
+    judged = assess("stage", Evidence(scanned([]), missing=missing), POLICY, AT)
+
+    alert = render(replace(FACTS, assessment=judged)).partition("###")[0]
+
+    assert "not decided for `stage`.** linux/arm64 was not scanned: timed out (*Scan" in alert
+    assert missing[1] not in alert
+    assert "could not be evaluated." in alert
+
+
 def test_how_an_image_runs_is_told_where_it_changed() -> None:
     old = ImageConfiguration("1000", ("/app",), (), frozenset({"8080/tcp"}), frozenset({"PATH"}))
     new = replace(old, user="", variables=frozenset({"PATH", "LD_PRELOAD"}))
     evidence = Evidence(
         replace(scanned([]), configuration=new), replace(scanned([]), configuration=old)
     )
-    changed = render(replace(FACTS, assessment=assess("stage", evidence, POLICY, AT)))
+    # Where the registry did not say: by the scanner's reports.
+    silent = replace(FACTS, images=[replace(FACTS.images[0], new_runs={}, now_runs={})])
+    changed = render(replace(silent, assessment=assess("stage", evidence, POLICY, AT)))
     same = replace(evidence, new=evidence.old)
 
     assert "- ⚠️ **User**: `1000` → `root`" in changed
     assert "LD_PRELOAD" in changed
     assert "Entrypoint" not in changed
-    assert "How it runs" not in render(replace(FACTS, assessment=assess("stage", same, POLICY, AT)))
+    assert "How it runs" not in render(
+        replace(silent, assessment=assess("stage", same, POLICY, AT))
+    )
+
+
+def test_what_differs_on_one_platform_says_which() -> None:
+    old, new = ImageConfiguration("1000"), ImageConfiguration("0")
+    image = replace(
+        FACTS.images[0],
+        now_runs={"linux/amd64": old, "linux/arm64": old, "linux/s390x": old},
+        new_runs={"linux/amd64": old, "linux/arm64": new, "linux/s390x": None},
+    )
+
+    body = render(replace(FACTS, images=[image]))
+
+    assert "- ⚠️ **User** on linux/arm64: `1000` → `0`" in body
+    assert "- Not known of checkout linux/s390x." in body
+    assert "| **User, entrypoint, ports, variables** | ⚠️ changed, see below |" in body
+
+
+@pytest.mark.parametrize(
+    ("now", "new", "said"),
+    [
+        ({"p": ImageConfiguration("1")}, {"p": ImageConfiguration("1")}, "as now"),
+        ({"p": ImageConfiguration("1")}, {"p": None}, "not known"),
+        ({}, {"p": ImageConfiguration("1")}, "not known"),
+    ],
+)
+def test_how_it_runs_is_never_silently_the_same(
+    now: dict[str, ImageConfiguration | None],
+    new: dict[str, ImageConfiguration | None],
+    said: str,
+) -> None:
+    image = replace(FACTS.images[0], now_runs=now, new_runs=new)
+
+    assert f"ports, variables** | {said} |" in render(replace(FACTS, images=[image]))
+
+
+def test_every_fact_that_blocks_is_named_and_every_check_that_fails() -> None:
+    denied = [Package(PackageName("npm", "", f"agpl{n}"), "1", "AGPL-3.0-only") for n in range(31)]
+    listed = inventory(denied)
+    harmless = [
+        found(f"CVE-2028-{n:05d}", deb(f"good{n % 200}"), Severity.MEDIUM, "1") for n in range(1500)
+    ]
+    rules = [
+        LicenceRule(id=f"r{n}", denies=True, scope=Scope.PRESENT, denied=("AGPL-3.0-only",))
+        for n in range(7)
+    ]
+    policy = replace(POLICY, rules=tuple(rules))
+    judged = assess("stage", Evidence(scanned(harmless), scanned([]), listed), policy, AT)
+
+    body = render(replace(FACTS, assessment=judged))
+
+    assert len(body.encode()) <= BUDGET
+    assert all(body.count(f"agpl{n} is under AGPL-3.0-only") for n in range(31))
+    assert body.rindex("- agpl30 is under") < body.index("### Policy")
+    assert body.count("| ❌\u00a0**Fail** |") == 7
+
+
+def test_the_check_names_what_blocks_first() -> None:
+    said = check_output(KEPT["blocked"]()).text
+
+    assert said.startswith("### Blocking: 1 vulnerability in one package")
+    assert "CVE-2026-31337" in said
+
+
+def test_who_asked_and_what_a_rollback_takes() -> None:
+    body = render(facts("blocked"))
+
+    assert (
+        "**Asked by** `rita`, who moved `release/1.42` to [`9f3c2e1`]"
+        "(https://github.com/acme/checkout/commit/9f3c2e1000000000000000000000000000000000) with "
+        "[pull request 812](https://redirect.github.com/acme/checkout/pull/812)"
+    ) in body
+    assert "This build has stood in `dev` for 3 d" in body
+    assert (
+        "The running version came on 2026-11-03 (17 days ago). A rollback goes back to it:" in body
+    )
+    assert "[`41b7d02`]" in body.partition("A rollback goes back to it: ")[2].partition("\n")[0]
+
+
+def test_who_asked_where_github_knows_nobody() -> None:
+    named = replace(FACTS, asker=Asker("main", "c" * 40, "", "Rita @acme"))
+    unnamed = replace(FACTS, asker=Asker("main", "c" * 40))
+
+    assert "**Asked by** Rita &#64;\u2060acme (by the commit's name), who" in render(named)
+    assert "**Asked by** somebody whom nobody knows, who moved" in render(unnamed)
+
+
+def test_what_is_not_known_of_the_past_is_said() -> None:
+    evidence = Evidence(scanned([]), scanned([]))
+    judged = assess("stage", evidence, POLICY, AT)
+    unknown = render(replace(FACTS, assessment=judged, now_commit=None))
+    image = replace(FACTS.images[0], now=None)
+    first = render(replace(FACTS, assessment=judged, images=[image], now_commit=None, before=""))
+
+    assert "How long this build stood in `dev` is not known." in unknown
+    assert "Since when the running version runs is not known." in unknown
+    assert "whose commit is not known." in unknown
+    assert "there is nothing that a rollback could go back to" in first
+    assert "stood in" not in first
+
+
+@pytest.mark.parametrize(
+    ("build", "said"),
+    [
+        (
+            BUILD,
+            "- **Built by**: [run 19283746501](https://github.com/acme/checkout/actions/runs/1",
+        ),
+        (
+            replace(BUILD, repository="acme/evil"),
+            "- **Built by**: run `19283746501` of `acme/evil`, `h",
+        ),
+        (replace(BUILD, run=""), "- **Built by**: a run that it does not name of `acme/checkout`"),
+        (replace(BUILD, by=""), "⚠️ nobody vouches for that\n"),
+        (replace(BUILD, builder=""), "a builder that it does not name; vouched for by key of"),
+    ],
+)
+def test_who_built_it_and_by_whose_word(build: Build, said: str) -> None:
+    evidence = Evidence(scanned([]), scanned([]), builds=(build,))
+
+    assert said in render(replace(FACTS, assessment=assess("stage", evidence, POLICY, AT)))
+
+
+def test_without_provenance_nobody_knows_who_built_it() -> None:
+    judged = assess("stage", Evidence(scanned([]), scanned([])), POLICY, AT)
+
+    assert "- **Built by**: not known: the image carries no provenance\n" in render(
+        replace(FACTS, assessment=judged)
+    )
 
 
 def test_what_is_left_out_is_counted() -> None:
@@ -354,6 +512,10 @@ def strewn(words: Iterator[str]) -> BodyFacts:
         missing=(next(words),),
         signature=Reason(Result.WARN, next(words)),
         provenance=Reason(Result.PASS, next(words)),
+        builds=(
+            Build(next(words), next(words), next(words), next(words), next(words)),
+            Build(next(words), next(words), next(words), "", ""),
+        ),
     )
     digest = Digest("sha256:" + "1" * 64)
     return replace(
@@ -372,6 +534,13 @@ def strewn(words: Iterator[str]) -> BodyFacts:
                 (next(words),),
                 new_bases=(BaseImage(next(words), next(words)),),
                 now_bases=(BaseImage(next(words), next(words)),),
+                new_runs={
+                    "p": ImageConfiguration(
+                        next(words), (next(words),), (), frozenset({next(words)})
+                    ),
+                    next(words): None,
+                },
+                now_runs={"p": ImageConfiguration()},
             )
         ]
         * 2,
@@ -393,11 +562,16 @@ def strewn(words: Iterator[str]) -> BodyFacts:
         },
         leaving=[replace(COMMITS[0], subject=next(words), author=next(words))],
         newer=next(words),
+        asker=Asker(next(words), "c" * 40, next(words), next(words), 9),
+        issues=[IssueKey(next(words)), IssueKey(next(words), "https://github.com/acme/x/issues/1")],
+        watching=[next(words)],
+        watched=[WatchedChange(next(words), "added")],
+        before=next(words),
         assessment=assess(next(words), evidence, POLICY, AT),
     )
 
 
-STREWN = 166
+STREWN = 200
 
 
 def harmless() -> Iterator[str]:

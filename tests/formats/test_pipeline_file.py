@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import jsonschema_rs
 import pytest
 from hypothesis import given, strategies as st
@@ -260,3 +262,49 @@ def test_the_schema_accepts_the_file_and_refuses_an_unknown_key() -> None:
 def test_reading_is_a_pipeline() -> None:
     assert isinstance(read_pipeline(WHOLE, commit="c" * 40), Pipeline)
     assert read_pipeline(WHOLE, commit="c" * 40).commit == "c" * 40
+
+
+WATCHING = """\
+version: 1
+environments:
+  dev:
+    on: { branches: [main] }
+    image_repository: registry.example.com/acme/{image}
+    manifests: [envs/dev/**]
+defaults:
+  source: acme/{application}
+  watch: [migrations/**]
+  issues: ["PAY-{number}", { key: "OPS-{number}", link: "https://ops.example.com/{number}" }]
+applications:
+  payments: {}
+  quiet: { watch: [], issues: [] }
+"""
+
+
+def test_watched_paths_and_issue_keys_come_from_the_defaults() -> None:
+    pipeline = read_pipeline(WATCHING)
+
+    payments, quiet = pipeline.applications["payments"], pipeline.applications["quiet"]
+    assert payments.watched == ("migrations/**",)
+    assert [(one.key, one.link) for one in payments.issues] == [
+        ("PAY-{number}", ""),
+        ("OPS-{number}", "https://ops.example.com/{number}"),
+    ]
+    assert (quiet.watched, quiet.issues) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "fact"),
+    [
+        ("[migrations/**]", "[../other/**]", "not a path or glob in the source repository"),
+        ("[migrations/**]", "[/etc/passwd]", "not a path or glob in the source repository"),
+        ('"PAY-{number}"', '"PAY-[0-9]+"', "is not made of letters, digits"),
+        ("https://ops.example.com/{number}", "ops/{number}", "is no http(s) address"),
+        ("key: ", "keys: ", "unknown key"),
+    ],
+)
+def test_a_mistake_in_them_has_its_line(right: str, wrong: str, fact: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(fact)) as caught:
+        read_pipeline(WATCHING.replace(right, wrong))
+
+    assert caught.value.line in {10, 11, 12, 13, 14}, caught.value

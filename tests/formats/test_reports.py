@@ -17,6 +17,7 @@ from hypothesis import given, settings, strategies as st
 from bot.domain.errors import LimitExceededError, RejectedError
 from bot.domain.evidence import Fix, Looked, Scan, Severity, UnreadableEvidenceError
 from bot.domain.packages import PackageClass, PackageName
+from bot.formats.json_document import nests_deeper
 from bot.formats.reports import read_sbom, read_scan, read_vex
 from tests.samples import sample
 
@@ -838,3 +839,20 @@ def test_what_grype_was_told_to_leave_out_is_told(flag: dict[str, object], words
 
     assert words in "".join(limits)
     assert bool(limits) is bool(words)
+
+
+@given(
+    st.lists(
+        st.sampled_from([*"[]{}", '"x"', '"[{"', '"\\""', '""', "[[]]", "{{}}[]"]), max_size=40
+    )
+)
+def test_depth_is_that_of_the_brackets_outside_strings(parts: list[str]) -> None:
+    depth = deepest = 0
+    for part in parts:
+        for character in "" if part.startswith('"') else part:
+            depth += 1 if character in "[{" else -1
+            deepest = max(deepest, depth)
+    document = "".join(parts).encode()
+
+    for limit in range(deepest + 4):
+        assert nests_deeper(document, limit) == (deepest > limit), (document, limit)

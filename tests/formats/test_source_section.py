@@ -2,7 +2,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bot.domain.history import Contribution, SourcePullRequest
+from bot.domain.history import Contribution, SourcePullRequest, WatchedChange
+from bot.domain.issues import IssueKey
 from bot.formats.source_section import SourceChanges, source_section
 from tests.evidence_bodies import COMMITS, CONTRIBUTIONS
 from tests.github_rendering import added_by_github, rendered
@@ -92,3 +93,41 @@ def test_nothing_to_compare_with() -> None:
 def test_nothing_is_mentioned_or_linked_by_github() -> None:
     for prose in rendered(section()).prose:
         assert not added_by_github(prose), prose
+
+
+def test_watched_files_are_named_and_not_folded() -> None:
+    files = [WatchedChange(f"migrations/{n:04d}.sql", "added") for n in range(12)]
+    found = section(watching=["migrations/**"], watched=files)
+
+    before = found.partition("<details>")[0]
+    assert "⚠️ **12 files under `migrations/**` change:**" in before
+    assert "- `migrations/0009.sql` added\n- and 2 more" in before
+
+
+def test_no_watched_file_and_not_known_are_two_things() -> None:
+    assert "No file under `migrations/**` changes." in section(watching=["migrations/**"])
+    unknown = section(watching=["migrations/**"], watched=None)
+    assert "⚠️ Whether files under `migrations/**` change is not known." in unknown
+    cut = section(commits=None, watching=["migrations/**"], watched=None)
+    assert "Whether files under `migrations/**` change is not known." in cut
+    assert "migrations" not in section()
+
+
+def test_issues_are_links_that_leave_no_mention() -> None:
+    keys = [
+        IssueKey("PAY-1", "https://issues.example.com/browse/PAY-1"),
+        IssueKey("#4", "https://github.com/acme/payments/issues/4"),
+        IssueKey("OPS-2"),
+    ]
+
+    assert (
+        "**Issues:** [`PAY-1`](https://issues.example.com/browse/PAY-1), "
+        "[`#4`](https://redirect.github.com/acme/payments/issues/4), `OPS-2`"
+    ) in section(issues=keys)
+    many = [IssueKey(f"OPS-{n}") for n in range(50)]
+    assert "`OPS-29` and 20 more" in section(issues=many)
+
+
+def test_more_commits_than_are_read_are_not_called_so_many() -> None:
+    assert "**More than 3 commits, the newest in 2 pull requests** by" in section(is_cut=True)
+    assert "**More than 3 commits, the newest** since" in section(is_cut=True, contributions=None)

@@ -78,6 +78,7 @@ def build_image(
     *,
     layer_size: int = 4096,
     seed: int = 1,
+    runs: Mapping[str, object] | None = None,
 ) -> BuiltImage:
     """An image whose layers are archives of one file of so many random bytes.
 
@@ -89,7 +90,7 @@ def build_image(
     for platform in platforms:
         archives = [_archive(dice, layer_size, platform, number) for number in range(layers)]
         contents = [_layer(archive) for archive in archives]
-        config = _config(platform, archives, labels or {})
+        config = _config(platform, archives, labels or {}, runs=runs)
         blobs |= {digest_of(content): content for content in (config, *contents)}
         children[platform] = _manifest(config, contents)
     return BuiltImage(_index(children), children, blobs)
@@ -181,7 +182,12 @@ def _index(children: Mapping[str, bytes]) -> bytes:
 
 
 def _config(
-    platform: str, archives: Sequence[bytes], labels: Mapping[str, str], created: str = CREATED
+    platform: str,
+    archives: Sequence[bytes],
+    labels: Mapping[str, str],
+    created: str = CREATED,
+    *,
+    runs: Mapping[str, object] | None = None,
 ) -> bytes:
     system, _, architecture = platform.partition("/")
     return encoded(
@@ -189,7 +195,7 @@ def _config(
             "architecture": architecture,
             "os": system,
             "created": created,
-            "config": {"Labels": dict(labels)},
+            "config": {"Labels": dict(labels), **(runs or {})},
             "rootfs": {"type": "layers", "diff_ids": [digest_of(one) for one in archives]},
         }
     )

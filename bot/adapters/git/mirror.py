@@ -196,6 +196,12 @@ class Mirror:
         """Commits in ``new`` and not in ``old``, newest first."""
         return self._log([f"-n{limit}", _checked(new), f"^{_checked(old)}"])
 
+    def messages(self, old: str, new: str, *, limit: int) -> Sequence[str]:
+        """The whole messages of `between`."""
+        revisions = [f"-n{limit}", _checked(new), f"^{_checked(old)}"]
+        found = self._git(["log", "-z", "--format=%B", *revisions, "--"])
+        return [message.strip("\n") for message in found.split("\0") if message.strip("\n")]
+
     def _changes(self, old: str, new: str) -> Mapping[str, PathChange]:
         """Every path that differs between two commits or trees; an empty ``old`` is no files."""
         before = _checked(old) if old else _EMPTY_TREE

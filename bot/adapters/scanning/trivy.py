@@ -18,7 +18,7 @@ from bot.adapters.scanning.sandbox import Sandbox
 from bot.adapters.scanning.tools import Session, readable_version, size_of, stamp_of
 from bot.domain.errors import UnavailableError
 from bot.formats import structs
-from bot.formats.json_document import moment
+from bot.formats.lax_document import moment
 from bot.formats.reports import read_scan
 from bot.ports import Examination
 

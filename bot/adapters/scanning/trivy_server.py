@@ -30,7 +30,7 @@ from bot.adapters.scanning.tools import Session
 from bot.adapters.scanning.trivy import NAME, examined, matched, version_of
 from bot.domain.errors import UnavailableError
 from bot.formats import structs
-from bot.formats.json_document import moment
+from bot.formats.lax_document import moment
 from bot.ports import Examination
 
 _PORT: Final = 4954  # Trivy's own; free in a network of its own

@@ -6,9 +6,13 @@ import io
 import json
 import shutil
 import tarfile
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -38,6 +42,7 @@ from tests.world.scanners import (
     placed,
     write_fake_advisories,
     write_fake_trivy,
+    write_grype_database,
     write_trivy_database,
 )
 from tests.world.tools import tool
@@ -216,3 +221,81 @@ def test_what_the_scanner_s_user_cannot_read_is_named_with_that_user(tmp_path: P
     assert f"{folder}/db/trivy.db cannot be read by user 10042" in said
     assert "0600" in said
     assert f"chmod -R a+rX {folder}/db" in said
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    """A mirror of grype's database: files over HTTP."""
+    handler = partial(QuietHandler, directory=str(folder))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Nothing: the test's output is its own."""
+
+
+def published_for_grype(root: Path, database: Path, built: datetime) -> None:
+    """As grype-db publishes one: ``v6/latest.json`` and the archive that it names."""
+    root.mkdir(parents=True)
+    archive = root / "vulnerability-db.tar.gz"
+    with tarfile.open(archive, "w:gz") as packed:
+        packed.add(database / "6" / "vulnerability.db", "vulnerability.db")
+    latest = {
+        "status": "active",
+        "schemaVersion": "v6.1.9",
+        "built": f"{built:%Y-%m-%dT%H:%M:%SZ}",
+        "path": archive.name,
+        "checksum": digest_of(archive.read_bytes()),
+    }
+    (root / "latest.json").write_text(json.dumps(latest))
+
+
+def test_the_real_grype_fetches_from_a_mirror() -> None:
+    with open_folder() as folder, serving(folder / "www") as url:
+        program = placed(tool("grype"), folder)
+        database = write_grype_database(folder / "database", CANARY)
+        newer = write_grype_database(folder / "published", CANARY, LATER)
+        published_for_grype(folder / "www" / "good" / "v6", newer, LATER)
+        published_for_grype(folder / "www" / "old" / "v6", database, BUILT)
+        (folder / "www" / "old" / "v6" / "vulnerability-db.tar.gz").write_bytes(b"cut off")
+        running = scanner_of(str(program), clock=HandClock(), database=database)
+        assert running
+        assert running.facts().database == BUILT
+
+        done = renewal_of(
+            str(program),
+            database,
+            clock=HandClock(),
+            mirrors=[f"{url}/nothing", f"{url}/old", f"{url}/good"],
+            environment={},
+        )
+
+        assert done == Renewed(BUILT, LATER)
+        assert running.facts().database == LATER
+
+
+def test_what_the_real_grype_did_not_fetch_is_told_with_its_mirror() -> None:
+    with open_folder() as folder, serving(folder / "www") as url:
+        program = placed(tool("grype"), folder)
+        database = write_grype_database(folder / "database", CANARY)
+
+        with pytest.raises(UnavailableError) as refusal:
+            renewal_of(
+                str(program),
+                database,
+                clock=HandClock(),
+                mirrors=[f"{url}/nothing"],
+                environment={},
+            )
+
+    assert f"{url}/nothing: " in str(refusal.value)
+    assert "the one that is there stays" in str(refusal.value)
