@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
@@ -208,7 +209,9 @@ class Lockkeeper:
             Rounds("lockkeeper-doctor", self.checkups.look, again_seconds=SOON_SECONDS),
             Rounds("lockkeeper-outbox", self.outbox.send_waiting, again_seconds=SOON_SECONDS),
         )
-        board.register_blueprint(promotion_pages(store.EvaluationStore(self.database)))
+        host = urlsplit(settings.board_url).hostname or ""
+        pages = promotion_pages(store.EvaluationStore(self.database), host=host)
+        board.register_blueprint(pages)
         self.engine.every(settings.reconcile_seconds, self.workflows.put_reconcile)
         self.engine.every(_COMMANDS_SECONDS, self.workflows.put_commands)
         self.engine.every(_SCANNER_SECONDS, self.workflows.put_rescans)

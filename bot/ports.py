@@ -654,7 +654,7 @@ class GitHub(Protocol):
         ...
 
     def reviews(self, repository: GitHubRepository, number: int) -> Sequence[Review]:
-        """Submitted reviews, oldest first."""
+        """Submitted reviews, the newest 2,000, oldest first."""
         ...
 
     def contributed(self, repository: GitHubRepository, number: int) -> Sequence[ContributedCommit]:
