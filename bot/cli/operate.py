@@ -84,6 +84,16 @@ def adopt(ask: Asking, environment: str, manifests: str) -> None:
 
 @click.command()
 @_ENVIRONMENT
+@click.argument("commit")
+@_MANIFESTS
+@_asks
+def accept(ask: Asking, environment: str, commit: str, manifests: str) -> None:
+    """Put the rules of COMMIT into force where ENVIRONMENT is, in place of approvals."""
+    ask("accept", _placed(environment, manifests), commit)
+
+
+@click.command()
+@_ENVIRONMENT
 @_APPLICATION
 @click.option("--reason", default="", help="Why, for whoever reads it at night.")
 @_MANIFESTS

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from bot.domain.errors import NotFoundError
 from bot.domain.jobs import Failed
-from bot.usecases.commands import Request, adopt, hold, unhold
+from bot.usecases.commands import Request, accept, adopt, hold, unhold
 from tests.attacks.steps import (
     FILE,
     TEAM,
@@ -314,6 +315,23 @@ def test_rules_that_were_approved_come_into_force(driver: Driver) -> None:
     assert said(driver, merge)["lockkeeper/rules"] == ("success", "In force")
     stage.github.add_team("acme", "release-managers", [])
     assert driver.look().environment("prod").approvals.count == 2, "it was let in once"
+
+
+def test_an_operator_lets_rules_in_by_name(driver: Driver) -> None:
+    stage = driver.stage
+    driver.look_first()
+    text = rules(driver).replace("approvals: { count: 1", "approvals: { count: 2")
+    pushed = stage.dana.push(stage.manifests, "main", {FILE: text})
+    older = driver.look().pipeline.commit
+
+    for wrong in ("main", older, "0" * 40):
+        with pytest.raises(NotFoundError):
+            accept(command(driver, "prod", wrong))
+    accept(command(driver, "prod", pushed))
+
+    assert driver.look().environment("prod").approvals.count == 2
+    entries = [one for one in driver.ports.audit.entries() if one.kind == "rules accepted"]
+    assert entries[-1].facts == {"commit": pushed, "by": "ops by command"}
 
 
 def test_a_pushed_change_does_not_ride_below_an_approved_one(driver: Driver) -> None:
