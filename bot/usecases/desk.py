@@ -19,6 +19,7 @@ from bot.domain.environments import (
     Pipeline,
 )
 from bot.domain.errors import ConfigurationError, NotFoundError, NotGrantedError, RejectedError
+from bot.domain.floors import below
 from bot.domain.grants import KeyRole, key_in_two_places
 from bot.domain.images import Presence
 from bot.domain.memory import RulesAccepted, Scope
@@ -365,7 +366,21 @@ def pipeline_at(
         raise ConfigurationError(PIPELINE_FILE, None, "not UTF-8") from error
     pipeline = read_pipeline(text, commit=commit)
     check_grants(ports.grants, repository, pipeline)
+    check_floors(ports.grants, repository, pipeline)
     return pipeline
+
+
+def check_floors(grants: Grants, repository: ManifestsRepository, pipeline: Pipeline) -> None:
+    """No approval lets a file go below what the operator has pinned."""
+    for environment in pipeline.environments.values():
+        wrong = below(grants.floor(repository, environment.name), environment)
+        if wrong:
+            raise ConfigurationError(
+                PIPELINE_FILE,
+                environment.line,
+                f"environment {environment.name!r}: {wrong[0]}",
+                "the operator pins it with floor.json of the grant",
+            )
 
 
 def as_configuration_error(error: RejectedError) -> ConfigurationError:

@@ -366,6 +366,35 @@ def test_rules_that_only_concern_what_nobody_approves_are_in_force_at_once(
     assert driver.look().pending is None
 
 
+@pytest.mark.parametrize(
+    ("floor", "what"),
+    [
+        ('{"approvals": {"count": 1}}', "no approvals"),
+        ('{"approvals": {"count": 1, "teams": ["acme/release-managers"]}}', "another team"),
+        ('{"sign": true}', "no signature"),
+    ],
+)
+def test_nobody_approves_rules_below_the_operators_floor(
+    driver: Driver, floor: str, what: str
+) -> None:
+    """Rita approves, and it stays what it was."""
+    stage = driver.stage
+    driver.look_first()
+    (stage.directory / "grants" / "prod" / "floor.json").write_text(floor)
+    before = driver.look().pipeline
+    text = rules(driver).replace(*weaker_rules(driver)[what])
+    stage.dana.push(stage.manifests, "rules", {FILE: text})
+    pull = stage.dana.open_pull_request(stage.manifests, "rules")
+    stage.rita.approve(pull)
+
+    stage.dana.merge(pull)
+
+    view = driver.look()
+    assert view.pipeline == before
+    assert view.broken is not None
+    assert "floor.json" in view.broken.remedy
+
+
 def test_no_environment_takes_anothers_ref_and_files(driver: Driver) -> None:
     good = to_prod(driver)
     stage = driver.stage
