@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
@@ -36,10 +37,12 @@ from bot.adapters.signing.keyless import KeylessVerifier
 from bot.checkups import SOON_SECONDS, Checkups
 from bot.domain.environments import GitHubRepository
 from bot.domain.errors import LockkeeperError, NotGrantedError, RejectedError
+from bot.domain.floors import Floor
 from bot.domain.grants import KeyPlace, KeyRole, RegistryGrant
 from bot.domain.jobs import Job, JobKind, Outcome
 from bot.domain.oci import ImageRepository
 from bot.formats.docker_config import parse_registry_grant
+from bot.formats.grant_floor import read_floor
 from bot.formats.webhook import WebhookHint
 from bot.ports import (
     Audit,
@@ -118,6 +121,11 @@ class Granted:
         signers = {file.path: self._signer(file) for file in files if not file.only_verifies}
         verifiers = [signers.get(file.path) or self._verifier(file) for file in files]
         return KeyRing(tuple(signers.values()), tuple(verifiers))
+
+    def floor(self, manifests: GitHubRepository, environment: str) -> Floor:
+        """What the environment's rules may not go below."""
+        found = self.grants.of(str(manifests)).floor_json(environment)
+        return read_floor(found[1], found[0]) if found else Floor()
 
     def key_places(self) -> Sequence[KeyPlace]:
         """Every public key of this installation that is known without asking anybody."""
@@ -223,7 +231,9 @@ class Lockkeeper:
                 woken=self.outbox.woken,
             ),
         )
-        board.register_blueprint(promotion_pages(store.EvaluationStore(self.database)))
+        host = urlsplit(settings.board_url).hostname or ""
+        pages = promotion_pages(store.EvaluationStore(self.database), host=host)
+        board.register_blueprint(pages)
         self.engine.every(settings.reconcile_seconds, self.workflows.put_reconcile)
         self.engine.every(_COMMANDS_SECONDS, self.workflows.put_commands)
         self.engine.every(_SCANNER_SECONDS, self.workflows.put_rescans)

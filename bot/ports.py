@@ -21,6 +21,7 @@ from bot.domain.doctor.machine import DatabaseState
 from bot.domain.doctor.members import Installation, RepositoryState
 from bot.domain.environments import GitHubRepository
 from bot.domain.evidence import Exploitation, FindingKey
+from bot.domain.floors import Floor
 from bot.domain.grants import KeyPlace, KeyRole
 from bot.domain.history import (
     Check,
@@ -665,7 +666,7 @@ class GitHub(Protocol):
         ...
 
     def reviews(self, repository: GitHubRepository, number: int) -> Sequence[Review]:
-        """Submitted reviews, oldest first."""
+        """Submitted reviews, the newest 2,000, oldest first."""
         ...
 
     def contributed(self, repository: GitHubRepository, number: int) -> Sequence[ContributedCommit]:
@@ -867,6 +868,10 @@ class Grants(Protocol):
 
     def keys(self, manifests: GitHubRepository, environment: str, role: KeyRole) -> KeyRing:
         """The environment's keys of one role; an empty ring where there are none."""
+        ...
+
+    def floor(self, manifests: GitHubRepository, environment: str) -> Floor:
+        """What the environment's rules may not go below, whatever the pipeline file says."""
         ...
 
     def key_places(self) -> Sequence[KeyPlace]:

@@ -15,6 +15,7 @@ import sqlite3
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -214,7 +215,7 @@ class Settings:
             ConfigurationError: a variable is unknown or wrong, or its file cannot be read.
         """
         _refuse_unknown(environ)
-        github = _url(environ, "LOCKKEEPER_GITHUB_URL", "https://github.com")
+        github = _secure_url(environ, "LOCKKEEPER_GITHUB_URL", "https://github.com")
         data_dir = Path(_text(environ, "LOCKKEEPER_DATA_DIR") or "/var/lib/lockkeeper").absolute()
         return cls(
             app_id=_app_id(environ),
@@ -222,7 +223,7 @@ class Settings:
             webhook_secrets=_webhook_secrets(environ),
             manifests=_manifests(environ),
             github_url=github,
-            github_api_url=_url(environ, "LOCKKEEPER_GITHUB_API_URL", _api(github)),
+            github_api_url=_secure_url(environ, "LOCKKEEPER_GITHUB_API_URL", _api(github)),
             database_url=_secret(environ, "LOCKKEEPER_DATABASE_URL")
             or f"sqlite:///{data_dir / 'lockkeeper.db'}",
             data_dir=data_dir,
@@ -434,6 +435,22 @@ def _url(environ: Mapping[str, str], name: str, default: str) -> str:
     if parts.username or parts.password or parts.query or parts.fragment:
         raise _error(name, "has more than host and path", f"for example {default}")
     return value.rstrip("/")
+
+
+def _secure_url(environ: Mapping[str, str], name: str, default: str) -> str:
+    """A URL that tokens are sent to: encrypted, unless it never leaves this machine."""
+    value = _url(environ, name, default)
+    parts = urlsplit(value)
+    if parts.scheme == "http" and not _is_this_machine(parts.hostname or ""):
+        raise _error(name, "is not encrypted, and tokens go there", f"for example {default}")
+    return value
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _board_url(environ: Mapping[str, str]) -> str:

@@ -462,3 +462,16 @@ def test_every_page_can_be_reached_from_the_first() -> None:
     decisions = set((DOCS / "adr").glob("*.md"))
 
     assert set(PAGES) - reached - decisions == set()
+
+
+def test_every_threat_has_a_row_with_a_test_that_is_there_or_its_consequence() -> None:
+    text = (ROOT / "docs" / "security.md").read_text()
+    rows = re.findall(r"^\| (F\d+) \| (.+?) \| (.+?) \| (.*?) \| ?(.*?) ?\|$", text, re.MULTILINE)
+
+    assert [name for name, *_ in rows] == [f"F{number}" for number in range(1, 41)]
+    for name, _, verdict, by, remains in rows:
+        tests = re.findall(r"`(tests/[^`]+)`", by)
+        assert verdict in {"held", "partly", "not held"}, name
+        assert tests or (verdict == "not held" and remains), name
+        assert verdict == "held" or remains.endswith("."), name
+        assert all((ROOT / test).is_file() for test in tests), name

@@ -8,6 +8,7 @@
                                                       signatures only
                                        signing.1.pub  older and verification-only keys: numbered
                                        attest.key     the same for attestations
+                                       floor.json     what the pipeline file may not go below
 
 With exactly one manifests repository the first two levels may be left out. Only reads, at every
 call, so that a rotated key or password counts without a restart; safe in many threads. What a
@@ -42,6 +43,7 @@ _KEY_FILE: Final = re.compile(
 _LIMIT_BYTES: Final = 1024 * 1024
 _REGISTRY: Final = "registry.json"
 _SOURCES: Final = "sources"
+_FLOOR: Final = "floor.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +136,12 @@ class ManifestsGrant:
         """
         folder = self._environment(environment)
         path = folder / _REGISTRY if folder else None
+        return (str(path), _content(path)) if path and _mode(path) else None
+
+    def floor_json(self, environment: str) -> tuple[str, bytes] | None:
+        """The same of the environment's ``floor.json``."""
+        folder = self._environment(environment)
+        path = folder / _FLOOR if folder else None
         return (str(path), _content(path)) if path and _mode(path) else None
 
     def keys(self, environment: str, role: KeyRole) -> list[KeyFile]:

@@ -107,6 +107,10 @@ def _adopt(answer: Answer) -> str:
     return "\n".join([first, *(f"  {digest}" for digest in digests)])
 
 
+def _accept(answer: Answer) -> str:
+    return f"{answer['manifests']}: the rules of {answer['commit'][:7]} are in force"
+
+
 def _reseal(answer: Answer) -> str:
     digests: Sequence[str] = answer["digests"]
     done = f"{_count(digests, 'published digest')}, {answer['written']} written"
@@ -138,6 +142,7 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 _WORDS: Final[Mapping[str, Callable[[Answer], str]]] = {
+    "accept": _accept,
     "adopt": _adopt,
     "hold": _hold,
     "reseal": _reseal,

@@ -30,6 +30,10 @@ _VERBS: Final = {
     ),
     "config": ("bot.cli.plan:config", "Check the pipeline file."),
     "adopt": ("bot.cli.operate:adopt", "Take over, unsealed, what ENVIRONMENT runs now."),
+    "accept": (
+        "bot.cli.operate:accept",
+        "Put the rules of COMMIT into force where ENVIRONMENT is, in place of approvals.",
+    ),
     "hold": ("bot.cli.operate:hold", "Stop ENVIRONMENT, or one APPLICATION in it."),
     "unhold": ("bot.cli.operate:unhold", "Let ENVIRONMENT, or one APPLICATION in it, go on."),
     "reseal": (

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from functools import wraps
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import click
 
+from bot.adapters.git.checkout import environment_refs
 from bot.assembly import assemble, open_store
 from bot.cli.asking import WAIT_SECONDS, Asking
 from bot.cli.completion import application_names, environment_names
 from bot.cli.failing import failing
 from bot.cli.groups import Group
 from bot.cli.log import to_stderr
+from bot.domain.audit_anchors import mismatches
+from bot.domain.audit_chain import verify
 from bot.domain.jobs import JobKind
+from bot.domain.memory import AuditEntry
+from bot.ports import Audit
 from bot.settings import Settings
 
 C = TypeVar("C", bound=Callable[..., Any])
@@ -84,6 +90,16 @@ def adopt(ask: Asking, environment: str, manifests: str) -> None:
 
 @click.command()
 @_ENVIRONMENT
+@click.argument("commit")
+@_MANIFESTS
+@_asks
+def accept(ask: Asking, environment: str, commit: str, manifests: str) -> None:
+    """Put the rules of COMMIT into force where ENVIRONMENT is, in place of approvals."""
+    ask("accept", _placed(environment, manifests), commit)
+
+
+@click.command()
+@_ENVIRONMENT
 @_APPLICATION
 @click.option("--reason", default="", help="Why, for whoever reads it at night.")
 @_MANIFESTS
@@ -147,3 +163,39 @@ def export(after: int) -> None:
                 click.echo(json.dumps(asdict(entry), default=str, sort_keys=True))
             found = opened.audit.entries(found[-1].sequence)
         opened.database.dispose()
+
+
+@audit.command(name="verify")
+@click.option(
+    "--checkout",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="A clone of the manifests repository with its environment refs.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def verify_audit(checkout: Path | None, *, as_json: bool) -> None:
+    """Check the chain, and with a clone that publications and entries name each other."""
+    with failing(as_json=as_json):
+        opened = open_store(Settings.from_process())
+        entries = list(_all_entries(opened.audit))
+        opened.database.dispose()
+        sequence, head = verify(entries)
+        refs = environment_refs(checkout) if checkout else {}
+        found = mismatches(entries, refs)
+    commits = sum(map(len, refs.values()))
+    if as_json:
+        said = {"entries": sequence, "head": head, "publications": commits, "mismatches": found}
+        click.echo(json.dumps(said, sort_keys=True))
+    else:
+        against = f"; {commits} commits on {len(refs)} environment refs" if checkout else ""
+        click.echo(f"{sequence} entries in one chain, head {head or '-'}{against}")
+        for one in found:
+            click.echo(one)
+    if found:
+        raise SystemExit(1)
+
+
+def _all_entries(kept: Audit) -> Iterator[AuditEntry]:
+    found = kept.entries()
+    while found:
+        yield from found
+        found = kept.entries(found[-1].sequence)

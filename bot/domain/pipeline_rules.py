@@ -13,7 +13,6 @@ from bot.domain.errors import RejectedError
 GLOB_LIMIT: Final = 256  # characters
 _GLOB_WORK: Final = 200_000
 """Pairs of characters that are compared, over all globs of all environments: seconds."""
-_EVERYTHING: Final = frozenset({"*", "**", "**/*"})
 
 
 class Finding(NamedTuple):
@@ -116,7 +115,7 @@ def _check_gates(pipeline: Pipeline) -> Iterator[Finding]:
                 "`merge: auto` together with `sign` or `approvals`",
                 "leave `merge` out: people merge what needs their approval",
             )
-        if environment.signs and _EVERYTHING & set(environment.branches):
+        if environment.signs and any(not glob.strip("*?/") for glob in environment.branches):
             yield Finding(
                 (*at, "on"),
                 "every branch feeds an environment that signs",

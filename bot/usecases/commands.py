@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Final
 
 from bot.domain.doctor.findings import Finding
 from bot.domain.environments import Environment, GitHubRepository
@@ -15,13 +17,15 @@ from bot.domain.oci import Digest
 from bot.domain.pipeline_rules import UnknownNameError
 from bot.formats.places import Spot
 from bot.ports import Commands
-from bot.usecases.desk import Ports, View, look_at
+from bot.usecases.desk import Ports, View, gate_of, look_at
 from bot.usecases.members import for_each
 from bot.usecases.publish import brings_unsealed
 from bot.usecases.reseal import reseal as reseal_environment
+from bot.usecases.rules_in_force import rule_set
 from bot.usecases.status import PlaceStatus, places_of
 
 Answer = Mapping[str, object]
+_COMMIT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 class UnknownCommandError(RejectedError):
@@ -181,6 +185,25 @@ def adopt(request: Request) -> Answer:
     )
     ports.jobs.put(Job(JobKind.PUBLISH, view.id, environment.name))
     return {**target.identity, "ref": environment.ref, "adopted": list(digests)}
+
+
+def accept(request: Request) -> Answer:
+    """Put the rules of one commit into force, by the operator's word in place of approvals.
+
+    The commit is named, so that nothing slips in between reading it and saying so.
+    """
+    target = request.target()
+    view, commit = target.view, request.argument(1, "the commit whose rules come into force")
+    accepted = request.ports.memory.accepted_rules(view.id)
+    is_there = bool(_COMMIT.fullmatch(commit)) and view.history.is_ancestor(commit, view.head)
+    if not is_there or rule_set(view.history, commit) is None:
+        raise NotFoundError(f"valid rules at {commit[:40]}", f"{view.default_branch} (a full id)")
+    if any(view.history.is_ancestor(commit, one.commit) for one in accepted):
+        raise NotFoundError(f"a change of the rules at {commit[:7]}", "what is not in force yet")
+    gate_of(view, accepted).let_in(commit, f"{request.actor} by command")
+    request.ports.jobs.put(Job(JobKind.ANSWER, view.id, "", commit))
+    request.ports.jobs.put(Job(JobKind.RECONCILE, view.id))
+    return {**target.identity, "commit": commit, "accepted": True}
 
 
 def _shows(view: View, environment: Environment) -> str:
@@ -350,6 +373,7 @@ def moment(at: datetime | None) -> str | None:
 
 
 VERBS: Mapping[str, Callable[[Request], Answer]] = {
+    "accept": accept,
     "adopt": adopt,
     "hold": hold,
     "reseal": reseal,

@@ -297,7 +297,7 @@ def _in_force(
     accepted = ports.memory.accepted_rules(number)
     if not accepted:
         return _first_rules(ports, repository, number, history, history.heads()[branch])
-    gate = gate_of(ports, repository, number, branch, history, accepted)
+    gate = _gate(ports, repository, number, branch, history, accepted)
     accepted, pending = gate.standing(accepted)
     broken: ConfigurationError | None = None
     newest = gate.line.head
@@ -315,7 +315,12 @@ def _in_force(
     return _Force(Pipeline({}, {}), Rules(), broken, pending)
 
 
-def gate_of(
+def gate_of(view: View, accepted: Sequence[RulesAccepted]) -> Gate:
+    """Who judges changes of the rules, for a command that answers for one."""
+    return _gate(view.ports, view.repository, view.id, view.default_branch, view.history, accepted)
+
+
+def _gate(
     ports: Ports,
     repository: ManifestsRepository,
     number: int,

@@ -19,6 +19,7 @@ from bot.domain.errors import (
     NotFoundError,
     NotGrantedError,
 )
+from bot.domain.floors import below
 from bot.domain.grants import KeyRole, key_in_two_places
 from bot.domain.oci import ImageRepository
 from bot.formats.pipeline_file import PIPELINE_FILE
@@ -100,6 +101,19 @@ def check_environment(
             PIPELINE_FILE, environment.line, f"environment {environment.name!r}: {error}"
         ) from error
     _check_alone(grants, repository, environment)
+    _check_floor(grants, repository, environment)
+
+
+def _check_floor(grants: Grants, repository: ManifestsRepository, environment: Environment) -> None:
+    """No approval lets a file go below what the operator has pinned."""
+    wrong = below(grants.floor(repository, environment.name), environment)
+    if wrong:
+        raise ConfigurationError(
+            PIPELINE_FILE,
+            environment.line,
+            f"environment {environment.name!r}: {wrong[0]}",
+            "the operator pins it with floor.json of the grant",
+        )
 
 
 def _check_keys(grants: Grants, repository: ManifestsRepository, environment: Environment) -> None:

@@ -14,6 +14,7 @@ from http import HTTPStatus
 from importlib.resources import files
 from ipaddress import IPv6Address, ip_address
 from typing import Final
+from urllib.parse import urlsplit
 
 from flask import Blueprint, Response, render_template, request
 
@@ -28,11 +29,12 @@ _ID: Final = re.compile(r"[0-9a-f]{26}")
 _SEVERITIES: Final = tuple(severity.word for severity in sorted(Severity, reverse=True))
 
 
-def promotion_pages(evaluations: Evaluations) -> Blueprint:
+def promotion_pages(evaluations: Evaluations, *, host: str = "") -> Blueprint:
     """The pages of promotions, to be registered on the board.
 
     Args:
         evaluations: what was found; shown, never changed.
+        host: the name by which a proxy is reached; beside it the machine's own names count.
     """
     pages = Blueprint("promotions", __name__, template_folder="templates")
     style = files("bot.web").joinpath("templates/promotion.css").read_text(encoding="utf-8")
@@ -40,6 +42,9 @@ def promotion_pages(evaluations: Evaluations) -> Blueprint:
 
     @pages.before_request
     def refuse_strangers() -> Response | None:
+        if not _is_named(request.host, host):
+            # A page elsewhere may give its own name this address (DNS rebinding).
+            return _line("this name is not the board's", HTTPStatus.MISDIRECTED_REQUEST)
         if _is_loopback(request.remote_addr or ""):
             return None
         way_out = "this page answers on loopback only: use a tunnel, or a proxy that asks who it is"
@@ -96,6 +101,12 @@ def _answer(document: AssessmentDocument) -> str:
     words = {"pass": "Passes", "warn": "Passes with warnings", "fail": "Blocked"}
     undecided = "Blocked: not evaluated" if document.blocks else "Not evaluated"
     return words.get(document.verdict, undecided)
+
+
+def _is_named(asked: str, host: str) -> bool:
+    """Whether a request's ``Host`` is the board's: its own name, or this machine's."""
+    name = (urlsplit(f"//{asked}").hostname or "").lower()
+    return name in {"localhost", host.lower()} - {""} or _is_loopback(name)
 
 
 def _is_loopback(address: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -463,6 +464,21 @@ def test_every_page_is_read(scene: Scene) -> None:
 
     assert sum(comment.app is not None for comment in pull.comments) == 1
     assert len(scene.api.reviews(DEPLOY, pull.number)) == 205
+
+
+def test_a_flood_of_reviews_hides_nobodys_last_word(scene: Scene) -> None:
+    """Any reader may write them; the newest are read, and none stops anything."""
+    pull = scene.pull_request()
+    rita = scene.world.add_user("rita")
+    first = rita.review(pull, "COMMENT", "words")
+    with scene.world.state.lock:
+        pull.reviews.extend(copy.copy(first) for _ in range(2100))
+    rita.approve(pull)
+
+    found = scene.api.reviews(DEPLOY, pull.number)
+
+    assert 1900 < len(found) <= 2000
+    assert found[-1].state == "APPROVED"
 
 
 def test_people_are_looked_up_now(scene: Scene) -> None:

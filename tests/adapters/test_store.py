@@ -67,6 +67,20 @@ def test_processes_that_start_at_once_make_the_tables_once_and_one_chain(url: st
     database.dispose()
 
 
+def test_nobody_else_reads_the_file(tmp_path: Path) -> None:
+    """Also one that an older version has left open to everybody."""
+    file = tmp_path / "store.db"
+    file.touch(mode=0o644)
+    database = open_database(f"sqlite:///{file}")
+
+    migrate(database, "store", MIGRATIONS)
+
+    with database.connect():
+        modes = {one.name: one.stat().st_mode & 0o777 for one in tmp_path.iterdir()}
+    assert set(modes.values()) == {0o600}, modes
+    database.dispose()
+
+
 def test_a_database_of_a_newer_lockkeeper_is_refused(url: str) -> None:
     database = open_database(url)
     migrate(database, "store", [*MIGRATIONS, ["CREATE TABLE lk_future (id INTEGER)"]])

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from bot.domain.jobs import Failed
-from bot.usecases.commands import Request, adopt, hold, unhold
+from bot.domain.errors import NotFoundError
+from bot.domain.jobs import Failed, JobKind
+from bot.usecases.commands import Request, accept, adopt, hold, unhold
 from tests.attacks.steps import (
     FILE,
     TEAM,
@@ -316,6 +317,23 @@ def test_rules_that_were_approved_come_into_force(driver: Driver) -> None:
     assert driver.look().environment("prod").approvals.count == 2, "it was let in once"
 
 
+def test_an_operator_lets_rules_in_by_name(driver: Driver) -> None:
+    stage = driver.stage
+    driver.look_first()
+    text = rules(driver).replace("approvals: { count: 1", "approvals: { count: 2")
+    pushed = stage.dana.push(stage.manifests, "main", {FILE: text})
+    older = driver.look().pipeline.commit
+
+    for wrong in ("main", older, "0" * 40):
+        with pytest.raises(NotFoundError):
+            accept(command(driver, "prod", wrong))
+    accept(command(driver, "prod", pushed))
+
+    assert driver.look().environment("prod").approvals.count == 2
+    entries = [one for one in driver.ports.audit.entries() if one.kind == "rules accepted"]
+    assert entries[-1].facts == {"commit": pushed, "by": "ops by command"}
+
+
 def test_a_pushed_change_does_not_ride_below_an_approved_one(driver: Driver) -> None:
     """Rita sees the second of two changes and approves it."""
     stage = driver.stage
@@ -346,6 +364,40 @@ def test_rules_that_only_concern_what_nobody_approves_are_in_force_at_once(
 
     assert driver.look().environment("dev").branches == ("develop", "trunk")
     assert driver.look().pending is None
+
+
+@pytest.mark.parametrize(
+    ("floor", "what"),
+    [
+        ('{"approvals": {"count": 1}}', "no approvals"),
+        ('{"approvals": {"count": 1, "teams": ["acme/release-managers"]}}', "another team"),
+        ('{"sign": true}', "no signature"),
+    ],
+)
+def test_nobody_approves_rules_below_the_operators_floor(
+    driver: Driver, floor: str, what: str
+) -> None:
+    """Rita approves, and the environment stands still: nothing goes there by weaker rules."""
+    stage = driver.stage
+    driver.look_first()
+    (stage.directory / "grants" / "prod" / "floor.json").write_text(floor)
+    text = rules(driver).replace(*weaker_rules(driver)[what])
+    head = stage.dana.push(stage.manifests, "rules", {FILE: text})
+    pull = stage.dana.open_pull_request(stage.manifests, "rules")
+    stage.rita.approve(pull)
+    driver.run(driver.job(JobKind.ANSWER, "", str(pull.number)))
+    assert stage.checks(stage.manifests, head)["lockkeeper"][0] == "failure"
+
+    stage.dana.merge(pull)
+    driver.ran.clear()
+    driver.run(driver.deliver("prod"), driver.publish("prod"), driver.publish("dev"))
+
+    stopped = dict(driver.ran)
+    for job in (driver.deliver("prod"), driver.publish("prod")):
+        outcome = stopped[job.key]
+        assert isinstance(outcome, Failed)
+        assert "floor.json" in outcome.summary
+    assert not isinstance(stopped[driver.publish("dev").key], Failed)
 
 
 def test_no_environment_takes_anothers_ref_and_files(driver: Driver) -> None:

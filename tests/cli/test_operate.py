@@ -28,6 +28,7 @@ VERBS = [
     ("hold", "prod"),
     ("unhold", "prod"),
     ("adopt", "prod"),
+    ("accept", "prod", "0" * 40),
     ("reseal", "prod"),
     ("retry", "deliver:1:prod:api"),
 ]
@@ -202,6 +203,11 @@ STATUS = {
                 "acme/deploy: environment prod goes on\n"
                 "acme/other cannot be read: GitHub answered 502\n"
             ),
+        ),
+        (
+            ("accept", "prod", "c" * 40),
+            {**TARGET, "commit": "c" * 40, "accepted": True},
+            "acme/deploy: the rules of ccccccc are in force\n",
         ),
         (
             ("adopt", "prod"),

@@ -64,6 +64,28 @@ def shown(judged: Assessment, application: str = "shop") -> TestResponse:
     return client_of(kept).get(f"/promotions/{ID}")
 
 
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost", 404),
+        ("127.0.0.1:8081", 404),
+        ("[::1]:8081", 404),
+        ("board.example.com", 404),
+        ("evil.example", 421),
+        ("127.0.0.1.evil.example", 421),
+        ("localhost.evil.example:8081", 421),
+    ],
+)
+def test_a_page_of_another_name_reads_nothing_here(host: str, status: int) -> None:
+    """A page that somebody opens gives its own name the address 127.0.0.1, and then asks."""
+    board = create_board(lambda: "")
+    board.register_blueprint(promotion_pages(Kept({}), host="board.example.com"))
+
+    answer = board.test_client().get(f"/promotions/{ID}", headers={"Host": host})
+
+    assert answer.status_code == status
+
+
 @dataclass
 class Page:
     skeleton: list[str] = field(default_factory=list)

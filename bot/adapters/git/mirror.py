@@ -12,6 +12,7 @@ reaches it through the environment, never through the command line, the URL or a
 from __future__ import annotations
 
 import base64
+import contextlib
 import re
 import tempfile
 import threading
@@ -106,6 +107,8 @@ class Mirror:
         self.commit = lru_cache(maxsize=4096)(self._commit)
         self.changes = lru_cache(maxsize=4096)(self._changes)
         path.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(OSError):
+            path.chmod(0o700)  # private repositories are nobody else's
         if not (path / "HEAD").exists():
             self._git(["init", "--quiet", "--bare", "."])
 

@@ -127,7 +127,9 @@ class GitHubApi:
         query = {"state": state, "sort": "created", "direction": "desc"}
         if head:
             query["head"] = f"{repository.owner}:{head}"
-        found = self._pages(repository, permissions.READ_PULL_REQUESTS, "/pulls", query)
+        found = self._pages(
+            repository, permissions.READ_PULL_REQUESTS, "/pulls", query, whole=False
+        )
         listed = [records.pull_request(item) for item in found]
         return [one for one in listed if one.head_is_local] if head else listed
 
@@ -135,16 +137,22 @@ class GitHubApi:
         """Pull requests that GitHub connects with a commit."""
         path = f"/commits/{quoted(commit)}/pulls"
         try:
-            found = self._pages(repository, permissions.READ_COMMIT_PULL_REQUESTS, path)
+            found = self._pages(
+                repository, permissions.READ_COMMIT_PULL_REQUESTS, path, whole=False
+            )
         except GitHubRefusedError as error:
             # 422 "No commit found": the API may lag behind the webhook.
             raise UnavailableError(f"GitHub does not know {commit[:7]} yet") from error
         return [records.pull_request(item) for item in found]
 
     def reviews(self, repository: GitHubRepository, number: int) -> Sequence[Review]:
-        """Submitted reviews, oldest first."""
-        path = f"/pulls/{number}/reviews"
-        found = self._pages(repository, permissions.READ_PULL_REQUESTS, path)
+        """The newest submitted reviews, oldest first.
+
+        Any reader may write reviews without end; what somebody said last stands at the end.
+        """
+        path = f"/repos/{quoted(str(repository))}/pulls/{number}/reviews"
+        with self._token(repository, permissions.READ_PULL_REQUESTS) as token:
+            found = self.calls.newest_pages(token, path)
         return [records.review(item) for item in found]
 
     def contributed(self, repository: GitHubRepository, number: int) -> Sequence[ContributedCommit]:
@@ -654,9 +662,12 @@ class GitHubApi:
         needed: Mapping[str, str],
         path: str,
         query: Mapping[str, str] | None = None,
+        *,
+        whole: bool = True,
     ) -> list[Any]:
         with self._token(repository, needed) as token:
-            return list(self.calls.pages(token, f"/repos/{quoted(str(repository))}{path}", query))
+            address = f"/repos/{quoted(str(repository))}{path}"
+            return list(self.calls.pages(token, address, query, whole=whole))
 
 
 class RefNotMovedError(RejectedError):

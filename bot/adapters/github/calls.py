@@ -127,9 +127,18 @@ class Calls:
         return answer
 
     def pages(
-        self, authentication: github.Auth.Auth, path: str, query: Mapping[str, str] | None = None
+        self,
+        authentication: github.Auth.Auth,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        *,
+        whole: bool = True,
     ) -> Iterator[Any]:
-        """Every item of a list, page by page, following ``Link`` by its page number only."""
+        """Every item of a list, page by page, following ``Link`` by its page number only.
+
+        Raises LimitExceededError for a list that is longer; without ``whole`` its beginning is
+        enough, as where the newest come first.
+        """
         parameters = {"per_page": "100", **(query or {})}
         for _ in range(_PAGES):
             answer = self.send(authentication, "GET", path, query=parameters)
@@ -138,7 +147,19 @@ class Calls:
             if not following:
                 return
             parameters |= following
-        raise LimitExceededError(f"GitHub's list GET {path}", f"{_PAGES} pages of 100")
+        if whole:
+            raise LimitExceededError(f"GitHub's list GET {path}", f"{_PAGES} pages of 100")
+
+    def newest_pages(self, authentication: github.Auth.Auth, path: str) -> list[Any]:
+        """The end of a list that has the oldest first, in its order: the last pages of it."""
+        first = self.send(authentication, "GET", path, query={"per_page": "100"})
+        named = _numbered(first.headers.get("link", ""), "last").get("page", "1")
+        last = int(named) if named.isdecimal() else 1
+        found = [] if last > _PAGES else list(first.data)
+        for page in range(max(2, last - _PAGES + 1), last + 1):
+            query = {"per_page": "100", "page": str(page)}
+            found += self.send(authentication, "GET", path, query=query).data
+        return found
 
     def _error(self, answer: Answer, request: str) -> LockkeeperError:
         """What a refusal means, by GitHub's documentation of its rate limits and errors."""
@@ -214,9 +235,14 @@ def message_of(data: object) -> str:
 
 def _next(link: str) -> dict[str, str]:
     """Page parameters of ``rel="next"``; the link's host and path are never followed."""
+    return _numbered(link, "next")
+
+
+def _numbered(link: str, relation: str) -> dict[str, str]:
+    """Page parameters of a relation; empty where the header has none."""
     for part in link.split(","):
-        target, _, relation = part.partition(";")
-        if 'rel="next"' in relation:
+        target, _, said = part.partition(";")
+        if f'rel="{relation}"' in said:
             pairs = parse_qsl(urlsplit(target.strip(" <>")).query)
             return {name: value for name, value in pairs if name in {"page", "after", "cursor"}}
     return {}

@@ -37,15 +37,19 @@ _METADATA: Final = frozenset(
         "169.254.170.23",
         "fd00:ec2::254",  # AWS over IPv6
         "fd00:ec2::23",
+        "fd20:ce::254",  # Google over IPv6
+        "192.0.0.192",  # Oracle
         "100.100.100.200",  # Alibaba
         "168.63.129.16",  # Azure's host
     )
 )
+_NOT_EMBEDDED: Final = frozenset(map(ipaddress.ip_address, ("::", "::1")))
 SEND_SECONDS: Final = 60.0  # for one piece of a body
 HEADER_SECONDS: Final = 60.0  # from an answer's first byte to the end of its headers
-_NAT64: Final = ipaddress.ip_network(
-    "64:ff9b::/96"
-)  # RFC 6052: an IPv4 address in the last 32 bits
+# An IPv4 address in the last 32 bits: RFC 6052, RFC 8215, RFC 4291 (2.5.5.1).
+_NAT64: Final = tuple(
+    ipaddress.ip_network(text) for text in ("64:ff9b::/96", "64:ff9b:1::/48", "::/96")
+)
 
 
 class ForbiddenAddressError(RejectedError):
@@ -78,7 +82,7 @@ def _unwrapped(address: _Address) -> _Address:
         embedded = address.ipv4_mapped or address.sixtofour
         if embedded:
             return embedded
-        if address in _NAT64:
+        if address not in _NOT_EMBEDDED and any(address in network for network in _NAT64):
             return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     return address
 

@@ -7,6 +7,7 @@ leaves the version that was there before.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
@@ -120,7 +121,12 @@ def migrate(database: sa.Engine, part: str, migrations: Sequence[Sequence[str]])
         UnavailableError: the database does not answer.
     """
     if database.dialect.name == "sqlite":
-        Path(str(database.url.database)).parent.mkdir(parents=True, exist_ok=True)
+        file = Path(str(database.url.database))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        # Nobody else's; SQLite gives the files beside it the same mode. Who owns it may differ.
+        with contextlib.suppress(OSError):
+            file.touch(mode=0o600)
+            file.chmod(0o600)
     with transaction(database) as connection:
         _take_migration_lock(connection)
         version = _version(connection, part)
