@@ -19,7 +19,7 @@ from bot.domain.doctor.environments import Access, GrantsFolder
 from bot.domain.doctor.findings import Look
 from bot.domain.doctor.machine import DatabaseState
 from bot.domain.doctor.members import Installation, RepositoryState
-from bot.domain.environments import GitHubRepository
+from bot.domain.environments import GitHubRepository, ImageId
 from bot.domain.evidence import Exploitation, FindingKey
 from bot.domain.floors import Floor
 from bot.domain.grants import KeyPlace, KeyRole
@@ -61,6 +61,7 @@ from bot.domain.memory import (
     Scope,
     Seal,
     SeenHead,
+    Shown,
     ToldFailure,
     WrittenHead,
 )
@@ -148,6 +149,14 @@ class Memory(Protocol):
 
     def record_publication(self, publication: PublicationRecord) -> None:
         """Remember a publication; called before its ref moves."""
+        ...
+
+    def record_shown(self, scope: Scope, commit: str, images: Shown, at: datetime) -> None:
+        """Remember which digests a publication of an environment brings; each once."""
+        ...
+
+    def shown_by(self, scope: Scope, image: ImageId, digest: Digest) -> Sequence[str]:
+        """Publications that brought the image by this digest, newest first: where to look."""
         ...
 
     def accepted_rules(self, manifests: int) -> Sequence[RulesAccepted]:
@@ -595,6 +604,10 @@ class GitHistory(Protocol):
 
     def first_parents(self, commit: str, *, limit: int, until: str = "") -> Sequence[GitCommit]:
         """The commit and its first-parent ancestors, newest first, without ``until``."""
+        ...
+
+    def walk(self, commit: str, *, until: str) -> Sequence[tuple[str, Sequence[str]]]:
+        """All first-parent commits after ``until``, newest first, with the paths each changed."""
         ...
 
     def touching(self, commit: str, paths: Sequence[str], *, limit: int) -> Sequence[GitCommit]:

@@ -10,8 +10,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from bot.domain.environments import GitHubRepository
+from bot.domain.environments import GitHubRepository, ImageId
 from bot.domain.oci import Digest
+
+Shown = Iterable[tuple[ImageId, Digest]]
+"""Images, and the digests that they stand at."""
 
 
 @dataclass(frozen=True, slots=True)

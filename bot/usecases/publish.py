@@ -294,13 +294,25 @@ def _too_early(desk: Desk) -> Outcome | None:
 
 
 def _merges(desk: Desk) -> list[Merge]:
-    """First-parent commits from the oldest held in the last publication, else after its source."""
+    """First-parent commits from the oldest held in the last publication, else after its source.
+
+    Those of other environments and applications never count, however many they are.
+    """
     view = desk.view
     if desk.is_first or desk.last is None:
         return [_as_merge(desk, view.history.commit(view.head), "")]
     until = _window_start(desk, desk.last)
-    commits = view.history.first_parents(view.head, limit=_WINDOW, until=until)
-    if len(commits) == _WINDOW:
+    read = {
+        path
+        for commit in (view.head, desk.tip)
+        for path in view.files(commit, desk.environment).readings
+    }
+    commits = [
+        view.history.commit(commit)
+        for commit, paths in view.history.walk(view.head, until=until)
+        if commit == view.head or any(path in read or desk.environment.owns(path) for path in paths)
+    ]
+    if len(commits) >= _WINDOW:
         raise TooFarBehindError(desk.environment.name, _WINDOW)
     return [
         _as_merge(desk, commit, commit.parents[0] if commit.parents else "")
@@ -452,6 +464,7 @@ def _carry_out(desk: Desk, merges: Sequence[Merge], decided: Publication) -> Out
         )
     _adopt_by_file(desk, tree)
     commit = _write(desk, decided, files, tree)
+    _record_shown(desk, commit, tree)
     view.ports.memory.record_publication(
         PublicationRecord(
             scope=view.scope(environment.name),
@@ -470,6 +483,19 @@ def _carry_out(desk: Desk, merges: Sequence[Merge], decided: Publication) -> Out
     return _held_outcome(desk, merges, decided) or Done(
         f"published {commit[:7]} on {environment.ref}"
     )
+
+
+def _record_shown(desk: Desk, commit: str, tree: str) -> None:
+    """Which digests this publication brings: what it once showed counts for ever."""
+    view, environment = desk.view, desk.environment
+    before = desk.pins(desk.tip)
+    shown = [
+        (spot.image, Digest(spot.written.digest))
+        for spot in view.spots(tree, environment)
+        if spot.written.digest and before.get(spot.place) != str(spot.written)
+    ]
+    scope, now = view.scope(environment.name), view.ports.clock.now()
+    view.ports.memory.record_shown(scope, commit, shown, now)
 
 
 def _adopt_by_file(desk: Desk, tree: str) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from bot.domain.environments import Application, Environment, Image, ImageId, image_tag
 from bot.domain.errors import NotFoundError
 from bot.domain.images import RegistryRefusesError
-from bot.domain.memory import PublicationRecord, Resolution
+from bot.domain.memory import Resolution
 from bot.domain.oci import Digest, TagReference
 from bot.domain.promotion import FoundImage, KnownBy, label_verdict
 from bot.usecases.desk import View, build_repository, entry_environment
@@ -16,6 +16,7 @@ from bot.usecases.presence import is_there
 
 _REVISION = "org.opencontainers.image.revision"  # image-spec 1.1, annotations.md
 _PUBLICATIONS = 50
+"""Publications that are looked through where no record says which one to look at."""
 """How far back a publication counts for `from`: a rollback reaches no further either."""
 
 
@@ -141,23 +142,31 @@ def lacks_record(view: View, environment: Environment) -> bool:
 
 
 def is_published(view: View, environment: Environment, image: ImageId, digest: Digest) -> bool:
-    """Whether the digest is, or was lately, on the environment's ref by our own record."""
-    records = view.ports.memory.publications(view.scope(environment.name))
+    """Whether the digest is, or ever was, on the environment's ref by our own record.
+
+    The record says in which publications to look; what they show, git says.
+    """
+    scope = view.scope(environment.name)
+    records = view.ports.memory.publications(scope)
+    commits = {record.commit for record in records}
     tip = view.history.heads().get(environment.ref)
-    if tip is None or tip not in {record.commit for record in records}:
+    if tip is None or tip not in commits:
         return False
+    brought = view.ports.memory.shown_by(scope, image, digest)
+    older = [record.commit for record in reversed(records[-_PUBLICATIONS:])]
     return any(
-        _shows(view, environment, record, image, digest)
-        for record in reversed(records[-_PUBLICATIONS:])
+        _shows(view, environment, commit, image, digest)
+        for commit in dict.fromkeys([*brought, *older])
+        if commit in commits
     )
 
 
 def _shows(
-    view: View, environment: Environment, record: PublicationRecord, image: ImageId, digest: Digest
+    view: View, environment: Environment, commit: str, image: ImageId, digest: Digest
 ) -> bool:
-    if not view.history.has(record.commit):
+    if not view.history.has(commit):
         return False
     return any(
         spot.image == image and spot.written.digest == digest
-        for spot in view.spots(record.commit, environment)
+        for spot in view.spots(commit, environment)
     )

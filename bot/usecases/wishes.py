@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from bot.domain.environments import Application, Environment, Image, ImageId
-from bot.domain.errors import LimitExceededError
 from bot.domain.memory import Resolution
 from bot.domain.oci import Digest, DigestReference
 from bot.domain.publication import Place
@@ -13,8 +12,8 @@ from bot.formats.places import Spot
 from bot.usecases.desk import View
 from bot.usecases.seals import comes_back, is_sealed, needs_attestation
 
-_HISTORY = 1000
-"""First-parent commits that are searched for the merge that brought a digest."""
+_AT_ONCE = 100
+"""Merges that changed the file, as many as are read at once; merges of other files never count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,17 +122,16 @@ def returning(
 
 def _merge_that_brought(view: View, environment: Environment, spot: Spot) -> str:
     """The oldest first-parent commit since when the place has said what it says now."""
-    commits = view.history.first_parents(view.head, limit=_HISTORY)
-    for commit, parent in zip(commits, [*commits[1:], None], strict=True):
-        path = spot.place.path
-        if parent is None and commit.parents:
-            raise LimitExceededError(f"history of {path}", f"{_HISTORY} merges")
-        if parent is None:
-            return commit.id
-        changed = path in view.history.changes(parent.id, commit.id)
-        if changed and says(view, environment, parent.id, spot.place) != spot.written.digest:
-            return commit.id
-    return view.head
+    oldest = start = view.head
+    while start:
+        commits = view.history.touching(start, [spot.place.path], limit=_AT_ONCE)
+        for commit in commits:
+            oldest, start = commit.id, next(iter(commit.parents), "")
+            if says(view, environment, start, spot.place) != spot.written.digest:
+                return commit.id
+        if len(commits) < _AT_ONCE:
+            break
+    return oldest
 
 
 def says(view: View, environment: Environment, commit: str, place: Place) -> str:

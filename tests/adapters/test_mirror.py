@@ -35,6 +35,14 @@ class Origin:
             command, cwd=cwd or self.work, check=True, capture_output=True, text=True
         ).stdout.strip()
 
+    def write_commit(self, content: str) -> str:
+        """A commit as somebody else's git may write it."""
+        command = ["git", "hash-object", "-t", "commit", "-w", "--stdin"]
+        done = subprocess.run(
+            command, cwd=self.work, input=content, check=True, capture_output=True, text=True
+        )
+        return done.stdout.strip()
+
     def commit(self, files: dict[str, str | None], branch: str = "main") -> str:
         for path, content in files.items():
             target = self.work / path
@@ -198,10 +206,46 @@ def test_a_walk_that_broke_off_is_no_answer(
     first = mirror.heads()["main"]
     second = origin.commit({"a.yaml": "two"})
     mirror.refresh()
-    broken_git(tmp_path, monkeypatch, "rev-list", how)
+    broken_git(tmp_path, monkeypatch, "merge-base", how)
 
     with pytest.raises(UnavailableError):
         mirror.is_ancestor(first, second)
+
+
+def test_a_walk_names_what_each_commit_changed(origin: Origin, mirror: Mirror) -> None:
+    first = mirror.heads()["main"]
+    second = origin.commit({"a.yaml": "two", "b/ü \\x.yaml": "1", "\n\x1e": "1"})
+    origin.git("checkout", "-q", "-b", "side", first)
+    origin.commit({"side.yaml": "1"}, "side")
+    origin.git("checkout", "-q", "main")
+    origin.git("merge", "-q", "--no-ff", "-m", "merge\n\x1e", "side")
+    third = origin.commit({"a.yaml": "three"})
+    mirror.refresh()
+
+    walked = mirror.walk(third, until=first)
+
+    merge = mirror.commit(third).parents[0]
+    assert [(commit, set(paths)) for commit, paths in walked] == [
+        (third, {"a.yaml"}),
+        (merge, {"side.yaml"}),
+        (second, {"a.yaml", "b/ü \\x.yaml", "\n\x1e"}),
+    ]
+    assert mirror.walk(first, until=first) == []
+
+
+def test_wrong_clocks_change_no_history(origin: Origin, mirror: Mirror) -> None:
+    first = mirror.heads()["main"]
+    tree, head = origin.git("rev-parse", f"{first}^{{tree}}"), first
+    for number in range(40):
+        long_ago = f"{1000000000 + number} +0000"
+        who = f"Eve <eve@example.com> {long_ago}"
+        content = f"tree {tree}\nparent {head}\nauthor {who}\ncommitter {who}\n\nx\n"
+        head = origin.write_commit(content)
+    origin.git("push", "-q", "-f", str(origin.bare), f"{head}:refs/heads/main")
+    mirror.refresh()
+
+    assert mirror.is_ancestor(first, head)
+    assert not mirror.is_ancestor(head, first)
 
 
 def test_commits_are_found_by_their_first_digits(origin: Origin, mirror: Mirror) -> None:

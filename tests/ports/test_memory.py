@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bot.adapters.store import MIGRATIONS, MemoryStore, migrate, open_database
-from bot.domain.environments import GitHubRepository
+from bot.domain.environments import GitHubRepository, ImageId
 from bot.domain.memory import (
     Adoption,
     Hold,
@@ -170,3 +170,18 @@ def test_told_failures_stay_until_they_are_forgotten(memory: Memory) -> None:
     memory.forget_told_failures(one.job)
     assert memory.told_failures(one.job) == []
     assert memory.told_failures(other.job) == [other]
+
+
+def test_what_a_publication_shows_is_remembered_once_per_environment_and_image(
+    memory: Memory,
+) -> None:
+    api, worker = ImageId("payments", "api"), ImageId("payments", "worker")
+
+    for commit in ("a" * 40, "b" * 40, "a" * 40):
+        memory.record_shown(PROD, commit, [(api, ONE), (worker, TWO)], AT)
+    memory.record_shown(Scope(7, "stage"), "c" * 40, [(api, ONE)], AT)
+    memory.record_shown(Scope(8, "prod"), "d" * 40, [(api, ONE)], AT)
+
+    assert memory.shown_by(PROD, api, ONE) == ["b" * 40, "a" * 40]
+    assert memory.shown_by(PROD, api, TWO) == []
+    assert memory.shown_by(PROD, ImageId("billing", "api"), ONE) == []

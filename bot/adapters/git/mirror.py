@@ -14,6 +14,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import re
+import secrets
 import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -40,6 +41,8 @@ _REACH_SECONDS: Final = 10
 _PLAIN: Final = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
 _NO_BLOB: Final = "0" * 40
 _PREFIX: Final = re.compile(r"[0-9a-f]{4,64}")
+_NOTHING_IN_COMMON: Final = 1
+"""git-merge-base's exit code for histories that share no commit."""
 _SAYS_NO: Final = frozenset({1, 128, 129})
 """Exit codes that git chooses itself; anything else was done to it."""
 _LAST_SECOND: Final = 253402300799
@@ -161,8 +164,13 @@ class Mirror:
         if not (self.has(ancestor) and self.has(descendant)):
             return False
         try:
-            return not self._git(["rev-list", "-n1", ancestor, f"^{descendant}", "--"])
-        except NotFoundError as error:  # both are there: whatever stopped git is no answer
+            # Not rev-list: where clocks were wrong it stops too early, and says no.
+            return self._git(["merge-base", "--all", ancestor, descendant]) == ancestor
+        except NotFoundError as error:
+            cause = error.__cause__
+            if isinstance(cause, CommandError) and cause.status == _NOTHING_IN_COMMON:
+                return False
+            # Both are there: whatever else stopped git is no answer.
             raise UnavailableError(f"git cannot walk the mirror of {self.repository}") from error
 
     def merge_base(self, one: str, other: str) -> str:
@@ -187,6 +195,21 @@ class Mirror:
         """The commit and its first-parent ancestors, newest first, without ``until``."""
         excluded = [f"^{_checked(until)}"] if until else []
         return self._log(["--first-parent", f"-n{limit}", _checked(commit), *excluded])
+
+    def walk(self, commit: str, *, until: str) -> Sequence[tuple[str, Sequence[str]]]:
+        """The first-parent commits after ``until``, newest first, with the paths that each changed.
+
+        However many they are: one process reads them all.
+        """
+        mark = secrets.token_hex(16)  # paths may hold anything but this
+        options = ["--first-parent", "-m", "--name-only", "--no-renames", "-z"]
+        commits = [_checked(commit), f"^{_checked(until)}"]
+        said = self._git(["log", f"--format={mark}%H", *options, *commits])
+        found = (record.partition("\0") for record in said.split(mark)[1:])
+        return [
+            (name, tuple(path for path in paths.removeprefix("\n").split("\0") if path))
+            for name, _, paths in found
+        ]
 
     def touching(self, commit: str, paths: Sequence[str], *, limit: int) -> Sequence[GitCommit]:
         """Those of the commit and its first-parent ancestors that changed one of these paths."""

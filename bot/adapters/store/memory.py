@@ -18,10 +18,11 @@ from bot.adapters.store.schema import (
     RULES,
     SEAL,
     SEEN_HEAD,
+    SHOWN,
     TOLD_FAILURE,
     WRITTEN_HEAD,
 )
-from bot.domain.environments import GitHubRepository
+from bot.domain.environments import GitHubRepository, ImageId
 from bot.domain.memory import (
     Adoption,
     Hold,
@@ -31,6 +32,7 @@ from bot.domain.memory import (
     Scope,
     Seal,
     SeenHead,
+    Shown,
     ToldFailure,
     WrittenHead,
 )
@@ -135,6 +137,36 @@ class MemoryStore:
             parent=publication.parent,
             source=publication.source,
         )
+
+    def record_shown(self, scope: Scope, commit: str, images: Shown, at: datetime) -> None:
+        """Remember which publication of an environment shows which digests."""
+        with transaction(self.database) as connection:
+            for image, digest in images:
+                values = {
+                    "manifests": scope.manifests,
+                    "environment": scope.environment,
+                    "application": image.application,
+                    "image": image.name,
+                    "digest": str(digest),
+                    "commit_id": commit,
+                    "at": text_of(at),
+                }
+                ensure(connection, SHOWN, values)
+
+    def shown_by(self, scope: Scope, image: ImageId, digest: Digest) -> Sequence[str]:
+        """Publications of an environment that showed the image by this digest, newest first."""
+        query = (
+            sa.select(SHOWN.c.commit_id)
+            .where(
+                SHOWN.c.manifests == scope.manifests,
+                SHOWN.c.environment == scope.environment,
+                SHOWN.c.application == image.application,
+                SHOWN.c.image == image.name,
+                SHOWN.c.digest == str(digest),
+            )
+            .order_by(SHOWN.c.number.desc())
+        )
+        return [str(row.commit_id) for row in self._rows(query)]
 
     def owner_of(self, manifests: int, ref: str) -> str:
         """The environment that published on a ref last; empty: none did."""

@@ -91,6 +91,11 @@ MIGRATIONS: Final[Sequence[Sequence[str]]] = (
             stamp VARCHAR NOT NULL, attempts BIGINT NOT NULL, due VARCHAR NOT NULL,
             claimed VARCHAR NOT NULL, done BIGINT NOT NULL, at VARCHAR NOT NULL)""",
         "CREATE INDEX lk_outgoing_due ON lk_outgoing (done, due)",
+        """CREATE TABLE lk_shown (
+            number {number}, manifests BIGINT NOT NULL, environment VARCHAR NOT NULL,
+            application VARCHAR NOT NULL, image VARCHAR NOT NULL, digest VARCHAR NOT NULL,
+            commit_id VARCHAR NOT NULL, at VARCHAR NOT NULL,
+            UNIQUE (manifests, environment, application, image, digest, commit_id))""",
         """CREATE TABLE lk_rules (
             number {number}, manifests BIGINT NOT NULL, environment VARCHAR NOT NULL,
             application VARCHAR NOT NULL, commit_id VARCHAR NOT NULL, accepted_by VARCHAR NOT NULL,
@@ -135,6 +140,11 @@ RULES: Final = _table(
     "lk_rules",
     *(*_SCOPE, "commit_id", "accepted_by", "at"),
     numbers=["number", "manifests", "valid"],
+)
+SHOWN: Final = _table(
+    "lk_shown",
+    *(*_SCOPE, "image", "digest", "commit_id", "at"),
+    numbers=["number", "manifests"],
 )
 HOLD: Final = _table("lk_hold", *(*_SCOPE, "reason", "actor", "at"), numbers=["manifests"])
 SEAL: Final = _table(
