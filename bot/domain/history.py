@@ -144,6 +144,8 @@ class Push:
     actor: Actor
     after: str
     """What it names since then."""
+    creates: bool = False
+    """The branch was not there before."""
 
 
 @dataclass(frozen=True, slots=True)

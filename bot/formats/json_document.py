@@ -21,6 +21,7 @@ SIZE_LIMIT: Final = 64 * 2**20  # bytes; a report, an SBOM
 NESTING_LIMIT: Final = 64
 _CHUNK: Final = 2**16
 _CLOSED: Final = 2  # times that pairs of brackets with nothing in between are left out
+_BACKSLASHES: Final = re.compile(rb"\\+")
 _STEP: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 _NEITHER: Final = bytes(sorted(set(range(256)) - set(_STEP) - {ord('"')}))
 _BYTE_ORDER_MARKS: Final = (
@@ -98,8 +99,9 @@ def nests_deeper(document: bytes, limit: int) -> bool:
     depth, in_string, start = 0, 0, 0
     while start < len(document):
         end = start + _CHUNK
-        while document[end - 1 : end] == b"\\":  # an escape is never cut in two
-            end += 1
+        run = _BACKSLASHES.match(document, end - 1)
+        if run:  # an escape is never cut in two
+            end = run.end() + 1
         chunk = document[start:end]
         if b"\\" in chunk:
             chunk = chunk.replace(b"\\\\", b"").replace(b'\\"', b"")

@@ -184,15 +184,20 @@ def _is_empty(history: GitHistory, commit: ContributedCommit) -> bool:
 
 
 def _pushed_by(line: DefaultBranch, pull_request: PullRequest) -> frozenset[int] | None:
-    """Who moved the branch of a pull request, persons or not; None: not everything is known."""
+    """Who moved the branch of a pull request since it was made; None: not everything is known."""
     if not pull_request.head_is_local:
         return None
     pushes = line.github.pushes(line.repository, pull_request.head_branch)
-    if pushes is None or len(pushes) >= _PUSHES:
+    if pushes is None or not any(one.after == pull_request.head for one in pushes):
         return None
-    if not any(one.after == pull_request.head for one in pushes):
-        return None
-    return frozenset(one.actor.id for one in pushes)
+    actors: set[int] = set()
+    for one in pushes:
+        if one.after in line.own:
+            return frozenset(actors)  # what stood there before was written over by the bot
+        actors.add(one.actor.id)
+        if one.creates:
+            return frozenset(actors)
+    return frozenset(actors) if len(pushes) < _PUSHES else None
 
 
 def _flaw(history: GitHistory, pull_request: PullRequest) -> str:

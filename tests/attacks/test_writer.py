@@ -526,6 +526,24 @@ def test_nobody_loses_an_approval_to_a_commit_in_their_name(driver: Driver) -> N
     assert driver.shown("prod") == image, driver.ran[-3:]
 
 
+def test_who_pushed_to_the_branch_long_ago_may_approve_what_is_on_it_now(driver: Driver) -> None:
+    """The bot's branch is one for all promotions, and it wrote over what Rita had put there."""
+    stage, (_, _old) = driver.stage, to_stage(driver, "v1.2.0")
+    first = asked_for_prod(driver, "v1.2.0")
+    stage.rita.push(stage.manifests, first.head_ref, {"notes.md": "mine\n"})
+    stage.dana.close(first)
+    stage.dana.delete_branch(stage.manifests, first.head_ref)
+    _, image = to_stage(driver, "v1.3.0")
+    pull = asked_for_prod(driver, "v1.3.0")
+    assert pull.head_ref == first.head_ref
+    stage.rita.approve(pull)
+
+    stage.dana.merge(pull)
+    settle(driver, "prod")
+
+    assert driver.shown("prod") == image, driver.ran[-3:]
+
+
 def test_a_new_account_of_an_approvers_old_name_approves_nothing(driver: Driver) -> None:
     """GitHub gives names that are free to others; the number in the review stays."""
     stage, (_, image) = driver.stage, to_stage(driver)

@@ -256,7 +256,8 @@ def push(data: object) -> Push | None:
     record = read(data, ActivityRecord)
     if record.activity_type == "branch_deletion":
         return None
-    return Push(actor(record.actor), record.after)
+    creates = record.activity_type == "branch_creation"
+    return Push(actor(record.actor), record.after, creates=creates)
 
 
 def contribution(data: object) -> Contribution:
