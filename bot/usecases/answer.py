@@ -29,7 +29,7 @@ from bot.usecases.evidence import Evaluated, evaluate, report_url
 from bot.usecases.granted import Refusal, check_environment, refusals
 from bot.usecases.resolve import is_in_source
 from bot.usecases.rules import rules_at
-from bot.usecases.rules_in_force import is_same, lacking_now, rule_set
+from bot.usecases.rules_in_force import demanded, is_same, lacking_now, rule_set
 from bot.usecases.seals import adopted_too_late
 from bot.usecases.told import tell_commit, tell_rules
 
@@ -128,9 +128,13 @@ def _tell_rules_wanted(view: View, pull_request: PullRequest) -> None:
     changed = view.history.changes(base, pull_request.head).keys() if base else ()
     if before is None or not _rule_files(view) & set(changed):
         return
-    if not is_same(view.history, base, view.pipeline.commit):
+    demands = demanded(before, rule_set(view.history, pull_request.head))
+    if demands and not is_same(view.history, base, view.pipeline.commit):
         title = "Not on top of the rules in force"
-        words = "Update the branch: whoever approves has to see all that changes."
+        words = (
+            "Whoever approves has to see all that changes: update the branch, and take back what "
+            "came to the default branch without approvals."
+        )
         tell_rules(view, pull_request.head, CheckState.FAILURE, title, words)
         return
     environments, lacking = lacking_now(view.line, before, pull_request)

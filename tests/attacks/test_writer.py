@@ -349,7 +349,11 @@ def test_a_pushed_change_does_not_ride_below_an_approved_one(driver: Driver) -> 
 
     assert driver.look().environment("prod").approvals.count == 1
 
-    stage.dana.push(stage.manifests, "main", {FILE: before})
+    stage.dana.push(stage.manifests, "back", {FILE: before})
+    back = stage.dana.open_pull_request(stage.manifests, "back")
+    driver.run(driver.answer(str(back.number)))
+    assert said(driver, back.head)["lockkeeper/rules"] == ("success", "May come into force")
+    stage.dana.merge(back)
     assert driver.look().pending is None
 
 

@@ -41,16 +41,21 @@ def kinds(stage: Stage) -> list[str]:
     return [json.loads(line)["kind"] for line in lines]
 
 
-def test_an_old_copy_makes_the_newest_publication_foreign(
-    behind: tuple[Stage, BuiltImage], tmp_path: Path
-) -> None:
+def test_an_old_copy_holds_until_adopt(behind: tuple[Stage, BuiltImage], tmp_path: Path) -> None:
     stage, image = behind
     shutil.copy(tmp_path / "old.db", stage.directory / "data" / "lockkeeper.db")
+    tip = stage.ref("dev")
 
     stage.bot.start()
-    stage.eventually(lambda: "foreign commit" in kinds(stage), "an alarm")
+    stage.eventually(lambda: "held" in kinds(stage), "a hold")
     walk.settled(stage)
 
     told = kinds(stage)
-    assert "published" in told[told.index("foreign commit") :], "replaced by what is on record"
-    assert stage.published("dev") == image.digest, "and delivered once more"
+    assert "foreign commit" in told
+    assert "published" not in told[told.index("foreign commit") :], "the ref never goes back"
+    assert (stage.ref("dev"), stage.published("dev")) == (tip, image.digest)
+
+    done = stage.bot.command("adopt", "dev")
+    assert done.returncode == 0, done.stdout + done.stderr
+    _, newer = walk.to_dev(stage)
+    assert stage.published("dev") == newer.digest
