@@ -26,7 +26,7 @@ from bot.adapters.store import migrate, open_database
 from bot.domain.jobs import Done, Job, Outcome
 from bot.ports import Clock
 
-PACE: Final = Pace(polling=0.05, beat=0.3, lease=2.0, lost=1.0)
+PACE: Final = Pace(clock=0.02, beat=0.3, lease=2.0)
 _PATIENCE_SECONDS: Final = 30.0
 
 
@@ -105,9 +105,10 @@ def _lines(file: Path) -> list[str]:
 
 def _main(url: str, folder: Path) -> None:
     def run(job: Job) -> Outcome:
-        _write(folder / "began", job.subject)
         if job.hint == "wait":
             jobs.put(replace(job, subject=f"after-{os.getpid()}", hint="", lane="after"))
+        _write(folder / "began", job.subject)
+        if job.hint == "wait":
             eventually((folder / "go").exists, "go")
         _write(folder / "ended", job.subject)
         return Done("ran")

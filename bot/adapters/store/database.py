@@ -46,7 +46,7 @@ def open_database(url: str) -> sa.Engine:
     """A pool on ``sqlite:///FILE`` or ``postgresql://...``; nothing is contacted yet.
 
     Raises:
-        RejectedError: the URL is of no kind that Lockkeeper knows.
+        RejectedError: the URL is of no kind that Lockkeeper knows, or its driver is missing.
     """
     try:
         parsed = sa.make_url(url)
@@ -56,16 +56,24 @@ def open_database(url: str) -> sa.Engine:
     if parsed.get_backend_name() == "sqlite":
         return _open_sqlite(parsed)
     if parsed.get_backend_name() == "postgresql":
-        return sa.create_engine(
-            parsed.set(drivername="postgresql+psycopg"),
-            pool_size=20,
-            pool_pre_ping=True,
-            hide_parameters=True,
-        )
+        return _open_postgresql(parsed)
     kind = parsed.get_backend_name()
     raise RejectedError(
         f"LOCKKEEPER_DATABASE_URL names {kind}; Lockkeeper knows sqlite and postgresql"
     )
+
+
+def _open_postgresql(url: sa.URL) -> sa.Engine:
+    try:
+        return sa.create_engine(
+            url.set(drivername="postgresql+psycopg"),
+            pool_size=20,
+            pool_pre_ping=True,
+            hide_parameters=True,
+        )
+    except ModuleNotFoundError as error:
+        fact = "LOCKKEEPER_DATABASE_URL names PostgreSQL, whose driver is not installed"
+        raise RejectedError(f'{fact}; say pip install "lockkeeper[postgresql]"') from error
 
 
 def _open_sqlite(url: sa.URL) -> sa.Engine:
