@@ -10,14 +10,13 @@ in progress: they differ when the job was asked for while it ran. A run belongs 
 and has a number of ``crashes`` before it; whoever comes back with the result of another run is
 too late. A unique index lets one job of a lane run, whatever the code believes.
 
-One statement each claims, finishes and takes over, on both databases. Places are given under the
-lock of one row until the commit, so that their order is that of the commits.
+One statement each puts, claims, ends and takes over, on both databases.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -25,7 +24,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from bot.adapters.engine.bell import ring_others
+from bot.adapters.engine.bell import CHANNEL, ring_others
 from bot.domain.errors import UnavailableError
 from bot.domain.jobs import Again, Done, Failed, Job, JobKind, JobState
 
@@ -58,6 +57,10 @@ MIGRATIONS: Final[Sequence[Sequence[str]]] = (
         "CREATE INDEX lk_job_next ON lk_job (requested) WHERE state = 'queued'",
         "CREATE INDEX lk_job_lane ON lk_job (queue_lane, requested) WHERE state = 'queued'",
         "CREATE UNIQUE INDEX lk_job_running ON lk_job (queue_lane) WHERE state = 'running'",
+        # One row that gives places makes all replicas wait for each other's commits.
+        "{postgresql}CREATE SEQUENCE lk_place",
+        "{postgresql}SELECT setval('lk_place', (SELECT value + 1 FROM lk_sequence))",
+        "{postgresql}DROP TABLE lk_sequence",
     ),
 )
 """Tables of this adapter, for ``bot.adapters.store.database.migrate``, part ``engine``."""
@@ -70,12 +73,6 @@ ONCE_KEPT: Final = timedelta(days=30)
 """Longer than GitHub can redeliver: 3 days, 7 on GitHub Enterprise Server."""
 
 _TABLES = sa.MetaData()
-_SEQUENCE = sa.Table(
-    "lk_sequence",
-    _TABLES,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("value", sa.BigInteger),
-)
 _JOB = sa.Table(
     "lk_job",
     _TABLES,
@@ -94,45 +91,63 @@ _ONCE = sa.Table(
     sa.Column("at", sa.Float),
 )
 
+_DIALECTS: Final[Mapping[str, Mapping[str, str]]] = {
+    "sqlite": {
+        # The whole file is locked, and there is no other process.
+        "lock": "",
+        "pass_locked": "",
+        "ring": "",
+        "place": "(SELECT value FROM lk_sequence)",
+    },
+    "postgresql": {
+        "lock": "FOR UPDATE",
+        "pass_locked": "FOR UPDATE SKIP LOCKED",
+        "ring": "RETURNING pg_notify(:channel, :owner)",
+        "place": "nextval('lk_place')",
+    },
+}
+"""Where the databases differ: the words for it in the statements below."""
 
-def _locking(how: str, statement: str) -> dict[str, sa.TextClause]:
-    """Dialect -> statement; SQLite locks the whole file, and knows no other way."""
-    locks = {"sqlite": "", "postgresql": how}
-    return {name: _with_kinds(statement.format(locked=lock)) for name, lock in locks.items()}
+
+def _in_each(statement: str) -> Mapping[str, sa.TextClause]:
+    """Dialect -> the statement in it."""
+    return {name: _text(statement.format(**words)) for name, words in _DIALECTS.items()}
 
 
-def _with_kinds(statement: str) -> sa.TextClause:
+def _text(statement: str) -> sa.TextClause:
     kinds: sa.BindParameter[Sequence[str]] = sa.bindparam("kinds", expanding=True)
     text = sa.text(statement)
     return text.bindparams(kinds) if ":kinds" in statement else text
 
 
-_BUMP: Final = sa.text("UPDATE lk_sequence SET value = value + 1 RETURNING value")
-_REMEMBER: Final = sa.text(
-    "INSERT INTO lk_once (identity, at) VALUES (:identity, :at) ON CONFLICT DO NOTHING "
-    "RETURNING identity"
-)
-_PUT: Final = sa.text("""
+_ADVANCE: Final = sa.text("UPDATE lk_sequence SET value = value + 1")
+_REMEMBER: Final = sa.text("""
+    INSERT INTO lk_once (identity, at) SELECT :identity, :at
+    WHERE (SELECT count(*) FROM lk_job WHERE state = 'queued') < :capacity
+    ON CONFLICT DO NOTHING RETURNING identity
+    """)
+_PUT: Final = _in_each("""
     INSERT INTO lk_job AS old (
         key, kind, manifests, environment, subject, hint, lane, queue_lane, state, requested,
         begun, owner, attempts, crashes, due_at, summary, asked_at)
     VALUES (
         :key, :kind, :manifests, :environment, :subject, :hint, :lane, :queue_lane, 'queued',
-        :place, 0, '', 0, 0, 0, '', :now)
+        {place}, 0, '', 0, 0, 0, '', :now)
     ON CONFLICT (key) DO UPDATE SET
         hint = excluded.hint,
         state = CASE old.state WHEN 'running' THEN 'running' ELSE 'queued' END,
-        requested = CASE old.state WHEN 'queued' THEN old.requested ELSE excluded.requested END,
+        requested = CASE old.state WHEN 'queued' THEN old.requested ELSE {place} END,
         lane = CASE WHEN old.state IN ('queued', 'running') THEN old.lane ELSE excluded.lane END,
         queue_lane = CASE WHEN old.state IN ('queued', 'running')
             THEN old.queue_lane ELSE excluded.queue_lane END,
         due_at = 0,
         crashes = CASE old.state WHEN 'failed' THEN 0 ELSE old.crashes END,
         asked_at = CASE old.state WHEN 'failed' THEN excluded.asked_at ELSE old.asked_at END
+    {ring}
     """)
-"""One statement whatever state the job is in, so that two that put it agree."""
-_CLAIM: Final = _locking(
-    "FOR UPDATE SKIP LOCKED",
+"""One statement whatever state the job is in, so that two that put it agree. The place is taken
+under the row's lock: what was asked for during a run is always behind the place of that run."""
+_CLAIM: Final = _in_each(
     """
     WITH ready AS (
         SELECT job.key FROM lk_job AS job
@@ -142,7 +157,7 @@ _CLAIM: Final = _locking(
             AND NOT EXISTS (SELECT 1 FROM lk_job AS ahead
                 WHERE ahead.queue_lane = job.queue_lane AND ahead.state = 'queued'
                     AND (ahead.requested, ahead.key) < (job.requested, job.key))
-        ORDER BY job.requested LIMIT :most {locked})
+        ORDER BY job.requested LIMIT :most {pass_locked})
     UPDATE lk_job SET state = 'running', begun = requested, owner = :owner
     WHERE key IN (SELECT key FROM ready) RETURNING *
     """,
@@ -156,13 +171,12 @@ _WAKE: Final = sa.text(
     "UPDATE lk_job SET state = 'queued', due_at = 0 WHERE state = 'waiting' AND due_at <= :now"
 )
 _NEXT_DUE: Final = sa.text("SELECT min(due_at) FROM lk_job WHERE state = 'waiting'")
-_NEXT_OF_LANE: Final = _locking(
-    "FOR UPDATE",
+_NEXT_OF_LANE: Final = _in_each(
     """
     UPDATE lk_job SET state = 'running', begun = requested, owner = :owner
     WHERE key = (
         SELECT key FROM lk_job WHERE queue_lane = :lane AND state = 'queued' AND kind = :kind
-        ORDER BY requested, key LIMIT 1 {locked})
+        ORDER BY requested, key LIMIT 1 {lock})
     RETURNING *
     """,
 )
@@ -228,11 +242,11 @@ class JobRows:
     def put_once(self, job: Job, identity: str, now: datetime) -> bool:
         """Record ``identity`` and queue the job in one transaction; False if it was recorded."""
         with self._transaction() as connection:
-            once = {"identity": identity, "at": now.timestamp()}
+            once = {"identity": identity, "at": now.timestamp(), "capacity": self.capacity}
             if connection.execute(_REMEMBER, once).first() is None:
-                return False
-            queued = sa.text("SELECT count(*) FROM lk_job WHERE state = 'queued'")
-            if (connection.scalar(queued) or 0) >= self.capacity:
+                known = sa.select(_ONCE.c.at).where(_ONCE.c.identity == identity)
+                if connection.execute(known).first() is not None:
+                    return False
                 raise UnavailableError(f"the queue is full: {self.capacity} jobs wait")
             self._put(connection, job, now)
             return True
@@ -240,7 +254,7 @@ class JobRows:
     def retry(self, key: str) -> bool:
         """Queue a waiting or failed job now, as if it had never failed; False if there is none."""
         with self._transaction() as connection:
-            anew = {"requested": _next(connection), "attempts": 0, "crashes": 0, "due_at": 0.0}
+            anew = {"requested": _place(connection), "attempts": 0, "crashes": 0, "due_at": 0.0}
             found = connection.execute(
                 _JOB.update()
                 .where(_JOB.c.key == key, _JOB.c.state.in_(("waiting", "failed")))
@@ -323,7 +337,7 @@ class JobRows:
     def probe(self) -> None:
         """Ask whether the database answers."""
         with self._transaction() as connection:
-            connection.execute(sa.select(_SEQUENCE.c.value))
+            connection.execute(sa.text("SELECT 1 FROM lk_job LIMIT 1"))
 
     def forget_identities(self, now: datetime) -> None:
         """Remove identities that nobody can repeat any more."""
@@ -341,11 +355,12 @@ class JobRows:
             "hint": job.hint,
             "lane": job.lane,
             "queue_lane": job.queue_lane,
-            "place": _next(connection),
             "now": now.timestamp(),
+            "channel": CHANNEL,
+            "owner": self.owner,
         }
-        connection.execute(_PUT, said)
-        ring_others(connection, self.owner)
+        _place(connection)
+        connection.execute(_PUT[connection.dialect.name], said)
 
     @contextmanager
     def _transaction(self) -> Iterator[sa.Connection]:
@@ -365,9 +380,12 @@ _CRASHED: Final = (
 )
 
 
-def _next(connection: sa.Connection) -> int:
-    """The next place; holds the row's lock, so that places are in the order of commits."""
-    return int(connection.execute(_BUMP).scalar_one())
+def _place(connection: sa.Connection) -> sa.ColumnElement[int]:
+    """The next place, for one use in this transaction."""
+    name = connection.dialect.name
+    if name == "sqlite":
+        connection.execute(_ADVANCE)
+    return sa.literal_column(_DIALECTS[name]["place"], sa.BigInteger)
 
 
 def _end(connection: sa.Connection, run: Run, ending: Ending) -> bool:
@@ -409,7 +427,7 @@ def _after(connection: sa.Connection, ending: Ending) -> dict[str, Any]:
         case Failed():
             return {**values, "state": sa.case((asked, "queued"), else_="failed")}
         case Again():
-            due, place = ending.at.timestamp(), _next(connection)
+            due, place = ending.at.timestamp(), _place(connection)
             return {
                 **values,
                 "state": sa.case((asked, "queued"), else_="waiting"),
@@ -421,7 +439,7 @@ def _after(connection: sa.Connection, ending: Ending) -> dict[str, Any]:
                 **values,
                 "state": "waiting",
                 "attempts": _JOB.c.attempts + 1,
-                "requested": _next(connection),
+                "requested": _place(connection),
                 "due_at": ending.at.timestamp(),
             }
 
