@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,13 +12,13 @@ import sqlalchemy as sa
 from hypothesis import given, strategies as st
 
 from bot.adapters.clock import SystemClock
-from bot.adapters.engine import MIGRATIONS, Engine
+from bot.adapters.engine import MIGRATIONS, Engine, Pace
 from bot.adapters.engine.backoff import delay
 from bot.adapters.engine.rows import CRASHES_ALLOWED, JobRows, Run
 from bot.adapters.store import migrate, open_database
 from bot.domain.errors import RejectedError, UnavailableError
 from bot.domain.jobs import Again, Done, Failed, Job, JobKind, JobState, Outcome
-from tests.world.engines import engine, engine_process, eventually
+from tests.world.engines import PACE, engine, engine_process, eventually
 
 pytest_plugins = ["tests.world.postgres"]
 
@@ -61,6 +63,11 @@ def claimed(rows: JobRows) -> Run:
 def crash(rows: JobRows) -> None:
     """Whoever runs something is found dead."""
     rows.take_over(sa.true(), ())
+
+
+def execute(database: sa.Engine, statement: str) -> None:
+    with database.begin() as connection:
+        connection.execute(sa.text(statement))
 
 
 def state(rows: JobRows) -> str:
@@ -108,6 +115,106 @@ def test_the_work_of_a_killed_replica_is_taken_over(postgres_url: str, tmp_path:
         eventually(lambda: not jobs.states(), "the other one finished it")
         assert survivor.ended().count("payments") == 1
         assert f"after-{survivor.popen.pid}" in one.ended() + two.ended()
+
+
+def test_a_dead_replica_is_noticed_within_half_a_minute() -> None:
+    pace = Pace()
+    # It renewed its lease just before it died; somebody else looks at the next beat.
+    assert pace.lease + pace.beat + pace.clock < 30
+
+
+def test_a_replica_that_was_taken_for_dead_changes_nothing_and_works_on(
+    postgres_url: str, tmp_path: Path
+) -> None:
+    with (
+        engine(postgres_url, never, start=False) as jobs,
+        engine_process(postgres_url, tmp_path / "asleep") as asleep,
+    ):
+        jobs.put(replace(JOB, hint="wait"))
+        eventually(asleep.began, "it began")
+        asleep.freeze()
+        with engine_process(postgres_url, tmp_path / "awake") as awake:
+            eventually(lambda: "payments" in awake.began(), "another replica took it over")
+            (asleep.folder / "go").touch()
+            asleep.thaw()
+            eventually(lambda: "payments" in asleep.ended(), "the late run ended")
+            assert [(found.key, found.state) for found in jobs.states()] == [(JOB.key, "running")]
+            (awake.folder / "go").touch()
+            eventually(lambda: not jobs.states(), "the run that counts ended")
+        jobs.put(replace(JOB, subject="next"))
+        eventually(lambda: "next" in asleep.ended(), "it works on")
+
+
+def test_replicas_are_replaced_one_by_one_under_load(postgres_url: str, tmp_path: Path) -> None:
+    wanted = [
+        Job(JobKind.DELIVER, subject=f"{number}", hint="alone", lane=f"lane-{number % 7}")
+        for number in range(210)
+    ]
+    waiting = list(reversed(wanted))
+
+    def put(jobs: Engine, count: int) -> None:
+        for _ in range(count):
+            job = waiting.pop()
+            jobs.put_once(job, job.subject)
+
+    with engine(postgres_url, never, start=False) as jobs, ExitStack() as stack:
+        old = [stack.enter_context(engine_process(postgres_url, tmp_path)) for _ in range(2)]
+        for one in old:
+            put(jobs, 70)
+            stack.enter_context(engine_process(postgres_url, tmp_path))
+            one.stop()
+        put(jobs, 70)
+        eventually(lambda: not jobs.states(), "everything ran")
+
+    ended = (tmp_path / "ended").read_text().split()
+    assert sorted(ended) == sorted(job.subject for job in wanted)
+    assert not (tmp_path / "clash").exists()
+    for lane in range(7):
+        of_lane = [int(subject) for subject in ended if int(subject) % 7 == lane]
+        assert of_lane == sorted(of_lane)
+
+
+def test_a_job_of_one_replica_wakes_another(postgres_url: str) -> None:
+    ran: list[str] = []
+    patient = replace(PACE, beat=60.0, lease=120.0)  # only a notification can be so fast
+
+    def run(job: Job) -> Outcome:
+        ran.append(job.subject)
+        return Done("ran")
+
+    with (
+        engine(postgres_url, run, pace=patient),
+        engine(postgres_url, never, pace=patient, kinds=()) as web,
+    ):
+        web.put(replace(JOB, subject="one"))
+        eventually(lambda: ran == ["one"], "it was told")
+        database = open_database(postgres_url)
+        with database.begin() as connection:
+            listening = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            connection.execute(sa.text(f"{listening} WHERE query = 'LISTEN lk_job'"))
+        database.dispose()
+        web.put(replace(JOB, subject="two"))
+        eventually(lambda: ran == ["one", "two"], "it listens again")
+
+
+def test_a_result_waits_until_the_database_answers(url: str, database: sa.Engine) -> None:
+    began, go = threading.Event(), threading.Event()
+
+    def run(_: Job) -> Outcome:
+        began.set()
+        assert go.wait(timeout=30)
+        return Done("ran")
+
+    with engine(url, run) as jobs:
+        jobs.put(JOB)
+        eventually(began.is_set, "it began")
+        execute(database, "ALTER TABLE lk_job RENAME TO gone")
+        go.set()
+        eventually(lambda: "failed" in jobs.reason_not_ready(), "readiness tells it")
+        execute(database, "ALTER TABLE gone RENAME TO lk_job")
+
+        eventually(lambda: not jobs.states(), "the result was written")
+        eventually(lambda: jobs.reason_not_ready() == "", "ready again")
 
 
 def test_a_second_process_on_one_sqlite_file_is_refused(sqlite_url: str, tmp_path: Path) -> None:
@@ -222,8 +329,7 @@ def test_only_asked_kinds_are_claimed_whatever_a_row_says(
 ) -> None:
     rows.put(JOB, NOW)
     rows.put(replace(JOB, subject="behind", lane=JOB.key), NOW)
-    with database.begin() as connection:
-        connection.execute(sa.text("UPDATE lk_job SET kind = 'evil' WHERE subject = 'behind'"))
+    execute(database, "UPDATE lk_job SET kind = 'evil' WHERE subject = 'behind'")
 
     assert rows.claim([JobKind.PUBLISH], 8) == []
     ended = rows.finish(claimed(rows), Done("ran"), goes_on=True)

@@ -253,3 +253,96 @@ def test_periodic_calls_follow_the_clock(bench: Bench) -> None:
 
     eventually(lambda: len(calls) == 2, "called again when due")
     assert calls[1] - calls[0] >= timedelta(seconds=300)
+
+
+def test_a_periodic_call_that_hangs_stops_neither_jobs_nor_other_calls(bench: Bench) -> None:
+    hung, release, others = threading.Event(), threading.Event(), list[datetime]()
+
+    def hang() -> None:
+        hung.set()
+        assert release.wait(timeout=30)
+
+    bench.jobs.every(60, hang)
+    bench.jobs.every(60, lambda: others.append(bench.clock.now()))
+    eventually(hung.is_set, "it hangs")
+    due = bench.clock.now() + timedelta(seconds=61)
+    bench.worker.script = [lambda: Again("no image yet", due)]
+    bench.jobs.put(JOB)
+    eventually(lambda: bench.states() == ["waiting"], "waits")
+    bench.clock.move(seconds=61)
+
+    try:
+        eventually(lambda: len(bench.worker.ran) == 2 and bench.is_idle(), "it came back")
+        eventually(lambda: len(others) == 2, "the other call was made again")
+    finally:
+        release.set()
+
+
+def test_a_periodic_call_is_not_made_beside_itself(bench: Bench) -> None:
+    release, calls = threading.Semaphore(0), list[int]()
+
+    def call() -> None:
+        calls.append(1)
+        assert release.acquire(timeout=30)
+
+    bench.jobs.every(60, call)
+    eventually(lambda: len(calls) == 1, "it runs")
+    bench.clock.move(seconds=61)
+    bench.jobs.put(JOB)
+    eventually(lambda: bench.worker.ran and bench.is_idle(), "the engine looked again")
+    assert len(calls) == 1
+
+    release.release(2)
+    eventually(lambda: len(calls) == 2, "made again when it had ended")
+
+
+def test_a_call_that_fails_is_made_again(bench: Bench) -> None:
+    calls: list[int] = []
+
+    def fail() -> None:
+        calls.append(1)
+        raise ValueError("a bug")
+
+    bench.jobs.every(60, fail)
+    eventually(lambda: len(calls) == 1, "called")
+    bench.clock.move(seconds=61)
+    eventually(lambda: len(calls) == 2, "called again")
+
+
+def test_a_job_that_is_due_at_once_lets_its_lane_have_a_turn(bench: Bench) -> None:
+    other = replace(JOB, subject="checkout", lane="one lane")
+
+    def again() -> Outcome:
+        bench.jobs.put(other)
+        return Again("at once", bench.clock.now())
+
+    bench.worker.script = [again, lambda: Done("the other"), again]
+    bench.jobs.put(replace(JOB, lane="one lane"))
+
+    eventually(lambda: len(bench.worker.ran) == 5 and bench.is_idle(), "both had their turns")
+    subjects = [job.subject for job in bench.worker.ran]
+    assert subjects == ["payments", "checkout", "payments", "checkout", "payments"]
+
+
+def test_more_jobs_of_a_lane_than_run_in_a_row(bench: Bench) -> None:
+    wanted = [Job(JobKind.INTAKE, subject=f"{number}", lane="acme/shop") for number in range(60)]
+    for job in wanted:
+        bench.jobs.put(job)
+
+    eventually(bench.is_idle, "all ran")
+    assert bench.worker.ran == wanted
+
+
+def test_a_busy_queue_keeps_no_other_waiting(bench: Bench) -> None:
+    bench.worker.gate = threading.Semaphore(0)
+    slow = [replace(JOB, subject=f"{number}") for number in range(20)]
+    for job in slow:
+        bench.jobs.put(job)
+    eventually(lambda: len(bench.worker.ran) == 8, "all workers of deliveries are busy")
+
+    quick = Job(JobKind.INTAKE, subject="webhook")
+    bench.jobs.put(quick)
+
+    eventually(lambda: quick in bench.worker.ran, "the webhook did not wait")
+    bench.worker.gate.release(21)
+    eventually(bench.is_idle, "all ended")
