@@ -217,6 +217,41 @@ def test_a_result_waits_until_the_database_answers(url: str, database: sa.Engine
         eventually(lambda: jobs.reason_not_ready() == "", "ready again")
 
 
+def test_a_job_that_found_no_thread_runs_later(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, refused = threading.Thread.start, list[str]()
+
+    def start(self: threading.Thread) -> None:
+        if self.name == JOB.key and not refused:
+            refused.append(self.name)
+            raise RuntimeError("can't start new thread")
+        real(self)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    ran: list[Job] = []
+
+    def run(job: Job) -> Outcome:
+        ran.append(job)
+        return Done("ran")
+
+    with engine(sqlite_url, run) as jobs:
+        jobs.put(JOB)
+        eventually(lambda: not jobs.states(), "it ran after all")
+    assert (refused, ran) == ([JOB.key], [JOB])
+
+
+def test_nothing_but_these_tables_is_read(sqlite_url: str) -> None:
+    with engine(sqlite_url, lambda _: Done("ran")) as jobs:
+        jobs.put(JOB)
+        eventually(lambda: not jobs.states(), "it ran")
+    opened = open_database(sqlite_url)
+    tables = set(sa.inspect(opened).get_table_names())
+    opened.dispose()
+
+    assert tables == {"lk_schema", "lk_job", "lk_once", "lk_lease", "lk_sequence"}
+
+
 def test_a_second_process_on_one_sqlite_file_is_refused(sqlite_url: str, tmp_path: Path) -> None:
     database = open_database(sqlite_url)
     with engine_process(sqlite_url, tmp_path / "first"):

@@ -213,6 +213,28 @@ def test_a_job_that_a_person_must_help_stays_visible_until_it_is_retried(
     assert not bench.jobs.retry(JOB.key)
 
 
+def test_what_a_person_must_look_at_is_logged_by_how_bad_it_is(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.worker.script = [
+        failing(RejectedError("payments.yaml:3: no such key")),
+        failing(IntegrityError("expected sha256:a, got sha256:b")),
+    ]
+    for number in range(3):
+        with caplog.at_level("INFO", "lockkeeper.engine"):
+            bench.jobs.put(JOB)
+            eventually(lambda: len(bench.worker.ran) > number, "it ran")  # noqa: B023 - called at once
+            eventually(lambda: "running" not in bench.states() != ["queued"], "it ended")
+
+    said = [(record.levelname, record.getMessage()) for record in caplog.records]
+    assert said == [
+        ("WARNING", "job ran"),
+        ("ERROR", "content is not what it claims"),
+        ("WARNING", "job ran"),
+        ("INFO", "job ran"),
+    ]
+
+
 def test_what_is_unavailable_is_tried_again_with_back_off(bench: Bench) -> None:
     down = failing(UnavailableError("registry.example.com does not answer"))
     bench.worker.script = [down, failing(UnavailableError("slow down", retry_after=600))]

@@ -239,9 +239,17 @@ class Engine:
                 return
             runs = self._rows.claim(kinds, most)
             for run in runs:
-                self._hands.take(run)
-                threading.Thread(target=self._work, args=(run,), name=run.key, daemon=True).start()
+                self._begin(run)
             more = len(runs) == most
+
+    def _begin(self, run: Run) -> None:
+        self._hands.take(run)
+        thread = threading.Thread(target=self._work, args=(run,), name=run.key, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # no thread is left; nobody holds the lane, so a beat finds the run
+            self._hands.give_back(run)
+            raise
 
     def _pause(self) -> float:
         """Seconds until the next look; jobs that become due in between are met exactly."""
@@ -290,7 +298,8 @@ class Engine:
     def _ending(self, run: Run) -> Ending:
         started = time.monotonic()
         ending = self._attempt(run)
-        _LOG.info(
+        _LOG.log(
+            logging.WARNING if isinstance(ending, Failed) else logging.INFO,
             "job ran",
             extra={
                 "job": run.key,
@@ -304,7 +313,12 @@ class Engine:
     def _attempt(self, run: Run) -> Ending:
         try:
             return _sheltered(lambda: self._run(run.job), run.key)
-        except (RejectedError, IntegrityError) as error:
+        except RejectedError as error:
+            return Failed(str(error))
+        except IntegrityError as error:
+            _LOG.error(
+                "content is not what it claims", extra={"job": run.key, "reason": str(error)}
+            )
             return Failed(str(error))
         except UnavailableError as error:
             wait = delay(run.attempts + 1, error.retry_after)
