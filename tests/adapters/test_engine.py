@@ -404,6 +404,54 @@ def test_jobs_of_the_engine_before_are_carried_over(url: str) -> None:
     opened.dispose()
 
 
+def test_an_identity_is_forgotten_when_its_job_could_not_be_written(
+    rows: JobRows, database: sa.Engine
+) -> None:
+    execute(database, "ALTER TABLE lk_job RENAME COLUMN hint TO gone")
+    with pytest.raises(UnavailableError):
+        rows.put_once(JOB, "delivery", NOW)
+    execute(database, "ALTER TABLE lk_job RENAME COLUMN gone TO hint")
+
+    assert rows.put_once(JOB, "delivery", NOW)
+    assert state(rows) == "queued"
+
+
+class CountingClock:
+    """How often the engine looked at the time."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def now(self) -> datetime:
+        self.looks += 1
+        return NOW
+
+
+def test_an_idle_engine_looks_at_the_time_and_asks_the_database_nothing(url: str) -> None:
+    clock, asked = CountingClock(), list[str]()
+    opened = open_database(url)
+    migrate(opened, "engine", MIGRATIONS)
+    later = NOW + timedelta(days=1)
+    jobs = Engine(
+        opened, clock, lambda _: Again("no image yet", later), pace=replace(PACE, beat=60.0)
+    )
+    jobs.start()
+    jobs.put(JOB)
+    eventually(lambda: [found.state for found in jobs.states()] == ["waiting"], "it waits")
+    looks = clock.looks
+    eventually(lambda: clock.looks > looks + 10, "it came to rest")
+
+    @sa.event.listens_for(opened, "before_cursor_execute")
+    def note(*said: object) -> None:
+        asked.append(str(said[2]))
+
+    looks = clock.looks
+    eventually(lambda: clock.looks > looks + 20, "it looked at the time")
+    assert asked == []
+    jobs.stop(grace_seconds=1)
+    opened.dispose()
+
+
 # --- limits and retention --------------------------------------------------------------------
 
 

@@ -30,10 +30,12 @@ class Bell:
         """Let the one who waits, now or next, look."""
         self._rung.set()
 
-    def wait(self, seconds: float) -> None:
-        """Wait until somebody rings, or for a time."""
-        self._rung.wait(seconds)
-        self._rung.clear()
+    def wait(self, seconds: float) -> bool:
+        """Wait until somebody rings, or for a time; whether somebody rang."""
+        heard = self._rung.wait(seconds)
+        if heard:  # a ring that comes now is one with this one: the look is still to come
+            self._rung.clear()
+        return heard
 
 
 def ring_others(connection: sa.Connection, owner: str) -> None:

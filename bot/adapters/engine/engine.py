@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -203,17 +204,26 @@ class Engine:
     # --- the one thread ------------------------------------------------------------------
 
     def _loop(self) -> None:
+        rung = True
         while not self._stopping.is_set():
-            self._trouble = _look(self._turn, "lockkeeper-engine")
-            self._bell.wait(_AGAIN_SECONDS if self._trouble else self._pause())
+            self._trouble = _look(partial(self._turn, rung=rung), "lockkeeper-engine")
+            failed = bool(self._trouble)
+            self._due_changed |= failed
+            rung = self._bell.wait(_AGAIN_SECONDS if failed else self._pause()) or failed
 
-    def _turn(self) -> None:
-        """Do what is due now; each part may fail and is then done again."""
-        self._timetable.start_due(self._clock.now())
-        if time.monotonic() >= self._next_beat:
+    def _turn(self, *, rung: bool) -> None:
+        """Do what is due now; a part that fails is done again at the next turn."""
+        now = self._clock.now()
+        self._timetable.start_due(now)
+        beats = time.monotonic() >= self._next_beat
+        if beats:
             self._beat()
-        self._wake()
-        self._claim()
+        wakes = self._due_changed or now >= self._due
+        if wakes:
+            self._due_changed = False  # before the look: what changes during it is looked at again
+            self._due = self._rows.wake(now) or _NEVER
+        if rung or beats or wakes:
+            self._claim()
 
     def _beat(self) -> None:
         # In this order: a process has its lease before it owns anything.
@@ -224,12 +234,6 @@ class Engine:
             _LOG.warning("taking over", extra={"jobs": found})
         self._next_beat = time.monotonic() + self._pace.beat
         self._due_changed = True  # by other replicas, who do not say it
-
-    def _wake(self) -> None:
-        now = self._clock.now()
-        if self._due_changed or now >= self._due:
-            self._due_changed = False  # before the look: what changes during it is looked at again
-            self._due = self._rows.wake(now) or _NEVER
 
     def _claim(self) -> None:
         more = True
