@@ -15,9 +15,7 @@ One statement each puts, claims, ends and takes over, on both databases.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -25,6 +23,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from bot.adapters.engine.bell import CHANNEL, ring_others
+from bot.adapters.engine.transactions import Transactions
 from bot.domain.errors import UnavailableError
 from bot.domain.jobs import Again, Done, Failed, Job, JobKind, JobState
 
@@ -229,31 +228,32 @@ class JobRows:
     owner: str
     """The process that claims through this object; never used twice."""
     capacity: int = CAPACITY
-    _turn: threading.Lock = field(default_factory=threading.Lock)
-    """SQLite takes one writer at a time; waiting for it here is in order and without pauses."""
+    _transactions: Transactions = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Share the turns of all threads that write."""
+        object.__setattr__(self, "_transactions", Transactions(self.database))
 
     # --- asking --------------------------------------------------------------------------
 
     def put(self, job: Job, now: datetime) -> None:
         """Queue the job; a request that has not begun absorbs it, a run is followed by another."""
-        with self._transaction() as connection:
-            self._put(connection, job, now)
+        self._transactions.together(lambda connection: self._put(connection, job, now))
 
     def put_once(self, job: Job, identity: str, now: datetime) -> bool:
         """Record ``identity`` and queue the job in one transaction; False if it was recorded."""
-        with self._transaction() as connection:
-            once = {"identity": identity, "at": now.timestamp(), "capacity": self.capacity}
-            if connection.execute(_REMEMBER, once).first() is None:
-                known = sa.select(_ONCE.c.at).where(_ONCE.c.identity == identity)
-                if connection.execute(known).first() is not None:
-                    return False
-                raise UnavailableError(f"the queue is full: {self.capacity} jobs wait")
+
+        def write(connection: sa.Connection) -> bool:
+            if not self._remember(connection, identity, now):
+                return False
             self._put(connection, job, now)
             return True
 
+        return self._transactions.together(write)
+
     def retry(self, key: str) -> bool:
         """Queue a waiting or failed job now, as if it had never failed; False if there is none."""
-        with self._transaction() as connection:
+        with self._transactions.alone() as connection:
             anew = {"requested": _place(connection), "attempts": 0, "crashes": 0, "due_at": 0.0}
             found = connection.execute(
                 _JOB.update()
@@ -266,9 +266,12 @@ class JobRows:
 
     def claim(self, kinds: Collection[JobKind], most: int) -> Sequence[Run]:
         """Begin up to ``most`` jobs of these kinds, oldest first, each the next of a free lane."""
-        with self._transaction() as connection:
-            said = {"kinds": [str(kind) for kind in kinds], "most": most, "owner": self.owner}
-            claimed = connection.execute(_CLAIM[connection.dialect.name], said).all()
+        said = {"kinds": [str(kind) for kind in kinds], "most": most, "owner": self.owner}
+
+        def write(connection: sa.Connection) -> Sequence[sa.Row[Any]]:
+            return connection.execute(_CLAIM[connection.dialect.name], said).all()
+
+        claimed = self._transactions.together(write)
         return [_run(row) for row in sorted(claimed, key=lambda row: int(row.begun))]
 
     def finish(self, run: Run, ending: Ending, *, goes_on: bool = False) -> Finished:
@@ -279,23 +282,15 @@ class JobRows:
             ending: how it ended.
             goes_on: whether the owner can run another one now.
         """
-        with self._transaction() as connection:
-            if not _end(connection, run, ending):
-                return Finished(is_ours=False, next=None)
-            lane = {"lane": run.lane, "kind": str(run.job.kind)}
-            if goes_on:
-                following = _NEXT_OF_LANE[connection.dialect.name]
-                row = connection.execute(following, {**lane, "owner": self.owner}).one_or_none()
-                return Finished(is_ours=True, next=None if row is None else _run(row))
-            if connection.execute(_QUEUED_IN_LANE, lane).first() is not None:
-                ring_others(connection, self.owner)
-            return Finished(is_ours=True, next=None)
+        return self._transactions.together(
+            lambda connection: self._finish(connection, run, ending, goes_on=goes_on)
+        )
 
     # --- time and death ------------------------------------------------------------------
 
     def wake(self, now: datetime) -> datetime | None:
         """Queue what waited until now; returns when the next one is due, None if nothing waits."""
-        with self._transaction() as connection:
+        with self._transactions.alone() as connection:
             connection.execute(_WAKE, {"now": now.timestamp()})
             found = connection.scalar(_NEXT_DUE)
         return None if found is None else datetime.fromtimestamp(found, UTC)
@@ -311,7 +306,7 @@ class JobRows:
         mine = sa.and_(owner_column == self.owner, _JOB.c.queue_lane.not_in(list(held)))
         crashed = _JOB.c.crashes + 1
         too_often = crashed >= CRASHES_ALLOWED
-        with self._transaction() as connection:
+        with self._transactions.alone() as connection:
             found = connection.scalars(
                 _JOB.update()
                 .where(_JOB.c.state == "running", sa.or_(is_dead, mine))
@@ -330,20 +325,43 @@ class JobRows:
 
     def states(self) -> Sequence[JobState]:
         """Every job that is not over, in the order of its newest request."""
-        with self._transaction() as connection:
+        with self._transactions.look() as connection:
             rows = connection.execute(sa.select(*_JOB.c).order_by(_JOB.c.requested))
             return [_state(row) for row in rows]
 
     def probe(self) -> None:
         """Ask whether the database answers."""
-        with self._transaction() as connection:
+        with self._transactions.look() as connection:
             connection.execute(sa.text("SELECT 1 FROM lk_job LIMIT 1"))
 
     def forget_identities(self, now: datetime) -> None:
         """Remove identities that nobody can repeat any more."""
         before = (now - ONCE_KEPT).timestamp()
-        with self._transaction() as connection:
+        with self._transactions.alone() as connection:
             connection.execute(_ONCE.delete().where(_ONCE.c.at < before))
+
+    def _remember(self, connection: sa.Connection, identity: str, now: datetime) -> bool:
+        once = {"identity": identity, "at": now.timestamp(), "capacity": self.capacity}
+        if connection.execute(_REMEMBER, once).first() is not None:
+            return True
+        known = sa.select(_ONCE.c.at).where(_ONCE.c.identity == identity)
+        if connection.execute(known).first() is not None:
+            return False
+        raise UnavailableError(f"the queue is full: {self.capacity} jobs wait")
+
+    def _finish(
+        self, connection: sa.Connection, run: Run, ending: Ending, *, goes_on: bool
+    ) -> Finished:
+        if not _end(connection, run, ending):
+            return Finished(is_ours=False, next=None)
+        lane = {"lane": run.lane, "kind": str(run.job.kind)}
+        if goes_on:
+            following = _NEXT_OF_LANE[connection.dialect.name]
+            row = connection.execute(following, {**lane, "owner": self.owner}).one_or_none()
+            return Finished(is_ours=True, next=None if row is None else _run(row))
+        if connection.execute(_QUEUED_IN_LANE, lane).first() is not None:
+            ring_others(connection, self.owner)
+        return Finished(is_ours=True, next=None)
 
     def _put(self, connection: sa.Connection, job: Job, now: datetime) -> None:
         said = {
@@ -361,16 +379,6 @@ class JobRows:
         }
         _place(connection)
         connection.execute(_PUT[connection.dialect.name], said)
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sa.Connection]:
-        is_sqlite = self.database.dialect.name == "sqlite"
-        turn: AbstractContextManager[object] = self._turn if is_sqlite else nullcontext()
-        try:
-            with turn, self.database.begin() as connection:
-                yield connection
-        except sa.exc.DBAPIError as error:
-            raise UnavailableError(f"the database failed: {type(error.orig).__name__}") from error
 
 
 owner_column: Final[sa.ColumnElement[str]] = _JOB.c.owner
