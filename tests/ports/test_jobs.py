@@ -213,6 +213,16 @@ def test_a_job_that_a_person_must_help_stays_visible_until_it_is_retried(
     assert not bench.jobs.retry(JOB.key)
 
 
+def test_a_reason_that_quotes_anything_is_recorded(bench: Bench) -> None:
+    bench.worker.script = [failing(RejectedError("the registry said \0 and \ud800"))]
+    bench.jobs.put(JOB)
+    eventually(lambda: bench.states() == ["failed"], "failed")
+    assert bench.jobs.states()[0].summary == "the registry said \ufffd and ?"
+
+    bench.jobs.retry(JOB.key)
+    eventually(bench.is_idle, "it was retried")
+
+
 def test_what_a_person_must_look_at_is_logged_by_how_bad_it_is(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -277,7 +287,9 @@ def test_periodic_calls_follow_the_clock(bench: Bench) -> None:
     assert calls[1] - calls[0] >= timedelta(seconds=300)
 
 
-def test_a_periodic_call_that_hangs_stops_neither_jobs_nor_other_calls(bench: Bench) -> None:
+def test_a_periodic_call_that_hangs_stops_neither_jobs_nor_other_calls(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
     hung, release, others = threading.Event(), threading.Event(), list[datetime]()
 
     def hang() -> None:
@@ -296,6 +308,8 @@ def test_a_periodic_call_that_hangs_stops_neither_jobs_nor_other_calls(bench: Be
     try:
         eventually(lambda: len(bench.worker.ran) == 2 and bench.is_idle(), "it came back")
         eventually(lambda: len(others) == 2, "the other call was made again")
+        bench.clock.move(minutes=5)
+        eventually(lambda: "periodic call still runs" in caplog.text, "the log tells it")
     finally:
         release.set()
 

@@ -248,7 +248,8 @@ class Engine:
 
     def _begin(self, run: Run) -> None:
         self._hands.take(run)
-        thread = threading.Thread(target=self._work, args=(run,), name=run.key, daemon=True)
+        work = partial(_look, partial(self._work, run), run.key)
+        thread = threading.Thread(target=work, name=run.key, daemon=True)
         try:
             thread.start()
         except RuntimeError:  # no thread is left; nobody holds the lane, so a beat finds the run

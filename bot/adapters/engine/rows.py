@@ -422,7 +422,7 @@ def _after(connection: sa.Connection, ending: Ending) -> dict[str, Any]:
     """What a run leaves in its row; asked for meanwhile it is queued, unless it must back off."""
     asked = _JOB.c.requested > _JOB.c.begun
     values: dict[str, Any] = {
-        "summary": ending.summary,
+        "summary": _storable(ending.summary),
         "owner": "",
         "crashes": 0,
         "attempts": 0,
@@ -450,6 +450,11 @@ def _after(connection: sa.Connection, ending: Ending) -> dict[str, Any]:
                 "requested": _place(connection),
                 "due_at": ending.at.timestamp(),
             }
+
+
+def _storable(text: str) -> str:
+    """A text without what a database refuses: it may quote others, and must not hold up a lane."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def _run(row: sa.Row[Any]) -> Run:

@@ -6,10 +6,16 @@ answer) holds up neither jobs nor other calls; it is not made a second time whil
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Final
+
+_LOG: Final = logging.getLogger("lockkeeper.engine")
+_LONG: Final = timedelta(minutes=2)
+"""A call that takes longer is told, once."""
 
 
 @dataclass(slots=True)
@@ -17,6 +23,8 @@ class _Periodic:
     call: Callable[[], None]
     every: timedelta
     due: datetime
+    began: datetime
+    is_told: bool = False
     running: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -34,17 +42,32 @@ class Timetable:
 
     def add(self, call: Callable[[], None], every: timedelta, first: datetime) -> None:
         """Make this call at ``first`` and then ``every`` so often."""
-        self._calls.append(_Periodic(call, every, first))
+        self._calls.append(_Periodic(call, every, first, first))
 
     def start_due(self, now: datetime) -> None:
-        """Start what is due and does not run."""
+        """Start what is due and does not run; tell what has been running for long."""
         for periodic in self._calls:
-            if periodic.due <= now and periodic.running.acquire(blocking=False):
-                periodic.due = now + periodic.every
-                name = "lockkeeper-periodic"
-                threading.Thread(
-                    target=self._make, args=(periodic,), name=name, daemon=True
-                ).start()
+            if periodic.due > now:
+                continue
+            if periodic.running.acquire(blocking=False):
+                self._start(periodic, now)
+            elif now - periodic.began > _LONG and not periodic.is_told:
+                periodic.is_told = True
+                said = {
+                    "call": getattr(periodic.call, "__name__", ""),
+                    "since": str(periodic.began),
+                }
+                _LOG.warning("periodic call still runs", extra=said)
+
+    def _start(self, periodic: _Periodic, now: datetime) -> None:
+        periodic.due, periodic.began, periodic.is_told = now + periodic.every, now, False
+        name = "lockkeeper-periodic"
+        thread = threading.Thread(target=self._make, args=(periodic,), name=name, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # no thread is left; made when it is due again
+            periodic.running.release()
+            raise
 
     def _make(self, periodic: _Periodic) -> None:
         try:
