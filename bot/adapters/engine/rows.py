@@ -179,6 +179,11 @@ _NEXT_OF_LANE: Final = _in_each(
     RETURNING *
     """,
 )
+_OVER: Final = sa.text(
+    "DELETE FROM lk_job WHERE key = :key AND state = 'running' AND owner = :owner"
+    " AND begun = :begun AND crashes = :crashes AND requested = begun"
+)
+"""Unless it was asked for while it ran."""
 _QUEUED_IN_LANE: Final = sa.text(
     "SELECT 1 FROM lk_job WHERE queue_lane = :lane AND state = 'queued' AND kind = :kind LIMIT 1"
 )
@@ -398,13 +403,12 @@ def _place(connection: sa.Connection) -> sa.ColumnElement[int]:
 
 def _end(connection: sa.Connection, run: Run, ending: Ending) -> bool:
     """Leave ``running``; False if this run is not the present one."""
-    ours = _is(run)
     if isinstance(ending, Done):
-        over = _JOB.delete().where(*ours, _JOB.c.requested == run.begun)
-        if connection.execute(over).rowcount:
+        this = {name: getattr(run, name) for name in ("key", "owner", "begun", "crashes")}
+        if connection.execute(_OVER, this).rowcount:
             return True
     after = _after(connection, ending)
-    return bool(connection.execute(_JOB.update().where(*ours).values(**after)).rowcount)
+    return bool(connection.execute(_JOB.update().where(*_is(run)).values(**after)).rowcount)
 
 
 def _is(run: Run) -> Sequence[sa.ColumnElement[bool]]:
