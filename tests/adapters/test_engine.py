@@ -145,6 +145,32 @@ def test_a_replica_that_was_taken_for_dead_changes_nothing_and_works_on(
         eventually(lambda: "next" in asleep.ended(), "it works on")
 
 
+def test_a_replica_that_froze_in_a_transaction_keeps_nobody_from_taking_over(
+    postgres_url: str,
+) -> None:
+    ran: list[str] = []
+
+    def run(job: Job) -> Outcome:
+        ran.append(job.subject)
+        return Done("ran")
+
+    frozen = open_database(postgres_url)
+    migrate(frozen, "engine", MIGRATIONS)
+    rows = JobRows(frozen, "frozen")
+    rows.put(JOB, NOW)
+    claimed(rows)
+    with frozen.connect() as connection:
+        connection.execute(sa.text("INSERT INTO lk_lease VALUES ('frozen', 0)"))
+        connection.commit()
+        connection.execute(sa.text("UPDATE lk_lease SET until = 1"))
+        connection.execute(sa.text("UPDATE lk_job SET summary = 'on its way'"))
+        with engine(postgres_url, run) as jobs:
+            jobs.put(replace(JOB, subject="meanwhile"))
+            eventually(lambda: ran == ["meanwhile", JOB.subject], "its job was taken over")
+        connection.invalidate()
+    frozen.dispose()
+
+
 def test_replicas_are_replaced_one_by_one_under_load(postgres_url: str, tmp_path: Path) -> None:
     wanted = [
         Job(JobKind.DELIVER, subject=f"{number}", hint="alone", lane=f"lane-{number % 7}")

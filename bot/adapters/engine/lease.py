@@ -28,6 +28,10 @@ _NOW: Final[sa.ColumnElement[float]] = sa.literal_column(
     "extract(epoch FROM clock_timestamp())::float8", sa.Float
 )
 """PostgreSQL's clock, which all replicas share."""
+_LAPSED: Final = (
+    sa.select(_LEASE.c.owner).where(_LEASE.c.until < _NOW).with_for_update(skip_locked=True)
+)
+"""Not one that a replica holds that froze while it renewed it: no beat waits for another one."""
 
 
 class Liveness(Protocol):
@@ -114,7 +118,7 @@ class Leases:
                 until = _NOW + self._life
                 if not connection.execute(_LEASE.update().where(ours).values(until=until)).rowcount:
                     connection.execute(_LEASE.insert().values(owner=self._owner, until=until))
-                connection.execute(_LEASE.delete().where(_LEASE.c.until < _NOW))
+                connection.execute(_LEASE.delete().where(_LEASE.c.owner.in_(_LAPSED)))
         except sa.exc.DBAPIError as error:
             raise UnavailableError(f"the database failed: {type(error.orig).__name__}") from error
 

@@ -309,12 +309,18 @@ class JobRows:
                 is in none of them.
         """
         mine = sa.and_(owner_column == self.owner, _JOB.c.queue_lane.not_in(list(held)))
+        left = (
+            sa.select(_JOB.c.key)
+            .where(_JOB.c.state == "running", sa.or_(is_dead, mine))
+            # Whoever froze in a transaction holds its rows until the server ends that.
+            .with_for_update(skip_locked=True)
+        )
         crashed = _JOB.c.crashes + 1
         too_often = crashed >= CRASHES_ALLOWED
         with self._transactions.alone() as connection:
             found = connection.scalars(
                 _JOB.update()
-                .where(_JOB.c.state == "running", sa.or_(is_dead, mine))
+                .where(_JOB.c.key.in_(left))
                 .values(
                     state=sa.case((too_often, "failed"), else_="queued"),
                     summary=sa.case((too_often, _CRASHED), else_=_JOB.c.summary),

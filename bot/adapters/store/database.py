@@ -18,6 +18,7 @@ from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine.interfaces import DBAPIConnection
 
 from bot.domain.doctor.machine import DatabaseState
 from bot.domain.errors import RejectedError, UnavailableError
@@ -30,6 +31,8 @@ _PRAGMAS: Final = (
     "PRAGMA busy_timeout=30000",
     "PRAGMA foreign_keys=ON",
 )
+_LET_GO_SECONDS: Final = 10
+"""A replica that freezes in a transaction must not keep its locks from those who take over."""
 _INSPECT_SECONDS: Final = 3
 _MIGRATION_LOCK: Final = 0x6C6B5F73
 """PostgreSQL advisory lock of our migrations; any constant that nobody else takes."""
@@ -65,7 +68,7 @@ def open_database(url: str) -> sa.Engine:
 
 def _open_postgresql(url: sa.URL) -> sa.Engine:
     try:
-        return sa.create_engine(
+        database = sa.create_engine(
             url.set(drivername="postgresql+psycopg"),
             pool_size=20,
             pool_pre_ping=True,
@@ -74,6 +77,15 @@ def _open_postgresql(url: sa.URL) -> sa.Engine:
     except ModuleNotFoundError as error:
         fact = "LOCKKEEPER_DATABASE_URL names PostgreSQL, whose driver is not installed"
         raise RejectedError(f'{fact}; say pip install "lockkeeper[postgresql]"') from error
+    sa.event.listen(database, "connect", _prepare_postgresql)
+    return database
+
+
+def _prepare_postgresql(connection: DBAPIConnection, _record: object) -> None:
+    cursor = connection.cursor()
+    cursor.execute(f"SET idle_in_transaction_session_timeout = '{_LET_GO_SECONDS}s'")
+    cursor.close()
+    connection.commit()
 
 
 def _open_sqlite(url: sa.URL) -> sa.Engine:
