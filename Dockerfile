@@ -1,5 +1,5 @@
 # Lockkeeper as a container: the same `lockkeeper serve` that docs/operating.md describes.
-# BASE is any Debian 13 (Python 3.13 with SQLite 3.46; Lockkeeper refuses 3.12+ with SQLite < 3.42).
+# BASE is any Debian 13 (Python 3.13 with SQLite 3.46).
 ARG BASE=debian:trixie-slim
 
 FROM ${BASE} AS build

@@ -323,20 +323,15 @@ def unusable_runtime(
 ) -> str | None:
     """Why this interpreter must not run Lockkeeper; None if it may.
 
-    DBOS stamps its rows with SQLite's ``unixepoch('subsec')`` from Python 3.12 on, which older
-    libraries than 3.42 answer with NULL: the start fails in the middle of a migration.
+    The queue asks SQLite for the rows that a statement changed (RETURNING), which 3.35 brought.
     """
     if optimize:
         return "Python's -O removes checks that libraries rely on; start without -O"
     if version_info < (3, 11):
         return "Python 3.11 or newer is needed"
-    if database_url.startswith("sqlite") and version_info >= (3, 12):
+    if database_url.startswith("sqlite") and sqlite_version_info < (3, 35):
         found = ".".join(str(part) for part in sqlite_version_info)
-        if sqlite_version_info < (3, 42):
-            return (
-                f"Python {version_info[0]}.{version_info[1]} with SQLite {found} cannot keep the"
-                " queue; use Python 3.11, SQLite 3.42 or newer, or PostgreSQL"
-            )
+        return f"SQLite {found} cannot keep the queue; use SQLite 3.35 or newer, or PostgreSQL"
     return None
 
 

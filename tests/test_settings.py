@@ -174,8 +174,9 @@ def test_secrets_leave_the_environment_of_the_process(tmp_path: Path) -> None:
     [
         ((3, 11), (3, 40, 1), 0, "sqlite:///x", None),
         ((3, 13), (3, 46, 1), 0, "sqlite:///x", None),
-        ((3, 12), (3, 40, 1), 0, "postgresql://x", None),
-        ((3, 12), (3, 40, 1), 0, "sqlite:///x", "SQLite 3.40.1"),
+        ((3, 12), (3, 40, 1), 0, "sqlite:///x", None),
+        ((3, 12), (3, 34, 1), 0, "postgresql://x", None),
+        ((3, 11), (3, 34, 1), 0, "sqlite:///x", "SQLite 3.34.1"),
         ((3, 10), (3, 46, 0), 0, "postgresql://x", "3.11"),
         ((3, 11), (3, 40, 1), 1, "sqlite:///x", "-O"),
     ],

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-_QUIET: Final = ("dbos", "urllib3", "git", "github", "waitress", "sqlalchemy", "werkzeug")
+_QUIET: Final = ("urllib3", "git", "github", "waitress", "sqlalchemy", "werkzeug")
 
 
 class JsonLines(logging.Formatter):

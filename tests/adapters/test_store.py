@@ -174,6 +174,13 @@ def test_sqlite_survives_a_power_cut(tmp_path: Path) -> None:
     assert (journal, synchronous) == ("wal", 2)
 
 
+def test_a_missing_driver_is_named_with_what_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+
+    with pytest.raises(RejectedError, match=r'pip install "lockkeeper\[postgresql\]"'):
+        open_database("postgresql://example.com/lockkeeper")
+
+
 @pytest.mark.parametrize("url", ["mysql://db/x", "lockkeeper.db", "sqlite://", ""])
 def test_a_url_of_another_kind_is_refused_without_showing_it(url: str) -> None:
     with pytest.raises(RejectedError, match="LOCKKEEPER_DATABASE_URL"):

@@ -12,12 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from tests.bench import body, copy
+from tests.bench import body, copy, engine
 from tests.bench.figures import Figure, table, written
 
 BENCHES: Final[dict[str, Callable[[Path], list[Figure]]]] = {
     "body": body.measure,
     "copy": copy.measure,
+    "engine": engine.measure,
 }
 RESULTS: Final = Path(__file__).parents[2] / "build" / "bench"
 

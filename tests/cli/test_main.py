@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import resource
 import subprocess
 import sys
@@ -36,3 +37,22 @@ def test_help_takes_a_tenth_of_a_second_of_processor_time() -> None:
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
 
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime <= 0.15
+
+
+def test_garbage_is_collected_again_whatever_an_import_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[bool] = []
+
+    def broken(_module: str) -> None:
+        seen.append(gc.isenabled())
+        raise ImportError("a library is missing")
+
+    monkeypatch.setattr("importlib.import_module", broken)
+    command = lockkeeper
+    assert isinstance(command, click.Group)
+    with pytest.raises(ImportError):
+        command.get_command(click.Context(command), "serve")
+
+    assert seen == [False]
+    assert gc.isenabled()

@@ -13,7 +13,7 @@ from tests.world.stage import Stage
 
 COLUMNS = (
     *("key", "kind", "manifests", "environment", "subject", "hint", "lane", "queue_lane"),
-    *("requested", "begun", "state", "dispatched", "owner", "attempts", "crashes"),
+    *("requested", "begun", "state", "owner", "attempts", "crashes"),
     *("due_at", "summary"),
 )
 
@@ -49,7 +49,7 @@ def insert(stage: Stage, jobs: list[Job]) -> None:
     rows = [
         (
             *(job.key, str(job.kind), job.manifests, job.environment, job.subject, job.hint),
-            *(job.lane, job.queue_lane, 10**6 + number, 0, "queued", 0, "", 0, 0, 0.0, ""),
+            *(job.lane, job.queue_lane, 10**6 + number, 0, "queued", "", 0, 0, 0.0, ""),
         )
         for number, job in enumerate(jobs)
     ]

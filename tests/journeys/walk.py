@@ -153,14 +153,18 @@ def source_check(stage: Stage, commit: str, environment: str, title: str) -> str
 
 
 def settled(stage: Stage) -> None:
-    """Wait until every webhook is handled and no look is queued or under way."""
-    stage.github.webhooks.wait_until_delivered(30)
+    """Wait until every webhook is handled and no look is queued or under way.
+
+    A job is in its row from the answer to the webhook on, and GitHub queues a webhook before it
+    answers what caused it: three looks are two more than an idle bot needs.
+    """
     quiet = 0
 
     def look() -> bool:
         nonlocal quiet
+        stage.github.webhooks.wait_until_delivered(30)
         quiet = 0 if _busy(stage.directory / "data" / "lockkeeper.db") else quiet + 1
-        return quiet > 8
+        return quiet >= 3
 
     stage.eventually(look, "the bot comes to rest")
 

@@ -213,6 +213,38 @@ def test_a_job_that_a_person_must_help_stays_visible_until_it_is_retried(
     assert not bench.jobs.retry(JOB.key)
 
 
+def test_a_reason_that_quotes_anything_is_recorded(bench: Bench) -> None:
+    bench.worker.script = [failing(RejectedError("the registry said \0 and \ud800"))]
+    bench.jobs.put(JOB)
+    eventually(lambda: bench.states() == ["failed"], "failed")
+    assert bench.jobs.states()[0].summary == "the registry said \ufffd and ?"
+
+    bench.jobs.retry(JOB.key)
+    eventually(bench.is_idle, "it was retried")
+
+
+def test_what_a_person_must_look_at_is_logged_by_how_bad_it_is(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.worker.script = [
+        failing(RejectedError("payments.yaml:3: no such key")),
+        failing(IntegrityError("expected sha256:a, got sha256:b")),
+    ]
+    for number in range(3):
+        with caplog.at_level("INFO", "lockkeeper.engine"):
+            bench.jobs.put(JOB)
+            eventually(lambda: len(bench.worker.ran) > number, "it ran")  # noqa: B023 - called at once
+            eventually(lambda: "running" not in bench.states() != ["queued"], "it ended")
+
+    said = [(record.levelname, record.getMessage()) for record in caplog.records]
+    assert said == [
+        ("WARNING", "job ran"),
+        ("ERROR", "content is not what it claims"),
+        ("WARNING", "job ran"),
+        ("INFO", "job ran"),
+    ]
+
+
 def test_what_is_unavailable_is_tried_again_with_back_off(bench: Bench) -> None:
     down = failing(UnavailableError("registry.example.com does not answer"))
     bench.worker.script = [down, failing(UnavailableError("slow down", retry_after=600))]
@@ -253,3 +285,100 @@ def test_periodic_calls_follow_the_clock(bench: Bench) -> None:
 
     eventually(lambda: len(calls) == 2, "called again when due")
     assert calls[1] - calls[0] >= timedelta(seconds=300)
+
+
+def test_a_periodic_call_that_hangs_stops_neither_jobs_nor_other_calls(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    hung, release, others = threading.Event(), threading.Event(), list[datetime]()
+
+    def hang() -> None:
+        hung.set()
+        assert release.wait(timeout=30)
+
+    bench.jobs.every(60, hang)
+    bench.jobs.every(60, lambda: others.append(bench.clock.now()))
+    eventually(hung.is_set, "it hangs")
+    due = bench.clock.now() + timedelta(seconds=61)
+    bench.worker.script = [lambda: Again("no image yet", due)]
+    bench.jobs.put(JOB)
+    eventually(lambda: bench.states() == ["waiting"], "waits")
+    bench.clock.move(seconds=61)
+
+    try:
+        eventually(lambda: len(bench.worker.ran) == 2 and bench.is_idle(), "it came back")
+        eventually(lambda: len(others) == 2, "the other call was made again")
+        bench.clock.move(minutes=5)
+        eventually(lambda: "periodic call still runs" in caplog.text, "the log tells it")
+    finally:
+        release.set()
+
+
+def test_a_periodic_call_is_not_made_beside_itself(bench: Bench) -> None:
+    release, calls = threading.Semaphore(0), list[int]()
+
+    def call() -> None:
+        calls.append(1)
+        assert release.acquire(timeout=30)
+
+    bench.jobs.every(60, call)
+    eventually(lambda: len(calls) == 1, "it runs")
+    bench.clock.move(seconds=61)
+    bench.jobs.put(JOB)
+    eventually(lambda: bench.worker.ran and bench.is_idle(), "the engine looked again")
+    assert len(calls) == 1
+
+    release.release(2)
+    eventually(lambda: len(calls) == 2, "made again when it had ended")
+
+
+def test_a_call_that_fails_is_made_again(bench: Bench) -> None:
+    calls: list[int] = []
+
+    def fail() -> None:
+        calls.append(1)
+        raise ValueError("a bug")
+
+    bench.jobs.every(60, fail)
+    eventually(lambda: len(calls) == 1, "called")
+    bench.clock.move(seconds=61)
+    eventually(lambda: len(calls) == 2, "called again")
+
+
+def test_a_job_that_is_due_at_once_lets_its_lane_have_a_turn(bench: Bench) -> None:
+    other = replace(JOB, subject="checkout", lane="one lane")
+
+    def again() -> Outcome:
+        bench.jobs.put(other)
+        return Again("at once", bench.clock.now())
+
+    bench.worker.script = [again, lambda: Done("the other"), again]
+    bench.jobs.put(replace(JOB, lane="one lane"))
+
+    eventually(lambda: len(bench.worker.ran) == 5 and bench.is_idle(), "both had their turns")
+    subjects = [job.subject for job in bench.worker.ran]
+    assert subjects == ["payments", "checkout", "payments", "checkout", "payments"]
+
+
+def test_more_jobs_of_a_lane_than_run_in_a_row(bench: Bench) -> None:
+    wanted = [Job(JobKind.INTAKE, subject=f"{number}", lane="acme/shop") for number in range(60)]
+    for job in wanted:
+        bench.jobs.put(job)
+
+    eventually(bench.is_idle, "all ran")
+    assert bench.worker.ran == wanted
+
+
+def test_a_busy_queue_keeps_no_other_waiting(bench: Bench) -> None:
+    bench.worker.gate = threading.Semaphore(0)
+    slow = [replace(JOB, subject=f"{number}") for number in range(20)]
+    for job in slow:
+        bench.jobs.put(job)
+    eventually(lambda: len(bench.worker.ran) == 8, "all workers of deliveries are busy")
+
+    quick = Job(JobKind.INTAKE, subject="webhook")
+    bench.jobs.put(quick)
+
+    eventually(lambda: quick in bench.worker.ran, "the webhook did not wait")
+    bench.worker.gate.release(21)
+    eventually(bench.is_idle, "all ended")

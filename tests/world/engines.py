@@ -2,7 +2,9 @@
 
 ``python -m tests.world.engines URL FOLDER`` runs an engine whose jobs write their subject into
 ``FOLDER/began`` and ``FOLDER/ended``; a job with the hint ``wait`` first puts a job that is named
-after its process, then waits for ``FOLDER/go``.
+after its process, then waits for ``FOLDER/go``. One with the hint ``alone`` takes a moment, and
+writes its subject into ``FOLDER/clash`` where another one of its lane runs. SIGTERM stops as
+`lockkeeper serve` does.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,10 +25,10 @@ from typing import Final
 from bot.adapters.clock import SystemClock
 from bot.adapters.engine import MIGRATIONS, Engine, Pace
 from bot.adapters.store import migrate, open_database
-from bot.domain.jobs import Done, Job, Outcome
+from bot.domain.jobs import Done, Job, JobKind, Outcome
 from bot.ports import Clock
 
-PACE: Final = Pace(polling=0.05, beat=0.3, lease=2.0, lost=1.0)
+PACE: Final = Pace(clock=0.02, beat=0.3, lease=2.0)
 _PATIENCE_SECONDS: Final = 30.0
 
 
@@ -47,11 +49,12 @@ def engine(
     *,
     pace: Pace = PACE,
     start: bool = True,
+    kinds: Sequence[JobKind] = tuple(JobKind),
 ) -> Iterator[Engine]:
-    """An engine in this process; one at a time."""
+    """An engine in this process."""
     database = open_database(url)
     migrate(database, "engine", MIGRATIONS)
-    running = Engine(database, clock or SystemClock(), run, pace=pace)
+    running = Engine(database, clock or SystemClock(), run, kinds=kinds, pace=pace)
     if start:
         running.start()
     try:
@@ -79,6 +82,16 @@ class Process:
         self.popen.send_signal(signal.SIGKILL)
         self.popen.wait(timeout=10)
 
+    def stop(self) -> None:
+        self.popen.send_signal(signal.SIGTERM)
+        assert self.popen.wait(timeout=30) == 0
+
+    def freeze(self) -> None:
+        self.popen.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self.popen.send_signal(signal.SIGCONT)
+
 
 @contextmanager
 def engine_process(url: str, folder: Path) -> Iterator[Process]:
@@ -105,18 +118,34 @@ def _lines(file: Path) -> list[str]:
 
 def _main(url: str, folder: Path) -> None:
     def run(job: Job) -> Outcome:
-        _write(folder / "began", job.subject)
         if job.hint == "wait":
             jobs.put(replace(job, subject=f"after-{os.getpid()}", hint="", lane="after"))
+        _write(folder / "began", job.subject)
+        if job.hint == "wait":
             eventually((folder / "go").exists, "go")
+        if job.hint == "alone":
+            _alone(folder, job)
         _write(folder / "ended", job.subject)
         return Done("ran")
 
     logging.basicConfig(level=logging.WARNING)
     with engine(url, run) as jobs:
+        stopping = threading.Event()
+        signal.signal(signal.SIGTERM, lambda *_: stopping.set())
         sys.stdout.write("running\n")
         sys.stdout.flush()
-        threading.Event().wait()
+        stopping.wait()
+
+
+def _alone(folder: Path, job: Job) -> None:
+    mark = folder / f"{job.lane}.lock"
+    try:
+        mark.touch(exist_ok=False)
+    except FileExistsError:
+        _write(folder / "clash", job.subject)
+        return
+    time.sleep(0.002)
+    mark.unlink()
 
 
 def _write(file: Path, subject: str) -> None:

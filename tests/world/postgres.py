@@ -10,11 +10,13 @@ import itertools
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -27,23 +29,14 @@ _DATABASES: Final = itertools.count(1)
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
-    programs = _programs()
+    programs = found()
     if programs is None:
         message = "PostgreSQL's initdb is neither on PATH nor in /usr/lib/postgresql"
         if os.environ.get("LOCKKEEPER_REQUIRE_TOOLS") == "1":
             pytest.fail(message)
         pytest.skip(message)
-    # Not pytest's folder: it is 0700, and the server's user must be able to enter.
-    folder = Path(tempfile.mkdtemp(prefix="lockkeeper-postgres-"))
-    server = _start(programs, folder, port := _free_port())
-    try:
-        url = f"postgresql://lockkeeper@127.0.0.1:{port}"
-        _await(url, server)
+    with serving(programs) as url:
         yield url
-    finally:
-        server.terminate()
-        server.wait(timeout=30)
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
@@ -64,13 +57,30 @@ def postgres_url(new_postgres: Callable[[], str]) -> str:
     return new_postgres()
 
 
-def _programs() -> Path | None:
+@contextmanager
+def serving(programs: Path, *, fsync: bool = False) -> Iterator[str]:
+    """A server of its own, as the URL of one; ``fsync``: as durable as a real one."""
+    # Not pytest's folder: it is 0700, and the server's user must be able to enter.
+    folder = Path(tempfile.mkdtemp(prefix="lockkeeper-postgres-"))
+    server = _start(programs, folder, port := _free_port(), fsync=fsync)
+    try:
+        url = f"postgresql://lockkeeper@127.0.0.1:{port}"
+        _await(url, server)
+        yield url
+    finally:
+        server.send_signal(signal.SIGINT)  # which waits for nobody's connections
+        server.wait(timeout=30)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def found() -> Path | None:
+    """The folder of PostgreSQL's programs."""
     debian = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    found = debian[-1] if debian else shutil.which("initdb")
-    return Path(found).resolve().parent if found else None
+    initdb = debian[-1] if debian else shutil.which("initdb")
+    return Path(initdb).resolve().parent if initdb else None
 
 
-def _start(programs: Path, folder: Path, port: int) -> subprocess.Popen[bytes]:
+def _start(programs: Path, folder: Path, port: int, *, fsync: bool) -> subprocess.Popen[bytes]:
     user = _as_user(folder)
     data, log = folder / "data", folder / "log"
     initdb = [*user, str(programs / "initdb"), "-D", str(data), "-U", "lockkeeper"]
@@ -84,7 +94,7 @@ def _start(programs: Path, folder: Path, port: int) -> subprocess.Popen[bytes]:
         "listen_addresses": "127.0.0.1",
         "port": port,
         "unix_socket_directories": folder,
-        "fsync": "off",
+        "fsync": "on" if fsync else "off",
         "max_connections": 200,
     }
     settings = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]

@@ -1,14 +1,19 @@
-"""The durable queue: DBOS runs the jobs, a table of our own says which are not over.
+"""The durable queue: one table, on SQLite for one process and on PostgreSQL for several.
 
-What is safe: putting a job again (absorbed), running several processes on PostgreSQL, killing any
-of them at any moment. What is left behind by a crash: a row that says ``queued`` or ``running``,
-which the next look at the table puts right. A job may run more than once, never not at all, and
-two jobs of one lane never at the same time, except when a process that everybody thought dead
-wakes up: then its result is not accepted (the row has a new owner).
+    engine = Engine(database, clock, run)
+    engine.start()
+    engine.put(Job(JobKind.DELIVER, 7, "prod", "payments"))
 
-Why not DBOS alone (docs/adr/0001-engine.md): its retries sleep in the worker, its rows are keyed
-by workflow rather than by subject, and taking over a dead process's work is left to a service.
-DBOS keeps what it is good at: lanes, order, concurrency, and exactly one runner per workflow.
+What holds, whatever is killed and whenever:
+
+1. A job that was put runs at least once after that.
+2. Two jobs of one lane never run at the same time, and they begin in the order they were put.
+3. A request for a job that has not begun is absorbed; one that comes while it runs runs it again.
+4. What waits for a time holds no thread and no lane.
+5. Work of a dead process is taken over: on SQLite at the next start, on PostgreSQL after a lease.
+6. A result counts only while its run does: who was taken for dead and wakes up changes nothing.
+
+Why a table of our own: docs/adr/0021-one-queue-of-our-own.md.
 """
 
 from __future__ import annotations

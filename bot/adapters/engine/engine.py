@@ -1,4 +1,8 @@
-"""`bot.ports.Jobs`: puts jobs, runs them, waits for them, and finds what was lost."""
+"""`bot.ports.Jobs`: puts jobs, runs them, waits for them, and takes over what the dead left.
+
+One thread claims and keeps time; each job runs in a thread of its own. The thread sleeps until
+somebody rings, the next job is due, or its lease wants a beat; the database is left alone.
+"""
 
 from __future__ import annotations
 
@@ -8,57 +12,64 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
 import sqlalchemy as sa
 
 from bot.adapters.engine.backoff import delay
-from bot.adapters.engine.dispatch import Dispatcher
+from bot.adapters.engine.bell import Bell, Listener
 from bot.adapters.engine.lease import BEAT_SECONDS, LIFE_SECONDS, Leases, Liveness, OnlyProcess
-from bot.adapters.engine.rows import JobRows, Retry, Run, Ticket
+from bot.adapters.engine.rows import Ending, JobRows, Retry, Run, owner_column
+from bot.adapters.engine.timetable import Timetable
 from bot.domain.errors import IntegrityError, LockkeeperError, RejectedError, UnavailableError
-from bot.domain.jobs import Again, Done, Failed, Job, JobKind, JobState, Outcome
+from bot.domain.jobs import Failed, Job, JobKind, JobState, Outcome
 from bot.ports import Clock
 
 R = TypeVar("R")
 
 _LOG: Final = logging.getLogger("lockkeeper.engine")
 
-_WAKE_SECONDS: Final = 0.5
-_LOST_SECONDS: Final = 10.0
-"""How often the rows in flight are compared with what DBOS carries."""
-_JOBS_AT_ONCE: Final = 25
-"""Jobs of one lane in a row; then the worker is free for other lanes."""
-_UPKEEP_SECONDS: Final = 3600.0
-WORKFLOWS_KEPT: Final = timedelta(days=8)
+QUEUES: Final[Mapping[JobKind, str]] = {
+    JobKind.INTAKE: "intake",
+    JobKind.PROPOSE: "propose",
+    JobKind.DELIVER: "deliver",
+    JobKind.PUBLISH: "publish",
+    JobKind.SCAN: "upkeep",
+    JobKind.ANSWER: "upkeep",
+    JobKind.RECONCILE: "upkeep",
+    JobKind.COMMAND: "upkeep",
+}
+"""Kinds of one queue share its workers: long deliveries never keep a webhook waiting."""
+_TIDY: Final = timedelta(hours=1)
+_JOBS_IN_A_ROW: Final = 25
+"""Of one lane by one thread; then the oldest of all lanes has its turn."""
+_AGAIN_SECONDS: Final = 1.0
+"""After the database failed."""
+_LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_NEVER: Final = datetime(9999, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How fast the engine looks, in seconds of real time."""
+    """How often the engine looks by itself, in seconds of real time."""
 
-    polling: float = 0.15
-    """DBOS's look at each queue: half of this, on average, is what a hop costs."""
+    clock: float = 0.5
+    """Between two looks at the clock, which may jump; the database is not asked."""
     beat: float = BEAT_SECONDS
+    """Between two beats of the lease; each one looks at the rows, whatever rang or did not."""
     lease: float = LIFE_SECONDS
-    lost: float = _LOST_SECONDS
-
-
-@dataclass(slots=True)
-class _Periodic:
-    call: Callable[[], None]
-    every: timedelta
-    due: datetime
 
 
 class Engine:
     """The queue of this process, on the database that `bot.adapters.store.database` opened.
 
-    One per process. The tables of `bot.adapters.engine.MIGRATIONS` must be there.
+    The tables of `bot.adapters.engine.MIGRATIONS` must be there.
     """
 
     def __init__(
@@ -75,24 +86,29 @@ class Engine:
 
         Args:
             database: the pool; shared with the store.
-            clock: due times are facts compared with it at each wake-up.
+            clock: due times are facts compared with it at each look.
             run: does the work; its errors decide what happens next (`bot.domain.errors`).
             kinds: the kinds of job that this process runs; it puts all of them.
-            workers: jobs of one kind that run at the same time in this process.
+            workers: jobs of one queue that run at the same time in this process.
             pace: intervals, for tests.
         """
         self._owner = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        self._rows = JobRows(database)
-        self._dispatcher = Dispatcher(database, self._owner)
+        self._rows = JobRows(database, self._owner)
+        self._bell = Bell()
+        self._listener = (
+            Listener(database, self._owner, self._bell) if _is_shared(database) else None
+        )
         self._liveness = _liveness(database, self._owner, pace)
         self._clock = clock
         self._run = run
-        self._kinds = tuple(kinds)
-        self._workers = workers
+        self._hands = _Hands(kinds, workers)
         self._pace = pace
-        self._periodic: list[_Periodic] = []
+        self._timetable = Timetable(_periodic)
+        self._due, self._due_changed = _LONG_AGO, False
+        self._next_beat = 0.0
+        self._trouble = ""
         self._stopping = threading.Event()
-        self._threads: list[threading.Thread] = []
+        self._thread = threading.Thread(target=self._loop, name="lockkeeper-engine", daemon=True)
         self._started = False
 
     # --- Jobs ----------------------------------------------------------------------------
@@ -105,7 +121,8 @@ class Engine:
         Raises:
             UnavailableError: the database does not answer.
         """
-        self._dispatch(self._rows.put(job, self._clock.now()))
+        self._rows.put(job, self._clock.now())
+        self._ring_for(job)
 
     def put_once(self, job: Job, identity: str) -> bool:
         """Look once per ``identity``; durable when it returns, False if it was handled before.
@@ -113,8 +130,9 @@ class Engine:
         Raises:
             UnavailableError: the database does not answer, or too many jobs wait.
         """
-        new, ticket = self._rows.put_once(job, identity, self._clock.now())
-        self._dispatch(ticket)
+        new = self._rows.put_once(job, identity, self._clock.now())
+        if new:
+            self._ring_for(job)
         return new
 
     def states(self) -> Sequence[JobState]:
@@ -125,24 +143,21 @@ class Engine:
 
     def retry(self, key: str) -> bool:
         """Run a waiting or failed job now, as if it had never failed; False if there is none."""
-        ticket = self._rows.retry(key)
-        self._dispatch(ticket)
-        return ticket is not None
+        found = self._rows.retry(key)
+        self._bell.ring()
+        return found
 
     def tidy(self) -> None:
-        """Remove what is over and cannot be asked for again; done by itself every hour.
+        """Remove what cannot be asked for again; done by itself every hour.
 
         Raises:
             UnavailableError: the database does not answer.
         """
-        now = self._clock.now()
-        self._rows.forget_identities(now)
-        while not self._stopping.is_set() and self._dispatcher.forget(now - WORKFLOWS_KEPT):
-            pass
+        self._rows.forget_identities(self._clock.now())
 
     def every(self, seconds: float, call: Callable[[], None]) -> None:
-        """Call soon and then every ``seconds`` of the clock; for calls that only put jobs."""
-        self._periodic.append(_Periodic(call, timedelta(seconds=seconds), self._clock.now()))
+        """Call soon and then every ``seconds`` of the clock; it may take as long as it likes."""
+        self._timetable.add(call, timedelta(seconds=seconds), self._clock.now())
 
     def reason_not_ready(self) -> str:
         """Why this process cannot work now; empty if it can."""
@@ -151,10 +166,10 @@ class Engine:
         if self._stopping.is_set():
             return "the engine is stopping"
         try:
-            self._rows.due(self._clock.now())
+            self._rows.probe()
         except UnavailableError as error:
             return str(error)
-        return ""
+        return self._trouble
 
     # --- life ----------------------------------------------------------------------------
 
@@ -166,120 +181,197 @@ class Engine:
             UnavailableError: the database does not answer.
         """
         self._liveness.begin()
-        self._dispatcher.start(
-            self._empty_lane,
-            kinds=self._kinds,
-            workers=self._workers,
-            polling_seconds=self._pace.polling,
-        )
+        self._timetable.add(self.tidy, _TIDY, self._clock.now())
         self._started = True
-        self._loop("lockkeeper-lease", self._pace.beat, self._take_over)
-        self._loop("lockkeeper-waker", _WAKE_SECONDS, self._wake)
-        self._loop("lockkeeper-finder", self._pace.lost, self._find_lost)
-        self._loop("lockkeeper-upkeep", _UPKEEP_SECONDS, self.tidy)
+        self._thread.start()
+        if self._listener is not None:
+            self._listener.start()
 
     def stop(self, grace_seconds: int = 20) -> None:
         """Take nothing new, let running jobs end for a while; what remains is run again later."""
         self._stopping.set()
-        for thread in self._threads:
-            thread.join(timeout=10.0)
-        self._dispatcher.stop(grace_seconds)
+        self._bell.ring()
+        if self._listener is not None:
+            self._listener.stop()
+        self._thread.join(timeout=10.0)
+        self._hands.await_rest(grace_seconds)
         self._started = False
         try:
             self._liveness.end()
         except UnavailableError:
             _LOG.warning("the lease could not be released; it lapses by itself")
 
-    def _loop(self, name: str, seconds: float, look: Callable[[], None]) -> None:
-        def loop() -> None:
-            _look(look, name)
-            while not self._stopping.wait(seconds):
-                _look(look, name)
+    # --- the one thread ------------------------------------------------------------------
 
-        thread = threading.Thread(target=loop, name=name, daemon=True)
-        self._threads.append(thread)
-        thread.start()
+    def _loop(self) -> None:
+        rung = True
+        while not self._stopping.is_set():
+            self._trouble = _look(partial(self._turn, rung=rung), "lockkeeper-engine")
+            failed = bool(self._trouble)
+            self._due_changed |= failed
+            rung = self._bell.wait(_AGAIN_SECONDS if failed else self._pause()) or failed
 
-    # --- what the loops do ---------------------------------------------------------------
-
-    def _dispatch(self, ticket: Ticket | None) -> None:
-        # Before the start and after the stop the row alone is enough: a waker finds it.
-        if ticket is None or not self._started or self._stopping.is_set():
-            return
-        try:
-            self._dispatcher.enqueue(ticket)
-            self._rows.mark_dispatched(ticket)
-        except UnavailableError as error:
-            # The row is durable, so the request is kept whatever happens here.
-            _LOG.warning("job queued later", extra={"job": ticket.key, "reason": str(error)})
-
-    def _wake(self) -> None:
+    def _turn(self, *, rung: bool) -> None:
+        """Do what is due now; a part that fails is done again at the next turn."""
         now = self._clock.now()
-        for key in self._rows.due(now):
-            self._dispatch(self._rows.wake(key))
-        for ticket in self._rows.undispatched():
-            self._dispatch(ticket)
-        for periodic in self._periodic:
-            if periodic.due <= now:
-                periodic.due = now + periodic.every
-                _look(periodic.call, "lockkeeper-periodic")
+        self._timetable.start_due(now)
+        beats = time.monotonic() >= self._next_beat
+        if beats:
+            self._beat()
+        wakes = self._due_changed or now >= self._due
+        if wakes:
+            self._due_changed = False  # before the look: what changes during it is looked at again
+            self._due = self._rows.wake(now) or _NEVER
+        if rung or beats or wakes:
+            self._claim()
 
-    def _take_over(self) -> None:
+    def _beat(self) -> None:
         # In this order: a process has its lease before it owns anything.
-        owners = self._dispatcher.owners()
-        dead = owners - self._liveness.beat()
-        if dead:
-            _LOG.warning("taking over", extra={"owners": sorted(dead)})
-            self._dispatcher.take_over(dead)
+        self._liveness.beat()
+        is_dead = self._liveness.is_dead(owner_column)
+        found = self._rows.take_over(is_dead, self._hands.lanes())
+        if found:
+            _LOG.warning("taking over", extra={"jobs": found})
+        self._next_beat = time.monotonic() + self._pace.beat
+        self._due_changed = True  # by other replicas, who do not say it
 
-    def _find_lost(self) -> None:
-        """Queue again what our rows call in flight and DBOS does not know (any more)."""
-        page = self._rows.in_flight("")
-        while page:
-            carried = self._dispatcher.carried(page)
-            for ticket in page:
-                if ticket.workflow not in carried:
-                    self._dispatch(self._rows.revive(ticket))
-            page = self._rows.in_flight(page[-1].key)
+    def _claim(self) -> None:
+        more = True
+        while more and not self._stopping.is_set():
+            kinds, most = self._hands.free()
+            if not kinds:
+                return
+            runs = self._rows.claim(kinds, most)
+            for run in runs:
+                self._begin(run)
+            more = len(runs) == most
+
+    def _begin(self, run: Run) -> None:
+        self._hands.take(run)
+        work = partial(_look, partial(self._work, run), run.key)
+        thread = threading.Thread(target=work, name=run.key, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # no thread is left; nobody holds the lane, so a beat finds the run
+            self._hands.give_back(run)
+            raise
+
+    def _pause(self) -> float:
+        """Seconds until the next look; jobs that become due in between are met exactly."""
+        until_due = (self._due - self._clock.now()).total_seconds()
+        until_beat = self._next_beat - time.monotonic()
+        return max(0.0, min(self._pace.clock, until_due, until_beat))
+
+    def _ring_for(self, job: Job) -> None:
+        """Look soon; a thread that is busy in the lane looks by itself when it has finished."""
+        if job.queue_lane not in self._hands.lanes():
+            self._bell.ring()
 
     # --- running jobs --------------------------------------------------------------------
 
-    def _empty_lane(self, kind: str, lane: str) -> None:
-        """The body of the workflow; a row that cannot be written now is found again later."""
+    def _work(self, run: Run) -> None:
+        """The thread of one run and of some that follow it in its lane; then others have a turn."""
+        following: Run | None = run
         try:
-            for _ in range(_JOBS_AT_ONCE):
-                run = None
-                if not self._stopping.is_set():
-                    run = self._rows.begin_next(kind, lane, self._owner)
-                if run is None:
+            for left in reversed(range(_JOBS_IN_A_ROW)):
+                run = following or run
+                goes_on = left > 0 and not self._stopping.is_set()
+                following = self._finish(run, self._ending(run), goes_on=goes_on)
+                if following is None:
                     return
-                outcome = self._outcome(run)
-                self._dispatch(self._rows.finish(run.ticket, self._owner, outcome))
-        except UnavailableError as error:
-            _LOG.warning("lane interrupted", extra={"lane": lane, "reason": str(error)})
+                self._hands.exchange(run, following)
+        finally:
+            self._hands.give_back(run)
+            self._due_changed = True
+            self._bell.ring()
 
-    def _outcome(self, run: Run) -> Done | Again | Failed | Retry:
+    def _finish(self, run: Run, ending: Ending, *, goes_on: bool) -> Run | None:
+        """Record it, however long the database is away; a process that ends leaves it to others."""
+        while True:
+            try:
+                finished = self._rows.finish(run, ending, goes_on=goes_on)
+            except UnavailableError as error:
+                said = {"job": run.key, "reason": str(error)}
+                _LOG.warning("result waits for the database", extra=said)
+                if self._stopping.wait(_AGAIN_SECONDS):
+                    return None
+            else:
+                if not finished.is_ours:
+                    _LOG.warning("result came too late", extra={"job": run.key})
+                return finished.next
+
+    def _ending(self, run: Run) -> Ending:
         started = time.monotonic()
-        outcome = self._attempt(run)
-        _LOG.info(
+        ending = self._attempt(run)
+        _LOG.log(
+            logging.WARNING if isinstance(ending, Failed) else logging.INFO,
             "job ran",
             extra={
-                "job": run.job.key,
-                "outcome": type(outcome).__name__,
-                "reason": outcome.summary,
+                "job": run.key,
+                "outcome": type(ending).__name__,
+                "reason": ending.summary,
                 "seconds": round(time.monotonic() - started, 3),
             },
         )
-        return outcome
+        return ending
 
-    def _attempt(self, run: Run) -> Done | Again | Failed | Retry:
+    def _attempt(self, run: Run) -> Ending:
         try:
-            return _sheltered(lambda: self._run(run.job), run.job.key)
-        except (RejectedError, IntegrityError) as error:
+            return _sheltered(lambda: self._run(run.job), run.key)
+        except RejectedError as error:
+            return Failed(str(error))
+        except IntegrityError as error:
+            _LOG.error(
+                "content is not what it claims", extra={"job": run.key, "reason": str(error)}
+            )
             return Failed(str(error))
         except UnavailableError as error:
             wait = delay(run.attempts + 1, error.retry_after)
             return Retry(str(error), self._clock.now() + timedelta(seconds=wait))
+
+
+class _Hands:
+    """How many more jobs this process can run, and in which lanes it runs something."""
+
+    def __init__(self, kinds: Iterable[JobKind], workers: int) -> None:
+        self._kinds, self._workers = tuple(kinds), workers
+        self._held: dict[str, Run] = {}
+        self._changed = threading.Condition()
+
+    def free(self) -> tuple[Sequence[JobKind], int]:
+        """Kinds whose queue has a free worker, and how many jobs of them fit in any case."""
+        with self._changed:
+            busy = Counter(QUEUES[run.job.kind] for run in self._held.values())
+        kinds = [kind for kind in self._kinds if busy[QUEUES[kind]] < self._workers]
+        return kinds, min((self._workers - busy[QUEUES[kind]] for kind in kinds), default=0)
+
+    def lanes(self) -> Collection[str]:
+        """The lanes that are held, from before a job of theirs is claimed until none follows."""
+        with self._changed:
+            return frozenset(self._held)
+
+    def take(self, run: Run) -> None:
+        """A run begins."""
+        with self._changed:
+            self._held[run.lane] = run
+
+    def exchange(self, run: Run, following: Run) -> None:
+        """A run is over, and the next of its lane has begun."""
+        with self._changed:
+            if self._held.get(run.lane) is run:
+                self._held[run.lane] = following
+
+    def give_back(self, run: Run) -> None:
+        """The lane is free; a later run in it, after this one was robbed, stays."""
+        with self._changed:
+            if self._held.get(run.lane) is run:
+                del self._held[run.lane]
+            self._changed.notify_all()
+
+    def await_rest(self, seconds: float) -> None:
+        """Wait until nothing runs, but not longer."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._held, timeout=seconds)
 
 
 class _UnexpectedError(Exception):
@@ -303,14 +395,25 @@ def _sheltered(call: Callable[[], R], name: str) -> R:
         raise UnavailableError(f"unexpected {kind}; the log has the place") from None
 
 
-def _look(look: Callable[[], None], name: str) -> None:
+def _look(look: Callable[[], None], name: str) -> str:
+    """Make a look that may fail; returns why it did, empty if it did not."""
     try:
         _sheltered(look, name)
     except LockkeeperError as error:
         _LOG.warning("look failed", extra={"loop": name, "reason": str(error)})
+        return str(error)
+    return ""
+
+
+def _periodic(call: Callable[[], None]) -> None:
+    _look(call, "lockkeeper-periodic")
+
+
+def _is_shared(database: sa.Engine) -> bool:
+    return database.dialect.name == "postgresql"
 
 
 def _liveness(database: sa.Engine, owner: str, pace: Pace) -> Liveness:
-    if database.dialect.name == "sqlite":
-        return OnlyProcess(Path(str(database.url.database)), owner)
-    return Leases(database, owner, life_seconds=pace.lease)
+    if _is_shared(database):
+        return Leases(database, owner, life_seconds=pace.lease)
+    return OnlyProcess(Path(str(database.url.database)), owner)

@@ -1,7 +1,6 @@
 """Who is alive: by a lock on a file (SQLite, one process) or by leases in the database.
 
-DBOS leaves the work of a dead process to a hosted service; this is the part that is missing
-without it. A lease that lapses wrongly costs a repeated job, whose late result is refused.
+A lease that lapses wrongly costs a repeated job, whose late result is refused.
 """
 
 from __future__ import annotations
@@ -25,6 +24,14 @@ _LEASE = sa.Table(
     sa.Column("owner", sa.String, primary_key=True),
     sa.Column("until", sa.Float),
 )
+_NOW: Final[sa.ColumnElement[float]] = sa.literal_column(
+    "extract(epoch FROM clock_timestamp())::float8", sa.Float
+)
+"""PostgreSQL's clock, which all replicas share."""
+_LAPSED: Final = (
+    sa.select(_LEASE.c.owner).where(_LEASE.c.until < _NOW).with_for_update(skip_locked=True)
+)
+"""Not one that a replica holds that froze while it renewed it: no beat waits for another one."""
 
 
 class Liveness(Protocol):
@@ -34,8 +41,16 @@ class Liveness(Protocol):
         """Become alive, before any work is claimed."""
         ...
 
-    def beat(self) -> set[str]:
-        """Stay alive; returns the living owners, this one included."""
+    def beat(self) -> None:
+        """Stay alive."""
+        ...
+
+    def is_dead(self, owner: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
+        """Whether an owner is dead, for the statement that takes its work over.
+
+        As a part of that statement, because what was read before may be wrong by then: a process
+        that has just begun would be robbed.
+        """
         ...
 
     def end(self) -> None:
@@ -67,9 +82,12 @@ class OnlyProcess:
             raise RejectedError(f"{message}; {remedy}") from error
         self._descriptor = descriptor
 
-    def beat(self) -> set[str]:
-        """This process alone."""
-        return {self._owner}
+    def beat(self) -> None:
+        """Nothing: the lock lives as long as the process."""
+
+    def is_dead(self, owner: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
+        """Everybody else."""
+        return owner != self._owner
 
     def end(self) -> None:
         """Release the lock; the file stays, because removing it would race with the next."""
@@ -92,20 +110,21 @@ class Leases:
         """Write the row."""
         self.beat()
 
-    def beat(self) -> set[str]:
-        """Prolong the row, remove lapsed ones, return the owners of the others."""
-        clock = sa.text("SELECT extract(epoch FROM clock_timestamp())::float8")
+    def beat(self) -> None:
+        """Prolong the row, write it again if it lapsed, remove those of others that did."""
+        ours = _LEASE.c.owner == self._owner
         try:
             with self._database.begin() as connection:
-                now = float(connection.scalar(clock) or 0.0)
-                until = now + self._life
-                ours = _LEASE.c.owner == self._owner
+                until = _NOW + self._life
                 if not connection.execute(_LEASE.update().where(ours).values(until=until)).rowcount:
                     connection.execute(_LEASE.insert().values(owner=self._owner, until=until))
-                connection.execute(_LEASE.delete().where(_LEASE.c.until < now))
-                return set(connection.scalars(sa.select(_LEASE.c.owner)))
+                connection.execute(_LEASE.delete().where(_LEASE.c.owner.in_(_LAPSED)))
         except sa.exc.DBAPIError as error:
             raise UnavailableError(f"the database failed: {type(error.orig).__name__}") from error
+
+    def is_dead(self, owner: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
+        """Whoever has no row that is valid."""
+        return owner.not_in(sa.select(_LEASE.c.owner).where(_LEASE.c.until >= _NOW))
 
     def end(self) -> None:
         """Delete the row; without an answer it lapses by itself."""
