@@ -35,7 +35,14 @@ from bot.formats.markdown import prose
 from bot.formats.places import RemarkKind, Spot
 from bot.ports import GitHistory
 from bot.usecases.desk import Ports, View, is_held, look
-from bot.usecases.resolve import Contradicted, Missing, is_in_source, lacks_record, resolve
+from bot.usecases.resolve import (
+    Contradicted,
+    Missing,
+    is_in_source,
+    lacks_record,
+    proposed_as,
+    resolve,
+)
 from bot.usecases.review_request import Proposal, close_pointless, ensure_pull_request
 from bot.usecases.told import tell_source
 
@@ -87,6 +94,10 @@ class Subject:
 
     def running(self) -> str | None:
         """The source commit of what the default branch asks for, if the record knows one."""
+        images = {name: Digest(digest) for name, digest in self.wished().items() if digest}
+        proposed = proposed_as(self.view, self.environment, self.application, images)
+        if proposed is not None:
+            return proposed.commit
         commits = {
             record.commit if record else None
             for image, digest in self.wished().items()

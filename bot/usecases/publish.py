@@ -33,6 +33,7 @@ from bot.formats.pipeline_file import PIPELINE_FILE
 from bot.formats.pull_request_body import authored
 from bot.usecases.admission import authorise
 from bot.usecases.desk import Ports, View, is_held, look
+from bot.usecases.resolve import record_of
 from bot.usecases.seals import comes_back, has_begun, is_sealed, needs_attestation
 from bot.usecases.told import tell_deployment, tell_merge, tell_pull_request, tell_source
 from bot.usecases.wishes import Wish, returning
@@ -140,7 +141,13 @@ def _at_desk(view: View, environment: Environment) -> tuple[Desk | None, Outcome
         return Desk(view, environment, "", None), None  # adopted from the record: begun anew
     if not tip:
         return None, _put_back(view, environment, records)
-    return _foreign(Desk(view, environment, tip, records[-1]))
+    return _foreign(Desk(view, environment, tip, _last_shown(view, records)))
+
+
+def _last_shown(view: View, records: Sequence[PublicationRecord]) -> PublicationRecord | None:
+    """The newest publication that can be read: one whose ref never moved may be nowhere."""
+    real = (record for record in reversed(records) if record.commit != NO_COMMIT)
+    return next((one for one in real if view.history.fetch_commit(one.commit)), None)
 
 
 def _not_its_own(view: View, environment: Environment, owner: str) -> Outcome:
@@ -260,8 +267,7 @@ def _unsealed_at_tip(desk: Desk) -> list[Place]:
 def brings_unsealed(view: View, environment: Environment, tip: str) -> bool:
     """Whether a foreign tip shows an image that is not sealed: no command accepts that one."""
     records = view.ports.memory.publications(view.scope(environment.name))
-    last = next((one for one in reversed(records) if one.commit != NO_COMMIT), None)
-    return bool(_unsealed_at_tip(Desk(view, environment, tip, last)))
+    return bool(_unsealed_at_tip(Desk(view, environment, tip, _last_shown(view, records))))
 
 
 def _hold(desk: Desk, reason: str) -> None:
@@ -691,13 +697,16 @@ def _promoted(desk: Desk, parent: str, tree: str) -> list[Promoted]:
             continue
         if reference.digest is not None:
             key = (place.application, place.image, str(reference.digest))
-            found[key] = _as_promoted(desk, application, place.image, reference.digest)
+            image = place.image, reference.digest
+            found[key] = _as_promoted(desk, application, image, tree)
     return list(found.values())
 
 
-def _as_promoted(desk: Desk, application: Application, image: str, digest: Digest) -> Promoted:
-    memory = desk.view.ports.memory
-    record = memory.resolution_of(desk.view.id, application.name, image, digest)
+def _as_promoted(
+    desk: Desk, application: Application, what: tuple[str, Digest], tree: str
+) -> Promoted:
+    memory, (image, digest) = desk.view.ports.memory, what
+    record = record_of(desk.view, desk.environment, application, tree, what)
     scope = desk.view.scope(desk.environment.name, application.name)
     seals = [s for s in memory.seals(scope) if (s.image, s.digest) == (image, digest)]
     number, merge = (seals[-1].pull_request, seals[-1].merge) if seals else (0, "")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 from bot.domain.environments import Application, Environment, Image, ImageId, image_tag
 from bot.domain.errors import NotFoundError
@@ -15,6 +17,10 @@ from bot.usecases.granted import source_repository
 from bot.usecases.presence import is_there
 
 _REVISION = "org.opencontainers.image.revision"  # image-spec 1.1, annotations.md
+ImageDigest = tuple[str, Digest]
+"""An image's name in its application, and what stands there."""
+_PROPOSED = 50
+"""Source commits that were proposed lately and may be meant by the images that stand somewhere."""
 _PUBLICATIONS = 50
 """Publications that are looked through where no record says which one to look at."""
 """How far back a publication counts for `from`: a rollback reaches no further either."""
@@ -133,6 +139,41 @@ def is_in_source(
     source_place = source_repository(view.pipeline, environment, application, image)
     repository = source_place or environment.repository_of(application, image)
     return is_there(view.registry(environment), repository.at(digest))
+
+
+def proposed_as(
+    view: View, environment: Environment, application: Application, images: Mapping[str, Digest]
+) -> Resolution | None:
+    """The commit that was last proposed here with exactly these images; None: none was lately.
+
+    An image that did not change is several commits' image: what came with it says which is meant.
+    """
+    memory, scope = view.ports.memory, view.scope(environment.name, application.name)
+    sources = dict.fromkeys(head.source for head in reversed(memory.written_heads(scope)))
+    for source in islice(sources, _PROPOSED):
+        record = memory.resolution(view.id, application.name, source)
+        if record is not None and dict(record.digests) == dict(images):
+            return record
+    return None
+
+
+def record_of(
+    view: View, environment: Environment, application: Application, at: str, image: ImageDigest
+) -> Resolution | None:
+    """Whose image it is that a commit (or tree) of the default branch asks for, if anybody knows.
+
+    The commit that was proposed with all that stands there, else the newest one that has it.
+    """
+    together = {
+        spot.image.name: Digest(spot.written.digest)
+        for spot in view.spots(at, environment)
+        if spot.image.application == application.name and spot.written.digest
+    }
+    name, digest = image
+    found = proposed_as(view, environment, application, together)
+    if found is not None and dict(found.digests).get(name) == digest:
+        return found
+    return view.ports.memory.resolution_of(view.id, application.name, name, digest)
 
 
 def lacks_record(view: View, environment: Environment) -> bool:

@@ -10,6 +10,7 @@ from bot.domain.oci import Digest, DigestReference
 from bot.domain.publication import Place
 from bot.formats.places import Spot
 from bot.usecases.desk import View
+from bot.usecases.resolve import record_of
 from bot.usecases.seals import comes_back, is_sealed, needs_attestation
 
 _AT_ONCE = 100
@@ -89,8 +90,7 @@ def _wish(
     digest: Digest,
     spot: Spot,
 ) -> Wish:
-    memory = view.ports.memory
-    record = memory.resolution_of(view.id, application.name, image.name, digest)
+    record = record_of(view, environment, application, view.head, (image.name, digest))
     merge = _merge_that_brought(view, environment, spot)
     sealed = is_sealed(view, environment, ImageId(application.name, image.name), digest)
     return Wish(view, environment, application, image, digest, merge, record, sealed, (spot.place,))
@@ -106,7 +106,7 @@ def returning(
 ) -> Wish:
     """A sealed digest that a merge brings to a place again."""
     image = next(one for one in application.images if one.name == place.image)
-    record = view.ports.memory.resolution_of(view.id, application.name, image.name, digest)
+    record = record_of(view, environment, application, merge, (image.name, digest))
     return Wish(
         view,
         environment,

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from bot.adapters.git.mirror import Mirror
+from bot.adapters.github.api import GitHubApi
 from bot.domain.environments import ImageId
 from bot.domain.jobs import Failed
 from bot.domain.oci import Digest
 from bot.usecases import resolve
+from bot.usecases.commands import Request, unhold
 from bot.usecases.desk import look
 from tests.world.driver import Driver, driven
 
@@ -94,3 +96,33 @@ def test_a_record_alone_shows_nothing(driver: Driver) -> None:
 
     assert not resolve.is_published(view, view.environment("dev"), image, other)
     assert isinstance(view.history, Mirror)
+
+
+def test_a_foreign_push_between_record_and_ref_heals(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process dies after the record and before the ref moves; somebody pushes to the ref."""
+    stage = driver.stage
+    digest = driver.build(stage.source, stage.commit("develop"))
+    driver.run(driver.propose("dev"))
+    stage.dana.push(stage.manifests, "main", {"envs/dev/note.yaml": "a: 1\n"})
+
+    def die(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(GitHubApi, "set_environment_ref", die)
+        with pytest.raises(KeyboardInterrupt):
+            driver.run(driver.publish("dev"))
+    stage.dana.push(stage.manifests, "env/dev", {"README.md": "hello\n"}, message="By hand")
+
+    driver.ran.clear()
+    driver.run(driver.publish("dev"))
+    (said,) = [outcome for _, outcome in driver.ran]
+    assert isinstance(said, Failed)
+    assert "a foreign commit on env/dev" in said.summary
+
+    unhold(Request(driver.ports, ("dev",), "ops", lambda _key: False))
+    driver.run(driver.publish("dev"))
+    assert driver.shown("dev") == digest
+    assert "note.yaml" in stage.manifests.git.text("ls-tree", "-r", "--name-only", "env/dev")
