@@ -175,8 +175,10 @@ def test_ctrl_c_leaves_nothing_half_tagged(source: Registry, target: Registry) -
         return False
 
     source.on("GET", "/blobs/", stall, times=99)
+    # A shell's background job ignores SIGINT, and so does whatever a test starts there.
+    listens = "import signal as s; s.signal(s.SIGINT, s.default_int_handler)"
     command = [
-        *(sys.executable, "-c", "from bot.cli.image import image; image()"),
+        *(sys.executable, "-c", f"{listens}; from bot.cli.image import image; image()"),
         *("copy", f"{source.host}/dev/api:v1", f"{target.host}/prod/api:v1"),
     ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:

@@ -453,7 +453,8 @@ def judged(driver: Driver, file: str) -> dict[str, object]:
     head = stage.dana.push(stage.manifests, branch, {"lockkeeper.yaml": file})
     pull = stage.dana.open_pull_request(stage.manifests, branch)
     driver.run(Job(JobKind.ANSWER, stage.manifests.id, "", str(pull.number)))
-    runs = [run for run in stage.manifests.check_runs.values() if run.commit == head]
+    checks = stage.manifests.check_runs.values()
+    runs = [run for run in checks if run.commit == head and run.name == "lockkeeper"]
     return {"conclusion": runs[-1].conclusion, **runs[-1].output}
 
 
