@@ -251,6 +251,7 @@ class Lockkeeper:
 
     def _begin(self, rounds: Sequence[Rounds]) -> None:
         self.engine.start()
+        self.outbox.begin()
         for one in rounds:
             one.start()
 

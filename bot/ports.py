@@ -841,6 +841,10 @@ class Outgoing(Protocol):
         """Let a report wait in place of any of the same key; not one that was told for good."""
         ...
 
+    def begin(self) -> None:
+        """Take up what a process had claimed that is known to be dead; before the first claim."""
+        ...
+
     def claim(self, busy: Collection[str], most: int) -> Sequence[Pending]:
         """Take reports that are due, oldest first; none of these repositories (``owner/name``)."""
         ...

@@ -85,6 +85,10 @@ class Outbox:
         self._outgoing.put(report)
         self.woken.set()
 
+    def begin(self) -> None:
+        """Take up what an earlier process left; once, when it is known that it is gone."""
+        self._outgoing.begin()
+
     def send(self) -> float:
         """Begin to send what is due; the seconds until it is worth while to look again."""
         with self._guard:

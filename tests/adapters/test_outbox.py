@@ -239,6 +239,22 @@ def test_what_is_told_outlives_the_process_that_told_it(desk_on: MakeDesk) -> No
     assert paper.written == ["Published"]
 
 
+def test_the_only_process_takes_up_at_once_what_a_dead_one_had(tmp_path: Path) -> None:
+    database, paper = open_database(f"sqlite:///{tmp_path / 'store.db'}"), Paper()
+    migrate(database, "store", MIGRATIONS)
+    clock = SteppedClock()
+    outgoing = OutgoingStore(database, clock, SECRET)
+    outgoing.put(check("Published"))
+    outgoing.claim((), 10)  # and dies
+
+    second = Outbox(paper, outgoing, clock)  # type: ignore[arg-type]  # the part that is used
+    second.begin()
+    second.flush()
+
+    assert paper.written == ["Published"]
+    database.dispose()
+
+
 def test_where_github_cannot_answer_the_rest_of_a_repository_waits_untried(
     desk_on: MakeDesk,
 ) -> None:

@@ -6,6 +6,7 @@ import argparse
 import fcntl
 import json
 import shutil
+import signal
 import sys
 import threading
 from datetime import UTC, datetime
@@ -146,6 +147,8 @@ def _keep(screen: Screen, play: Play) -> None:
         for line in command.lines:
             screen.console.print(line, markup=False, highlight=False, soft_wrap=True)
     screen.line("")
+    # A shell's background job ignores it, and would never end.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     screen.line("Everything stays up until you press Ctrl-C.")
     try:
         threading.Event().wait()

@@ -58,6 +58,12 @@ class OutgoingStore:
                 only=OUTGOING.c.done == 0,
             )
 
+    def begin(self) -> None:
+        """Take up what a dead process had claimed: on SQLite, where one serves, everything."""
+        if self.database.dialect.name == "sqlite":
+            with transaction(self.database) as connection:
+                connection.execute(OUTGOING.update().values(claimed=_FREE))
+
     def claim(self, busy: Collection[str], most: int) -> Sequence[Pending]:
         """Take reports that are due, oldest first; none of the repositories that are ``busy``.
 
