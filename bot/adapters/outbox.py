@@ -75,6 +75,7 @@ class Outbox:
         self._watched = watched
         self._refused: dict[tuple[str, str], _Refusal] = {}
         self._busy: set[str] = set()
+        self._is_stopping = False
         self._guard = threading.Lock()
         self._lanes = ThreadPoolExecutor(_LANES, "lockkeeper-outbox")
         self.woken = threading.Event()
@@ -93,6 +94,8 @@ class Outbox:
         """Begin to send what is due; the seconds until it is worth while to look again."""
         with self._guard:
             busy = frozenset(self._busy)
+        if self._is_stopping:
+            return LOOK_SECONDS
         for repository, group in _by_repository(self._outgoing.claim(busy, _AT_ONCE)):
             with self._guard:
                 self._busy.add(repository)
@@ -106,12 +109,13 @@ class Outbox:
 
     def flush(self) -> None:
         """Send what is due, here and now."""
-        while found := self._outgoing.claim((), _AT_ONCE):
+        while not self._is_stopping and (found := self._outgoing.claim((), _AT_ONCE)):
             for _, group in _by_repository(found):
                 self._send_all(group)
 
     def stop(self) -> None:
-        """Finish what is being sent; the rest waits for the next start."""
+        """Finish the reports that are being sent; the rest waits for the next start."""
+        self._is_stopping = True
         self._lanes.shutdown(wait=True, cancel_futures=True)
 
     def findings(self) -> tuple[Finding, ...]:
@@ -143,6 +147,10 @@ class Outbox:
     def _send_all(self, group: Sequence[Pending]) -> None:
         """Send reports of one repository; where GitHub cannot answer, the rest waits untried."""
         for position, pending in enumerate(group):
+            if self._is_stopping:
+                for one in group[position:]:
+                    self._outgoing.again(one, self._clock.now(), failed=False)
+                return
             try:
                 with self._watched(pending.key):
                     self._carry_out(pending.report)
@@ -154,6 +162,12 @@ class Outbox:
             except UnavailableError as error:
                 self._wait(group[position:], error)
                 return
+            except Exception as error:  # noqa: BLE001 - a bug in one report must not hold the others
+                kind = type(error).__name__
+                fields = {"repository": str(pending.report.repository), "error": kind}
+                _LOG.error("report has a bug", extra=fields)
+                self._outgoing.sent(pending, for_good=False)
+                self._give_up(pending.report, f"a bug of Lockkeeper's: {kind}")
             else:
                 self._succeeded(pending.report)
 

@@ -19,6 +19,7 @@ from bot.domain.oci import Digest
 from bot.domain.reports import CheckReport
 from bot.formats.markdown import code, plain, prose
 from bot.usecases.desk import Ports, View, look
+from bot.usecases.resolve import record_of
 from bot.usecases.told import source_check
 
 _WORDS = 600
@@ -98,7 +99,8 @@ def _wanted(
     for spot in view.spots(view.head, environment):
         if spot.place.application == name and spot.written.digest:
             digest = Digest(spot.written.digest)
-            record = view.ports.memory.resolution_of(view.id, name, spot.place.image, digest)
+            image = spot.place.image, digest
+            record = record_of(view, environment, application, view.head, image)
             if record is not None:
                 commits[record.commit] = None
     for commit in commits:

@@ -273,6 +273,43 @@ def test_where_github_cannot_answer_the_rest_of_a_repository_waits_untried(
     assert paper.written == ["elsewhere", *(str(number) for number in range(5))]
 
 
+def test_a_bug_in_one_report_is_told_and_holds_no_other(
+    desk_on: MakeDesk, caplog: pytest.LogCaptureFixture
+) -> None:
+    paper = Paper(KeyError("hunter2"))
+    desk = desk_on(paper)
+    desk.tell(check("breaks"))
+    paper.error = None
+    desk.tell(check("goes on", commit="d"))
+    desk.later(days=1)
+
+    assert paper.written == ["goes on"]
+    assert "report has a bug" in [one.message for one in caplog.records]
+    assert "hunter2" not in caplog.text
+
+
+def test_what_is_not_sent_at_the_stop_waits_for_the_next_start(desk_on: MakeDesk) -> None:
+    class Stopping(Paper):
+        def set_check(self, repository: GitHubRepository, check: Check) -> None:
+            super().set_check(repository, check)
+            first.outbox.stop()
+
+    paper = Stopping()
+    first = desk_on(paper)
+    for number in range(3):
+        first.outbox.tell(check(str(number), commit=str(number)))
+        first.clock.at += timedelta(microseconds=1)
+    claimed = first.outgoing.claim((), 10)
+    first.outbox._send_all(claimed)  # noqa: SLF001 - in this thread: a stop waits for its own lanes
+    assert paper.written == ["0"]
+    assert first.outbox.send() == LOOK_SECONDS
+
+    second = desk_on(later := Paper())
+    second.later(seconds=1)
+
+    assert later.written == ["1", "2"]
+
+
 def test_a_repository_that_hangs_keeps_no_other(desk_on: MakeDesk) -> None:
     release, told = threading.Event(), threading.Event()
 
@@ -296,7 +333,7 @@ def test_a_repository_that_hangs_keeps_no_other(desk_on: MakeDesk) -> None:
     assert paper.written == ["goes on"]
     release.set()
     desk.outbox.stop()
-    desk.outbox.flush()
+    desk_on(paper).later(seconds=0)
     assert paper.written == ["goes on", "hangs", "comes after"]
 
 
