@@ -279,7 +279,7 @@ class StoredEvaluation:
     at: datetime
     """UTC."""
     verdict: str
-    """``pass``, ``warn``, ``fail`` or ``not_evaluated``."""
+    """`bot.domain.policy.Shown`; ``waits`` before there was any."""
     document: bytes
     """`bot.formats.assessment_document`, at most its limit."""
 

@@ -501,6 +501,23 @@ class Verdict:
     """Whether the promotion may not go on."""
     has_policy: bool = True
 
+    @property
+    def shown(self) -> Shown:
+        """What people read off it."""
+        is_tolerated = self.result is Result.NOT_EVALUATED and not self.blocks
+        return Shown.TOLERATED if is_tolerated else Shown(self.result)
+
+
+class Shown(StrEnum):
+    """What people read off a verdict: the answer, and whether what is not known stops it."""
+
+    PASS = "pass"  # noqa: S105 - an answer, no password
+    WARN = "warn"
+    FAIL = "fail"
+    UNDECIDED = "not_evaluated"
+    TOLERATED = "tolerated"
+    """Not evaluated, and not blocked for that."""
+
 
 NO_POLICY: Final = Verdict(Result.NOT_EVALUATED, (), blocks=False, has_policy=False)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bot.domain.assessment import Assessment
-from bot.domain.policy import Result
+from bot.domain.policy import Result, Shown
 from bot.formats.body_budget import LEVELS, Detail, fitting
 from bot.formats.contents_section import contents
 from bot.formats.evidence_body import (
@@ -37,10 +37,11 @@ _LEVELS: Final = (
 )
 _COMMENTED: Final = Detail(checks=10)
 _WORDS: Final = {
-    Result.PASS: "pass",
-    Result.WARN: "pass with warnings",
-    Result.FAIL: "blocked",
-    Result.NOT_EVALUATED: "not decided",
+    Shown.PASS: "pass",
+    Shown.WARN: "pass with warnings",
+    Shown.FAIL: "blocked",
+    Shown.UNDECIDED: "not decided",
+    Shown.TOLERATED: "not evaluated, not blocked",
 }
 
 
@@ -107,9 +108,9 @@ def _text(assessment: Assessment) -> str:
     )
 
 
-def verdict_changed(assessment: Assessment, before: Result, report_url: str = "") -> str:
+def verdict_changed(assessment: Assessment, before: Shown, report_url: str = "") -> str:
     """A comment for those who have read another verdict: edits of a body notify nobody."""
-    now = assessment.verdict.result
+    now = assessment.verdict.shown
     changed = (
         f"**The verdict for {code(assessment.environment)} changed: "
         f"{_WORDS[before]} → {_WORDS[now]}.**"

@@ -32,6 +32,7 @@ from bot.usecases.rules import rules_at
 from bot.usecases.rules_in_force import demanded, is_same, lacking_now, rule_set
 from bot.usecases.seals import adopted_too_late
 from bot.usecases.told import tell_commit, tell_rules
+from bot.usecases.verdicts import note_verdict
 
 _REMARKS: Final = 20
 """Remarks that are listed one by one."""
@@ -96,7 +97,7 @@ def answer_commit(view: View, commit: str) -> Outcome:
         judgement = _judge_rules(view, commit)
         _answer_merged_rules(view, commit)
     else:
-        judgement = _judge(view, _fork_point(view, commit), commit, is_ours=False)
+        judgement = _judge(view, _fork_point(view, commit), commit)
     _tell(view, commit, judgement)
     return Done(f"commit {commit[:7]}: {judgement.title}")
 
@@ -157,8 +158,8 @@ def _judge_pull_request(view: View, pull_request: PullRequest) -> Judgement:
         foreign = _foreign_commit(view, pull_request)
         if foreign:
             return Judgement(CheckState.FAILURE, "Edited by somebody else", foreign)
-        return _judge(view, base, pull_request.head, is_ours=True)
-    return _judge(view, base, pull_request.head, is_ours=False)
+        return _judge(view, base, pull_request.head, pull_request.number)
+    return _judge(view, base, pull_request.head)
 
 
 def _foreign_commit(view: View, pull_request: PullRequest) -> str:
@@ -187,7 +188,7 @@ def _fork_point(view: View, commit: str) -> str:
     return ""
 
 
-def _judge(view: View, base: str, commit: str, *, is_ours: bool) -> Judgement:
+def _judge(view: View, base: str, commit: str, ours: int | None = None) -> Judgement:
     changed = view.history.changes(base, commit)
     try:
         moved = _moved(view, base, commit)
@@ -211,7 +212,7 @@ def _judge(view: View, base: str, commit: str, *, is_ours: bool) -> Judgement:
         return Judgement(CheckState.FAILURE, title, _listed(unplaced.holding))
     said = Judgement(CheckState.SUCCESS, "No promoted digest changes", "Nothing to judge.")
     if moved:
-        said = _judge_digests(view, moved, is_ours=is_ours)
+        said = _judge_digests(view, moved, ours)
     if not unplaced.warnings:
         return said
     warnings = f"{said.summary}\n\n**Take note:**\n\n{_listed(unplaced.warnings)}"
@@ -334,7 +335,7 @@ def _moved(view: View, base: str, commit: str) -> list[Moved]:
     return moved
 
 
-def _judge_digests(view: View, moved: Sequence[Moved], *, is_ours: bool) -> Judgement:
+def _judge_digests(view: View, moved: Sequence[Moved], ours: int | None) -> Judgement:
     stopped = _stopped_environments(view, moved)
     wrong = [*stopped.values()]
     wrong += [
@@ -348,8 +349,8 @@ def _judge_digests(view: View, moved: Sequence[Moved], *, is_ours: bool) -> Judg
         return Judgement(
             CheckState.FAILURE, "These digests cannot be delivered", f"{reasons}\n\n{listed}"
         )
-    author = "Lockkeeper's own edit" if is_ours else "Digests changed by hand"
-    return _judge_evidence(view, moved, f"{author}.\n\n{listed}", is_ours=is_ours)
+    author = "Digests changed by hand" if ours is None else "Lockkeeper's own edit"
+    return _judge_evidence(view, moved, f"{author}.\n\n{listed}", ours)
 
 
 def _stopped_environments(view: View, moved: Sequence[Moved]) -> Mapping[str, str]:
@@ -363,7 +364,7 @@ def _stopped_environments(view: View, moved: Sequence[Moved]) -> Mapping[str, st
     return found
 
 
-def _judge_evidence(view: View, moved: Sequence[Moved], facts: str, *, is_ours: bool) -> Judgement:
+def _judge_evidence(view: View, moved: Sequence[Moved], facts: str, ours: int | None) -> Judgement:
     """What the policies of all environments that are touched say; the worst answer counts."""
     promotions = list(_promotions(view, moved))
     judged = [
@@ -372,12 +373,16 @@ def _judge_evidence(view: View, moved: Sequence[Moved], facts: str, *, is_ours: 
     ]
     for job in dict.fromkeys(job for one in judged for job in one.jobs):
         view.ports.jobs.put(job)
+    if ours is not None:
+        for one, (environment, application, images) in zip(judged, promotions, strict=True):
+            promotion_of = _id(view, environment, application, images)
+            note_verdict(view, promotion_of, application, one, ours)
     if not judged:
         return Judgement(CheckState.SUCCESS, "Nothing of ours changes", facts)
     worst, promotion = min(
         zip(judged, promotions, strict=True), key=lambda pair: _seriousness(pair[0])
     )
-    page = _page(view, *promotion) if is_ours else ""
+    page = "" if ours is None else report_url(view, _id(view, *promotion))
     said = check_output(worst.assessment, page)
     names = ", ".join(sorted({one.environment.name for one in moved}))
     title = f"Promotion to {names}: {said.title}"
@@ -390,11 +395,10 @@ def _judge_evidence(view: View, moved: Sequence[Moved], facts: str, *, is_ours: 
     return Judgement(CheckState.FAILURE, title, summary, said.text)
 
 
-def _page(
+def _id(
     view: View, environment: Environment, application: Application, images: Mapping[str, Digest]
 ) -> str:
-    promotion = promotion_id(view.id, environment.name, application.name, images)
-    return report_url(view, promotion)
+    return promotion_id(view.id, environment.name, application.name, images)
 
 
 def _seriousness(evaluated: Evaluated) -> tuple[bool, int]:

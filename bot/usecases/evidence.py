@@ -15,7 +15,7 @@ from typing import Final
 
 from bot.domain.assessment import Assessment, Build, Evidence, assess
 from bot.domain.environments import Application, Environment, ImageId
-from bot.domain.errors import IntegrityError, NotFoundError, RejectedError, UnavailableError
+from bot.domain.errors import NotFoundError, RejectedError, UnavailableError
 from bot.domain.evidence import Exploitation, Scan, merged_scans, named, rematched, with_inventory
 from bot.domain.images import ImageDescription, PlatformImage
 from bot.domain.jobs import Job
@@ -25,9 +25,8 @@ from bot.domain.oci import Digest
 from bot.domain.packages import Inventory, merged
 from bot.domain.policy import EnvironmentPolicy, Reason, Required, Result, worst
 from bot.domain.vex import VexStatement
-from bot.formats.assessment_document import render_assessment
 from bot.formats.reports import read_sbom, read_scan
-from bot.ports import Examination, Reports, ScannerFacts, StoredEvaluation
+from bot.ports import Examination, Reports, ScannerFacts
 from bot.usecases.attested_evidence import AttestedEvidence, attested_evidence
 from bot.usecases.desk import View, build_repository, where_it_is
 from bot.usecases.exceptions_in_force import exceptions_in_force
@@ -256,36 +255,6 @@ def _weakest(reasons: Iterable[Reason]) -> Reason | None:
     said = list(reasons)
     result = worst([reason.result for reason in said])
     return next((reason for reason in said if reason.result is result), None)
-
-
-def keep(
-    view: View, promotion: str, application: Application, evaluated: Evaluated
-) -> Result | None:
-    """Keep the complete assessment for the promotion's page; the answer that stood there before.
-
-    What only waits for the scanner takes the place of no answer.
-    """
-    kept = view.ports.evaluations
-    if kept is None:
-        return None
-    try:
-        before = kept.evaluation(promotion)
-    except IntegrityError:
-        before = None  # it is written anew
-    if before is None or not evaluated.waits:
-        kept.record(_stored(promotion, application, evaluated.assessment))
-    return Result(before.verdict) if before and before.verdict in set(Result) else None
-
-
-def _stored(promotion: str, application: Application, assessment: Assessment) -> StoredEvaluation:
-    return StoredEvaluation(
-        promotion,
-        assessment.environment,
-        application.name,
-        assessment.at,
-        str(assessment.verdict.result),
-        render_assessment(assessment),
-    )
 
 
 def newest_report(view: View, platform: Digest) -> tuple[Scan, bytes] | None:

@@ -38,7 +38,6 @@ from bot.domain.issues import IssueKey, issue_keys
 from bot.domain.jobs import Again, Done, Job, JobKind, Outcome
 from bot.domain.memory import WrittenHead
 from bot.domain.oci import Digest, DigestReference
-from bot.domain.policy import Result
 from bot.domain.promotion import promotion_id
 from bot.formats.check_output import check_output
 from bot.formats.edits import Edit, edit_of
@@ -58,10 +57,11 @@ from bot.formats.pull_request_body import (
 from bot.ports import GitHistory
 from bot.usecases.answer import answer_pull_request
 from bot.usecases.desk import View
-from bot.usecases.evidence import Evaluated, evaluate, keep, report_url
+from bot.usecases.evidence import Evaluated, evaluate, report_url
 from bot.usecases.granted import source_repository
 from bot.usecases.source_changes import source_changes
-from bot.usecases.told import ask_reviewers, tell_labels, tell_source, tell_verdict
+from bot.usecases.told import ask_reviewers, tell_labels, tell_source
+from bot.usecases.verdicts import note_verdict
 
 STAGING: Final = "lockkeeper-staging"
 """Branches below it live for the seconds in which a commit is made."""
@@ -130,9 +130,8 @@ def ensure_pull_request(view: View, proposal: Proposal) -> Outcome:
         view, proposal.environment, proposal.application, proposal.images, view.rules
     )
     pull_request = _ensure(view, proposal, existing, contents, evaluated.assessment)
-    before = keep(view, number, proposal.application, evaluated)
-    if existing is not None and before not in {None, Result.NOT_EVALUATED} and not evaluated.waits:
-        tell_verdict(view, existing.number, evaluated.assessment, before, report_url(view, number))
+    seen_in = None if existing is None else existing.number
+    note_verdict(view, number, proposal.application, evaluated, seen_in)
     for job in evaluated.jobs:
         view.ports.jobs.put(job)
     return _settle(view, proposal, pull_request, evaluated)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from bot.domain.assessment import Assessment
 from bot.domain.environments import Application, Environment, ManifestsRepository
 from bot.domain.history import Check, CheckState, DeploymentReport, PullRequest
-from bot.domain.policy import Result
+from bot.domain.policy import Shown
 from bot.domain.reports import (
     CheckReport,
     CommentReport,
@@ -112,13 +112,13 @@ def tell_deployment(
 
 
 def tell_verdict(
-    view: View, number: int, assessment: Assessment, before: Result, report_url: str
+    view: View, number: int, assessment: Assessment, before: Shown, report_url: str
 ) -> None:
     """Comment that the verdict of an open promotion is another one: edits notify nobody.
 
     One comment per answer, written when it is first given.
     """
-    now = assessment.verdict.result
+    now = assessment.verdict.shown
     if now is not before:
         marker = f"<!-- lockkeeper:verdict {now} -->"
         body = f"{marker}\n{verdict_changed(assessment, before, report_url)}"

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from bot.domain.assessment import Assessment, Evidence, assess
-from bot.domain.policy import Result
+from bot.domain.policy import Shown
 from bot.formats.check_output import OUTPUT_LIMIT, check_output, title, verdict_changed
 from bot.formats.markdown import plain
 from tests.evidence_bodies import AT, KEPT
@@ -56,7 +56,7 @@ def test_every_part_keeps_to_github_s_limit_and_stays_whole(size: int, word: str
     assert judged is not None
 
     output = check_output(judged, REPORT)
-    comment = verdict_changed(judged, Result.PASS, REPORT)
+    comment = verdict_changed(judged, Shown.PASS, REPORT)
 
     for part in (output.summary, output.text, comment):
         assert len(part.encode()) <= OUTPUT_LIMIT < GITHUB_LIMIT
@@ -66,7 +66,7 @@ def test_every_part_keeps_to_github_s_limit_and_stays_whole(size: int, word: str
 
 
 def test_a_comment_names_both_verdicts() -> None:
-    comment = verdict_changed(KEPT["blocked"](), Result.PASS, REPORT)
+    comment = verdict_changed(KEPT["blocked"](), Shown.PASS, REPORT)
 
     assert comment.startswith("> [!CAUTION]\n> **Policy: blocked for `stage`.**")
     assert "**The verdict for `stage` changed: pass → blocked.**" in comment
@@ -77,7 +77,7 @@ def parts(words: Iterator[str]) -> list[str]:
     assert isinstance(judged, Assessment)
     output = check_output(judged, REPORT)
     assert not added_by_github(output.title)
-    return [output.summary, output.text, verdict_changed(judged, Result.WARN, REPORT)]
+    return [output.summary, output.text, verdict_changed(judged, Shown.WARN, REPORT)]
 
 
 @pytest.mark.slow
