@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import sqlalchemy as sa
 
 from bot.adapters import engine as engine_adapter, store
+from bot.adapters.asked import AskedJobs
 from bot.adapters.clock import SystemClock, pause
 from bot.adapters.engine import Engine
 from bot.adapters.feeds import FileFeeds
@@ -59,7 +60,7 @@ from bot.ports import (
 from bot.settings import Settings
 from bot.usecases.desk import Limits, Ports
 from bot.usecases.diagnose import Doctor
-from bot.usecases.reconcile import may_concern
+from bot.usecases.reconcile import may_concern, tells_something
 from bot.usecases.review_request import STAGING
 from bot.web.health import create_board
 from bot.web.intake import Authenticity, create_closed_intake, create_intake
@@ -68,6 +69,18 @@ from bot.web.serving import serve
 from bot.workflows import Workflows
 
 _COMMANDS_SECONDS = 0.5
+_MOVES_NO_REF = frozenset(
+    f"GitHub.{name}"
+    for name in (
+        "add_labels",
+        "edit_pull_request",
+        "report_deployment",
+        "request_reviewers",
+        "set_check",
+        "set_comment",
+    )
+)
+"""Effects after which git shows what it showed before."""
 _SCANNER_SECONDS = 15.0
 _DOCTOR_TIMEOUT = 4
 """Seconds that the doctor waits for GitHub: less than a round of its looks."""
@@ -217,7 +230,7 @@ class Lockkeeper:
         settings = self.settings
         authenticity = Authenticity(settings.required_app_id(), settings.required_webhook_secrets())
         intake = (
-            create_intake(authenticity, self.engine, is_ours=self._is_known)
+            create_intake(authenticity, self.workflows.ports.jobs, is_ours=self._is_known)
             if listens
             else create_closed_intake()
         )
@@ -270,8 +283,11 @@ class Lockkeeper:
     def _is_known(self, hint: WebhookHint) -> bool:
         """Whether the repository is a manifests repository or a granted source of one.
 
-        Our own checks and staging branches are nothing new; they leave no row.
+        Our own checks and staging branches are nothing new; they leave no row, nor does what can
+        ask for no look.
         """
+        if not tells_something(hint):
+            return False
         own_check = hint.check_app == self.settings.app_id and not hint.action.startswith("re")
         if own_check or hint.ref.startswith(f"refs/heads/{STAGING}/"):
             return False
@@ -409,7 +425,12 @@ def assemble(settings: Settings, kinds: Sequence[JobKind] = tuple(JobKind)) -> L
     """
     manifests = settings.required_manifests()
     clock = SystemClock(settings.test_clock)
-    journal = Journal(settings.test_kill)
+
+    def did(effect: str) -> None:  # what was fetched before is older than that
+        if effect.startswith("GitHub.") and effect not in _MOVES_NO_REF:
+            mirrors.expire()
+
+    journal = Journal(settings.test_kill, did)
     _make_data_folder(settings.data_dir)
     opened = _stores(settings, store.open_database(settings.database_url))
     database, commands, audit = opened.database, opened.commands, opened.audit
@@ -420,21 +441,23 @@ def assemble(settings: Settings, kinds: Sequence[JobKind] = tuple(JobKind)) -> L
         return workflows(job)
 
     engine = Engine(database, clock, run, kinds=kinds)
+    asked = AskedJobs(engine, is_alone=engine.is_alone)
     calls = Calls(settings.github_api_url, clock)
     tokens = _tokens(settings, calls)
     grants = Granted(Grants(settings.grants_dir, manifests), clock, journal)
     scanner = _scanner(settings, clock)
     checkups = Checkups(_doctor(settings, clock, grants, scanner))
     github = journal.acting(GitHub, GitHubApi(calls, tokens))  # type: ignore[type-abstract]  # a Protocol names the port
+    mirrors = _mirrors(settings, tokens)
     outgoing = store.OutgoingStore(database, clock, _secret(settings))
     outbox = Outbox(github, outgoing, clock, journal.job)
     ports = Ports(
         github=github,
         outbox=outbox,
-        mirrors=_mirrors(settings, tokens),
+        mirrors=mirrors,
         memory=journal.recording(Memory, store.MemoryStore(database)),  # type: ignore[type-abstract]  # a Protocol names the port
         audit=journal.recording(Audit, audit),  # type: ignore[type-abstract]  # a Protocol names the port
-        jobs=journal.recording(Jobs, engine),  # type: ignore[type-abstract]  # a Protocol names the port
+        jobs=journal.recording(Jobs, asked),  # type: ignore[type-abstract]  # a Protocol names the port
         clock=clock,
         grants=grants,
         web_url=settings.github_url,
@@ -454,5 +477,5 @@ def assemble(settings: Settings, kinds: Sequence[JobKind] = tuple(JobKind)) -> L
         board_url=settings.board_url,
         findings=lambda: (*outbox.findings(), *checkups.remarkable()),
     )
-    workflows = Workflows(ports, commands, engine.retry, journal.job)
+    workflows = Workflows(ports, commands, engine.retry, journal.job, asked.running)
     return Lockkeeper(settings, database, engine, workflows, checkups, outbox)

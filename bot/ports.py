@@ -646,7 +646,14 @@ class Mirrors(Protocol):
     """The local mirrors, one for each repository."""
 
     def of(self, repository: GitHubRepository) -> GitHistory:
-        """The mirror of a repository, refreshed before it is returned."""
+        """The mirror of a repository, new enough when it is returned."""
+        ...
+
+    def as_of(self, moment: float | None) -> Mirrors:
+        """The same, where a fetch that began after this moment is new enough.
+
+        ``moment`` is one of `time.monotonic`; None: each question fetches.
+        """
         ...
 
 

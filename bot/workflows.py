@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from bot.domain.errors import IntegrityError, RejectedError, UnavailableError
@@ -26,6 +26,10 @@ _LONG: Final = 19
 """Digits of the largest row, and one more."""
 
 
+def _unknown(_job: Job) -> AbstractContextManager[float | None]:
+    return nullcontext(None)
+
+
 @dataclass(slots=True)
 class _LastWord:
     """What the scanner said when it was last asked: its generation, or why it does not answer."""
@@ -42,6 +46,8 @@ class Workflows:
     retry: Callable[[str], bool]
     journal: Callable[[str], AbstractContextManager[None]]
     """Watches everything that one job does."""
+    running: Callable[[Job], AbstractContextManager[float | None]] = _unknown
+    """From which moment on a fetch is new enough for a job; None: a new one."""
     _scanner: _LastWord = field(default_factory=_LastWord)
 
     def __call__(self, job: Job) -> Outcome:
@@ -49,18 +55,18 @@ class Workflows:
 
         One that only a person can end is told where people look, and taken back when it is over.
         """
-        with self.journal(job.key):
+        with self.journal(job.key), self.running(job) as moment:
+            ports = replace(self.ports, mirrors=self.ports.mirrors.as_of(moment))
             try:
-                outcome = self._tell(job)
+                outcome = self._tell(ports, job)
             except (RejectedError, IntegrityError) as error:
-                tell_failure(self.ports, job, error)
+                tell_failure(ports, job, error)
                 raise
             if not isinstance(outcome, Failed):
-                tell_over(self.ports, job)
+                tell_over(ports, job)
             return outcome
 
-    def _tell(self, job: Job) -> Outcome:
-        ports = self.ports
+    def _tell(self, ports: Ports, job: Job) -> Outcome:
         match job.kind:
             case JobKind.INTAKE:
                 return intake(ports, read_hint(job.hint))

@@ -53,6 +53,8 @@ class Journal:
     """Watches the ports of one process."""
 
     kill_file: Path | None = None
+    did: Callable[[str], None] = lambda _name: None
+    """Hears of every effect that was tried, ``Port.method``, whether it succeeded or not."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def acting(self, port: type[T], adapter: T) -> T:
@@ -81,7 +83,10 @@ class Journal:
             return call()
         self._point(f"before:{name}")
         started = time.monotonic()
-        result = call()
+        try:
+            result = call()
+        finally:
+            self.did(name)
         self._point(f"after:{name}")
         pending = _PENDING.get()
         if pending is not None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bot.domain.environments import GitHubRepository, ManifestsRepository
-from bot.domain.errors import RejectedError
+from bot.domain.environments import Environment, GitHubRepository, ManifestsRepository
+from bot.domain.errors import RejectedError, UnavailableError
 from bot.domain.jobs import Done, Failed, Job, JobKind, Outcome
 from bot.domain.memory import SeenHead
 from bot.formats.webhook import WebhookHint
@@ -17,6 +17,17 @@ _HEAD_ACTIONS = frozenset({"opened", "reopened", "synchronize", "edited"})
 """Actions of a pull request that bring a head (or base) which has no answer yet."""
 _CHECK_EVENTS = frozenset({"check_suite", "check_run"})
 """Events of other Apps' checks on a pull request that may wait for them."""
+_UNHEARD = frozenset({"create", "delete", "issue_comment"})
+"""Events that ask for no look: what they tell comes by another one, or is nobody's."""
+_NOT_YET = frozenset(
+    {
+        ("check_run", "created"),
+        ("check_suite", "requested"),
+        ("workflow_run", "in_progress"),
+        ("workflow_run", "requested"),
+    }
+)
+"""Events and actions of something that has only begun."""
 _IMAGE_EVENTS = frozenset({"check_suite", "workflow_run", "registry_package", "package", "status"})
 """Events after which an image may stand that was not there before."""
 
@@ -43,6 +54,8 @@ def _everything(view: View) -> Iterator[Job]:
 def intake(ports: Ports, hint: WebhookHint) -> Outcome:
     """Turn a webhook delivery's hint into looks; what it says is never taken as a fact."""
     found: dict[Job, None] = {}
+    if _is_echo(ports, hint):
+        return Done(f"{hint.event}: of our own")
 
     def follow(repository: GitHubRepository) -> None:
         view = look_at(ports, repository)
@@ -59,6 +72,21 @@ def intake(ports: Ports, hint: WebhookHint) -> Outcome:
         return Failed(members.words)
     problems = f"; {members.words}" if members.problems else ""
     return Done(f"{hint.event}: {len(found)} looks{problems}")
+
+
+def tells_something(hint: WebhookHint) -> bool:
+    """Whether a delivery can ask for a look, whatever the pipeline file says."""
+    if hint.event == "pull_request":
+        return hint.action in _HEAD_ACTIONS
+    return hint.event not in _UNHEARD and (hint.event, hint.action) not in _NOT_YET
+
+
+def _is_echo(ports: Ports, hint: WebhookHint) -> bool:
+    """A pull request as the bot itself wrote it: its check was set by the job that did so."""
+    try:
+        return hint.event == "pull_request" and hint.sender == ports.github.login()
+    except (RejectedError, UnavailableError):
+        return False
 
 
 def may_concern(ports: Ports, manifests: GitHubRepository, repository: str) -> bool:
@@ -127,8 +155,14 @@ def _push_looks(view: View, hint: WebhookHint) -> Iterator[Job]:
         yield from _delivery_looks(view)
         yield from _open_promotions(view)
     for environment in view.pipeline.environments.values():
-        if branch == environment.ref:
+        if branch == environment.ref and not _is_newest(view, environment, hint.after):
             yield Job(JobKind.PUBLISH, view.id, environment.name)
+
+
+def _is_newest(view: View, environment: Environment, commit: str) -> bool:
+    """The push shows what the bot itself published last."""
+    records = view.ports.memory.publications(view.scope(environment.name))
+    return bool(records) and records[-1].commit == commit
 
 
 def _open_promotions(view: View, *, only_merging: bool = False) -> Iterator[Job]:

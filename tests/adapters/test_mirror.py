@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -331,3 +332,90 @@ def listening(handler: type[BaseHTTPRequestHandler]) -> Iterator[int]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server.server_port
         server.shutdown()
+
+
+@pytest.fixture
+def mirrors(origin: Origin, tmp_path: Path) -> Mirrors:
+    origin.commit({"a.yaml": "one"})
+    return Mirrors(tmp_path / "mirrors", str(tmp_path / "web"), lambda _: "s3cret")
+
+
+def test_what_was_fetched_after_the_question_is_new_enough(
+    origin: Origin, mirrors: Mirrors
+) -> None:
+    asked = time.monotonic()
+    first = mirrors.as_of(asked).of(REPOSITORY).heads()
+    later = origin.commit({"a.yaml": "two"})
+
+    assert mirrors.as_of(asked).of(REPOSITORY).heads() == first
+    assert mirrors.as_of(time.monotonic()).of(REPOSITORY).heads() == {"main": later}
+
+
+def test_without_a_moment_each_question_fetches(origin: Origin, mirrors: Mirrors) -> None:
+    mirrors.as_of(time.monotonic()).of(REPOSITORY)
+    later = origin.commit({"a.yaml": "two"})
+
+    assert mirrors.as_of(None).of(REPOSITORY).heads() == {"main": later}
+
+
+def test_what_was_written_since_is_fetched(origin: Origin, mirrors: Mirrors) -> None:
+    view = mirrors.as_of(time.monotonic())
+    view.of(REPOSITORY)
+    later = origin.commit({"a.yaml": "two"})
+    mirrors.expire()
+
+    assert view.of(REPOSITORY).heads() == {"main": later}
+
+
+def test_a_fetch_that_failed_makes_nothing_new(origin: Origin, mirrors: Mirrors) -> None:
+    mirror = mirrors.of(REPOSITORY)
+    before = mirror.heads()
+    later = origin.commit({"a.yaml": "two"})
+    away = origin.bare.rename(origin.bare.with_name("away.git"))
+    asked = time.monotonic()
+    with pytest.raises(UnavailableError):
+        mirrors.as_of(asked).of(REPOSITORY)
+    assert mirror.heads() == before
+
+    away.rename(origin.bare)
+
+    assert mirrors.as_of(asked).of(REPOSITORY).heads() == {"main": later}
+
+
+def test_a_fetch_by_name_does_not_make_the_branches_new(origin: Origin, mirrors: Mirrors) -> None:
+    mirror = mirrors.of(REPOSITORY)
+    asked = time.monotonic()
+    later = origin.commit({"a.yaml": "two"})
+    assert mirror.fetch_commit(later)
+
+    assert mirrors.as_of(asked).of(REPOSITORY).heads() == {"main": later}
+
+
+def test_a_commit_that_comes_later_is_there_then(origin: Origin, mirrors: Mirrors) -> None:
+    mirror = mirrors.of(REPOSITORY)
+    first = mirror.heads()["main"]
+    later = origin.commit({"a.yaml": "two"})
+    assert not mirror.has(later)
+    assert not mirror.is_ancestor(first, later)
+
+    mirror.refresh()
+
+    assert mirror.has(later)
+    assert mirror.is_ancestor(first, later)
+
+
+def test_after_many_fetches_git_tidies(
+    origin: Origin, mirrors: Mirrors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.adapters.git.mirror._FETCHES_UNTIL_TIDY", 2)
+    mirror = mirrors.of(REPOSITORY)
+    mirror.refresh()
+    folder = mirrors.directory / "acme" / "deploy.git"
+    for name, value in (("fetch.unpackLimit", "1"), ("gc.autoPackLimit", "3")):
+        subprocess.run(["git", "config", name, value], cwd=folder, check=True)
+    for number in range(9):
+        origin.commit({"a.yaml": str(number)})
+        mirror.refresh()
+
+    assert len(list((folder / "objects" / "pack").glob("*.pack"))) < 6
+    assert mirror.commit(mirror.heads()["main"]).subject == "change a.yaml"

@@ -159,6 +159,11 @@ class Engine:
         """Call soon and then every ``seconds`` of the clock; it may take as long as it likes."""
         self._timetable.add(call, timedelta(seconds=seconds), self._clock.now())
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether no other process can put jobs into this queue."""
+        return self._listener is None
+
     def reason_not_ready(self) -> str:
         """Why this process cannot work now; empty if it can."""
         if not self._started:

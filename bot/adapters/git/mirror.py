@@ -1,9 +1,13 @@
 """A bare mirror of a GitHub repository: everything is read here, nothing is written over there.
 
 Contract. Every method may be repeated. Fetches of one mirror are serial (a lock), reads run
-concurrently with them: git's object database only ever grows. A failed fetch leaves the mirror as
-it was. Objects that `build_tree` writes stay local. Work is done in the object database alone;
-there is no work tree and so nothing to clean up.
+concurrently with them: git's object database only ever grows. Who waits for a fetch is content
+with one that began after the question. A failed fetch leaves the mirror as it was. Objects that
+`build_tree` writes stay local. Work is done in the object database alone; there is no work tree
+and so nothing to clean up.
+
+What cannot change is asked once: content, commits, which commit contains which. Branches are what
+the last fetch brought.
 
 git runs as a child process with a fixed argument list and its own deadline. The access token
 reaches it through the environment, never through the command line, the URL or a file.
@@ -13,12 +17,14 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import math
 import re
 import secrets
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -37,6 +43,9 @@ _FORMAT: Final = "%H%x1f%T%x1f%P%x1f%ct%x1f%an%x1f%s"
 _FETCH: Final = ("fetch", "--quiet", "--no-tags", "--force")
 _FETCH_SECONDS: Final = 300
 _READ_SECONDS: Final = 60
+_NOT_NOW: Final = {"maintenance.auto": "false"}
+_IN_FRONT: Final = {"gc.autoDetach": "false", "maintenance.autoDetach": "false"}
+_FETCHES_UNTIL_TIDY: Final = 100
 _REACH_SECONDS: Final = 10
 _PLAIN: Final = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
 _NO_BLOB: Final = "0" * 40
@@ -58,11 +67,29 @@ class Mirrors:
     """Where repositories are cloned from, for example ``https://github.com``."""
     token: Callable[[GitHubRepository], str]
     """An access token that may read the repository's contents."""
+    since: float | None = None
+    """When all that has to be seen had happened, `time.monotonic`; None: now, at each question."""
     _mirrors: dict[GitHubRepository, Mirror] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
+    def as_of(self, moment: float | None) -> Mirrors:
+        """The same mirrors, for one job: what was fetched after this moment is new enough."""
+        return replace(self, since=moment)
+
+    def expire(self) -> None:
+        """Something was written over there: what was fetched before is not new enough any more."""
+        with self._lock:
+            mirrors = list(self._mirrors.values())
+        for mirror in mirrors:
+            mirror.expire()
+
     def of(self, repository: GitHubRepository) -> Mirror:
-        """The mirror of a repository, refreshed before it is returned."""
+        """The mirror of a repository, new enough when it is returned."""
+        mirror = self._mirror(repository)
+        mirror.refresh_since(time.monotonic() if self.since is None else self.since)
+        return mirror
+
+    def _mirror(self, repository: GitHubRepository) -> Mirror:
         with self._lock:
             mirror = self._mirrors.get(repository)
             if mirror is None:
@@ -73,13 +100,12 @@ class Mirrors:
                     lambda: self.token(repository),
                 )
                 self._mirrors[repository] = mirror
-        mirror.refresh()
-        return mirror
+            return mirror
 
     def reach(self, repository: GitHubRepository) -> None:
         """Ask for the repository's refs and keep nothing; UnavailableError without an answer."""
         url = f"{self.web_url}/{repository}.git"
-        environment = {**_PLAIN, **_authorised(url, self.token(repository))}
+        environment = {**_PLAIN, **_configured(_authorised(url, self.token(repository)))}
         command = ["git", "ls-remote", "--quiet", "--end-of-options", url, "HEAD"]
         try:
             Git(tempfile.gettempdir()).execute(
@@ -105,10 +131,15 @@ class Mirror:
         self._url = url
         self._token = token
         self._fetching = threading.Lock()
+        self._fetches = 0
+        self._fetched = self._expired = -math.inf
+        self._heads: Mapping[str, str] | None = None
         self.read = lru_cache(maxsize=4096)(self._read)
         self.paths = lru_cache(maxsize=64)(self._paths)
         self.commit = lru_cache(maxsize=4096)(self._commit)
         self.changes = lru_cache(maxsize=4096)(self._changes)
+        self._kind = lru_cache(maxsize=16384)(self._kind_of)
+        self._contains = lru_cache(maxsize=16384)(self._contains_it)
         path.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(OSError):
             path.chmod(0o700)  # private repositories are nobody else's
@@ -117,27 +148,50 @@ class Mirror:
 
     def refresh(self) -> None:
         """Fetch every branch; UnavailableError if the other side does not answer."""
-        self._fetch("+refs/heads/*:refs/heads/*", "--prune")
+        self.refresh_since(time.monotonic())
+
+    def refresh_since(self, moment: float) -> None:
+        """The same, unless a fetch began after this moment and after the last `expire`."""
+        with self._fetching:
+            if self._fetched >= max(moment, self._expired):
+                return
+            began = time.monotonic()
+            self._fetch("+refs/heads/*:refs/heads/*", "--prune")
+            self._heads = self._read_heads()
+            self._fetched = began
+            self._tidy()
+
+    def expire(self) -> None:
+        """Let what was fetched until now be old."""
+        self._expired = time.monotonic()
 
     def fetch_commit(self, commit: str) -> bool:
         """Make a commit readable that no branch names; False if it cannot be had."""
         if self.has(commit):
             return True
         try:
-            self._fetch(_checked(commit))
+            with self._fetching:
+                self._fetch(_checked(commit))
         except UnavailableError:
             return False
         return self.has(commit)
 
     def heads(self) -> Mapping[str, str]:
         """Branch -> commit, as of the last refresh."""
+        known = self._heads
+        return self._read_heads() if known is None else known
+
+    def _read_heads(self) -> Mapping[str, str]:
         lines = self._git(["for-each-ref", "--format=%(objectname) %(refname)", "refs/heads"])
         pairs = (line.split(" ", 1) for line in lines.splitlines())
         return {name.removeprefix("refs/heads/"): commit for commit, name in pairs}
 
     def has(self, commit: str) -> bool:
         """Whether the commit can be read; git says so itself, and its failure says neither."""
-        return self._kind(_checked(commit)) == "commit"
+        try:
+            return self._kind(_checked(commit)) == "commit"
+        except NotFoundError:
+            return False
 
     def commits_like(self, prefix: str) -> Sequence[str]:
         """Every commit whose id begins so; at least four digits."""
@@ -146,11 +200,11 @@ class Mirror:
         found = self._git(["rev-parse", f"--disambiguate={prefix}"]).split()
         return [one for one in found if self._kind(one) == "commit"]
 
-    def _kind(self, thing: str) -> str:
-        """The kind of an object; empty: there is none of that id."""
+    def _kind_of(self, thing: str) -> str:
+        """The kind of an object; NotFoundError: there is none of that id."""
         said = self._git(["cat-file", "--batch-check"], stdin=f"{thing}\n".encode()).split()
         if said[1:2] == ["missing"]:
-            return ""
+            raise NotFoundError(thing, f"the mirror of {self.repository}")
         if len(said) != len(("id", "kind", "size")) or said[0] != thing:
             raise UnavailableError(f"git says something else in the mirror of {self.repository}")
         return said[1]
@@ -163,6 +217,10 @@ class Mirror:
         """Whether ``descendant`` contains ``ancestor`` (or is it)."""
         if not (self.has(ancestor) and self.has(descendant)):
             return False
+        return ancestor == descendant or self._contains(ancestor, descendant)
+
+    def _contains_it(self, ancestor: str, descendant: str) -> bool:
+        """The same of two commits that are there."""
         try:
             # Not rev-list: where clocks were wrong it stops too early, and says no.
             return self._git(["merge-base", "--all", ancestor, descendant]) == ancestor
@@ -284,16 +342,28 @@ class Mirror:
         return [_parsed(line) for line in lines.split("\n") if line]
 
     def _fetch(self, refspec: str, *options: str) -> None:
-        with self._fetching:
-            environment = _authorised(self._url, self._token())
-            try:
-                self._run(
-                    [*_FETCH, *options, "--end-of-options", self._url, refspec],
-                    environment=environment,
-                    seconds=_FETCH_SECONDS,
-                )
-            except NotFoundError as error:
-                raise UnavailableError(f"cannot fetch {self.repository}") from error
+        environment = _configured({**_NOT_NOW, **_authorised(self._url, self._token())})
+        try:
+            self._run(
+                [*_FETCH, *options, "--end-of-options", self._url, refspec],
+                environment=environment,
+                seconds=_FETCH_SECONDS,
+            )
+        except NotFoundError as error:
+            raise UnavailableError(f"cannot fetch {self.repository}") from error
+
+    def _tidy(self) -> None:
+        """Let git pack what many fetches have left, now and then; what it prunes is forgotten."""
+        self._fetches += 1
+        if self._fetches % _FETCHES_UNTIL_TIDY != 1:
+            return
+        with contextlib.suppress(NotFoundError, UnavailableError):
+            self._run(
+                ["maintenance", "run", "--auto", "--quiet"],
+                environment=_configured(_IN_FRONT),
+                seconds=_FETCH_SECONDS,
+            )
+        self._kind.cache_clear()
 
     def _git(
         self,
@@ -342,17 +412,21 @@ class Mirror:
         return bytes(output)
 
 
-def _authorised(url: str, token: str) -> dict[str, str]:
+def _authorised(url: str, token: str) -> Mapping[str, str]:
     """The token for git: in the environment, where no list of processes shows it.
 
     For this URL alone, and no answer leads elsewhere: git sends an extra header along to whatever
     a redirect names (git-config, ``http.extraHeader``, ``http.followRedirects``).
     """
     secret = base64.b64encode(f"x-access-token:{token}".encode()).decode()
-    settings = {
+    return {
         f"http.{url}.extraHeader": f"Authorization: Basic {secret}",
         "http.followRedirects": "false",
     }
+
+
+def _configured(settings: Mapping[str, str]) -> Mapping[str, str]:
+    """Settings of git for one command, in its environment (git-config, ``GIT_CONFIG_COUNT``)."""
     found = {"GIT_CONFIG_COUNT": str(len(settings))}
     for number, (key, value) in enumerate(settings.items()):
         found[f"GIT_CONFIG_KEY_{number}"], found[f"GIT_CONFIG_VALUE_{number}"] = key, value
