@@ -76,7 +76,7 @@ def guarded(raise_stage: Raise) -> Iterator[Stage]:
             registry = Registry(login="bearer", users={name: password})
             REGISTRIES[environment] = stack.enter_context(registry)
         hosts = {environment: registry.host for environment, registry in REGISTRIES.items()}
-        yield stack.enter_context(raise_stage(hosts=hosts, login=LOGIN))
+        yield stack.enter_context(raise_stage(hosts=hosts, login=LOGIN, executed=True))
 
 
 def go_wrong(stage: Stage, *faults: tuple[str, str, int, When]) -> None:

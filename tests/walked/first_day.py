@@ -98,7 +98,9 @@ def _serve(stage: Stage, here: Walk, unit: str, around: Mapping[str, str]) -> No
         **around,
         "LOCKKEEPER_PUBLISH_INTERVAL_SECONDS": "1",
     }
-    stage.bot = Bot(environment, here.folder / "bot.log", around["LOCKKEEPER_BOARD_LISTEN"])
+    stage.bot = Bot(
+        environment, here.folder / "bot.log", around["LOCKKEEPER_BOARD_LISTEN"], is_executed=True
+    )
     stage.bot.start()
     # The App was installed when the stage was raised; that GitHub says so counts from here.
     webhooks = stage.github.webhooks

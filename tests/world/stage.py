@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,12 +24,13 @@ import requests
 
 from bot.formats.yaml_tree import compose_all, plain
 from tests.contract.validator import Contract
+from tests.world.forks import Forked, run_bot, start_bot
 from tests.world.github.gitstore import FileChanges
 from tests.world.github.people import User
 from tests.world.github.records import PullRequest, Repository
 from tests.world.github.world import GitHubWorld
 from tests.world.images import BuiltImage, build_image
-from tests.world.keys import generate_key_pair
+from tests.world.keys import KeyFiles, generate_key_pair
 from tests.world.registry import Registry
 from tests.world.tools import free_port, installed, run_registry
 
@@ -216,17 +218,23 @@ class Bot:
     kills: int = 0
     exit_codes: list[int] = field(default_factory=list)
     """How each of them ended: a negative signal, or its own word."""
-    process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+    is_executed: bool = False
+    """Whether it is a program of its own from its first instruction on, with its command line."""
+    process: subprocess.Popen[bytes] | Forked | None = field(default=None, repr=False)
 
     def start(self) -> None:
         """Start it and wait until it is ready."""
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "bot", "serve"],
-                cwd=ROOT,
-                env=self.environment,
-                stdout=log,
-                stderr=log,
+            self.process = (
+                subprocess.Popen(
+                    [sys.executable, "-m", "bot", "serve"],
+                    cwd=ROOT,
+                    env=self.environment,
+                    stdout=log,
+                    stderr=log,
+                )
+                if self.is_executed
+                else start_bot(["serve"], self.environment, log)
             )
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
@@ -242,12 +250,12 @@ class Bot:
 
     def check(self) -> None:
         """Notice that it died; with ``restarts`` start it again."""
-        if self.process is not None and self.process.poll() is not None:
+        code = self.process.poll() if self.process is not None else None
+        if code is not None:
             if not self.restarts:
-                code = self.process.returncode
                 raise NeverHappenedError(f"the bot is gone ({code})\n{self.last_words()}")
             self.kills += 1
-            self.exit_codes.append(self.process.returncode)
+            self.exit_codes.append(code)
             self.start()
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
@@ -261,15 +269,7 @@ class Bot:
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run another verb of the command line with the same settings."""
-        return subprocess.run(
-            [sys.executable, "-m", "bot", *arguments],
-            cwd=ROOT,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        return run_bot(arguments, self.environment, timeout=60)
 
     def last_words(self) -> str:
         """The end of its log."""
@@ -323,6 +323,7 @@ def raised(
     hosts: Mapping[str, str] | None = None,
     login: str = "",
     start: bool = True,
+    executed: bool = False,
     real: bool = True,
     tell: Callable[[str], None] = _silent,
 ) -> Iterator[Stage]:
@@ -337,6 +338,7 @@ def raised(
         hosts: Registries that run already, instead of new ones.
         login: ``user:password`` of all registries, for the bot.
         start: Whether the bot is started.
+        executed: Whether it is a program from its first instruction on, not a fork of one.
         real: Whether real registry servers are used where they are installed.
         tell: Hears what is up as soon as it is.
     """
@@ -353,6 +355,7 @@ def raised(
         tell(f"a local GitHub: {github.url}")
         try:
             stage = _set(directory, github, kind, found, pipeline, manifests_files, variables)
+            stage.bot.is_executed = executed
             if login:
                 _log_in(directory / "grants", login)
             if start:
@@ -435,14 +438,19 @@ def _grants(folder: Path, hosts: Mapping[str, str]) -> tuple[bytes, bytes]:
         (folder / environment).mkdir(parents=True)
         (folder / environment / "registry.json").write_text(json.dumps({"auths": auths}))
     (folder / "sources").write_text("acme/*\n")
-    keys = generate_key_pair(PASSWORD, cost=32768)
+    keys, attesting = _key_pairs()
     (folder / "prod" / "signing.key").write_bytes(keys.private)
     (folder / "prod" / "signing.password").write_bytes(PASSWORD)
     (folder / "prod" / "signing.key").chmod(0o600)
-    attesting = generate_key_pair(cost=32768)
     (folder / "prod" / "attest.key").write_bytes(attesting.private)
     (folder / "prod" / "attest.key").chmod(0o600)
     return keys.public, attesting.public
+
+
+@cache
+def _key_pairs() -> tuple[KeyFiles, KeyFiles]:
+    """Prod's keys, of every stage: to make them costs as much as to start the rest."""
+    return generate_key_pair(PASSWORD, cost=32768), generate_key_pair(cost=32768)
 
 
 def _log_in(folder: Path, login: str) -> None:

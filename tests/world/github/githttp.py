@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from http import HTTPStatus
 
 from flask import Request, Response
 
@@ -13,6 +14,10 @@ from tests.world.github.permissions import Principal, authenticate, permit, refu
 from tests.world.github.records import Repository
 from tests.world.github.state import State
 
+_BACKEND = f"{subprocess.check_output([GIT, '--exec-path'], text=True).strip()}/git-http-backend"
+_CAPABILITIES = "service=git-upload-pack", "version=2"
+"""What is asked first in protocol 2; the answer names no repository (gitprotocol-v2)."""
+_ANSWERS: dict[tuple[str, str], tuple[bytes, int, dict[str, str]]] = {}
 CHALLENGE = {"WWW-Authenticate": 'Basic realm="GitHub"'}
 
 
@@ -96,11 +101,14 @@ def _backend(repository: Repository, request: Request, rest: str) -> Response:
     }
     body = request.get_data()
     environment["CONTENT_LENGTH"] = str(len(body))
+    key = environment["QUERY_STRING"], environment["GIT_PROTOCOL"]
+    if key in _ANSWERS:
+        return Response(*_ANSWERS[key])
     # It fails after it has answered, for example "not our ref": the answer is what counts.
-    done = subprocess.run(
-        [GIT, "http-backend"], input=body, env=environment, capture_output=True, check=False
-    )
+    done = subprocess.run([_BACKEND], input=body, env=environment, capture_output=True, check=False)
     head, _, content = done.stdout.partition(b"\r\n\r\n")
     headers = dict(line.split(": ", 1) for line in head.decode().splitlines())
     status = int(headers.pop("Status", "200 OK").split(" ")[0])
+    if status == HTTPStatus.OK and key == _CAPABILITIES:
+        _ANSWERS[key] = content, status, headers
     return Response(content, status, headers)

@@ -1,7 +1,7 @@
 """A bare git repository, worked on in its object database only: no index, no work tree.
 
 Everything is done by the ``git`` program on real objects, so whatever clones or fetches over HTTP
-sees what the API shows. Objects never change, so commits, differences and merge bases are
+sees what the API shows. Objects never change, so commits, trees, differences and merge bases are
 remembered; refs are remembered until one is written here or ``forget_refs`` says that a push came.
 """
 
@@ -82,6 +82,8 @@ class BareRepository:
         self.path = path
         self._refs: dict[str, str] | None = None
         self._commits: dict[str, Commit] = {}
+        self._kinds: dict[str, str] = {}
+        self._listings: dict[tuple[str, ...], list[TreeEntry]] = {}
         self._merge_bases: dict[tuple[str, str], str | None] = {}
         self._differences: dict[tuple[str, str], list[FileDifference]] = {}
         path.mkdir(parents=True)
@@ -155,7 +157,9 @@ class BareRepository:
             self.run("update-ref", "-d", name, old or ZERO)
         else:
             self.run("update-ref", name, new, old or ZERO)
-        self.forget_refs()
+        if self._refs is not None:
+            others = {one: target for one, target in self._refs.items() if one != name}
+            self._refs = dict(sorted((others | ({name: new} if new else {})).items()))
 
     def is_ref_name(self, name: str) -> bool:
         """Tell whether git accepts ``name`` as a full ref name."""
@@ -193,10 +197,12 @@ class BareRepository:
             return None
         if object_id in self._commits:
             return "commit"
-        try:
-            return self.text("cat-file", "-t", object_id)
-        except GitError:
-            return None
+        if object_id not in self._kinds:
+            try:
+                self._kinds[object_id] = self.text("cat-file", "-t", object_id)
+            except GitError:
+                return None
+        return self._kinds[object_id]
 
     def blob(self, object_id: str) -> bytes:
         """Return the content of a blob."""
@@ -210,15 +216,24 @@ class BareRepository:
     def entries(self, tree: str, *, recursive: bool = False) -> list[TreeEntry]:
         """Return the entries of a tree (or of a commit's), in git's order."""
         flags = ["-r", "-t"] if recursive else []
-        listing = self.run("ls-tree", "-z", "-l", *flags, tree).decode()
-        return [_entry(line) for line in listing.split("\0") if line]
+        return self._listed(tree, *flags)
+
+    def _listed(self, tree: str, *flags: str, path: str = "") -> list[TreeEntry]:
+        key = (tree, *flags, path)
+        if key not in self._listings:
+            paths = ["--", path] if path else []
+            listing = self.run("ls-tree", "-z", "-l", *flags, tree, *paths).decode()
+            found = [_entry(line) for line in listing.split("\0") if line]
+            if len(tree) != len(ZERO):
+                return found  # a name that may come to mean another
+            self._listings[key] = found
+        return self._listings[key]
 
     def entry(self, tree: str, path: str) -> TreeEntry | None:
         """Return the entry at ``path`` of a tree or commit."""
         if not path:
             return TreeEntry("040000", "tree", self.text("rev-parse", f"{tree}^{{tree}}"), "")
-        listing = self.run("ls-tree", "-z", "-l", tree, "--", path).decode()
-        found = [_entry(line) for line in listing.split("\0") if line]
+        found = self._listed(tree, path=path)
         return found[0] if len(found) == 1 and found[0].path == path else None
 
     def edit_tree(self, base: str | None, edits: dict[str, tuple[str, str] | None]) -> str:
