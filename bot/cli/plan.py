@@ -38,7 +38,7 @@ from bot.formats.manifest_file import Reading, bytes_of, text_of
 from bot.formats.pipeline_file import mistakes, read_pipeline, schema
 from bot.formats.places import Remark
 from bot.formats.unified_diff import unified_diff
-from bot.usecases.rules import Rules, rules_of
+from bot.usecases.rules import mistakes_of, rules_of
 
 _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 _FOLDER: Final = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -286,7 +286,8 @@ def check(file: Path, grants: Path | None, manifests: str | None, *, as_json: bo
             ) from error
         _tell_mistakes(mistakes(text, file=str(file)), as_json=as_json)
         pipeline = read_pipeline(text, file=str(file))
-        rules = _rules(pipeline, file.parent)
+        _tell_mistakes(mistakes_of(pipeline, _contents(file.parent)), as_json=as_json)
+        rules = rules_of(pipeline, _contents(file.parent))
         if grants and manifests:
             _check_grants(grants, manifests, pipeline, file, as_json=as_json)
         counts = {
@@ -320,7 +321,13 @@ def _tell_mistakes(found: Sequence[ConfigurationError], *, as_json: bool) -> Non
         kind = ConfigurationError.__name__
         first = {"kind": kind, "text": str(found[0])}
         errors = [
-            {"kind": kind, "line": one.line, "fact": one.fact, "remedy": one.remedy}
+            {
+                "kind": kind,
+                "file": one.file,
+                "line": one.line,
+                "fact": one.fact,
+                "remedy": one.remedy,
+            }
             for one in found
         ]
         click.echo(json.dumps({"error": first, "errors": errors}))
@@ -329,14 +336,14 @@ def _tell_mistakes(found: Sequence[ConfigurationError], *, as_json: bool) -> Non
     raise click.exceptions.Exit(WRONG_USAGE)
 
 
-def _rules(pipeline: Pipeline, folder: Path) -> Rules:
-    """The policy that the file names, and its exceptions, as they stand beside it."""
+def _contents(folder: Path) -> Callable[[str], bytes | None]:
+    """What the policy file and what it names hold, as they stand beside the pipeline file."""
 
     def content(path: str) -> bytes | None:
         file = folder / path
         return file.read_bytes() if file.is_file() else None
 
-    return rules_of(pipeline, content)
+    return content
 
 
 def _check_grants(

@@ -16,6 +16,8 @@ and the way out; never a token, a URL query or a header.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class LockkeeperError(Exception):
     """Root of the tree; never raised itself."""
@@ -41,11 +43,22 @@ class IntegrityError(LockkeeperError):
 class ConfigurationError(RejectedError):
     """A file that Lockkeeper reads is wrong."""
 
-    def __init__(self, file: str, line: int | None, fact: str, remedy: str = "") -> None:
-        """Place the fact at ``file``, ``line`` (counted from 1) and say the way out."""
+    def __init__(
+        self,
+        file: str,
+        line: int | None,
+        fact: str,
+        remedy: str = "",
+        path: Sequence[str | int] = (),
+    ) -> None:
+        """Place the fact at ``file``, ``line`` (counted from 1) and say the way out.
+
+        ``path`` is where it stands in the document, step by step; empty: it is about the whole.
+        """
         place = file if line is None else f"{file}:{line}"
         super().__init__(f"{place}: {fact}" + (f"; {remedy}" if remedy else ""))
         self.file, self.line, self.fact, self.remedy = file, line, fact, remedy
+        self.path = tuple(path)
 
 
 class LimitExceededError(RejectedError):

@@ -9,9 +9,9 @@ from __future__ import annotations
 import copy
 import difflib
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final, Self, TypeAlias, TypeGuard, TypeVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Self, TypeAlias, TypeGuard, TypeVar
 
 import msgspec
 
@@ -27,6 +27,7 @@ _MOST: Final = 100
 """Mistakes of one struct that are named."""
 
 _Path: TypeAlias = tuple[str | int, ...]
+_Places: TypeAlias = "dict[str, _Places] | list[tuple[int, _Places]] | None"
 
 SIZE_LIMIT: Final = 2**20
 """Bytes of a file that people write for Lockkeeper."""
@@ -44,6 +45,8 @@ class PlacedDocument:
 
     file: str
     document: Plain
+    places: _Places = None
+    """Where things stood before something was left out; None: nothing was."""
 
     @classmethod
     def read(cls, text: str, file: str) -> Self:
@@ -72,11 +75,38 @@ class PlacedDocument:
 
     def line(self, path: Sequence[str | int]) -> int | None:
         """The line of a path, or of the nearest thing around it."""
-        return self.document.line(tuple(path))
+        return self.document.line(_before(path, self.places))
 
     def error(self, path: Sequence[str | int], fact: str, remedy: str = "") -> ConfigurationError:
         """An error at a path."""
-        return ConfigurationError(self.file, self.line(path), fact, remedy)
+        return ConfigurationError(self.file, self.line(path), fact, remedy, path)
+
+    def mistakes(self, read: Callable[[PlacedDocument], object]) -> Sequence[ConfigurationError]:
+        """Every mistake that ``read`` finds, by line: what is wrong is left out, and it reads on.
+
+        What follows only from another mistake is left out.
+        """
+        found: list[ConfigurationError] = []
+        value, places = copy.deepcopy(self.value), _places(self.value)
+        gone: set[_Path] = set()
+        while len(found) < _MOST:
+            rest = replace(self, document=replace(self.document, value=value), places=places)
+            try:
+                read(rest)
+            except ConfigurationError as error:
+                place = _before(error.path, places)
+                if not any(one[: len(place)] == place for one in gone):
+                    found.append(error)
+                # What is missing is a mistake of what it is missing in.
+                around = [error.path[:length] for length in range(len(error.path), 0, -1)]
+            else:
+                break
+            left_out = next((path for path in around if _stands(places, path)), ())
+            if not left_out:
+                break
+            gone.add(_before(left_out, places))
+            _take_out(value, places, left_out)
+        return sorted(found, key=lambda one: one.line or 0)
 
     def convert(self, value: object, kind: type[T], path: Sequence[str | int]) -> T:
         """A value that stands at ``path`` as a struct.
@@ -117,8 +147,8 @@ class PlacedDocument:
     ) -> ConfigurationError:
         at = (*path, *mistake.path)
         if not mistake.unknown:
-            return self.error(at, f"{_dotted(at)}: {mistake.fact}")
-        where = _dotted(at[:-1]) or "the file"
+            return self.error(at, f"{_dotted(_before(at, self.places))}: {mistake.fact}")
+        where = _dotted(_before(at[:-1], self.places)) or "the file"
         known = _known_keys(kind, mistake.path[:-1])
         fact = f"unknown key {mistake.unknown!r} in {where}"
         return self.error(at, fact, did_you_mean(mistake.unknown, known))
@@ -161,6 +191,48 @@ def _leave_out(value: object, path: _Path) -> bool:
     for step in path[:-1]:
         value = value[step] if isinstance(value, dict | list) else None  # type: ignore[index]  # as the path says
     return isinstance(value, dict) and bool(path) and value.pop(path[-1], None) is not None
+
+
+def _places(value: object) -> _Places:
+    """The shape of a value: what stands where."""
+    if isinstance(value, dict):
+        return {key: _places(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [(index, _places(one)) for index, one in enumerate(value)]
+    return None
+
+
+def _before(path: Sequence[str | int], places: _Places) -> _Path:
+    """Where a thing stood before others were taken out of the lists around it."""
+    found: list[str | int] = []
+    for step in path:
+        if isinstance(places, list) and isinstance(step, int) and step < len(places):
+            index, places = places[step]
+            found.append(index)
+        else:
+            places = places.get(str(step)) if isinstance(places, dict) else None
+            found.append(step)
+    return tuple(found)
+
+
+def _stands(places: _Places, path: _Path) -> bool:
+    """Whether something stands at a path."""
+    for step in path:
+        if isinstance(places, list) and isinstance(step, int) and step < len(places):
+            places = places[step][1]
+        elif isinstance(places, dict) and step in places:
+            places = places[str(step)]
+        else:
+            return False
+    return True
+
+
+def _take_out(value: Any, places: Any, path: _Path) -> None:  # noqa: ANN401 - shapes that `_stands` has seen
+    """Remove what stands at a path, from the value and from its shape."""
+    for step in path[:-1]:
+        value, stands = value[step], places[step]
+        places = stands[1] if isinstance(stands, tuple) else stands
+    del value[path[-1]], places[path[-1]]
 
 
 def _steps(path: str) -> tuple[str | int, ...]:

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from bot.domain.environments import BadNameError, GitHubRepository
+from bot.domain.errors import ConfigurationError
 from bot.domain.evidence import Severity, Status, plain_id
 from bot.domain.licences import UNKNOWN
 from bot.domain.packages import PackageClass, known_glob, read_purl
@@ -170,7 +171,7 @@ class _Environment(Strict):
 
 class _File(Strict):
     version: Literal[1]
-    environments: dict[str, dict[str, Any] | None] = msgspec.field(default_factory=dict)
+    environments: dict[str, Any] = msgspec.field(default_factory=dict)
     defaults: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
@@ -204,7 +205,30 @@ def read_policy(
         ConfigurationError: File, line, what is wrong and the way out.
         LimitExceededError: Larger or deeper than the limits of docs/limits.md.
     """
-    placed = PlacedDocument.read(text, file)
+    return _policies(PlacedDocument.read(text, file), environments)
+
+
+def policy_mistakes(
+    text: str, *, file: str, environments: Iterable[str] = ()
+) -> Sequence[ConfigurationError]:
+    """Everything that `read_policy` refuses, by line; empty: it is valid.
+
+    Raises:
+        ConfigurationError: It is no YAML.
+        LimitExceededError: As of `read_policy`.
+    """
+    names = tuple(environments)
+    return PlacedDocument.read(text, file).mistakes(lambda placed: _policies(placed, names))
+
+
+def exception_mistakes(text: str, *, file: str) -> Sequence[ConfigurationError]:
+    """Everything that `read_exceptions` refuses; as of `policy_mistakes`."""
+    return PlacedDocument.read(text, file).mistakes(_entries) if text.strip() else ()
+
+
+def _policies(
+    placed: PlacedDocument, environments: Iterable[str]
+) -> Mapping[str, EnvironmentPolicy]:
     content = placed.convert(placed.mapping(), _File, ())
     if not content.environments and not content.defaults:
         remedy = "write `environments:` or `defaults:`"
@@ -213,7 +237,7 @@ def read_policy(
         _environment(placed, _DEFAULTS, content.defaults, {})  # wrong ones are wrong everywhere
     names = dict.fromkeys((*content.environments, *(environments if content.defaults else ())))
     return {
-        name: _environment(placed, name, content.environments.get(name) or {}, content.defaults)
+        name: _environment(placed, name, content.environments.get(name), content.defaults)
         for name in names
     }
 
@@ -238,15 +262,15 @@ def policy_of(
 
 
 def _environment(
-    placed: PlacedDocument, name: str, entry: dict[str, Any], defaults: dict[str, Any]
+    placed: PlacedDocument, name: str, given: object, defaults: dict[str, Any]
 ) -> EnvironmentPolicy:
     """The policy of one environment: its own keys, then the defaults'; rules are added up.
 
     A rule of the environment takes the place of the default one with its id.
     """
     at: tuple[str | int, ...] = (_DEFAULTS,) if name == _DEFAULTS else ("environments", name)
-    own = placed.convert(entry, _Environment, at)
-    merged = {**defaults, **entry}
+    own = placed.convert({} if given is None else given, _Environment, at)
+    merged = {**defaults, **(given if isinstance(given, dict) else {})}
     content = placed.convert(merged, _Environment, at)
     rules = _rules(placed, own, (*at, "rules"))
     if defaults and name != _DEFAULTS:
@@ -694,7 +718,10 @@ def read_exceptions(text: str, *, file: str) -> tuple[RiskException, ...]:
     """
     if not text.strip():
         return ()
-    placed = PlacedDocument.read(text, file)
+    return _entries(PlacedDocument.read(text, file))
+
+
+def _entries(placed: PlacedDocument) -> tuple[RiskException, ...]:
     entries = placed.value if placed.value is not None else []
     if not isinstance(entries, list):
         raise placed.error((), "the file must be a list", "start each exception with `- `")

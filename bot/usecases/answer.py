@@ -28,7 +28,7 @@ from bot.usecases.desk import Ports, View, as_configuration_error, look, pipelin
 from bot.usecases.evidence import Evaluated, evaluate, report_url
 from bot.usecases.granted import Refusal, check_environment, refusals
 from bot.usecases.resolve import is_in_source
-from bot.usecases.rules import rules_at
+from bot.usecases.rules import all_mistakes, rules_at
 from bot.usecases.rules_in_force import demanded, is_same, lacking_now, rule_set
 from bot.usecases.seals import adopted_too_late
 from bot.usecases.told import tell_commit, tell_rules
@@ -259,10 +259,8 @@ def _judge_rules(view: View, commit: str) -> Judgement:
     try:
         pipeline = pipeline_at(view.repository, view.history, commit)
         rules_at(view.history, pipeline, commit)
-    except ConfigurationError as error:
-        return _broken(error)
     except RejectedError as error:
-        return _broken(as_configuration_error(error))
+        return _broken(as_configuration_error(error), _others(view, commit, error))
     late = _adopted_too_late(view, pipeline)
     if late:
         return Judgement(CheckState.FAILURE, "`adopt` says nothing any more", late)
@@ -311,14 +309,26 @@ def _adopted_too_late(view: View, pipeline: Pipeline) -> str:
     )
 
 
-def _broken(error: ConfigurationError) -> Judgement:
+def _others(view: View, commit: str, error: RejectedError) -> Sequence[ConfigurationError]:
+    """What else is wrong with the files, beside the first mistake."""
+    try:
+        found = all_mistakes(view.history, commit)
+    except RejectedError:
+        return []
+    return [one for one in found if str(one) != str(error)]
+
+
+def _broken(error: ConfigurationError, others: Sequence[ConfigurationError] = ()) -> Judgement:
     place = error.file if error.line is None else f"{error.file}:{error.line}"
+    lines = [f"- {prose(str(one), 300)}" for one in others[:_REMARKS]]
+    lines += [f"- and {len(others) - _REMARKS} more"] if len(others) > _REMARKS else []
+    listed = "\n".join(["\n\n**Also wrong:**\n", *lines]) if lines else ""
     remedy = f"\n\n**What to do:** {prose(error.remedy, 400)}" if error.remedy else ""
     kept = "\n\nThe newest valid version on the default branch stays in force."
     return Judgement(
         CheckState.FAILURE,
         f"{place}: {error.fact}",
-        f"{code(place)}: {prose(error.fact, 600)}{remedy}{kept}",
+        f"{code(place)}: {prose(error.fact, 600)}{remedy}{listed}{kept}",
     )
 
 

@@ -16,8 +16,13 @@ from bot.domain.evidence import UnreadableEvidenceError
 from bot.domain.pipeline_rules import did_you_mean
 from bot.domain.policy import EnvironmentPolicy, RiskException
 from bot.domain.vex import VexStatement
-from bot.formats.pipeline_file import PIPELINE_FILE
-from bot.formats.policy_file import read_exceptions, read_policy
+from bot.formats.pipeline_file import PIPELINE_FILE, mistakes, read_pipeline
+from bot.formats.policy_file import (
+    exception_mistakes,
+    policy_mistakes,
+    read_exceptions,
+    read_policy,
+)
 from bot.formats.reports import read_vex
 from bot.ports import GitHistory
 
@@ -61,12 +66,71 @@ def rules_at(history: GitHistory, pipeline: Pipeline, commit: str) -> Rules:
     Raises:
         ConfigurationError: one of them is not there, or wrong: file, line, what, the way out.
     """
+    return rules_of(pipeline, _content_at(history, commit), commit)
 
+
+def _content_at(history: GitHistory, commit: str) -> Callable[[str], bytes | None]:
     def content(path: str) -> bytes | None:
         entry = history.paths(commit).get(path)
         return None if entry is None or entry.mode == "120000" else history.read(entry.blob)
 
-    return rules_of(pipeline, content, commit)
+    return content
+
+
+def mistakes_of(
+    pipeline: Pipeline, content: Callable[[str], bytes | None]
+) -> Sequence[ConfigurationError]:
+    """Everything that is wrong with the policy that a pipeline file names, file by file.
+
+    The exceptions are read where the policy is right: it names them.
+    """
+    try:
+        rules_of(pipeline, content)
+    except ConfigurationError as error:
+        return _in_policy(pipeline, content) or _in_exceptions(pipeline, content) or [error]
+    return []
+
+
+def _in_policy(
+    pipeline: Pipeline, content: Callable[[str], bytes | None]
+) -> Sequence[ConfigurationError]:
+    file, text = pipeline.policy_file, _text(content, pipeline.policy_file)
+    return policy_mistakes(text, file=file, environments=pipeline.environments) if text else []
+
+
+def _in_exceptions(
+    pipeline: Pipeline, content: Callable[[str], bytes | None]
+) -> Sequence[ConfigurationError]:
+    file, text = pipeline.policy_file, _text(content, pipeline.policy_file)
+    if not text:
+        return []
+    policies = read_policy(text, file=file, environments=pipeline.environments).values()
+    paths = [beside(file, one.exceptions_file) for one in policies if one.exceptions_file]
+    return [
+        mistake
+        for path in dict.fromkeys(paths)
+        for mistake in exception_mistakes(_text(content, path), file=path)
+    ]
+
+
+def _text(content: Callable[[str], bytes | None], path: str) -> str:
+    """A file as far as it can be read; what cannot be is `rules_of`'s to say."""
+    try:
+        return (content(path) or b"").decode()
+    except UnicodeDecodeError:
+        return ""
+
+
+def all_mistakes(history: GitHistory, commit: str) -> Sequence[ConfigurationError]:
+    """Everything that is wrong with the pipeline file, or else with the policy that it names.
+
+    Raises:
+        RejectedError: one of them is too large to be read.
+    """
+    content = _content_at(history, commit)
+    text = _text(content, PIPELINE_FILE)
+    found = mistakes(text)
+    return found or mistakes_of(read_pipeline(text, commit=commit), content)
 
 
 def rules_of(pipeline: Pipeline, content: Callable[[str], bytes | None], commit: str = "") -> Rules:

@@ -256,6 +256,26 @@ def test_config_check_says_every_mistake_of_a_file_at_once(tmp_path: Path) -> No
     assert len(as_json["errors"]) == len(lines)
 
 
+def test_config_check_says_every_mistake_of_the_policy_and_then_of_its_exceptions(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "lockkeeper.yaml").write_text(PIPELINE.format(**HOSTS) + "policy: policy.yaml\n")
+    policy, exceptions = tmp_path / "policy.yaml", tmp_path / "exceptions.yaml"
+    start = "version: 1\nenvironments:\n  stage: { exceptions: exceptions.yaml"
+    policy.write_text(f"{start}, wat: 1 }}\n  prod: 1\n")
+    exceptions.write_text("- { reson: a }\n- { licence: A, reason: c, expires: soon }\n")
+
+    def check() -> list[tuple[str, int]]:
+        result = run("config", "check", str(tmp_path / "lockkeeper.yaml"), "--json")
+        assert result.exit_code == 2
+        return [(one["file"], one["line"]) for one in json.loads(result.stdout)["errors"]]
+
+    assert check() == [("policy.yaml", 3), ("policy.yaml", 4)]
+
+    policy.write_text(f"{start} }}\n")
+    assert check() == [("exceptions.yaml", 1), ("exceptions.yaml", 2)]
+
+
 @pytest.mark.parametrize("name", ["lockkeeper.yaml", "policy.yaml"])
 def test_a_file_that_is_too_large_to_be_read_is_wrong_like_any_other(
     checkout: Path, name: str

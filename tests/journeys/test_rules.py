@@ -76,8 +76,11 @@ def test_rules_that_are_only_pushed_stay_out_of_force(stage: Stage) -> None:
 
 
 def test_a_broken_file_names_the_place_and_stops_nothing(stage: Stage) -> None:
-    broken = rules(stage).replace("merge: auto", "merg: auto")
-    line = next(n for n, text in enumerate(broken.splitlines(), 1) if "merg:" in text)
+    broken = rules(stage).replace("merge: auto", "merg: auto").replace("sign:", "sing:")
+    lines = broken.splitlines()
+    line, other = (
+        next(n for n, text in enumerate(lines, 1) if wrong in text) for wrong in ("merg:", "sing:")
+    )
     stage.dana.push(stage.manifests, "broken", {FILE: broken})
     pull = stage.dana.open_pull_request(stage.manifests, "broken")
 
@@ -88,6 +91,7 @@ def test_a_broken_file_names_the_place_and_stops_nothing(stage: Stage) -> None:
     for said in (on_pull_request, on_commit):
         assert f"{FILE}:{line}" in said
         assert "merge" in said.split("What to do")[1]
+        assert f"{FILE}:{other}" in said.split("Also wrong")[1]
     _, image = walk.to_dev(stage)
     assert stage.published("dev") == image.digest
 
