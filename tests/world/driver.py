@@ -23,6 +23,7 @@ from bot.settings import Settings
 from bot.usecases.desk import Limits, Ports, View, look
 from bot.workflows import Workflows
 from tests.contract import published
+from tests.world.github.gitstore import last_move
 from tests.world.github.records import Repository
 from tests.world.images import build_image
 from tests.world.stage import OVERLAY, PIPELINE, Stage, digest_in, raised
@@ -141,6 +142,12 @@ class Driver:
 
 
 @contextlib.contextmanager
+def _since_the_last_move(_job: Job) -> Iterator[float]:
+    """Every job sees the world as it is; nothing is fetched twice that did not move."""
+    yield last_move()
+
+
+@contextlib.contextmanager
 def driven(directory: Path, *, pipeline: str = PIPELINE) -> Iterator[Driver]:
     """Raise the stage without a bot, and put the bot's stories beside it."""
     contract = published.contract()
@@ -149,7 +156,7 @@ def driven(directory: Path, *, pipeline: str = PIPELINE) -> Iterator[Driver]:
         app, queue = assemble(Settings.read(own)), Queue()
         limits = Limits(timedelta(hours=1), timedelta(0))
         ports = replace(app.workflows.ports, jobs=queue, limits=limits)
-        workflows = replace(app.workflows, ports=ports)
+        workflows = replace(app.workflows, ports=ports, running=_since_the_last_move)
         try:
             yield Driver(stage, app, queue, ports, workflows)
         finally:

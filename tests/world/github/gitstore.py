@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +24,14 @@ WEB_FLOW = ("GitHub", "noreply@github.com")
 
 FileChanges = dict[str, str | bytes | None]
 """Path to new content; None deletes."""
+
+
+_MOVED = [time.monotonic()]
+
+
+def last_move() -> float:
+    """When a ref of any repository was last written, `time.monotonic`."""
+    return _MOVED[0]
 
 
 class GitError(Exception):
@@ -146,6 +155,7 @@ class BareRepository:
     def forget_refs(self) -> None:
         """Read the refs anew: something else than this object has written them."""
         self._refs = None
+        _MOVED[0] = time.monotonic()
 
     def ref(self, name: str) -> str | None:
         """Return the object that the full ref ``name`` points to."""
@@ -157,6 +167,7 @@ class BareRepository:
             self.run("update-ref", "-d", name, old or ZERO)
         else:
             self.run("update-ref", name, new, old or ZERO)
+        _MOVED[0] = time.monotonic()
         if self._refs is not None:
             others = {one: target for one, target in self._refs.items() if one != name}
             self._refs = dict(sorted((others | ({name: new} if new else {})).items()))
