@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +16,9 @@ ALONE: Final = ("adapters/scanning", "foreign", "journeys", "test_demo", "walked
 they run out of patience, or find what another left."""
 SLOW: Final = (*ALONE, "adapters", "bench", "contract", "ports", "world")
 """Tests that need servers, databases or processes: `make quick` leaves them out."""
+
+# A tenth of a second for each key that a test's bot reads, and always the same for the same key.
+setattr(hashlib, "scrypt", cache(hashlib.scrypt))  # noqa: B010 - typeshed knows it as a function
 
 # Time is measured by `make bench`, never by a test: a busy machine is no finding.
 settings.register_profile("lockkeeper", deadline=None)
