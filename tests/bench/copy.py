@@ -205,7 +205,7 @@ def _seal(places: list[Path], source: str, target: str, image: BuiltImage) -> li
     registry = client(there)
     children = [Digest(child) for child in image.child_digests]
     ensure_signed(registry, signing, reference, "v1", {}, children)
-    ensure_attested(registry, attesting, [attesting], _statement(reference))
+    ensure_attested(registry, attesting, [attesting], statement(reference))
 
     def proven() -> None:
         copy(f"{source}/dev/api", f"{target}/prod/api", image.digest)
@@ -216,7 +216,7 @@ def _seal(places: list[Path], source: str, target: str, image: BuiltImage) -> li
     return _during(places, proven)
 
 
-def _statement(reference: DigestReference) -> PromotionStatement:
+def statement(reference: DigestReference) -> PromotionStatement:
     return PromotionStatement(
         digest=reference.digest,
         promotion=f"1/prod/api/{'b' * 40}",
