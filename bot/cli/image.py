@@ -78,7 +78,12 @@ def copy(
         title = f"copy {reference.digest.short}"
         with shown_progress(title, Console(stderr=True), quiet=as_json) as progress:
             report, _ = ensure_copied(
-                registry, reference, target.repository, accessories=policy, progress=progress
+                registry,
+                reference,
+                target.repository,
+                accessories=policy,
+                progress=progress,
+                tags=[target.tag] if target.tag else [],
             )
         outcome = registry.tag(report.target, target.tag, move=move).value if target.tag else None
         for left in report.left_behind:

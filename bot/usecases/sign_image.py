@@ -37,6 +37,7 @@ from bot.formats.simple_signing import SimplePayload
 from bot.ports import ImageRegistry, Signer, Verifier
 from bot.usecases.envelopes import (
     Layout,
+    Said,
     UnfitTagError,
     bundled,
     ensure_bundled,
@@ -137,11 +138,11 @@ def ensure_signed(
         statement = sigstore_bundle.render_statement(
             digest, sigstore_bundle.SIGN_PREDICATE, {}, annotations=annotations
         )
-        bundle = (statement, sigstore_bundle.SIGN_PREDICATE, at)
+        said = Said(statement, sigstore_bundle.SIGN_PREDICATE, at)
         groups.append(
             [
                 under_a_tag(partial(ensure_payload, registry, signer, image, payload)),
-                in_a_bundle(partial(ensure_bundled, registry, signer, image, *bundle)),
+                in_a_bundle(partial(ensure_bundled, registry, signer, image, said)),
             ]
         )
         payloads += [Digest.of(payload), Digest.of(statement)]

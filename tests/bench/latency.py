@@ -22,11 +22,12 @@ from typing import Final
 from bot.adapters.registry import Registry
 from bot.adapters.signing import SigningKey, load_signing_key
 from bot.domain.images import AccessoryPolicy
-from bot.domain.oci import DigestReference, ImageRepository, TagReference
+from bot.domain.oci import Digest, DigestReference, ImageRepository, TagReference
 from bot.ports import KeyRing
-from bot.usecases.attest_promotion import ensure_attested
-from bot.usecases.attest_verdict import Judged, attest_verdict
+from bot.usecases.attest_promotion import attested_promotions, said_of as promotion_of
+from bot.usecases.attest_verdict import Judged, said_of as verdict_of
 from bot.usecases.copy_image import ensure_copied
+from bot.usecases.envelopes import both, ensure_in_both_layouts
 from bot.usecases.sign_image import ensure_signed
 from tests.bench.copy import statement
 from tests.bench.delay import delayed
@@ -78,16 +79,14 @@ def measure(directory: Path) -> list[Figure]:
 # --- scenarios
 
 
-def _copies(
-    directory: Path, image: BuiltImage, peers: dict[str, Copier]
-) -> Iterator[Figure]:
+def _copies(directory: Path, image: BuiltImage, peers: dict[str, Copier]) -> Iterator[Figure]:
     """Cold, then nothing to do, then into another repository of the target's registry."""
     for name, copier in {"": None, **peers}.items():
         with _far(directory / (name or "ours"), image) as place:
             within = Place(place.target, ImageRepository(place.target.host, "next/api"), {})
             for what, leg in ((_COLD, place), (_IDLE, place), (_NEXT, within)):
-                action = _peer(copier, leg, image) if copier else _own(leg)
-                yield _figure(what, name, _took(action) / FAR)
+                own = _own(leg) if what != _IDLE else _idle(leg, image)
+                yield _figure(what, name, _took(_peer(copier, leg, image) if copier else own) / FAR)
 
 
 def _cold(directory: Path, image: BuiltImage, peers: dict[str, Copier]) -> Iterator[Figure]:
@@ -102,12 +101,10 @@ def _promotions(directory: Path, image: BuiltImage) -> Iterator[Figure]:
     for tool in ("registry", "olareg"):
         with _far(directory / tool, image, tool) as place:
             what = f"{_SIGNED}, {tool}"
-            yield Figure(what, _took(lambda: promoted(place)) / FAR, "", target=_ALLOWED[_SIGNED])  # noqa: B023
+            yield Figure(what, _took(lambda: promoted(place)) / FAR, "", target=_ALLOWED[_SIGNED])
 
 
-def _processes(
-    directory: Path, image: BuiltImage, peers: dict[str, Copier]
-) -> Iterator[Figure]:
+def _processes(directory: Path, image: BuiltImage, peers: dict[str, Copier]) -> Iterator[Figure]:
     """Whole processes, alternating."""
     ours: list[float] = []
     theirs: list[float] = []
@@ -138,7 +135,7 @@ def copied(registry: Registry, place: Place) -> DigestReference:
     """Resolve, copy, read back, tag."""
     digest = registry.resolve(place.tag)
     assert digest is not None
-    report, _ = ensure_copied(registry, place.source.at(digest), place.target)
+    report, _ = ensure_copied(registry, place.source.at(digest), place.target, tags=["v1"])
     registry.tag(report.target, "v1", move=False)
     return report.target
 
@@ -150,11 +147,27 @@ def promoted(place: Place) -> None:
     description = registry.describe(reference)
     ensure_signed(registry, place.keys["sign"], reference, "v1", {}, description.instances)
     ring = KeyRing((place.keys["attest"],), (place.keys["attest"],))
-    attest_verdict(registry, ring, reference, KEPT["clean"](), Judged("1/stage/api", (), "0"))
-    ensure_attested(registry, ring.signers[0], ring.verifiers, statement(reference))
-    registry.copy(
-        place.source.at(reference.digest), place.target, accessories=AccessoryPolicy()
+    judged = Judged("1/stage/api", (), "0")
+    verdict, before = both(
+        lambda: verdict_of(registry, ring, reference, KEPT["clean"](), judged),
+        lambda: attested_promotions(registry, ring.verifiers, reference),
     )
+    said = [one for one in (verdict, promotion_of(statement(reference), before)) if one]
+    ensure_in_both_layouts(registry, ring.signers[0], reference, *said)
+    registry.copy(place.source.at(reference.digest), place.target, accessories=AccessoryPolicy())
+
+
+def _idle(place: Place, image: BuiltImage) -> Callable[[], object]:
+    """By digest, as the bot and the peers are told; nothing is written, so nothing read back."""
+    digest = Digest(image.digest)
+
+    def action() -> None:
+        registry = client(place.source, place.target)
+        report = registry.copy(place.source.at(digest), place.target, tags=["v1"])
+        registry.tag(report.target, "v1", move=False)
+        assert report.unchanged
+
+    return action
 
 
 def _peer(copier: Copier, place: Place, image: BuiltImage) -> Callable[[], object]:
@@ -176,18 +189,13 @@ def _far(
     directory: Path, image: BuiltImage, tool: str = "registry", seconds: float = FAR
 ) -> Iterator[Place]:
     with ExitStack() as stack:
-        hosts = [
-            stack.enter_context(run_registry(tool, directory / end)) for end in ("from", "to")
-        ]
+        hosts = [stack.enter_context(run_registry(tool, directory / end)) for end in ("from", "to")]
         image.push(hosts[0], "dev/api", "v1")
         source, target = (stack.enter_context(delayed(host, seconds)) for host in hosts)
         keys = {
-            role: load_signing_key(generate_key_pair().private, role)
-            for role in ("sign", "attest")
+            role: load_signing_key(generate_key_pair().private, role) for role in ("sign", "attest")
         }
-        yield Place(
-            ImageRepository(source, "dev/api"), ImageRepository(target, "prod/api"), keys
-        )
+        yield Place(ImageRepository(source, "dev/api"), ImageRepository(target, "prod/api"), keys)
 
 
 def _took(action: Callable[[], object]) -> float:

@@ -29,7 +29,7 @@ from bot.domain.images import (
 from bot.domain.oci import DigestReference
 from bot.ports import Progress
 
-_BLOBS: Final = 6  # of a platform, guessed to open connections for
+_BLOBS: Final = 7  # of a platform, guessed to open connections for
 
 
 def copy_image(
@@ -56,13 +56,15 @@ def copy_image(
     """
     mover = Mover(source, target, workers=workers, progress=progress)
     with ThreadPoolExecutor(mover.workers) as asides:
+        early = _prefetched_by_memory(mover, reference, policy, asides)
         root, tree = _looked(mover, reference, asides, thorough=thorough)
         if root is not None:
-            return _unchanged(mover, reference, policy, root, asides)
+            return _unchanged(mover, reference, policy, root, asides, early)
         tree = tree or _tree(mover, reference)
-        _warm(mover, len(tree.blobs), asides)
+        # To read back, everything is asked for at once.
+        _warm(mover, len(tree.blobs) + len(tuple(tree.walk())) + 1, asides)
         # Asked for beside the bytes; written behind the manifests that it hangs on.
-        hanging = Prefetched.begun(source, tree, asides) if policy else None
+        hanging = early or (Prefetched.begun(source, tree, asides) if policy else None)
         if progress:
             progress.expect(sum(blob.size for blob in tree.blobs))
         mover.move_blobs(tree.blobs, Belief.SEEN if thorough else Belief.ASKED)
@@ -80,6 +82,20 @@ def copy_image(
     )
 
 
+def _prefetched_by_memory(
+    mover: Mover,
+    reference: DigestReference,
+    policy: AccessoryPolicy | None,
+    asides: ThreadPoolExecutor,
+) -> Prefetched | None:
+    """What hangs on an image that was written a moment ago, asked for before the target is."""
+    if policy is None or mover.is_near:
+        return None
+    target = mover.target
+    tree = target.manifests.known_tree(target.repository.at(reference.digest))
+    return Prefetched.begun(mover.source, tree, asides) if tree else None
+
+
 def _looked(
     mover: Mover, reference: DigestReference, asides: ThreadPoolExecutor, *, thorough: bool
 ) -> tuple[AnyManifest | None, ImageTree | None]:
@@ -93,6 +109,7 @@ def _looked(
     if mover.is_near:
         return _there(target, reference), None
     root = asides.submit(_there, target, reference)
+    _warm(mover, _BLOBS, asides)
     try:
         tree = _tree(mover, reference, asides)
     except BaseException:
@@ -105,14 +122,36 @@ def _looked(
 def _tree(
     mover: Mover, reference: DigestReference, asides: ThreadPoolExecutor | None = None
 ) -> ImageTree:
-    """The image as the source has it now: what was deleted there is not copied from memory."""
-    source = mover.source
-    root = source.manifests.fresh(reference)
+    """The image as the source has it now: what was deleted there is not copied from memory.
+
+    From afar a root that was read a moment ago, as to resolve its tag, says already what is below
+    it; that it is still there is asked beside.
+    """
+    known = mover.source.manifests.kept(reference) if asides is not None else None
+    if asides is None or known is None:
+        return _below(mover, _fresh(mover, reference), reference, asides)
+    still = asides.submit(_fresh, mover, reference)
+    try:
+        return _below(mover, known, reference, asides)
+    finally:
+        still.result()
+
+
+def _fresh(mover: Mover, reference: DigestReference) -> AnyManifest:
+    root = mover.source.manifests.fresh(reference)
     if root is None:
         raise NotFoundError(f"image {reference.digest}", str(reference.repository))
+    return root
+
+
+def _below(
+    mover: Mover, root: AnyManifest, reference: DigestReference, asides: ThreadPoolExecutor | None
+) -> ImageTree:
     if asides is not None and isinstance(root, ImageIndex):
         _warm(mover, _BLOBS * len(root.manifests), asides)
-    return source.manifests.tree(reference, mover.workers, partial(_known_or_read, mover, root))
+    return mover.source.manifests.tree(
+        reference, mover.workers, partial(_known_or_read, mover, root)
+    )
 
 
 def _known_or_read(mover: Mover, root: AnyManifest, reference: DigestReference) -> AnyManifest:
@@ -130,10 +169,9 @@ def _there(target: Side, reference: DigestReference) -> AnyManifest | None:
 
 def _warm(mover: Mover, blobs: int, asides: ThreadPoolExecutor) -> None:
     """Open connections before there are questions for them."""
-    count = min(blobs, mover.workers)
-    for side in (mover.source, mover.target):
-        if not side.is_near:
-            asides.submit(side.transport.warm, side.repository, count)
+    count = min(blobs, 2 * mover.workers)
+    for side in (mover.source, mover.target) if not mover.is_near else ():
+        asides.submit(side.transport.warm, side.repository, count)
 
 
 def _put_manifests(mover: Mover, tree: ImageTree) -> None:
@@ -152,6 +190,7 @@ def _unchanged(
     policy: AccessoryPolicy | None,
     root: AnyManifest,
     asides: ThreadPoolExecutor,
+    early: Prefetched | None,
 ) -> CopyReport:
     """The target has the image; what may hang on it is looked for in any case."""
     there = mover.target.repository.at(reference.digest)
@@ -159,7 +198,7 @@ def _unchanged(
     tree: ImageTree | None = None
     if policy is not None or any(child.is_index for child in listed):
         tree = mover.target.manifests.tree(there, mover.workers)
-    hanging = Prefetched.begun(mover.source, tree, asides) if tree and policy else None
+    hanging = early or (Prefetched.begun(mover.source, tree, asides) if tree and policy else None)
     along = _along(mover, tree, policy, hanging) if tree else CopiedAccessories()
     manifests = [one.digest for one in tree.walk()] if tree else [one.digest for one in listed]
     return CopyReport(

@@ -17,20 +17,21 @@ from enum import Enum
 from functools import partial
 from typing import Final, Literal
 
-from bot.adapters.registry.blobs import Blobs
+from bot.adapters.registry.blobs import VISIBLE_SECONDS, Blobs
+from bot.adapters.registry.kept import KEPT_SIZE
 from bot.adapters.registry.manifests import Manifests, MissingContentError
-from bot.adapters.registry.referrers import VISIBLE_SECONDS, Referrers
-from bot.adapters.registry.streams import Reader, StoppedError
-from bot.adapters.registry.transport import Transport
+from bot.adapters.registry.referrers import Referrers
+from bot.adapters.registry.streams import CopyingReader, Reader, StoppedError
+from bot.adapters.registry.transport import NEAR, Transport
 from bot.adapters.registry.uploads import UploadSession
 from bot.domain.errors import LockkeeperError
 from bot.domain.images import AnyManifest, Descriptor, Presence
-from bot.domain.oci import Digest, ImageRepository
+from bot.domain.oci import DOCKER_CONFIG, OCI_CONFIG, Digest, ImageRepository
 from bot.ports import Progress
 
-NEAR: Final = 0.005  # seconds to an answer; below it questions in sequence cost nothing
 _NEAR_WORKERS: Final = 6  # measured: 2 to 12 make no difference on two cores
 _FAR_WORKERS: Final = 32  # what waits costs nothing either
+CONFIG_TYPES: Final = frozenset({OCI_CONFIG, DOCKER_CONFIG})
 _LARGE: Final = 2**20  # bytes; sending them again is worse than another question
 
 
@@ -137,14 +138,25 @@ class Mover:
 
     def _upload(self, blob: Descriptor, session: UploadSession | None, early: _Early) -> None:
         source = self.source
+        copies: list[CopyingReader] = []
+
+        def opened() -> Reader:
+            reader = early.take() or source.blobs.open(source.repository, blob)
+            if blob.media_type not in CONFIG_TYPES or blob.size > KEPT_SIZE:
+                return reader
+            copies.append(CopyingReader(reader))  # it is asked for next, to describe the image
+            return copies[-1]
+
         self.target.blobs.upload(
             self.target.repository,
             blob,
-            lambda: early.take() or source.blobs.open(source.repository, blob),
+            opened,
             session=session,
             advance=partial(self._tell, blob),
             stop=self._stop,
         )
+        if copies:
+            self.target.blobs.keep(self.target.repository, blob, copies[-1].content)
         with self._guard:
             self.moved += blob.size
             self.sent.add(blob.digest)

@@ -11,6 +11,7 @@ import contextlib
 import http.client
 import io
 import ipaddress
+import queue
 import socket
 import threading
 import weakref
@@ -186,11 +187,28 @@ def _answers(clock: Clock) -> type[http.client.HTTPResponse]:
     return _Answer
 
 
+class _Idle(queue.LifoQueue[Any]):
+    """Connections that are not in use, without a limit of their own.
+
+    urllib3's queue is full of empty places, so that nothing opened early could be put into it. As
+    many as were ever needed at once are kept.
+    """
+
+    def __init__(self, maxsize: int = 0) -> None:  # noqa: ARG002 - urllib3 sets it
+        super().__init__()
+
+
 class WarmPool(HTTPConnectionPool):
     """A pool that opens connections before they are needed."""
 
-    def warm(self, count: int, seconds: float) -> None:
-        """Open so many at once, each within so many seconds; those that fail are left out."""
+    QueueCls: Any = _Idle
+
+    def warm(self, count: int, seconds: float) -> list[threading.Thread]:
+        """Have so many, each within so many seconds; those that fail are left out.
+
+        Returns:
+            Who opens what is lacking: nobody needs to wait for it.
+        """
 
         def one() -> None:
             connection = self._new_conn()
@@ -199,9 +217,11 @@ class WarmPool(HTTPConnectionPool):
                 connection.connect()
                 self._put_conn(connection)
 
-        threads = [threading.Thread(target=one, daemon=True) for _ in range(count)]
+        lacking = max(count - self.num_connections, 0)
+        threads = [threading.Thread(target=one, daemon=True) for _ in range(lacking)]
         for thread in threads:
             thread.start()
+        return threads
 
 
 def pool_classes(

@@ -8,21 +8,22 @@ no tag names; the next run finds and uses them.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
-from bot.adapters.registry.blobs import Blobs
+from bot.adapters.registry.blobs import VISIBLE_SECONDS, Blobs
 from bot.adapters.registry.copying import copy_image
+from bot.adapters.registry.glimpses import Glimpses
 from bot.adapters.registry.layouts import save_layout
 from bot.adapters.registry.limits import PATIENCE, HostLimits
 from bot.adapters.registry.looks import Unanswered
 from bot.adapters.registry.manifests import AnyReference, Manifests
-from bot.adapters.registry.moving import NEAR, Side
-from bot.adapters.registry.referrers import VISIBLE_SECONDS, Edit, Referrers
-from bot.adapters.registry.transport import Transport
+from bot.adapters.registry.moving import Side
+from bot.adapters.registry.referrers import Edit, Referrers
+from bot.adapters.registry.transport import NEAR, Transport
 from bot.domain.doctor.environments import Access
 from bot.domain.doctor.findings import Known, Look, Unknown
 from bot.domain.errors import (
@@ -105,6 +106,7 @@ class Registry:
         self._workers = workers
         self._doubted: set[DigestReference] = set()
         self._written: set[DigestReference] = set()
+        self._glimpses = Glimpses(clock, self._named)
 
     def resolve(self, reference: TagReference) -> Digest | None:
         """What the tag names now; headers are hearsay, the bytes are hashed."""
@@ -136,42 +138,54 @@ class Registry:
         *,
         accessories: AccessoryPolicy | None = None,
         progress: Progress | None = None,
+        tags: Sequence[str] = (),
     ) -> CopyReport:
-        """Make ``target`` hold the image with every platform; it gets no tag."""
+        """Make ``target`` hold the image with every platform; it gets no tag.
+
+        What these ``tags`` name is looked at beside, for where nothing is to be done.
+        """
         self._source.check_granted(source.repository)  # also where nothing is to be read
         self._transport.will_write(target)
         there = target.at(source.digest)
-        report = copy_image(
-            self._source.side(source.repository),
-            self.side(target),
-            source,
-            accessories,
-            workers=self._workers,
-            progress=progress,
-            thorough=there in self._doubted,
-        )
+        with self._glimpses.beside(target, tags) as glimpses:
+            report = copy_image(
+                self._source.side(source.repository),
+                self.side(target),
+                source,
+                accessories,
+                workers=self._workers,
+                progress=progress,
+                thorough=there in self._doubted,
+            )
+        if report.unchanged:  # else it was long ago
+            self._glimpses.keep({tag: one for tag, one in glimpses.items() if one == source.digest})
         self._doubted.discard(there)
         self._written.add(there)
         return report
 
-    def read_back(self, reference: DigestReference) -> ReadBack:
+    def read_back(self, reference: DigestReference, *, tags: Sequence[str] = ()) -> ReadBack:
         """Read and hash every manifest, and look for every blob with its length.
 
         What is missing may not be visible yet: it is waited for. After a failure the next copy to
-        there looks for every blob.
+        there looks for every blob. What these ``tags`` name is looked at beside: for `tag`.
 
         Raises:
             NotFoundError: a part is missing, of an image that this client has not written.
             UnavailableError: a part of one that it has written is not to be seen yet.
         """
+        repository = reference.repository
+        unseen = [tag for tag in tags if not self._glimpses.has(repository.tagged(tag))]
         try:
-            return self._read_back(reference)
+            with self._glimpses.beside(repository, unseen) as glimpses:
+                found = self._read_back(reference)
         except (NotFoundError, IntegrityError) as error:
             self._doubted.add(reference)
             if isinstance(error, NotFoundError) and reference in self._written:
                 host = reference.repository.host
                 raise UnavailableError(f"{host}: {error}, or is not visible yet") from error
             raise
+        self._glimpses.keep(glimpses)
+        return found
 
     def _read_back(self, reference: DigestReference) -> ReadBack:
         workers, repository = self._workers_for(reference.repository), reference.repository
@@ -223,7 +237,7 @@ class Registry:
         """Make the tag name the digest, and see that it does."""
         self._transport.will_write(reference.repository)
         wanted = reference.repository.tagged(tag)
-        found = self._named(wanted)
+        found = self._glimpses.named(wanted)
         if found == reference.digest:
             return TagOutcome.UNCHANGED
         if found and not move:
@@ -284,13 +298,18 @@ class Registry:
         workers = self._workers_for(reference.repository)
         save_layout(self._manifests, self._blobs, reference, directory, workers=workers)
 
-    def attach(self, repository: ImageRepository, manifest: NewManifest) -> None:
-        """Write a manifest that has a subject, and list it where the registry does not."""
-        self._referrers.attach(repository, manifest)
+    def attach(self, repository: ImageRepository, *manifests: NewManifest) -> None:
+        """Write manifests that have one subject, and list them where the registry does not."""
+        self._referrers.attach(repository, *manifests)
 
     def amend(self, reference: TagReference, edit: Edit) -> bool:
         """Replace what a tag holds by ``edit`` of it, until a re-read shows that it lasted."""
         return self._referrers.amend(reference, edit)
+
+    def warm(self, repository: ImageRepository, count: int) -> None:
+        """Have so many connections open soon, as what is asked next will need them."""
+        for thread in self._transport.warm(repository, count):
+            thread.join()
 
     def check_granted(self, repository: ImageRepository) -> None:
         """NotGrantedError if the repository may not be contacted."""

@@ -113,6 +113,28 @@ class BytesReader:
         """Nothing to give back."""
 
 
+class CopyingReader:
+    """What another reader brings, and a copy of it."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader, self._parts = reader, list[bytes]()
+
+    @property
+    def content(self) -> bytes:
+        """Everything that was read so far."""
+        return b"".join(self._parts)
+
+    def read(self, size: int, /) -> bytes:
+        """The next bytes."""
+        part = self._reader.read(size)
+        self._parts.append(part)
+        return part
+
+    def close(self) -> None:
+        """Read no more."""
+        self._reader.close()
+
+
 class ResumingReader:
     """A blob from a registry; a broken connection is taken up again where it broke."""
 

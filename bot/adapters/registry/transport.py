@@ -12,6 +12,7 @@ import base64
 import contextlib
 import logging
 import random
+import threading
 import zlib
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -49,6 +50,7 @@ _FIRST_PAUSE: Final = 0.25  # seconds, doubled each time, with full jitter above
 _LONGEST_PAUSE: Final = 5.0  # seconds between two attempts
 LOOK_PATIENCE: Final = 2.0  # seconds; what only spares work is not worth more
 _LOGINS: Final = 20  # times that one request is sent with another header
+NEAR: Final = 0.005  # seconds to an answer; below it questions in sequence cost nothing
 _FAR: Final = 0.05  # seconds that a registry is away, until it is known
 _DOUBTS: Final = 2  # refusals of a token that has served nobody yet
 _WINDOW: Final = timedelta(seconds=60)
@@ -123,7 +125,7 @@ class Transport:
         # Its DEBUG lines are addresses with their queries: upload states, signed storage URLs.
         logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
         self.grant = grant
-        self._clock, self._sleep, self._limits = clock, sleep, limits
+        self.clock, self._sleep, self._limits = clock, sleep, limits
         self._written: set[ImageRepository] = set()
         self._latency: dict[str, float] = {}
         self._connections = Connections()
@@ -181,22 +183,23 @@ class Transport:
         known = self._latency.get(canonical_host(host))
         return known if known is not None else 0.0 if is_loopback(host) else _FAR
 
-    def warm(self, repository: ImageRepository, count: int) -> None:
+    def warm(self, repository: ImageRepository, count: int) -> list[threading.Thread]:
         """Open so many connections before they are needed; that one fails is no news yet."""
-        url = self.url(repository)
         with contextlib.suppress(RejectedError, UnavailableError, requests.RequestException):
+            url = self.url(repository)
             permissions = self._check(url)
             prepared = requests.Request("GET", url).prepare()
             pool = self._adapter.get_connection_with_tls_context(
                 prepared, permissions.ca_file or True, proxies=_proxies(permissions)
             )
             if isinstance(pool, WarmPool):
-                pool.warm(count, _CONNECT_SECONDS)
+                return pool.warm(count, _CONNECT_SECONDS)
+        return []
 
     def patience(self, seconds: float | None = None) -> Patience:
         """A deadline for something that may pass by itself; None: as long as for a request."""
         over = self._connections
-        return Patience(self._clock, self._sleep, self._limits, seconds, lambda: over.is_over)
+        return Patience(self.clock, self._sleep, self._limits, seconds, lambda: over.is_over)
 
     def cut(self) -> None:
         """End all that is under way, for good: somebody wants to stop."""
@@ -253,7 +256,7 @@ class Transport:
             same = _origin(url) == _origin(call.url)
             response = self._send(call, url, authorization if same else None)
             if stream and response.status_code in (200, 206):
-                return Download(response, call.thing, self._clock)
+                return Download(response, call.thing, self.clock)
             reply = self._read(response, call, authorization)
             if reply.status not in REDIRECT_STATUS or not self._may_follow(call, reply):
                 return reply
@@ -278,7 +281,7 @@ class Transport:
             headers["Authorization"] = authorization
         self._limits.admit(host_of(url), permissions.requests_per_second)
         body = call.body() if callable(call.body) else call.body
-        began = self._clock.now()
+        began = self.clock.now()
         self._connections.is_farewell = call.is_farewell
         try:
             # The adapter without a Session around it: no cookies, no netrc, no proxies or
@@ -294,7 +297,7 @@ class Transport:
         except (requests.RequestException, HTTPError, OSError) as error:
             raise connection_failure(error, call.thing, host_of(url)) from error
         if not call.body:
-            took = (self._clock.now() - began).total_seconds()
+            took = (self.clock.now() - began).total_seconds()
             host = canonical_host(host_of(url))
             self._latency[host] = min(self._latency.get(host, took), max(took, 0.0))
         return response
@@ -322,7 +325,7 @@ class Transport:
             response.url,
             content,
             tuple(response.raw.headers.getlist("WWW-Authenticate")),
-            retry_after(pause, self._clock.now()) if pause else None,
+            retry_after(pause, self.clock.now()) if pause else None,
             (*_secrets(authorization, call), *self._granted_secrets),
         )
         if is_throttled(reply):
@@ -332,7 +335,7 @@ class Transport:
     def _limited(self, response: requests.Response, call: Call) -> bytes:
         parts: list[bytes] = []
         size = 0
-        download = Download(response, call.thing, self._clock)
+        download = Download(response, call.thing, self.clock)
         while part := download.read(min(CHUNK, call.limit + 1 - size)):
             parts.append(part)
             size += len(part)
