@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import click
 
 from bot.cli.failing import failing
-from bot.cli.groups import Group
-from bot.cli.passport import passport
+from bot.cli.groups import LazyGroup
 from bot.cli.references import (
     FILE,
     REFERENCE,
@@ -20,20 +21,36 @@ from bot.cli.references import (
     show,
     signing_key,
 )
-from bot.cli.verification import policy
-from bot.cli.verify import verify
 from bot.domain.images import AccessoryPolicy, UnsupportedImageError
 from bot.domain.oci import ImageReference
 
 
-@click.group(cls=Group)
+class _Image(LazyGroup):
+    verbs: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "passport": (
+            "bot.cli.passport:passport",
+            (
+                "Tell how an image came here: who merged and approved, from where; exit code 1 if"
+                " unknown."
+            ),
+        ),
+        "policy": (
+            "bot.cli.verification:policy",
+            "Print a policy that refuses images without ENVIRONMENT's signature.",
+        ),
+        "verify": (
+            "bot.cli.verify:verify",
+            (
+                "Check that an image is signed, or attested, by a key or a workflow; exit code 1"
+                " if not."
+            ),
+        ),
+    }
+
+
+@click.group(cls=_Image)
 def image() -> None:
     """Resolve, copy, sign and verify images."""
-
-
-image.add_command(passport)
-image.add_command(policy)
-image.add_command(verify)
 
 
 @image.command()

@@ -39,7 +39,7 @@ from bot.domain.oci import (
 )
 from bot.formats import structs
 from bot.formats.image_configuration import Config, image_configuration
-from bot.formats.json_document import nests_deeper
+from bot.formats.nesting import nests_deeper
 
 # What files are served as where nobody has told the server better: the content says what it is.
 _GENERIC: Final = frozenset(

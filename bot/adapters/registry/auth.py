@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import msgspec
@@ -33,7 +33,9 @@ from bot.domain.grants import TOKEN_USER, HostGrant, RegistryGrant
 from bot.domain.oci import canonical_host
 from bot.formats import structs
 from bot.formats.www_authenticate import Challenge, parse_challenges
-from bot.ports import Clock
+
+if TYPE_CHECKING:
+    from bot.ports import Clock  # slow, and only named here
 
 _LIFE: Final = 60.0  # seconds, where the service does not say (distribution, docs/spec/auth)
 _LONGEST_LIFE: Final = 86400.0

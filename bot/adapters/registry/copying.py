@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from bot.adapters.registry.accessories import AccessoryCopy, CopiedAccessories, Prefetched
 from bot.adapters.registry.looks import Unanswered
@@ -27,7 +27,9 @@ from bot.domain.images import (
     LeftBehind,
 )
 from bot.domain.oci import DigestReference
-from bot.ports import Progress
+
+if TYPE_CHECKING:
+    from bot.ports import Progress  # slow, and only named here
 
 _BLOBS: Final = 7  # of a platform, guessed to open connections for
 

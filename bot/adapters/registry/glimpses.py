@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from bot.domain.errors import LockkeeperError
 from bot.domain.oci import Digest, ImageRepository, TagReference
-from bot.ports import Clock
+
+if TYPE_CHECKING:
+    from bot.ports import Clock  # slow, and only named here
 
 _LIFE: Final = timedelta(seconds=20)
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from datetime import datetime, timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from bot.domain.images import Descriptor
 from bot.domain.oci import Digest, ImageRepository
-from bot.ports import Clock
+
+if TYPE_CHECKING:
+    from bot.ports import Clock  # slow, and only named here
 
 KEPT_SIZE: Final = 64 * 1024  # bytes of one
 _LIFE: Final = timedelta(seconds=60)

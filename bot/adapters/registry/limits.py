@@ -10,11 +10,13 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from bot.domain.errors import UnavailableError
 from bot.domain.oci import canonical_host
-from bot.ports import Clock
+
+if TYPE_CHECKING:
+    from bot.ports import Clock  # slow, and only named here
 
 LONGEST_PAUSE: Final = 120.0  # seconds; a registry may not stop us for longer
 PATIENCE: Final = 20.0  # seconds; who asks for more is asked again by the engine

@@ -15,7 +15,7 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from bot.adapters.registry.blobs import VISIBLE_SECONDS, Blobs
 from bot.adapters.registry.kept import KEPT_SIZE
@@ -27,7 +27,9 @@ from bot.adapters.registry.uploads import UploadSession
 from bot.domain.errors import LockkeeperError
 from bot.domain.images import AnyManifest, Descriptor, Presence
 from bot.domain.oci import DOCKER_CONFIG, OCI_CONFIG, Digest, ImageRepository
-from bot.ports import Progress
+
+if TYPE_CHECKING:
+    from bot.ports import Progress  # slow, and only named here
 
 _NEAR_WORKERS: Final = 6  # measured: 2 to 12 make no difference on two cores
 _FAR_WORKERS: Final = 32  # what waits costs nothing either

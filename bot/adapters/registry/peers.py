@@ -17,7 +17,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -25,7 +25,9 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from bot.domain.errors import RejectedError, UnavailableError
 from bot.domain.grants import RegistryGrant
-from bot.ports import Clock
+
+if TYPE_CHECKING:
+    from bot.ports import Clock  # slow, and only named here
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 

@@ -12,23 +12,18 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from bot.adapters.registry.blobs import VISIBLE_SECONDS, Blobs
-from bot.adapters.registry.copying import copy_image
 from bot.adapters.registry.glimpses import Glimpses
-from bot.adapters.registry.layouts import save_layout
 from bot.adapters.registry.limits import PATIENCE, HostLimits
 from bot.adapters.registry.looks import Unanswered
 from bot.adapters.registry.manifests import AnyReference, Manifests
 from bot.adapters.registry.moving import Side
 from bot.adapters.registry.referrers import Edit, Referrers
 from bot.adapters.registry.transport import NEAR, Transport
-from bot.domain.doctor.environments import Access
-from bot.domain.doctor.findings import Known, Look, Unknown
 from bot.domain.errors import (
     IntegrityError,
-    LockkeeperError,
     NotFoundError,
     UnavailableError,
 )
@@ -51,16 +46,16 @@ from bot.domain.images import (
 )
 from bot.domain.oci import Digest, DigestReference, ImageRepository, TagReference
 from bot.formats.image_manifest import parse_config
-from bot.ports import Clock, Progress
+
+if TYPE_CHECKING:
+    from bot.domain.doctor.environments import Access
+    from bot.ports import Clock, Progress  # slow, and only named here
 
 _NO_TAG: Final = "lockkeeper-doctor"
-_NOTHING: Final = Digest.of(b"lockkeeper doctor: this blob is never written")
+NOTHING: Final = Digest.of(b"lockkeeper doctor: this blob is never written")
 _NEAR_WORKERS: Final = 6
 _FAR_WORKERS: Final = 32
 _READS: Final = 2  # as many looks at once as transfers, and as many again
-
-
-T = TypeVar("T")
 
 
 class Registry:
@@ -144,6 +139,8 @@ class Registry:
 
         What these ``tags`` name is looked at beside, for where nothing is to be done.
         """
+        from bot.adapters.registry.copying import copy_image  # noqa: PLC0415 - slow import
+
         self._source.check_granted(source.repository)  # also where nothing is to be read
         self._transport.will_write(target)
         there = target.at(source.digest)
@@ -283,18 +280,22 @@ class Registry:
 
         To read: a tag that nobody has. To write: an upload session, given back at once.
         """
-        pull = _answer(lambda: self._read_nothing(repository))
-        if isinstance(pull, Unknown) or not writes:
-            return Access(pull, None, Unknown("not asked"))
-        push = _answer(lambda: self._blobs.try_upload(repository, _NOTHING))
-        subject = repository.at(_NOTHING)
-        return Access(pull, push, _answer(lambda: self._referrers.has_api(subject)))
+        from bot.adapters.registry.accesses import access  # noqa: PLC0415 - slow import
+
+        nowhere = repository.at(NOTHING)
+        return access(
+            lambda: self._read_nothing(repository),
+            (lambda: self._blobs.try_upload(repository, NOTHING)) if writes else None,
+            lambda: self._referrers.has_api(nowhere),
+        )
 
     def _read_nothing(self, repository: ImageRepository) -> None:
         self.resolve(repository.tagged(_NO_TAG))
 
     def save_layout(self, reference: DigestReference, directory: Path) -> None:
         """Write one platform's image as an OCI layout; nothing before its size is known to fit."""
+        from bot.adapters.registry.layouts import save_layout  # noqa: PLC0415 - slow import
+
         workers = self._workers_for(reference.repository)
         save_layout(self._manifests, self._blobs, reference, directory, workers=workers)
 
@@ -322,10 +323,3 @@ class Registry:
     def _config(self, repository: ImageRepository, manifest: ImageManifest) -> ImageConfig:
         content = self._blobs.read(repository, manifest.config, CONFIG_LIMIT)
         return parse_config(content, str(repository.at(manifest.digest)))
-
-
-def _answer(look: Callable[[], T]) -> Look[T]:
-    try:
-        return Known(look())
-    except LockkeeperError as error:
-        return Unknown(str(error), is_refusal=not isinstance(error, UnavailableError))

@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from importlib.metadata import version
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, quote, urljoin, urlsplit
 
 import requests
@@ -42,7 +42,9 @@ from bot.adapters.registry.peers import Connections, WarmPool, host_of, pool_cla
 from bot.domain.errors import LimitExceededError, RejectedError, UnavailableError
 from bot.domain.grants import HostGrant, RegistryGrant, is_loopback
 from bot.domain.oci import ImageRepository, canonical_host
-from bot.ports import Clock
+
+if TYPE_CHECKING:
+    from bot.ports import Clock  # slow, and only named here
 
 CHUNK: Final = 2**20  # bytes per read at most; a quarter of it costs a tenth more CPU
 _CONNECT_SECONDS: Final = 10.0
