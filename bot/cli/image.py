@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from threading import Thread
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import click
 
@@ -22,7 +24,12 @@ from bot.cli.references import (
     signing_key,
 )
 from bot.domain.images import AccessoryPolicy, UnsupportedImageError
-from bot.domain.oci import ImageReference
+from bot.domain.oci import DigestReference, ImageReference
+
+if TYPE_CHECKING:
+    from bot.adapters.registry import Registry
+
+_FIRST_LOOKS: Final = 2  # at a target: whether it has the image, and what its tag names
 
 
 class _Image(LazyGroup):
@@ -81,19 +88,19 @@ def copy(
     as_json: bool,
 ) -> None:
     """Copy an image by digest, with every platform; DST's tag is set last."""
-    from rich.console import Console  # noqa: PLC0415 - slow import
-
-    from bot.cli.progress import shown_progress  # noqa: PLC0415 - slow import
+    from bot.cli.progress import shown_progress  # noqa: PLC0415 - with the copy
+    from bot.settings import callers_environment  # noqa: PLC0415 - with the copy
     from bot.usecases.copy_image import ensure_copied  # noqa: PLC0415 - with the registry
 
     if target.digest:
         raise click.UsageError("DST takes a tag or nothing; the digest is the source's")
     with failing(as_json=as_json):
         registry = registry_for(registry_config, source, target)
-        reference = resolved(registry, source)
+        reference = _source_of(registry, source, target)
         policy = None if no_referrers else AccessoryPolicy()
         title = f"copy {reference.digest.short}"
-        with shown_progress(title, Console(stderr=True), quiet=as_json) as progress:
+        terminal = callers_environment().get("TERM", "")
+        with shown_progress(title, sys.stderr, terminal=terminal, quiet=as_json) as progress:
             report, _ = ensure_copied(
                 registry,
                 reference,
@@ -122,6 +129,20 @@ def copy(
             "left_behind": [{"name": x.name, "reason": x.reason} for x in report.left_behind],
         }
         show(facts, str(report.target), as_json=as_json)
+
+
+def _source_of(
+    registry: Registry, source: ImageReference, target: ImageReference
+) -> DigestReference:
+    """What is copied; while a tag is resolved the way to the target is opened.
+
+    A digest is not looked at before it is read.
+    """
+    if source.digest:
+        return source.repository.at(source.digest)
+    way = Thread(target=registry.warm, args=(target.repository, _FIRST_LOOKS), daemon=True)
+    way.start()
+    return resolved(registry, source)
 
 
 @image.command()

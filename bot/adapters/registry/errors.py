@@ -15,8 +15,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 import msgspec
-import requests
-from urllib3.exceptions import NameResolutionError
+from urllib3.exceptions import LocationValueError, NameResolutionError, URLSchemeUnknown
 
 from bot.adapters.registry.calls import Reply
 from bot.adapters.registry.limits import LONGEST_PAUSE
@@ -216,7 +215,7 @@ def connection_failure(error: Exception, thing: str, host: str) -> LockkeeperErr
             return TransportRefusedError(host, f"its certificate is not trusted ({cause.reason})")
         if isinstance(cause, NameResolutionError) and _NO_SUCH_NAME in _numbers(cause):
             return TransportRefusedError(host, "there is no such host name")
-    if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidSchema):
+    if isinstance(error, LocationValueError | URLSchemeUnknown):
         return TransportRefusedError(host, "it answers with an address that is none")
     return UnavailableError(f"{host}: {thing} ({type(error).__name__})")
 

@@ -11,7 +11,8 @@ import threading
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from bot.adapters.registry.transport import CHUNK, Download, Patience
+from bot.adapters.registry.pools import CHUNK
+from bot.adapters.registry.transport import Download, Patience
 from bot.domain.errors import DigestMismatchError, UnavailableError
 from bot.domain.images import Descriptor
 from bot.domain.oci import Digest
