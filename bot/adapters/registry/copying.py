@@ -10,13 +10,13 @@ something missing, the next copy looks for everything.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from bot.adapters.registry.accessories import AccessoryCopy, CopiedAccessories, Prefetched
 from bot.adapters.registry.looks import Unanswered
-from bot.adapters.registry.moving import Belief, Mover, Side
+from bot.adapters.registry.moving import FAR_WORKERS, Belief, Mover, Side
 from bot.domain.errors import IntegrityError, NotFoundError, UnavailableError
 from bot.domain.images import (
     AccessoryPolicy,
@@ -31,6 +31,7 @@ from bot.domain.oci import DigestReference
 if TYPE_CHECKING:
     from bot.ports import Progress  # slow, and only named here
 
+_SOON: Final = 0.02  # seconds in which a registry next door has answered
 _BLOBS: Final = 7  # of a platform, guessed to open connections for
 
 
@@ -57,14 +58,15 @@ def copy_image(
             that it has taken a blob over.
     """
     mover = Mover(source, target, workers=workers, progress=progress)
-    with ThreadPoolExecutor(mover.workers) as asides:
+    with ThreadPoolExecutor(workers or FAR_WORKERS) as asides:  # starts no more than it needs
         early = _prefetched_by_memory(mover, reference, policy, asides)
         root, tree = _looked(mover, reference, asides, thorough=thorough)
         if root is not None:
             return _unchanged(mover, reference, policy, root, asides, early)
         tree = tree or _tree(mover, reference)
         # To read back, everything is asked for at once.
-        _warm(mover, len(tree.blobs) + len(tuple(tree.walk())) + 1, asides)
+        if not mover.is_near:
+            _warm(mover, len(tree.blobs) + len(tuple(tree.walk())) + 1, asides)
         # Asked for beside the bytes; written behind the manifests that it hangs on.
         hanging = early or (Prefetched.begun(source, tree, asides) if policy else None)
         if progress:
@@ -103,14 +105,15 @@ def _looked(
 ) -> tuple[AnyManifest | None, ImageTree | None]:
     """The root as the target has it, if it does; and the source's tree, if it was read beside.
 
-    Next door the target is asked first: mostly it has the image. From afar both are asked at once.
+    Next door the target is asked first: mostly it has the image. From afar both are asked at once,
+    and where a target next door turns out to be slow as well.
     """
     target = mover.target
     if thorough:
         return None, None
-    if mover.is_near:
-        return _there(target, reference), None
     root = asides.submit(_there, target, reference)
+    if mover.is_near and wait([root], _SOON).done:
+        return root.result(), None
     _warm(mover, _BLOBS, asides)
     try:
         tree = _tree(mover, reference, asides)
@@ -172,7 +175,7 @@ def _there(target: Side, reference: DigestReference) -> AnyManifest | None:
 def _warm(mover: Mover, blobs: int, asides: ThreadPoolExecutor) -> None:
     """Open connections before there are questions for them."""
     count = min(blobs, 2 * mover.workers)
-    for side in (mover.source, mover.target) if not mover.is_near else ():
+    for side in (mover.source, mover.target):
         asides.submit(side.transport.warm, side.repository, count)
 
 
@@ -222,7 +225,7 @@ def _along(
     if policy is None or hanging is None:
         return CopiedAccessories()
     # Apart from the image's mover: the report counts the bytes of the image alone.
-    carrier = Mover(mover.source, mover.target, workers=mover.workers, progress=None)
+    carrier = Mover(mover.source, mover.target, workers=None, progress=None)
     return AccessoryCopy(carrier, policy, hanging).run(tree)
 
 

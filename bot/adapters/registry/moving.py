@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from bot.ports import Progress  # slow, and only named here
 
 _NEAR_WORKERS: Final = 6  # measured: 2 to 12 make no difference on two cores
-_FAR_WORKERS: Final = 32  # what waits costs nothing either
+FAR_WORKERS: Final = 32  # what waits costs nothing either
 CONFIG_TYPES: Final = frozenset({OCI_CONFIG, DOCKER_CONFIG})
 _LARGE: Final = 2**20  # bytes; sending them again is worse than another question
 
@@ -74,10 +74,19 @@ class Mover:
         self.sent: set[Digest] = set()
         self._guard = threading.Lock()
         self._progress = progress
-        self.is_near = source.is_near and target.is_near
-        self.workers = workers or (_NEAR_WORKERS if self.is_near else _FAR_WORKERS)
+        self._workers = workers
         self._stop = threading.Event()
         self._expects_missing = True
+
+    @property
+    def is_near(self) -> bool:
+        """Both sides answer at once, as far as they were asked."""
+        return self.source.is_near and self.target.is_near
+
+    @property
+    def workers(self) -> int:
+        """How many blobs may be on their way at once."""
+        return self._workers or (_NEAR_WORKERS if self.is_near else FAR_WORKERS)
 
     def move_blobs(self, blobs: Iterable[Descriptor], belief: Belief = Belief.ASKED) -> None:
         """Make the target have these blobs, each once, several at a time."""

@@ -249,6 +249,7 @@ class Transport:
             same = _origin(url) == _origin(call.url)
             response = self._send(call, url, authorization if same else None)
             if stream and response.status in (200, 206):
+                self._limits.answered(host_of(url))
                 return Download(response, call.thing, host_of(url), self.clock)
             reply = self._read(response, url, call, authorization)
             if reply.status not in REDIRECT_STATUS or not self._may_follow(call, reply):
@@ -317,6 +318,8 @@ class Transport:
         )
         if is_throttled(reply):
             self._limits.pause(reply.host, reply.retry_after)
+        elif response.status < 500:  # noqa: PLR2004 - HTTP; a failure is no sign of strength
+            self._limits.answered(reply.host)
         return reply
 
     def _limited(self, response: BaseHTTPResponse, url: str, call: Call) -> bytes:
