@@ -100,7 +100,7 @@ class Blobs:
         reader = self.open(repository, blob)
         try:
             body = HashingBody(reader, blob, lambda _size: None, threading.Event())
-            return b"".join(iter(body.read, b""))
+            return b"".join(map(bytes, iter(body.read, b"")))
         finally:
             reader.close()
 

@@ -47,6 +47,8 @@ _METADATA: Final = frozenset(
     )
 )
 _NOT_EMBEDDED: Final = frozenset(map(ipaddress.ip_address, ("::", "::1")))
+LARGE_PIECE: Final = 256 * 1024  # bytes: from here on a read is served from one buffer
+_OWN: Final = threading.local()
 SEND_SECONDS: Final = 60.0  # for one piece of a body
 HEADER_SECONDS: Final = 60.0  # from an answer's first byte to the end of its headers
 # An IPv4 address in the last 32 bits: RFC 6052, RFC 8215, RFC 4291 (2.5.5.1).
@@ -176,13 +178,28 @@ class _Beginning(io.RawIOBase):
         self._raw.close()
 
 
+class _Reused(io.BufferedReader):
+    """Large pieces come in one buffer of the thread that reads; they are its until it reads again.
+
+    A new piece of memory for each costs as much as to receive it.
+    """
+
+    def read1(self, size: int = -1, /) -> Any:  # noqa: ANN401 - bytes, or a view of them
+        if size < LARGE_PIECE:
+            return super().read1(size)
+        buffer = getattr(_OWN, "buffer", None)
+        if buffer is None or len(buffer) < size:
+            buffer = _OWN.buffer = memoryview(bytearray(size))
+        return buffer[: self.readinto1(buffer[:size])]
+
+
 def _answers(clock: Clock) -> type[http.client.HTTPResponse]:
     """Answers whose headers come in time."""
 
     class _Answer(http.client.HTTPResponse):
         def begin(self) -> None:
             beginning = _Beginning(self.fp.detach(), clock.now)
-            self.fp = io.BufferedReader(beginning)
+            self.fp = _Reused(beginning)
             super().begin()
             beginning.is_over = True
 

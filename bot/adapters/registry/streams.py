@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from bot.adapters.registry.calls import Piece
 from bot.adapters.registry.pools import CHUNK
 from bot.adapters.registry.transport import Download, Patience
 from bot.domain.errors import DigestMismatchError, UnavailableError
@@ -32,7 +33,7 @@ class StoppedError(UnavailableError):
 class Reader(Protocol):
     """Where the bytes of a blob come from."""
 
-    def read(self, size: int, /) -> bytes:
+    def read(self, size: int, /) -> Piece:
         """The next bytes; empty at the end."""
         ...
 
@@ -72,7 +73,7 @@ class HashingBody:
         """Every byte was handed over, and all together are what the digest says."""
         return not self._left and not self._is_wrong
 
-    def read(self, size: int = -1, /) -> bytes:
+    def read(self, size: int = -1, /) -> Piece:
         """The next bytes; DigestMismatchError in place of the last ones."""
         if not self._left:
             return b""
@@ -125,10 +126,10 @@ class CopyingReader:
         """Everything that was read so far."""
         return b"".join(self._parts)
 
-    def read(self, size: int, /) -> bytes:
+    def read(self, size: int, /) -> Piece:
         """The next bytes."""
         part = self._reader.read(size)
-        self._parts.append(part)
+        self._parts.append(bytes(part))
         return part
 
     def close(self) -> None:
@@ -148,7 +149,7 @@ class ResumingReader:
         self._left: Patience | None = None
         self._broke_at = 0
 
-    def read(self, size: int, /) -> bytes:
+    def read(self, size: int, /) -> Piece:
         """The next bytes; UnavailableError once resuming brings no progress for too long."""
         while True:
             try:

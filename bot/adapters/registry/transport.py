@@ -24,7 +24,7 @@ from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError
 
 from bot.adapters.registry.auth import Authenticator
-from bot.adapters.registry.calls import Call, Reply
+from bot.adapters.registry.calls import Call, Piece, Reply
 from bot.adapters.registry.errors import (
     NotARegistryError,
     TransportRefusedError,
@@ -36,8 +36,8 @@ from bot.adapters.registry.errors import (
     retry_after,
 )
 from bot.adapters.registry.limits import HostLimits
-from bot.adapters.registry.peers import Connections, host_of
-from bot.adapters.registry.pools import CHUNK, Pools
+from bot.adapters.registry.peers import LARGE_PIECE, Connections, host_of
+from bot.adapters.registry.pools import Pools
 from bot.domain.errors import LimitExceededError, RejectedError, UnavailableError
 from bot.domain.grants import HostGrant, RegistryGrant, is_loopback
 from bot.domain.oci import ImageRepository, canonical_host
@@ -87,14 +87,16 @@ class Download:
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
 
-    def read(self, size: int) -> bytes:
+    def read(self, size: int) -> Piece:
         """The next bytes, undecoded, as many as are there; empty at the end.
+
+        Where many are asked for they are the reader's until its thread reads again.
 
         Raises:
             UnavailableError: the connection broke, ended before the promised length, or crawls.
         """
         try:
-            content: bytes = self._response.read1(size, decode_content=False)
+            content: Piece = self._response.read1(size, decode_content=False)
         except (HTTPError, OSError) as error:
             raise connection_failure(error, self._thing, self._host) from error
         if content:
@@ -326,8 +328,8 @@ class Transport:
         parts: list[bytes] = []
         size = 0
         download = Download(response, call.thing, host_of(url), self.clock)
-        while part := download.read(min(CHUNK, call.limit + 1 - size)):
-            parts.append(part)
+        while part := download.read(min(LARGE_PIECE - 1, call.limit + 1 - size)):
+            parts.append(bytes(part))
             size += len(part)
             if size > call.limit:
                 response.close()

@@ -392,7 +392,7 @@ def _exactly(body: HashingBody, size: int) -> bytes:
     parts: list[bytes] = []
     left = size
     while left and (part := body.read(left)):
-        parts.append(part)
+        parts.append(bytes(part))
         left -= len(part)
     return b"".join(parts)
 
