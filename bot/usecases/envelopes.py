@@ -157,12 +157,27 @@ def bundled(
             yield found
 
 
+def under_tag(
+    registry: ImageRegistry, reference: DigestReference, suffix: str
+) -> AnyManifest | None:
+    """What hangs on an image under one of cosign's tags; None: nothing does.
+
+    Some registries refuse a look at a tag that is not there (Artifactory: 403): that is nothing,
+    too. Who may not read the image at all was told so when it was looked at itself.
+    """
+    try:
+        return registry.manifest(
+            reference.repository.tagged(attached_tag(reference.digest, suffix))
+        )
+    except RegistryRefusesError:
+        return None
+
+
 def attached(
     registry: ImageRegistry, reference: DigestReference, predicate_type: str, limit: int = _SIZE
 ) -> Iterator[Envelope]:
     """Envelopes under the ``.att`` tag that say that they hold such a statement."""
-    tag = attached_tag(reference.digest, ATTESTATION_SUFFIX)
-    manifest = registry.manifest(reference.repository.tagged(tag))
+    manifest = under_tag(registry, reference, ATTESTATION_SUFFIX)
     layers = manifest.layers if isinstance(manifest, ImageManifest) else ()
     for layer in layers[:_LAYERS]:
         found = read_layer(registry, reference.repository, layer, predicate_type, limit)

@@ -46,6 +46,7 @@ from bot.usecases.envelopes import (
     is_signed_by,
     subject_of,
     under_a_tag,
+    under_tag,
 )
 
 T = TypeVar("T")
@@ -297,8 +298,7 @@ def signed_payloads(
     registry: ImageRegistry, reference: DigestReference
 ) -> Iterator[tuple[bytes, bytes]]:
     """Payloads and signatures under the ``.sig`` tag; what is none, or damaged, is passed over."""
-    tag = attached_tag(reference.digest, simple_signing.TAG_SUFFIX)
-    manifest = registry.manifest(reference.repository.tagged(tag))
+    manifest = under_tag(registry, reference, simple_signing.TAG_SUFFIX)
     layers = manifest.layers if isinstance(manifest, ImageManifest) else ()
     for layer in layers[: simple_signing.LAYER_LIMIT]:
         signature = simple_signing.signature_of(layer)
