@@ -60,9 +60,10 @@ class NoLayoutError(RejectedError):
     def __init__(self, refusals: Sequence[LockkeeperError]) -> None:
         """Name what stands against each."""
         reasons = "; ".join(dict.fromkeys(str(one) for one in refusals))
+        is_kept = any(isinstance(one, TagTakenError | ReferrerNotListedError) for one in refusals)
+        way_out = ". Let the registry's rule of immutable tags leave out sha256-*"
         super().__init__(
-            f"what is signed can stand nowhere: {reasons}. Where tags are immutable, let the"
-            " registry's rule leave out sha256-*"
+            f"what is signed can stand nowhere: {reasons}" + (way_out if is_kept else "")
         )
         self.refusals = tuple(refusals)
 
