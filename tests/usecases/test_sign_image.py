@@ -13,7 +13,7 @@ from subprocess import CompletedProcess
 import pytest
 
 from bot.adapters.signing import SigningKey, load_signing_key
-from bot.domain.errors import NotFoundError, RejectedError
+from bot.domain.errors import NotFoundError
 from bot.domain.images import Descriptor, ImageManifest, attached_tag
 from bot.domain.oci import OCI_INDEX, Digest, DigestReference, ImageRepository
 from bot.formats import sigstore_bundle, simple_signing

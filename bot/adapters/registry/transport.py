@@ -237,7 +237,7 @@ class Transport:
                 return answer
             if call.is_look and header is not None and answer.status != 401:  # noqa: PLR2004 - HTTP
                 return answer
-            doubts += self._authenticator.learn(answer, call, header)
+            doubts += self._authenticator.learn(answer, call, header, doubts)
             if doubts >= _DOUBTS or sent >= _LOGINS:
                 return answer
             refused, header = header, self._authenticator.header(call.host, call.entry, call.scopes)
