@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from bot.domain.images import AccessoryPolicy
 from bot.domain.oci import Digest, ImageRepository
 from bot.usecases.copy_image import ensure_copied
 from tests.world import registry as world
@@ -183,3 +184,26 @@ def test_an_upload_session_is_seen_late_by_the_next_node(
     target.on("PUT", "/blobs/uploads/", first_time, times=10**6)
 
     copied(source, target)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 406, 410, 415, 500, 501])
+@pytest.mark.parametrize("code", ["UNKNOWN", "UNSUPPORTED", "DENIED"])
+def test_a_registry_that_refuses_to_list_referrers_has_the_tag(
+    source: Registry, target: Registry, status: int, code: str
+) -> None:
+    """Whatever it says, and whatever it calls it: what hangs on an image does not end its copy."""
+    target.referrers_api = source.referrers_api = False
+    for one in (source, target):
+        one.on("GET", "/referrers/", world.error(status, code), times=10**6)
+    IMAGE.push(source.host, "dev/api", "v1")
+    registry = client(source.host, target.host, auths={target.host: LOGIN})
+    here = ImageRepository(source.host, "dev/api").at(Digest(IMAGE.digest))
+
+    report, _ = ensure_copied(
+        registry,
+        here,
+        ImageRepository(target.host, "prod/api"),
+        accessories=AccessoryPolicy(),
+    )
+
+    assert set(IMAGE.child_digests) <= set(report.manifests)

@@ -10,7 +10,9 @@ something missing, the next copy looks for everything.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -58,7 +60,7 @@ def copy_image(
             that it has taken a blob over.
     """
     mover = Mover(source, target, workers=workers, progress=progress)
-    with ThreadPoolExecutor(workers or FAR_WORKERS) as asides:  # starts no more than it needs
+    with _asides() as asides:
         early = _prefetched_by_memory(mover, reference, policy, asides)
         root, tree = _looked(mover, reference, asides, thorough=thorough)
         if root is not None:
@@ -115,13 +117,19 @@ def _looked(
     if mover.is_near and wait([root], _SOON).done:
         return root.result(), None
     _warm(mover, _BLOBS, asides)
+    reading = asides.submit(_tree, mover, reference, asides)
+    there = root.result()
+    return (there, None) if there is not None else (None, reading.result())
+
+
+@contextmanager
+def _asides() -> Iterator[ThreadPoolExecutor]:
+    """Threads for what is asked beside; what is still on its way at the end is not waited for."""
+    pool = ThreadPoolExecutor(2 * FAR_WORKERS)  # starts no more than it needs
     try:
-        tree = _tree(mover, reference, asides)
-    except BaseException:
-        if (there := root.result()) is not None:
-            return there, None
-        raise
-    return root.result(), tree
+        yield pool
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _tree(

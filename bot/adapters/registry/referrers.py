@@ -124,10 +124,11 @@ class Referrers:
         subject = next((one.subject.digest for one in parsed if one.subject), None)
         with ThreadPoolExecutor(len(parsed) + 1) as pool:
             proof = pool.submit(self._blobs.prove, repository, *contents)
-            writes = [
-                pool.submit(self._put, repository, *one)
-                for one in zip(manifests, parsed, strict=True)
-            ]
+            puts = [partial(self._put, repository, *x) for x in zip(manifests, parsed, strict=True)]
+            # One after another where the registry lists them: olareg loses one of two at once.
+            has_list = self._has_api.get(repository) is not False
+            tasks = [partial(_in_order, puts)] if has_list else puts
+            writes = [pool.submit(task) for task in tasks]
             if subject is not None:
                 self._see_listed(repository, parsed, subject, writes)
             for write in writes:
@@ -313,6 +314,11 @@ def _next_page(reply: Reply) -> str | None:
 
 def _referrers_tag(repository: ImageRepository, digest: Digest) -> TagReference:
     return repository.tagged(attached_tag(digest, ""))
+
+
+def _in_order(puts: Iterable[Callable[[], bool]]) -> bool:
+    answers = [put() for put in puts]
+    return all(answers)
 
 
 def _all(writes: Iterable[Future[bool]]) -> bool:
