@@ -340,17 +340,20 @@ class ImageRegistry(Protocol):
         *,
         accessories: AccessoryPolicy | None = None,
         progress: Progress | None = None,
+        tags: Sequence[str] = (),
     ) -> CopyReport:
         """Make ``target`` hold the image, whole and by digest; it gets no tag.
 
-        A target that has the image's root manifest is believed to have the rest, until a
-        `read_back` has found otherwise. Without ``accessories`` nothing that hangs on the image
-        goes along.
+        What ``tags`` name there is looked at beside. A target that has the image's root manifest is
+        believed to have the rest, until a `read_back` has found otherwise. Without ``accessories``
+        nothing that hangs on the image goes along.
         """
         ...
 
-    def read_back(self, reference: DigestReference) -> ReadBack:
+    def read_back(self, reference: DigestReference, *, tags: Sequence[str] = ()) -> ReadBack:
         """Read and hash every manifest and look for every blob; wait for what may come yet.
+
+        What ``tags`` name is looked at beside: `tag`, called next, need not ask.
 
         Raises NotFoundError for what is missing, IntegrityError for what is wrong, and
         UnavailableError for what was written a moment ago and is not to be seen.
@@ -386,8 +389,8 @@ class ImageRegistry(Protocol):
         ...
 
     @acts("attach to the image")
-    def attach(self, repository: ImageRepository, manifest: NewManifest) -> None:
-        """Write a manifest that has a subject, and keep the referrers tag where there is no API.
+    def attach(self, repository: ImageRepository, *manifests: NewManifest) -> None:
+        """Write manifests that have one subject; keep its referrers tag where there is no API.
 
         Raises ReferrerRefusedError where the registry takes no such artifact: whoever has written
         the same under a tag may go on with a warning.

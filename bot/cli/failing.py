@@ -9,7 +9,6 @@ from typing import Final
 
 import click
 
-from bot.domain.environments import BadNameError
 from bot.domain.errors import ConfigurationError, LockkeeperError, NotGrantedError
 from bot.domain.grants import REGISTRY_HOST
 from bot.domain.oci import InvalidNameError
@@ -35,5 +34,7 @@ def failing(*, as_json: bool) -> Iterator[None]:
 
 def exit_code(error: LockkeeperError) -> int:
     """2 where the usage or the configuration is wrong, else 1."""
+    from bot.domain.environments import BadNameError  # noqa: PLC0415 - slow, and seldom needed
+
     wrong_usage = isinstance(error, ConfigurationError | InvalidNameError | BadNameError)
     return WRONG_USAGE if wrong_usage else FAILED

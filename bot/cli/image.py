@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
 from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import click
 
 from bot.cli.failing import failing
-from bot.cli.groups import Group
-from bot.cli.passport import passport
+from bot.cli.groups import LazyGroup
 from bot.cli.references import (
     FILE,
     REFERENCE,
@@ -20,20 +23,41 @@ from bot.cli.references import (
     show,
     signing_key,
 )
-from bot.cli.verification import policy
-from bot.cli.verify import verify
 from bot.domain.images import AccessoryPolicy, UnsupportedImageError
-from bot.domain.oci import ImageReference
+from bot.domain.oci import DigestReference, ImageReference
+
+if TYPE_CHECKING:
+    from bot.adapters.registry import Registry
+
+_FIRST_LOOKS: Final = 2  # at a target: whether it has the image, and what its tag names
 
 
-@click.group(cls=Group)
+class _Image(LazyGroup):
+    verbs: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "passport": (
+            "bot.cli.passport:passport",
+            (
+                "Tell how an image came here: who merged and approved, from where; exit code 1 if"
+                " unknown."
+            ),
+        ),
+        "policy": (
+            "bot.cli.verification:policy",
+            "Print a policy that refuses images without ENVIRONMENT's signature.",
+        ),
+        "verify": (
+            "bot.cli.verify:verify",
+            (
+                "Check that an image is signed, or attested, by a key or a workflow; exit code 1"
+                " if not."
+            ),
+        ),
+    }
+
+
+@click.group(cls=_Image)
 def image() -> None:
     """Resolve, copy, sign and verify images."""
-
-
-image.add_command(passport)
-image.add_command(policy)
-image.add_command(verify)
 
 
 @image.command()
@@ -64,21 +88,26 @@ def copy(
     as_json: bool,
 ) -> None:
     """Copy an image by digest, with every platform; DST's tag is set last."""
-    from rich.console import Console  # noqa: PLC0415 - slow import
-
-    from bot.cli.progress import shown_progress  # noqa: PLC0415 - slow import
+    from bot.cli.progress import shown_progress  # noqa: PLC0415 - with the copy
+    from bot.settings import callers_environment  # noqa: PLC0415 - with the copy
     from bot.usecases.copy_image import ensure_copied  # noqa: PLC0415 - with the registry
 
     if target.digest:
         raise click.UsageError("DST takes a tag or nothing; the digest is the source's")
     with failing(as_json=as_json):
         registry = registry_for(registry_config, source, target)
-        reference = resolved(registry, source)
+        reference = _source_of(registry, source, target)
         policy = None if no_referrers else AccessoryPolicy()
         title = f"copy {reference.digest.short}"
-        with shown_progress(title, Console(stderr=True), quiet=as_json) as progress:
+        terminal = callers_environment().get("TERM", "")
+        with shown_progress(title, sys.stderr, terminal=terminal, quiet=as_json) as progress:
             report, _ = ensure_copied(
-                registry, reference, target.repository, accessories=policy, progress=progress
+                registry,
+                reference,
+                target.repository,
+                accessories=policy,
+                progress=progress,
+                tags=[target.tag] if target.tag else [],
             )
         outcome = registry.tag(report.target, target.tag, move=move).value if target.tag else None
         for left in report.left_behind:
@@ -100,6 +129,20 @@ def copy(
             "left_behind": [{"name": x.name, "reason": x.reason} for x in report.left_behind],
         }
         show(facts, str(report.target), as_json=as_json)
+
+
+def _source_of(
+    registry: Registry, source: ImageReference, target: ImageReference
+) -> DigestReference:
+    """What is copied; while a tag is resolved the way to the target is opened.
+
+    A digest is not looked at before it is read.
+    """
+    if source.digest:
+        return source.repository.at(source.digest)
+    way = Thread(target=registry.warm, args=(target.repository, _FIRST_LOOKS), daemon=True)
+    way.start()
+    return resolved(registry, source)
 
 
 @image.command()

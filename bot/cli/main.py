@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import gc
-import importlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Final
+from collections.abc import Mapping
+from typing import ClassVar, Final
 
 import click
 
-from bot.cli.groups import Group
+from bot.cli.groups import LazyGroup
 
 _VERBS: Final = {
     "serve": ("bot.cli.operate:serve", "Run the App: webhooks in, promotions out."),
@@ -53,41 +50,11 @@ _VERBS: Final = {
 """Name -> where the verb is, and what it says of itself: to list verbs none is imported."""
 
 
-class _Lazy(Group):
-    """Verbs by name; `requests` and the database are slow to import and seldom needed."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        return list(_VERBS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
-        if cmd_name not in _VERBS:
-            return None
-        module, _, name = _VERBS[cmd_name][0].partition(":")
-        with _nothing_collected():
-            command = getattr(importlib.import_module(module), name)
-        return command if isinstance(command, click.Command) else None
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
-        """List the verbs by what stands here, each with its own first sentence."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in _VERBS.items()])
+class _Lockkeeper(LazyGroup):
+    verbs: ClassVar[Mapping[str, tuple[str, str]]] = _VERBS
 
 
-@contextmanager
-def _nothing_collected() -> Iterator[None]:
-    """A thousand modules are no garbage: not to look for it saves a seventh of the start.
-
-    They live as long as the process, so later searches leave them out.
-    """
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
-
-
-@click.command(cls=_Lazy)
+@click.command(cls=_Lockkeeper)
 @click.version_option(package_name="lockkeeper")
 def lockkeeper() -> None:
     """Promote container images between environments through reviewed pull requests."""

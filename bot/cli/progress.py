@@ -5,81 +5,48 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterator
-
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress as RichProgress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
+from typing import TYPE_CHECKING, TextIO
 
 from bot.domain.images import Descriptor
-from bot.domain.oci import Digest
-from bot.ports import Progress
+
+if TYPE_CHECKING:
+    from bot.ports import Progress  # slow, and only named here
 
 _TENTHS = 10
+_NO_BARS = frozenset({"", "dumb", "unknown"})
+"""Kinds of terminal that cannot go back in what they show."""
 
 
 @contextlib.contextmanager
-def shown_progress(title: str, console: Console, *, quiet: bool) -> Iterator[Progress | None]:
-    """A watcher for a copy that writes to ``console``; None if nothing is to be shown."""
+def shown_progress(
+    title: str, screen: TextIO, *, terminal: str, quiet: bool
+) -> Iterator[Progress | None]:
+    """A watcher for a copy that writes to ``screen``; None if nothing is to be shown.
+
+    Args:
+        title: what is going on.
+        screen: standard error.
+        terminal: its kind, ``$TERM``.
+        quiet: nothing is to be shown.
+    """
     if quiet:
         yield None
-    elif console.is_terminal:
-        with _bar(console) as bar:
-            yield _Bar(bar, title)
+    elif screen.isatty() and terminal not in _NO_BARS:
+        from rich.console import Console  # noqa: PLC0415 - slow import
+
+        from bot.cli.bars import shown_bars  # noqa: PLC0415 - with rich
+
+        with shown_bars(title, Console(file=screen)) as bars:
+            yield bars
     else:
-        yield _Lines(title, console)
-
-
-def _bar(console: Console) -> RichProgress:
-    return RichProgress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-    )
-
-
-class _Bar:
-    """rich's bars: one for all, and one for each blob that is on its way."""
-
-    def __init__(self, bar: RichProgress, title: str) -> None:
-        self._bar = bar
-        self._task = bar.add_task(title, total=None)
-        self._blobs: dict[Digest, tuple[TaskID, int]] = {}
-        self._guard = threading.Lock()
-
-    def expect(self, size: int) -> None:
-        self._bar.update(self._task, total=size)
-
-    def advance(self, blob: Descriptor, size: int) -> None:
-        self._bar.advance(self._task, size)
-        with self._guard:
-            task, done = self._blobs.pop(blob.digest, (None, 0))
-            done += size
-            if done >= blob.size:
-                if task is not None:
-                    self._bar.remove_task(task)
-                return
-            if task is None:
-                task = self._bar.add_task(f"  {blob.digest.short}", total=blob.size)
-            self._bar.update(task, completed=done)
-            self._blobs[blob.digest] = (task, done)
+        yield _Lines(title, screen)
 
 
 class _Lines:
     """A line whenever another tenth is done."""
 
-    def __init__(self, title: str, console: Console) -> None:
-        self._title, self._console = title, console
+    def __init__(self, title: str, screen: TextIO) -> None:
+        self._title, self._screen = title, screen
         self._total = self._done = self._shown = 0
         self._guard = threading.Lock()
 
@@ -93,6 +60,5 @@ class _Lines:
             if tenths > self._shown:
                 self._shown = tenths
                 percent = f"{tenths * 100 // _TENTHS}%"
-                self._console.print(
-                    f"{self._title}: {percent} of {self._total} bytes", highlight=False
-                )
+                self._screen.write(f"{self._title}: {percent} of {self._total} bytes\n")
+                self._screen.flush()

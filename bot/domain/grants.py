@@ -18,8 +18,8 @@ from typing import Final
 from bot.domain.errors import NotGrantedError
 from bot.domain.oci import ImageRepository, canonical_host
 
-REQUESTS_PER_SECOND: Final = 50.0
-"""To one host, of all kinds together; kubernetes-sigs/promo-tools has the same figure."""
+REQUESTS_PER_SECOND: Final = 1000.0
+"""To one host at most, of all kinds together, where the grant does not say less."""
 REGISTRY_HOST: Final = "registry host "
 """How a host is named that nothing grants."""
 # Azure's and docker's user name for a refresh token in place of a password.
@@ -109,7 +109,7 @@ class HostGrant:
     proxy: str = field(default="", repr=False)
     """The only way to this host: ``http://[user:password@]proxy:port``."""
     requests_per_second: float = REQUESTS_PER_SECOND
-    """How often the host is asked at most, on average."""
+    """How often the host is asked at most, on average; how often it is, it shows itself."""
     storage: tuple[str, ...] = ()
     """Where its blobs may lie: names of hosts, in which ``*`` stands for a part of one label."""
 

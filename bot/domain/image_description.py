@@ -10,6 +10,7 @@ from typing import Final
 
 from bot.domain.image_configuration import ImageConfiguration
 from bot.domain.images import (
+    SIGNED_LIMIT,
     BaseImage,
     Descriptor,
     ImageDescription,
@@ -121,6 +122,8 @@ def _listed(descriptor: Descriptor | None, config: ImageConfig) -> Platform:
 def _ambiguities(tree: ImageTree, configs: Mapping[Digest, ImageConfig]) -> Iterator[str]:
     platforms = Counter(image.platform for image in _platforms(tree, configs))
     yield from (f"{platform} is there {n} times" for platform, n in platforms.items() if n > 1)
+    if len(tree.children) > SIGNED_LIMIT:
+        yield f"it has {len(tree.children)} children, more than {SIGNED_LIMIT}"
     known = {image.digest for image in _platforms(tree, configs)}
     for child in tree.children:
         digest = child.root.digest

@@ -30,7 +30,8 @@ from bot.domain.oci import (
 MANIFEST_LIMIT: Final = (
     4 * 2**20
 )  # bytes; distribution-spec 1.1, "Pushing Manifests": at least 4 MB
-CHILD_LIMIT: Final = 64  # children of one index
+CHILD_LIMIT: Final = 500  # children of one index
+SIGNED_LIMIT: Final = 64  # children of an index that is evaluated whole and signed
 DEPTH_LIMIT: Final = 3  # an index in an index in an index
 IMAGE_LIMIT: Final = 20 * 2**30  # bytes, compressed, the sum of what the descriptors promise
 CONFIG_LIMIT: Final = 4 * 2**20  # bytes of an image configuration

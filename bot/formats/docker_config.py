@@ -65,7 +65,6 @@ _HELPER_NAME: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _VARIABLE: Final = re.compile(r"[A-Z][A-Z0-9_]*")
 # Variables that make the loader or an interpreter run something else than the program.
 _FOREIGN_CODE: Final = re.compile(r"(LD_|DYLD_|PYTHON|NODE_|PERL|RUBY|BASH_ENV|ENV$)")
-_LOOPBACK_RATE: Final = 1000.0  # requests per second
 
 
 def parse_registry_grant(text: str, file: str) -> RegistryGrant:
@@ -174,9 +173,7 @@ class _Reader:
             private_addresses=self._flag(fields, "private_addresses", default=local),
             ca_file=str(PurePath(self._file).parent / ca_file) if ca_file else None,
             proxy=self._proxy(fields),
-            requests_per_second=self._rate(
-                fields, default=_LOOPBACK_RATE if local else REQUESTS_PER_SECOND
-            ),
+            requests_per_second=self._rate(fields, default=REQUESTS_PER_SECOND),
             storage=self._storage(fields),
         )
 

@@ -7,7 +7,7 @@ version 2, schema 2. Schema 1 is recognised and refused.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
@@ -39,7 +39,7 @@ from bot.domain.oci import (
 )
 from bot.formats import structs
 from bot.formats.image_configuration import Config, image_configuration
-from bot.formats.json_document import nests_deeper
+from bot.formats.nesting import nests_deeper
 
 # What files are served as where nobody has told the server better: the content says what it is.
 _GENERIC: Final = frozenset(
@@ -270,11 +270,14 @@ def _check_nesting(content: bytes, thing: str) -> None:
         raise LimitExceededError(f"JSON nesting of {thing}", str(_NESTING_LIMIT))
 
 
-def with_manifest(index: ImageIndex | None, added: Descriptor) -> bytes:
+def with_manifests(index: ImageIndex | None, added: Iterable[Descriptor]) -> bytes:
     """An OCI index that lists ``added`` too; the other entries keep every field they have."""
     empty = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []}
     document: dict[str, Any] = json.loads(index.content) if index else empty
-    document["manifests"] = [*(document.get("manifests") or []), rendered_descriptor(added)]
+    document["manifests"] = [
+        *(document.get("manifests") or []),
+        *map(rendered_descriptor, added),
+    ]
     return compact_json(document)
 
 

@@ -17,7 +17,7 @@ import msgspec
 
 from bot.domain.errors import RejectedError
 from bot.formats import structs
-from bot.formats.json_document import nests_deeper
+from bot.formats.nesting import nests_deeper
 
 HANDLED: Final = frozenset(
     {

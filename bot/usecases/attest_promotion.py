@@ -7,7 +7,7 @@ is, so that a repeated delivery writes nothing and a foreign statement replaces 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bot.domain.oci import Digest, DigestReference, ImageRepository
@@ -21,10 +21,12 @@ from bot.formats.promotion_statement import (
 from bot.formats.sigstore_bundle import Envelope
 from bot.ports import ImageRegistry, Signer, Verifier
 from bot.usecases.envelopes import (
+    Said,
     Written,
     attached,
     bundled,
     ensure_in_both_layouts,
+    in_both_layouts,
     is_signed_by,
 )
 
@@ -65,19 +67,24 @@ def ensure_attested(
     A promotion that one of the ``verifiers`` attests already keeps the statement that it has:
     the times in two statements about one promotion would differ.
     """
-    target = statement.target
-    reference = ImageRepository.parse(target.repository).at(statement.digest)
-    same = (target.environment, statement.promotion)
+    reference = ImageRepository.parse(statement.target.repository).at(statement.digest)
+    said = said_of(statement, attested_promotions(registry, verifiers, reference))
+    written = ensure_in_both_layouts(registry, signer, reference, said)
+    return Attestation(Digest.of(said.payload), signer.fingerprint, written.count, written.warnings)
+
+
+def said_of(statement: PromotionStatement, before: Sequence[AttestedPromotion]) -> Said:
+    """What is signed for a promotion: the statement that it has already, or this one."""
+    same = (statement.target.environment, statement.promotion)
     payload = next(
         (
             found.payload
-            for found in attested_promotions(registry, verifiers, reference)
+            for found in before
             if (found.statement.target.environment, found.statement.promotion) == same
         ),
         render_promotion(statement),
     )
-    written = ensure_statement(registry, signer, reference, payload, statement)
-    return Attestation(Digest.of(payload), signer.fingerprint, written.count, written.warnings)
+    return Said(payload, PREDICATE_TYPE, statement.at)
 
 
 def ensure_statement(
@@ -88,9 +95,8 @@ def ensure_statement(
     statement: PromotionStatement,
 ) -> Written:
     """Make exactly these bytes carry the key's signature in both layouts."""
-    return ensure_in_both_layouts(
-        registry, signer, reference, payload, PREDICATE_TYPE, statement.at
-    )
+    said = Said(payload, PREDICATE_TYPE, statement.at)
+    return ensure_in_both_layouts(registry, signer, reference, said)
 
 
 def attested_promotions(
@@ -111,15 +117,20 @@ def attested_promotions(
         reference: the image.
         everywhere: look into both layouts; else into the second only if the first has none.
     """
-    found: dict[bytes, AttestedPromotion] = {}
-    for layout in (bundled, attached):
-        for envelope in layout(registry, reference, PREDICATE_TYPE):
-            own = _own(envelope, verifiers, reference)
-            if own is not None:
-                found.setdefault(own.payload, own)
-        if found and not everywhere:
-            break
+    if everywhere:
+        found = _owned(in_both_layouts(registry, reference, PREDICATE_TYPE), verifiers, reference)
+    else:
+        found = _owned(bundled(registry, reference, PREDICATE_TYPE), verifiers, reference)
+        found = found or _owned(attached(registry, reference, PREDICATE_TYPE), verifiers, reference)
     return tuple(sorted(found.values(), key=lambda one: (one.statement.at, one.payload)))
+
+
+def _owned(
+    envelopes: Iterable[Envelope], verifiers: Sequence[Verifier], reference: DigestReference
+) -> dict[bytes, AttestedPromotion]:
+    """Ours among them, by their bytes."""
+    each = (_own(envelope, verifiers, reference) for envelope in envelopes)
+    return {own.payload: own for own in each if own is not None}
 
 
 def _own(

@@ -27,9 +27,9 @@ from bot.formats.verdict_statement import (
 from bot.ports import ImageRegistry, KeyRing, Verifier
 from bot.usecases.attest_promotion import Attestation
 from bot.usecases.envelopes import (
-    attached,
-    bundled,
+    Said,
     ensure_in_both_layouts,
+    in_both_layouts,
     is_signed_by,
 )
 
@@ -63,6 +63,22 @@ def attest_verdict(
         assessment: the judged evidence.
         judged: for which promotion, by which files.
     """
+    said = said_of(registry, keys, reference, assessment, judged)
+    if said is None:
+        return None
+    signer = keys.signers[0]
+    written = ensure_in_both_layouts(registry, signer, reference, said)
+    return Attestation(Digest.of(said.payload), signer.fingerprint, written.count, written.warnings)
+
+
+def said_of(
+    registry: ImageRegistry,
+    keys: KeyRing,
+    reference: DigestReference,
+    assessment: Assessment,
+    judged: Judged,
+) -> Said | None:
+    """The verdict to sign: the one that is there already and says as much, or a new one."""
     properties = verified_properties(assessment.environment, assessment.verdict)
     if not properties or not keys.signers:
         return None
@@ -77,9 +93,7 @@ def attest_verdict(
         at=assessment.at,
     )
     payload = _attested(registry, keys.verifiers, reference, statement) or render_verdict(statement)
-    signer = keys.signers[0]
-    written = ensure_in_both_layouts(registry, signer, reference, payload, SVR_TYPE, assessment.at)
-    return Attestation(Digest.of(payload), signer.fingerprint, written.count, written.warnings)
+    return Said(payload, SVR_TYPE, assessment.at)
 
 
 def attest_vulnerabilities(
@@ -98,7 +112,8 @@ def attest_vulnerabilities(
     if not keys.signers:
         return None
     payload, signer = render_vulnerabilities(reference, scan, report), keys.signers[0]
-    written = ensure_in_both_layouts(registry, signer, reference, payload, VULN_TYPE, scan.finished)
+    said = Said(payload, VULN_TYPE, scan.finished)
+    written = ensure_in_both_layouts(registry, signer, reference, said)
     return Attestation(Digest.of(payload), signer.fingerprint, written.count, written.warnings)
 
 
@@ -140,13 +155,12 @@ def _payloads(
     """What our keys say of this digest in this repository, each once."""
     found: dict[bytes, None] = {}
     here = (reference.digest, str(reference.repository))
-    for layout in (bundled, attached):
-        for envelope in layout(registry, reference, SVR_TYPE):
-            if envelope.payload_type != sigstore_bundle.STATEMENT_TYPE:
-                continue
-            if not any(is_signed_by(verifier, envelope) for verifier in verifiers):
-                continue
-            statement = parse_verdict(envelope.payload)
-            if statement and (statement.digest, statement.repository) == here:
-                found[envelope.payload] = None
+    for envelope in in_both_layouts(registry, reference, SVR_TYPE):
+        if envelope.payload_type != sigstore_bundle.STATEMENT_TYPE:
+            continue
+        if not any(is_signed_by(verifier, envelope) for verifier in verifiers):
+            continue
+        statement = parse_verdict(envelope.payload)
+        if statement and (statement.digest, statement.repository) == here:
+            found[envelope.payload] = None
     return list(found)

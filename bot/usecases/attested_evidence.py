@@ -26,7 +26,7 @@ from bot.formats.reports import read_sbom, read_scan, read_vex
 from bot.formats.sigstore_bundle import Envelope
 from bot.formats.slsa import PROVENANCE, Provenance, read_provenance
 from bot.ports import ImageRegistry
-from bot.usecases.envelopes import ATTESTATION_SUFFIX
+from bot.usecases.envelopes import ATTESTATION_SUFFIX, under_tag
 from bot.usecases.verify_source import (
     SBOM_TYPES,
     SCAN_TYPES,
@@ -303,7 +303,8 @@ class _Reading:
     def _read_attached(self, digest: Digest) -> None:
         tag = attached_tag(digest, ATTESTATION_SUFFIX)
         try:
-            found = self.registry.manifest(self.image.reference.repository.tagged(tag))
+            about = self.image.reference.repository.at(digest)
+            found = under_tag(self.registry, about, ATTESTATION_SUFFIX)
         except (IntegrityError, RejectedError) as error:
             self._note(tag, str(error))
             return

@@ -5,8 +5,9 @@ What hangs on it goes along as far as somebody vouches for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 
 from bot.domain.errors import NotFoundError, UnavailableError
 from bot.domain.images import Accessory, AccessoryKind, AccessoryPolicy, CopyReport, ReadBack
@@ -24,6 +25,7 @@ def ensure_copied(
     *,
     accessories: AccessoryPolicy | None = None,
     progress: Progress | None = None,
+    tags: Sequence[str] = (),
 ) -> tuple[CopyReport, ReadBack]:
     """Make ``target`` hold the image, and prove it by a fresh read.
 
@@ -31,14 +33,25 @@ def ensure_copied(
     that it has it and not have it; the copy believes that, the read does not. Then what is
     missing is sent, once.
 
+    Args:
+        registry: where both are.
+        source: the image.
+        target: where it has to be.
+        accessories: what hangs on it and may go along; None: nothing.
+        progress: is told about the bytes.
+        tags: those that it gets next: what they name is looked at meanwhile.
+
     Raises:
         NotFoundError: the source lacks a part of the image, or the target loses what it took.
     """
-    report = registry.copy(source, target, accessories=accessories, progress=progress)
+    copy = partial(
+        registry.copy, source, target, accessories=accessories, progress=progress, tags=tags
+    )
+    report = copy()
     with suppress(NotFoundError, UnavailableError):
-        return report, registry.read_back(report.target)
-    report = registry.copy(source, target, accessories=accessories, progress=progress)
-    return report, registry.read_back(report.target)
+        return report, registry.read_back(report.target, tags=tags)
+    report = copy()
+    return report, registry.read_back(report.target, tags=tags)
 
 
 def verified_accessories(

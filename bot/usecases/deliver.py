@@ -34,11 +34,12 @@ from bot.formats.promotion_statement import EvidenceEntry
 from bot.formats.verdict_statement import SVR_TYPE, PolicyDocument
 from bot.ports import ImageRegistry, Verifier
 from bot.usecases.admission import NotAdmittedError, admit, authorise
-from bot.usecases.attest_promotion import ensure_attested
-from bot.usecases.attest_verdict import Judged, attest_verdict, attest_vulnerabilities
+from bot.usecases.attest_promotion import attested_promotions, said_of as promotion_of
+from bot.usecases.attest_verdict import Judged, attest_vulnerabilities, said_of as verdict_of
 from bot.usecases.attribution import merged_pull_request
 from bot.usecases.copy_image import ensure_copied, verified_accessories
 from bot.usecases.desk import Ports, View, is_held, look
+from bot.usecases.envelopes import both, ensure_in_both_layouts
 from bot.usecases.evidence import newest_report
 from bot.usecases.granted import source_repository
 from bot.usecases.promotion_story import Promoted, promotion_id, promotion_story
@@ -93,7 +94,7 @@ def _deliver_one(wish: Wish) -> str:
     try:
         authorised = authorise(wish)
         if wish.is_sealed:
-            _attest(wish, authorised, _tags(wish)[0], (), [])
+            _attest(wish, authorised, _tags(wish)[0], None, [])
         else:
             _seal(wish, authorised, admit(wish))
     except (RejectedError, IntegrityError) as error:
@@ -113,12 +114,12 @@ def _seal(wish: Wish, authorised: Authorised, assessment: Assessment) -> None:
     _tell(wish, CheckState.IN_PROGRESS, "Delivering", f"Copying {code(str(wish.reference))}.")
     immutable, moving = _tags(wish)
     notes: list[str] = []
-    manifests = _copy(wish, registry, notes)
+    manifests = _copy(wish, registry, immutable, notes)
     for tag in immutable:
         registry.tag(wish.reference, tag, move=False)
     signed_by = _sign(wish, registry, immutable, notes)
     _attest_scans(wish, registry, notes)
-    _attest(wish, authorised, immutable, _attest_verdict(wish, assessment, notes), notes)
+    _attest(wish, authorised, immutable, assessment, notes)
     _bring_along(wish, registry, notes)
     for tag in moving:
         registry.tag(wish.reference, tag, move=True)
@@ -134,13 +135,17 @@ def _listed(notes: Sequence[str]) -> str:
     return "\n\n" + "\n".join([*shown[:_NOTES], *more]) if shown else ""
 
 
-def _copy(wish: Wish, registry: ImageRegistry, notes: list[str]) -> int:
-    """Have the image in its own repository and read it back; how many manifests it has."""
+def _copy(wish: Wish, registry: ImageRegistry, tags: Sequence[str], notes: list[str]) -> int:
+    """Have the image in its own repository and read it back; how many manifests it has.
+
+    It gets these tags next.
+    """
     view = wish.view
     source = source_repository(view.pipeline, wish.environment, wish.application, wish.image.name)
     if source is None:
         return len(registry.read_back(wish.reference).manifests)
-    report, back = ensure_copied(registry, source.at(wish.digest), wish.reference.repository)
+    target = wish.reference.repository
+    report, back = ensure_copied(registry, source.at(wish.digest), target, tags=tags)
     notes += [f"{left.name} stays behind: {left.reason}" for left in report.left_behind]
     return len(back.manifests)
 
@@ -242,32 +247,18 @@ def _sign(wish: Wish, registry: ImageRegistry, tags: Sequence[str], notes: list[
     return signer.fingerprint
 
 
-def _attest_verdict(
-    wish: Wish, assessment: Assessment, notes: list[str]
-) -> Sequence[EvidenceEntry]:
-    """Attest that it passes, where the environment has a key for that; what was attested."""
+def _judged(wish: Wish) -> Judged:
+    """For which promotion the image was judged, by which files."""
     view, environment = wish.view, wish.environment
-    name = wish.application.name
     files = [(view.rules.policy_file, view.rules.policy_content)] if view.rules.policy_file else []
-    done = attest_verdict(
-        view.registry(environment),
-        view.attestation_keys(environment),
-        wish.reference,
-        assessment,
-        Judged(
-            promotion_id(view, environment, name, wish.merge),
-            tuple(
-                PolicyDocument(f"git+{view.web_url}@{view.rules.commit}#{file}", Digest.of(content))
-                for file, content in files
-            ),
-            view.ports.version,
+    return Judged(
+        promotion_id(view, environment, wish.application.name, wish.merge),
+        tuple(
+            PolicyDocument(f"git+{view.web_url}@{view.rules.commit}#{file}", Digest.of(content))
+            for file, content in files
         ),
+        view.ports.version,
     )
-    if done is None:
-        return ()
-    record_signatures(view, environment, wish.reference, done.fingerprint, [done.payload])
-    notes += done.warnings
-    return (EvidenceEntry(SVR_TYPE, done.payload, verified=True),)
 
 
 def _attest_scans(wish: Wish, registry: ImageRegistry, notes: list[str]) -> None:
@@ -292,14 +283,26 @@ def _attest(
     wish: Wish,
     authorised: Authorised,
     tags: Sequence[str],
-    evidence: Sequence[EvidenceEntry],
+    assessment: Assessment | None,
     notes: list[str],
 ) -> None:
-    """Attest who brought the digest here, where the environment has a key for that."""
-    view, environment = wish.view, wish.environment
+    """Attest who brought the digest here, where the environment has a key for that.
+
+    With an assessment also that it passes. Both are written at once: a registry far away is
+    waited for once, and one whose tags are immutable takes one write.
+    """
+    view, environment, reference = wish.view, wish.environment, wish.reference
     ring = view.attestation_keys(environment)
     if not ring.signers:
         return
+    registry = view.registry(environment)
+    passes, before = both(
+        lambda: (
+            verdict_of(registry, ring, reference, assessment, _judged(wish)) if assessment else None
+        ),
+        lambda: attested_promotions(registry, ring.verifiers, reference),
+    )
+    evidence = [EvidenceEntry(SVR_TYPE, Digest.of(passes.payload), verified=True)] if passes else []
     promoted = Promoted(
         application=wish.application,
         image=wish.image,
@@ -309,9 +312,11 @@ def _attest(
         merge=wish.merge,
         tag=tags[0] if tags else "",
     )
-    story = promotion_story(view, environment, promoted, authorised, evidence)
-    done = ensure_attested(view.registry(environment), ring.signers[0], ring.verifiers, story)
-    record_signatures(view, environment, wish.reference, done.fingerprint, [done.payload])
+    story = promotion_of(promotion_story(view, environment, promoted, authorised, evidence), before)
+    said = [one for one in (passes, story) if one]
+    done = ensure_in_both_layouts(registry, ring.signers[0], reference, *said)
+    payloads = [Digest.of(one.payload) for one in said]
+    record_signatures(view, environment, reference, ring.signers[0].fingerprint, payloads)
     notes += done.warnings
 
 

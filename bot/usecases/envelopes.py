@@ -12,7 +12,7 @@ from contextvars import copy_context
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 from bot.domain.errors import (
     IntegrityError,
@@ -39,6 +39,8 @@ from bot.formats import sigstore_bundle, simple_signing
 from bot.formats.sigstore_bundle import Envelope
 from bot.ports import ImageRegistry, Signer, Verifier
 
+T = TypeVar("T")
+U = TypeVar("U")
 ATTESTATION_SUFFIX: Final = "att"
 _SIZE: Final = 2**20  # bytes of an envelope of ours; a few KiB are usual
 _BUNDLES: Final = 200  # bundles of one digest that are opened
@@ -58,9 +60,10 @@ class NoLayoutError(RejectedError):
     def __init__(self, refusals: Sequence[LockkeeperError]) -> None:
         """Name what stands against each."""
         reasons = "; ".join(dict.fromkeys(str(one) for one in refusals))
+        is_kept = any(isinstance(one, TagTakenError | ReferrerNotListedError) for one in refusals)
+        way_out = ". Let the registry's rule of immutable tags leave out sha256-*"
         super().__init__(
-            f"what is signed can stand nowhere: {reasons}. Where tags are immutable, let the"
-            " registry's rule leave out sha256-*"
+            f"what is signed can stand nowhere: {reasons}" + (way_out if is_kept else "")
         )
         self.refusals = tuple(refusals)
 
@@ -96,6 +99,41 @@ class Written:
         return Written(self.count + other.count, tuple(both))
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A statement that a key of ours is to sign."""
+
+    payload: bytes = field(repr=False)
+    predicate_type: str
+    at: datetime | None = None
+    """Noted, unsigned, in the bundle's manifest."""
+
+
+def at_once(*tasks: Callable[[], T]) -> list[T]:
+    """What each of them answers; what watches the job sees what its threads do."""
+    with ThreadPoolExecutor(min(len(tasks), _AT_ONCE) or 1) as pool:
+        inside = [partial(copy_context().run, task) for task in tasks]
+        return list(pool.map(lambda task: task(), inside))
+
+
+def both(first: Callable[[], T], second: Callable[[], U]) -> tuple[T, U]:
+    """What the two answer, asked at once."""
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(copy_context().run, second)
+        return first(), other.result()
+
+
+def in_both_layouts(
+    registry: ImageRegistry, reference: DigestReference, predicate_type: str
+) -> list[Envelope]:
+    """Envelopes that say that they hold such a statement, bundles first; both are asked at once."""
+    first, second = both(
+        lambda: list(bundled(registry, reference, predicate_type)),
+        lambda: list(attached(registry, reference, predicate_type)),
+    )
+    return [*first, *second]
+
+
 def bundled(
     registry: ImageRegistry, reference: DigestReference, predicate_type: str, limit: int = _SIZE
 ) -> Iterator[Envelope]:
@@ -120,12 +158,27 @@ def bundled(
             yield found
 
 
+def under_tag(
+    registry: ImageRegistry, reference: DigestReference, suffix: str
+) -> AnyManifest | None:
+    """What hangs on an image under one of cosign's tags; None: nothing does.
+
+    Some registries refuse a look at a tag that is not there (Artifactory: 403): that is nothing,
+    too. Who may not read the image at all was told so when it was looked at itself.
+    """
+    try:
+        return registry.manifest(
+            reference.repository.tagged(attached_tag(reference.digest, suffix))
+        )
+    except RegistryRefusesError:
+        return None
+
+
 def attached(
     registry: ImageRegistry, reference: DigestReference, predicate_type: str, limit: int = _SIZE
 ) -> Iterator[Envelope]:
     """Envelopes under the ``.att`` tag that say that they hold such a statement."""
-    tag = attached_tag(reference.digest, ATTESTATION_SUFFIX)
-    manifest = registry.manifest(reference.repository.tagged(tag))
+    manifest = under_tag(registry, reference, ATTESTATION_SUFFIX)
     layers = manifest.layers if isinstance(manifest, ImageManifest) else ()
     for layer in layers[:_LAYERS]:
         found = read_layer(registry, reference.repository, layer, predicate_type, limit)
@@ -171,65 +224,72 @@ def is_signed_by(verifier: Verifier, envelope: Envelope) -> bool:
 
 
 def ensure_bundled(
-    registry: ImageRegistry,
-    signer: Signer,
-    reference: DigestReference,
-    statement: bytes,
-    predicate_type: str,
-    at: datetime | None = None,
-) -> bool:
-    """Make a bundle of this statement by this key refer to the image; False if one did.
+    registry: ImageRegistry, signer: Signer, reference: DigestReference, *statements: Said
+) -> int:
+    """Make bundles of these statements by this key refer to the image; how many were lacking.
 
     Args:
         registry: where the image is.
-        signer: whose signature it is.
+        signer: whose signatures they are.
         reference: the image.
-        statement: the payload, about that image.
-        predicate_type: the statement's.
-        at: noted, unsigned, in the bundle's manifest.
+        statements: about that image.
 
     Raises:
         ReferrerRefusedError: the registry takes no bundle.
-        ReferrerNotListedError: it has one now, and whether anybody finds it is not known.
+        ReferrerNotListedError: it has them now, and whether anybody finds them is not known.
     """
     fails: RegistryFailsError | None = None
+    lacking = list(statements)
     try:
-        for envelope in bundled(registry, reference, predicate_type):
-            if envelope.payload == statement and is_signed_by(signer, envelope):
-                return False
+        has = at_once(*(partial(_has_bundle, registry, signer, reference, x) for x in statements))
+        lacking = [one for one, is_there in zip(statements, has, strict=True) if not is_there]
     except RegistryFailsError as error:
         fails = error  # it cannot list; to write is all that is left
-    signature = signer.sign(_message(statement))
-    bundle = sigstore_bundle.render_bundle(statement, signature, signer.fingerprint)
-    created = at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if at else ""
-    subject = subject_of(registry, reference)
-    manifest = sigstore_bundle.bundle_manifest(bundle, predicate_type, subject, created)
-    registry.attach(reference.repository, manifest)
+    if lacking:
+        subject = subject_of(registry, reference)
+        manifests = [_new_bundle(signer, subject, one) for one in lacking]
+        registry.attach(reference.repository, *manifests)
     if fails is not None:
         raise ReferrerNotListedError(reference.repository, str(fails)) from fails
-    return True
+    return len(lacking)
+
+
+def _has_bundle(
+    registry: ImageRegistry, signer: Signer, reference: DigestReference, said: Said
+) -> bool:
+    return any(
+        envelope.payload == said.payload and is_signed_by(signer, envelope)
+        for envelope in bundled(registry, reference, said.predicate_type)
+    )
+
+
+def _new_bundle(signer: Signer, subject: Descriptor, said: Said) -> NewManifest:
+    signature = signer.sign(_message(said.payload))
+    bundle = sigstore_bundle.render_bundle(said.payload, signature, signer.fingerprint)
+    created = said.at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if said.at else ""
+    return sigstore_bundle.bundle_manifest(bundle, said.predicate_type, subject, created)
 
 
 @dataclass(slots=True)
 class Layout:
     """One of the places where the same may stand: written where it is missing."""
 
-    write: Callable[[], bool]
-    """Looks first; False if it was there."""
+    write: Callable[[], int]
+    """Looks first; how much was not there."""
     refusals: tuple[type[LockkeeperError], ...]
     """What means that this place is not to be had, while another one may be."""
     hint: str
     """What follows for whoever verifies, and the way out."""
     refused: LockkeeperError | None = field(default=None, init=False)
 
-    def ensure(self) -> bool:
+    def ensure(self) -> int:
         """Write it, unless it was refused before."""
         if self.refused is None:
             try:
                 return self.write()
             except self.refusals as error:
                 self.refused = error
-        return False
+        return 0
 
     @property
     def warning(self) -> str:
@@ -237,7 +297,7 @@ class Layout:
         return f"{self.refused}; {self.hint}"
 
 
-def under_a_tag(write: Callable[[], bool]) -> Layout:
+def under_a_tag(write: Callable[[], int]) -> Layout:
     """A layout whose tag may be immutable, or may hold something of somebody else."""
     refusals = (
         TagTakenError,
@@ -253,7 +313,7 @@ def under_a_tag(write: Callable[[], bool]) -> Layout:
     return Layout(write, refusals, hint)
 
 
-def in_a_bundle(write: Callable[[], bool]) -> Layout:
+def in_a_bundle(write: Callable[[], int]) -> Layout:
     """A layout that some registries do not take (Amazon ECR, aws/containers-roadmap#2783)."""
     refusals = (ReferrerRefusedError, ReferrerNotListedError)
     return Layout(write, refusals, "what is signed stands under its tag alone")
@@ -273,10 +333,7 @@ def ensure_layouts(groups: Sequence[Sequence[Layout]]) -> Written:
     layouts = [one for group in groups for one in group]
     count = 0
     for _ in range(_PASSES):
-        with ThreadPoolExecutor(min(len(layouts), _AT_ONCE) or 1) as pool:
-            # Each in a copy of the context: what watches the job sees what its threads do.
-            tasks = [partial(copy_context().run, one.ensure) for one in layouts]
-            written = sum(pool.map(lambda task: task(), tasks))
+        written = sum(at_once(*(one.ensure for one in layouts)))
         count += written
         for group in groups:
             _check_one_stands(group)
@@ -293,52 +350,55 @@ def _check_one_stands(group: Sequence[Layout]) -> None:
 
 
 def ensure_in_both_layouts(
-    registry: ImageRegistry,
-    signer: Signer,
-    reference: DigestReference,
-    statement: bytes,
-    predicate_type: str,
-    at: datetime | None = None,
+    registry: ImageRegistry, signer: Signer, reference: DigestReference, *statements: Said
 ) -> Written:
-    """Make this statement by this key hang on the image under ``.att`` and in a bundle."""
-    what = (registry, signer, reference, statement, predicate_type)
+    """Make these statements by this key hang on the image under ``.att`` and in bundles."""
     return ensure_layouts(
         [
             [
-                under_a_tag(partial(ensure_attached, *what)),
-                in_a_bundle(partial(ensure_bundled, *what, at)),
+                under_a_tag(partial(ensure_attached, registry, signer, reference, *statements)),
+                in_a_bundle(partial(ensure_bundled, registry, signer, reference, *statements)),
             ]
         ]
     )
 
 
 def ensure_attached(
-    registry: ImageRegistry,
-    signer: Signer,
-    reference: DigestReference,
-    statement: bytes,
-    predicate_type: str,
-) -> bool:
-    """Make an envelope of this statement by this key stand under ``.att``; False if one did."""
-    tag = attached_tag(reference.digest, ATTESTATION_SUFFIX)
+    registry: ImageRegistry, signer: Signer, reference: DigestReference, *statements: Said
+) -> int:
+    """Make envelopes of these statements by this key stand under ``.att``: how many were lacking.
 
-    def is_there(layer: Descriptor) -> bool:
-        found = read_layer(registry, reference.repository, layer, predicate_type)
-        return found is not None and found.payload == statement and is_signed_by(signer, found)
+    All are written at once: where tags are immutable, only the first write counts.
+    """
+    tag = attached_tag(reference.digest, ATTESTATION_SUFFIX)
+    written = 0
+
+    def is_there(layer: Descriptor, said: Said) -> bool:
+        found = read_layer(registry, reference.repository, layer, said.predicate_type)
+        return found is not None and found.payload == said.payload and is_signed_by(signer, found)
 
     def adding(current: AnyManifest | None) -> NewManifest | None:
+        nonlocal written
         if current is not None and not isinstance(current, ImageManifest):
             raise NotAnAttestationTagError(tag, reference.repository)
         layers = current.layers if current else ()
-        if any(is_there(layer) for layer in layers):
+        lacking = [one for one in statements if not any(is_there(layer, one) for layer in layers)]
+        if not lacking:
             return None
-        if len(layers) >= _LAYERS:
+        if len(layers) + len(lacking) > _LAYERS:
             raise LimitExceededError(f"attestations of {reference.digest}", str(_LAYERS))
-        envelope = sigstore_bundle.render_envelope(statement, signer.sign(_message(statement)))
-        layer = sigstore_bundle.envelope_layer(envelope, predicate_type)
-        return simple_signing.with_layers(current, (layer,), (envelope,))
+        written = max(written, len(lacking))
+        signed = [
+            sigstore_bundle.render_envelope(one.payload, signer.sign(_message(one.payload)))
+            for one in lacking
+        ]
+        added = tuple(
+            sigstore_bundle.envelope_layer(envelope, one.predicate_type)
+            for envelope, one in zip(signed, lacking, strict=True)
+        )
+        return simple_signing.with_layers(current, added, tuple(signed))
 
-    return registry.amend(reference.repository.tagged(tag), adding)
+    return written if registry.amend(reference.repository.tagged(tag), adding) else 0
 
 
 def _message(statement: bytes) -> bytes:

@@ -19,6 +19,7 @@ from bot.ports import ImageRegistry, KeyRing
 from bot.usecases.attest_promotion import ensure_statement
 from bot.usecases.desk import View
 from bot.usecases.envelopes import (
+    Said,
     Written,
     bundled,
     ensure_bundled,
@@ -189,7 +190,7 @@ class _Found:
                 for payload in dict.fromkeys(payloads)
             ),
             *(
-                in_a_bundle(partial(ensure_bundled, *place, statement, predicate))
+                in_a_bundle(partial(ensure_bundled, *place, Said(statement, predicate)))
                 for statement in dict.fromkeys(statements)
             ),
         ]

@@ -37,6 +37,7 @@ from bot.formats.simple_signing import SimplePayload
 from bot.ports import ImageRegistry, Signer, Verifier
 from bot.usecases.envelopes import (
     Layout,
+    Said,
     UnfitTagError,
     bundled,
     ensure_bundled,
@@ -45,6 +46,7 @@ from bot.usecases.envelopes import (
     is_signed_by,
     subject_of,
     under_a_tag,
+    under_tag,
 )
 
 T = TypeVar("T")
@@ -137,11 +139,11 @@ def ensure_signed(
         statement = sigstore_bundle.render_statement(
             digest, sigstore_bundle.SIGN_PREDICATE, {}, annotations=annotations
         )
-        bundle = (statement, sigstore_bundle.SIGN_PREDICATE, at)
+        said = Said(statement, sigstore_bundle.SIGN_PREDICATE, at)
         groups.append(
             [
                 under_a_tag(partial(ensure_payload, registry, signer, image, payload)),
-                in_a_bundle(partial(ensure_bundled, registry, signer, image, *bundle)),
+                in_a_bundle(partial(ensure_bundled, registry, signer, image, said)),
             ]
         )
         payloads += [Digest.of(payload), Digest.of(statement)]
@@ -296,8 +298,7 @@ def signed_payloads(
     registry: ImageRegistry, reference: DigestReference
 ) -> Iterator[tuple[bytes, bytes]]:
     """Payloads and signatures under the ``.sig`` tag; what is none, or damaged, is passed over."""
-    tag = attached_tag(reference.digest, simple_signing.TAG_SUFFIX)
-    manifest = registry.manifest(reference.repository.tagged(tag))
+    manifest = under_tag(registry, reference, simple_signing.TAG_SUFFIX)
     layers = manifest.layers if isinstance(manifest, ImageManifest) else ()
     for layer in layers[: simple_signing.LAYER_LIMIT]:
         signature = simple_signing.signature_of(layer)

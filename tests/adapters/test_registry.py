@@ -29,7 +29,7 @@ from bot.domain.images import (
 from bot.domain.oci import Digest, ImageRepository, Platform
 from tests.world import registry as world
 from tests.world.clients import HandClock, client
-from tests.world.images import INDEX, MANIFEST, build_image, descriptor, encoded
+from tests.world.images import INDEX, MANIFEST, build_image, descriptor, digest_of, encoded
 from tests.world.registry import Registry, Repository
 
 IMAGE = build_image(labels={"org.opencontainers.image.revision": "abc"}, layer_size=300_000)
@@ -633,6 +633,40 @@ def test_a_bomb_of_promised_bytes_is_refused_before_the_first(
 
     assert {seen.method for seen in target.seen} == {"GET"}  # nothing is written
     assert source.requests("GET", "/blobs/") == []
+
+
+def test_an_index_in_an_index_and_more_children_than_are_signed_are_copied(
+    source: Registry, target: Registry
+) -> None:
+    here, config = source.repository("dev/api"), b"{}"
+    here.blobs[digest_of(config)] = config
+    entries = []
+    for number in range(70):
+        child = encoded(
+            {
+                "schemaVersion": 2,
+                "mediaType": MANIFEST,
+                "config": descriptor("application/vnd.oci.image.config.v1+json", config),
+                "layers": [],
+                "annotations": {"number": str(number)},
+            }
+        )
+        here.manifests[digest_of(child)] = (MANIFEST, child)
+        entries.append(descriptor(MANIFEST, child))
+    entries.append(descriptor(INDEX, IMAGE.index))
+    index = encoded({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries})
+    here.manifests[digest_of(index)] = (INDEX, index)
+    registry = client(source.host, target.host)
+
+    registry.copy(dev(source).at(Digest.of(index)), prod(target))
+
+    there = target.repository("prod/api")
+    assert {*(one["digest"] for one in entries), digest_of(index)} <= set(there.manifests)
+    assert set(IMAGE.child_digests) <= set(there.manifests)
+    back = registry.read_back(prod(target).at(Digest.of(index)))
+    assert len(back.manifests) == 74
+    said = registry.describe(prod(target).at(Digest.of(index))).ambiguities
+    assert "it has 71 children, more than 64" in said
 
 
 def test_indexes_inside_indexes_end_somewhere(source: Registry) -> None:

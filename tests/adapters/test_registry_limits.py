@@ -99,6 +99,114 @@ def test_a_clock_that_is_set_back_does_not_stop_anything(
     assert clock.waits == []
 
 
+# --- the rate
+
+
+def _rate(limits: HostLimits, clock: HandClock, most: float = 1000.0) -> float:
+    """Requests in a second of full demand, behind any burst; no answer comes to them."""
+    limits.admit(HOST, most)
+    while not clock.waits:
+        limits.admit(HOST, most)
+    began, count = clock.now(), 200
+    for _ in range(count):
+        limits.admit(HOST, most)
+    return count / (clock.now() - began).total_seconds()
+
+
+def _served(limits: HostLimits, count: int, most: float = 1000.0) -> None:
+    for _ in range(count):
+        limits.admit(HOST, most)
+        limits.answered(HOST)
+
+
+def test_good_answers_make_a_host_be_asked_more_often(limits: HostLimits, clock: HandClock) -> None:
+    began = clock.now()
+
+    _served(limits, 2000)
+
+    # 40 s at a fixed rate of 50
+    assert (clock.now() - began).total_seconds() < 5
+    clock.waits.clear()
+    assert _rate(limits, clock) == pytest.approx(1000, rel=0.05)
+
+
+def test_never_more_often_than_the_operator_says(limits: HostLimits, clock: HandClock) -> None:
+    _served(limits, 1000, most=80)
+    clock.waits.clear()
+
+    assert _rate(limits, clock, most=80) == pytest.approx(80, rel=0.05)
+
+
+def test_what_nobody_waits_for_does_not_grow(limits: HostLimits, clock: HandClock) -> None:
+    for _ in range(1000):
+        clock.move(1)
+        _served(limits, 1)
+
+    assert _rate(limits, clock) == pytest.approx(50, rel=0.05)
+
+
+def test_a_complaint_halves_the_rate_once_however_many_hear_it(
+    limits: HostLimits, clock: HandClock
+) -> None:
+    _served(limits, 2000)
+    for _ in range(30):  # all that were under way
+        limits.pause(HOST, 1)
+    clock.move(1)
+    clock.waits.clear()
+
+    assert _rate(limits, clock) == pytest.approx(500, rel=0.05)
+
+
+def test_after_a_complaint_it_grows_by_little(limits: HostLimits, clock: HandClock) -> None:
+    _served(limits, 150)
+    limits.pause(HOST, 1)
+    clock.waits.clear()
+    before = _rate(limits, clock)
+    began = clock.now()
+
+    _served(limits, 1000)
+
+    passed = (clock.now() - began).total_seconds()
+    clock.waits.clear()
+    assert 0 < _rate(limits, clock) - before <= 2.2 * passed
+
+
+def test_complaints_without_end_leave_one_request_in_a_second(
+    limits: HostLimits, clock: HandClock
+) -> None:
+    for _ in range(100):
+        limits.pause(HOST, 1)
+        clock.move(1)
+
+    assert _rate(limits, clock) == pytest.approx(1, rel=0.05)
+
+
+def test_a_registry_with_a_quota_is_not_run_into_again_and_again(server: Registry) -> None:
+    """A quota of 40 requests in a second, told by 429 alone; virtual time."""
+    clock = HandClock()
+    limits = HostLimits(clock, clock.sleep, patience=600)
+    window: list[float] = []
+    refused = 0
+
+    def quota(handler: world.Handler) -> bool:
+        nonlocal refused
+        now = clock.now().timestamp()
+        window[:] = [one for one in window if now - one < 1]
+        if len(window) < 40:
+            window.append(now)
+            return False
+        refused += 1
+        return world.error(429, "TOOMANYREQUESTS")(handler)
+
+    server.on("GET", "/manifests/", quota, times=10_000)
+    reader = Client(granted(server.host), clock=clock, sleep=clock.sleep, limits=limits)
+
+    for _ in range(1000):
+        assert reader.resolve(ImageRepository(server.host, "dev/api").tagged("v1")) == DIGEST
+
+    assert refused < 100
+
+
 # --- silence
 
 

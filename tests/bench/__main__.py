@@ -12,13 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from tests.bench import body, copy, engine
+from tests.bench import body, copy, engine, latency
 from tests.bench.figures import Figure, table, written
 
 BENCHES: Final[dict[str, Callable[[Path], list[Figure]]]] = {
     "body": body.measure,
     "copy": copy.measure,
     "engine": engine.measure,
+    "latency": latency.measure,
 }
 RESULTS: Final = Path(__file__).parents[2] / "build" / "bench"
 

@@ -21,15 +21,13 @@ class Figure:
     """Ours by the peer's, of the same round, median over the rounds."""
     target: float | None = None
     """What the ratio may be at most, or the value where there is no ratio; None: information."""
-    excused: str = ""
-    """Why the target need not be met: another one of the same demand is."""
 
     @property
     def met(self) -> bool | None:
         if self.target is None:
             return None
         judged = self.value if self.ratio is None else self.ratio
-        return judged <= self.target or bool(self.excused)
+        return judged <= self.target
 
 
 def written(file: Path, figures: Sequence[Figure]) -> None:
@@ -59,7 +57,7 @@ def _row(figure: Figure) -> tuple[str, ...]:
         _number(figure.peer_value),
         _number(figure.ratio),
         _number(figure.target),
-        f"{met}, {figure.excused}" if figure.excused else met,
+        met,
     )
 
 

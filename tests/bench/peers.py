@@ -30,7 +30,12 @@ Copier = Callable[[str, str, str], None]
 
 def copiers(directory: Path) -> dict[str, Copier]:
     """Ours, and every peer that is installed."""
-    commands = {
+    return {OURS: copy, **commands(directory)}
+
+
+def commands(directory: Path) -> dict[str, Copier]:
+    """Every peer that is installed, as a process."""
+    words = {
         "skopeo": ["copy", "--all", *_INSECURE, "docker://{source}", "docker://{target}"],
         "crane": ["copy", "{source}", "{target}", "--insecure"],
         "regctl": [
@@ -39,12 +44,11 @@ def copiers(directory: Path) -> dict[str, Copier]:
             *("image", "copy", "{source}", "{target}"),
         ],
     }
-    found = {
-        name: _command(directory / f"home-{name}", str(program), *words)
-        for name, words in commands.items()
+    return {
+        name: _command(directory / f"home-{name}", str(program), *arguments)
+        for name, arguments in words.items()
         if (program := installed(name))
     }
-    return {OURS: copy, **found}
 
 
 def copy(source: str, target: str, digest: str) -> None:

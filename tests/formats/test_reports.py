@@ -17,7 +17,7 @@ from hypothesis import given, settings, strategies as st
 from bot.domain.errors import LimitExceededError, RejectedError
 from bot.domain.evidence import Fix, Looked, Scan, Severity, UnreadableEvidenceError
 from bot.domain.packages import PackageClass, PackageName
-from bot.formats.json_document import nests_deeper
+from bot.formats.nesting import nests_deeper
 from bot.formats.reports import read_sbom, read_scan, read_vex
 from tests.samples import sample
 

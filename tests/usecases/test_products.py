@@ -11,7 +11,7 @@ from bot.adapters.signing import load_signing_key
 from bot.domain.images import AccessoryPolicy, TagOutcome, TagTakenError
 from bot.domain.oci import Digest, DigestReference, ImageRepository
 from bot.usecases.copy_image import ensure_copied
-from bot.usecases.envelopes import ensure_in_both_layouts
+from bot.usecases.envelopes import Said, ensure_in_both_layouts
 from bot.usecases.sign_image import ensure_signed, verify_image
 from tests.world.attaching import statement
 from tests.world.clients import HandClock, granted
@@ -65,8 +65,8 @@ def _promoted(
     report, back = ensure_copied(registry, built, prod)
     children = [Digest(child) for child in image.child_digests]
     signed = ensure_signed(registry, OURS, report.target, tag, {}, children)
-    said = statement(report.target.digest, TYPE, {})
-    attested = ensure_in_both_layouts(registry, ATTEST, report.target, said, TYPE)
+    said = Said(statement(report.target.digest, TYPE, {}), TYPE)
+    attested = ensure_in_both_layouts(registry, ATTEST, report.target, said)
     registry.copy(built, prod, accessories=AccessoryPolicy())
     registry.tag(report.target, tag, move=False)
     assert back.blobs == len(image.blobs)

@@ -13,7 +13,7 @@ from subprocess import CompletedProcess
 import pytest
 
 from bot.adapters.signing import SigningKey, load_signing_key
-from bot.domain.errors import NotFoundError, RejectedError
+from bot.domain.errors import NotFoundError
 from bot.domain.images import Descriptor, ImageManifest, attached_tag
 from bot.domain.oci import OCI_INDEX, Digest, DigestReference, ImageRepository
 from bot.formats import sigstore_bundle, simple_signing
@@ -471,8 +471,10 @@ def test_where_the_tag_is_refused_the_bundle_is_signed_and_a_warning_left(place:
 def test_where_both_layouts_are_refused_nothing_is_called_signed(place: Place) -> None:
     place.world.on("PUT", "/manifests/sha256", error(405, "UNSUPPORTED"), times=99)
 
-    with pytest.raises(RejectedError, match="405"):
+    with pytest.raises(NoLayoutError, match="405") as caught:
         place.sign()
+
+    assert "sha256-*" not in str(caught.value)  # no rule of tags is in the way
 
 
 # --- immutable tags (ECR IMMUTABLE, Harbor's rules)

@@ -10,7 +10,7 @@ The stage is the journeys' own, with the bot not started; what a job puts is run
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -148,10 +148,15 @@ def _since_the_last_move(_job: Job) -> Iterator[float]:
 
 
 @contextlib.contextmanager
-def driven(directory: Path, *, pipeline: str = PIPELINE) -> Iterator[Driver]:
-    """Raise the stage without a bot, and put the bot's stories beside it."""
+def driven(
+    directory: Path, *, pipeline: str = PIPELINE, hosts: Mapping[str, str] | None = None
+) -> Iterator[Driver]:
+    """Raise the stage without a bot, and put the bot's stories beside it.
+
+    With ``hosts``, registries by environment that run already.
+    """
     contract = published.contract()
-    with raised(directory, contract=contract, pipeline=pipeline, start=False) as stage:
+    with raised(directory, contract=contract, pipeline=pipeline, hosts=hosts, start=False) as stage:
         own = {k: v for k, v in stage.bot.environment.items() if k.startswith("LOCKKEEPER_")}
         app, queue = assemble(Settings.read(own)), Queue()
         limits = Limits(timedelta(hours=1), timedelta(0))

@@ -1,4 +1,4 @@
-"""Container registries: the OCI distribution protocol 1.1 over requests."""
+"""Container registries: the OCI distribution protocol 1.1 over urllib3."""
 
 from __future__ import annotations
 

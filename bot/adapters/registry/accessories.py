@@ -180,7 +180,7 @@ class AccessoryCopy:
     def _put_referrer(self, manifest: ImageManifest, subject: Digest) -> None:
         self._mover.move_blobs(manifest.blobs)
         if not self._mover.put(manifest):
-            self._target.referrers.list_by_tag(self._target.repository, manifest, subject)
+            self._target.referrers.list_by_tag(self._target.repository, [manifest], subject)
 
     def _fit_referrer(self, descriptor: Descriptor, subject: Digest) -> ImageManifest:
         manifest = self._source.manifests.get(self._source.repository.at(descriptor.digest))

@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import msgspec
@@ -33,7 +33,9 @@ from bot.domain.grants import TOKEN_USER, HostGrant, RegistryGrant
 from bot.domain.oci import canonical_host
 from bot.formats import structs
 from bot.formats.www_authenticate import Challenge, parse_challenges
-from bot.ports import Clock
+
+if TYPE_CHECKING:
+    from bot.ports import Clock  # slow, and only named here
 
 _LIFE: Final = 60.0  # seconds, where the service does not say (distribution, docs/spec/auth)
 _LONGEST_LIFE: Final = 86400.0
@@ -105,26 +107,40 @@ class Authenticator:
             if token.header == authorization:
                 token.has_served = True
 
-    def learn(self, reply: Reply, call: Call, used: str | None) -> bool:
+    def learn(self, reply: Reply, call: Call, used: str | None, doubts: int) -> bool:
         """Take what a refusal says; what `header` gives from now on may differ from ``used``.
 
         Several threads may lose one token at once, and learn the same: whether another try is
         worth it, each sees by comparing what it has sent with what it would send now.
+
+        Args:
+            reply: the refusal.
+            call: what was refused.
+            used: the header that was sent.
+            doubts: refusals of this request so far that may have been meant.
 
         Returns:
             Whether the refusal may be meant: it is none of a token that has run out.
         """
         if canonical_host(call.host) != call.entry.host:
             return True
+        is_meant = used is not None and self._renew(used, call.entry)
         if reply.status == 401:  # noqa: PLR2004 - HTTP
-            self._challenged(reply.challenges, call)
-        return used is not None and self._renew(used, call.entry)
+            is_token = used is not None and used.startswith("Bearer ")
+            self._challenged(reply.challenges, call, keeps_scheme=is_token and not doubts)
+        return is_meant
 
-    def _challenged(self, challenges: tuple[str, ...], call: Call) -> None:
-        """Believe the newest challenge; a refusal without one changes nothing."""
+    def _challenged(self, challenges: tuple[str, ...], call: Call, *, keeps_scheme: bool) -> None:
+        """Believe the newest challenge; a refusal without one changes nothing.
+
+        Harbor asks for Basic wherever an ``Authorization`` came, and so where a token has run out
+        (goharbor/harbor#17930): then the next token is what is wanted.
+        """
         known = self._wanted.get((call.host, call.entry.prefix))
         challenge = _preferred(parse_challenges(challenges))
         if challenge is None or (challenge.scheme == "basic" and not call.entry.has_credentials):
+            return
+        if keeps_scheme and known is not None and challenge.scheme != known.scheme:
             return
         self._wanted[call.host, call.entry.prefix] = challenge
         if known is not None and challenge.scheme == "bearer":

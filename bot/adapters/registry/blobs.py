@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 from urllib.parse import urlencode
 
 from bot.adapters.registry.calls import Call, Reply
 from bot.adapters.registry.errors import failure, is_missing
+from bot.adapters.registry.kept import KeptBlobs
 from bot.adapters.registry.looks import looked, presence
 from bot.adapters.registry.streams import BytesReader, HashingBody, Reader, ResumingReader
 from bot.adapters.registry.transport import Download, Transport, name_at, pull_scope
@@ -30,6 +32,7 @@ from bot.domain.oci import Digest, ImageRepository, canonical_host
 
 _RANGE: Final = re.compile(r"bytes 0-0/(\d{1,18})")
 _DIGITS: Final = 19  # of a length; more is none
+VISIBLE_SECONDS: Final = 15.0  # until what was written is seen by a read, in the slowest registry
 
 
 class Blobs:
@@ -40,6 +43,7 @@ class Blobs:
         self._way: dict[str, int] = {}
         self._unmountable: set[tuple[ImageRepository, ImageRepository]] = set()
         self._mounts: dict[str, bool] = {}
+        self._kept = KeptBlobs(transport.clock)
 
     def look(self, repository: ImageRepository, blob: Descriptor) -> Presence:
         """Whether the registry has the blob, before it is sent.
@@ -90,10 +94,13 @@ class Blobs:
         if blob.size > limit:
             thing = f"blob {blob.digest} of {repository}"
             raise LimitExceededError(thing, f"{limit} bytes", str(blob.size))
+        kept = self._kept.get(repository, blob)
+        if kept is not None:
+            return kept
         reader = self.open(repository, blob)
         try:
             body = HashingBody(reader, blob, lambda _size: None, threading.Event())
-            return b"".join(iter(body.read, b""))
+            return b"".join(map(bytes, iter(body.read, b"")))
         finally:
             reader.close()
 
@@ -217,8 +224,42 @@ class Blobs:
         """End every transfer that is under way, for good."""
         self._transport.cut()
 
-    def write(self, repository: ImageRepository, blob: Descriptor, content: bytes) -> None:
-        """Make the repository have these bytes."""
+    def keep(self, repository: ImageRepository, blob: Descriptor, content: bytes) -> None:
+        """Remember what was written there just now, and verified on its way."""
+        self._kept.add(repository, blob.digest, content)
+
+    def write(self, repository: ImageRepository, *contents: bytes) -> None:
+        """Make the repository have these bytes, all at once."""
+        blobs = {content: _unnamed(content) for content in dict.fromkeys(contents)}
+        lacking = [one for one, blob in blobs.items() if self._kept.get(repository, blob) is None]
+        with ThreadPoolExecutor(len(lacking) or 1) as pool:
+            for _ in pool.map(lambda one: self._write(repository, blobs[one], one), lacking):
+                pass
+
+    def prove(self, repository: ImageRepository, *contents: bytes) -> None:
+        """See that the repository has what was written a moment ago; it may not be visible yet.
+
+        Raises:
+            UnavailableError: it has not, for longer than that takes.
+        """
+        blobs = [_unnamed(content) for content in dict.fromkeys(contents)]
+        with ThreadPoolExecutor(len(blobs) or 1) as pool:
+            for _ in pool.map(lambda blob: self._prove(repository, blob), blobs):
+                pass
+
+    def _prove(self, repository: ImageRepository, blob: Descriptor) -> None:
+        patience = self._transport.patience(VISIBLE_SECONDS)
+        while self.holds(repository, blob) is Presence.MISSING:
+            if not patience.goes_on():
+                self._kept.drop(repository, blob.digest)
+                fact = f"blob {blob.digest} was written and is not visible yet"
+                raise UnavailableError(f"{repository.host}: {fact}")
+
+    def _write(self, repository: ImageRepository, blob: Descriptor, content: bytes) -> None:
+        self._send(repository, blob, content)
+        self.keep(repository, blob, content)
+
+    def _send(self, repository: ImageRepository, blob: Descriptor, content: bytes) -> None:
         session: UploadSession | None = None
         if self.can_ask(repository, repository) and self.mounts(repository) is not False:
             session = self.ask(repository, repository, blob.digest)
@@ -252,6 +293,10 @@ class Blobs:
             b"" if writes else None,
             is_look=is_look,
         )
+
+
+def _unnamed(content: bytes) -> Descriptor:
+    return Descriptor("application/octet-stream", Digest.of(content), len(content))
 
 
 def _length(headers: Mapping[str, str]) -> int | None:

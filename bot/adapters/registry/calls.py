@@ -13,6 +13,10 @@ TEXT_LIMIT: Final = 64 * 1024  # bytes of an error body or a token answer
 ANSWER_SECONDS: Final = 60.0  # without a byte of the answer
 
 
+Piece = bytes | memoryview
+"""Some bytes on their way: a view is the reader's until its thread reads again."""
+
+
 class Body(Protocol):
     """A request body of known length that can be read once."""
 
@@ -20,7 +24,7 @@ class Body(Protocol):
         """Bytes in all."""
         ...
 
-    def read(self, size: int = -1, /) -> bytes:
+    def read(self, size: int = -1, /) -> Piece:
         """The next bytes; empty at the end."""
         ...
 

@@ -10,13 +10,15 @@ something missing, the next copy looks for everything.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from bot.adapters.registry.accessories import AccessoryCopy, CopiedAccessories, Prefetched
 from bot.adapters.registry.looks import Unanswered
-from bot.adapters.registry.moving import Belief, Mover, Side
+from bot.adapters.registry.moving import FAR_WORKERS, Belief, Mover, Side
 from bot.domain.errors import IntegrityError, NotFoundError, UnavailableError
 from bot.domain.images import (
     AccessoryPolicy,
@@ -27,9 +29,12 @@ from bot.domain.images import (
     LeftBehind,
 )
 from bot.domain.oci import DigestReference
-from bot.ports import Progress
 
-_BLOBS: Final = 6  # of a platform, guessed to open connections for
+if TYPE_CHECKING:
+    from bot.ports import Progress  # slow, and only named here
+
+_SOON: Final = 0.02  # seconds in which a registry next door has answered
+_BLOBS: Final = 7  # of a platform, guessed to open connections for
 
 
 def copy_image(
@@ -55,14 +60,17 @@ def copy_image(
             that it has taken a blob over.
     """
     mover = Mover(source, target, workers=workers, progress=progress)
-    with ThreadPoolExecutor(mover.workers) as asides:
+    with _asides() as asides:
+        early = _prefetched_by_memory(mover, reference, policy, asides)
         root, tree = _looked(mover, reference, asides, thorough=thorough)
         if root is not None:
-            return _unchanged(mover, reference, policy, root, asides)
+            return _unchanged(mover, reference, policy, root, asides, early)
         tree = tree or _tree(mover, reference)
-        _warm(mover, len(tree.blobs), asides)
+        # To read back, everything is asked for at once.
+        if not mover.is_near:
+            _warm(mover, len(tree.blobs) + len(tuple(tree.walk())) + 1, asides)
         # Asked for beside the bytes; written behind the manifests that it hangs on.
-        hanging = Prefetched.begun(source, tree, asides) if policy else None
+        hanging = early or (Prefetched.begun(source, tree, asides) if policy else None)
         if progress:
             progress.expect(sum(blob.size for blob in tree.blobs))
         mover.move_blobs(tree.blobs, Belief.SEEN if thorough else Belief.ASKED)
@@ -80,39 +88,83 @@ def copy_image(
     )
 
 
+def _prefetched_by_memory(
+    mover: Mover,
+    reference: DigestReference,
+    policy: AccessoryPolicy | None,
+    asides: ThreadPoolExecutor,
+) -> Prefetched | None:
+    """What hangs on an image that was written a moment ago, asked for before the target is."""
+    if policy is None or mover.is_near:
+        return None
+    target = mover.target
+    tree = target.manifests.known_tree(target.repository.at(reference.digest))
+    return Prefetched.begun(mover.source, tree, asides) if tree else None
+
+
 def _looked(
     mover: Mover, reference: DigestReference, asides: ThreadPoolExecutor, *, thorough: bool
 ) -> tuple[AnyManifest | None, ImageTree | None]:
     """The root as the target has it, if it does; and the source's tree, if it was read beside.
 
-    Next door the target is asked first: mostly it has the image. From afar both are asked at once.
+    Next door the target is asked first: mostly it has the image. From afar both are asked at once,
+    and where a target next door turns out to be slow as well.
     """
     target = mover.target
     if thorough:
         return None, None
-    if mover.is_near:
-        return _there(target, reference), None
     root = asides.submit(_there, target, reference)
+    if mover.is_near and wait([root], _SOON).done:
+        return root.result(), None
+    _warm(mover, _BLOBS, asides)
+    reading = asides.submit(_tree, mover, reference, asides)
+    there = root.result()
+    return (there, None) if there is not None else (None, reading.result())
+
+
+@contextmanager
+def _asides() -> Iterator[ThreadPoolExecutor]:
+    """Threads for what is asked beside; what is still on its way at the end is not waited for."""
+    pool = ThreadPoolExecutor(2 * FAR_WORKERS)  # starts no more than it needs
     try:
-        tree = _tree(mover, reference, asides)
-    except BaseException:
-        if (there := root.result()) is not None:
-            return there, None
-        raise
-    return root.result(), tree
+        yield pool
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _tree(
     mover: Mover, reference: DigestReference, asides: ThreadPoolExecutor | None = None
 ) -> ImageTree:
-    """The image as the source has it now: what was deleted there is not copied from memory."""
-    source = mover.source
-    root = source.manifests.fresh(reference)
+    """The image as the source has it now: what was deleted there is not copied from memory.
+
+    From afar a root that was read a moment ago, as to resolve its tag, says already what is below
+    it; that it is still there is asked beside.
+    """
+    known = mover.source.manifests.kept(reference) if asides is not None else None
+    if asides is None or known is None:
+        return _below(mover, _fresh(mover, reference), reference, asides)
+    still = asides.submit(_fresh, mover, reference)
+    try:
+        return _below(mover, known, reference, asides)
+    finally:
+        still.result()
+
+
+def _fresh(mover: Mover, reference: DigestReference) -> AnyManifest:
+    root = mover.source.manifests.fresh(reference)
     if root is None:
         raise NotFoundError(f"image {reference.digest}", str(reference.repository))
+    return root
+
+
+def _below(
+    mover: Mover, root: AnyManifest, reference: DigestReference, asides: ThreadPoolExecutor | None
+) -> ImageTree:
     if asides is not None and isinstance(root, ImageIndex):
         _warm(mover, _BLOBS * len(root.manifests), asides)
-    return source.manifests.tree(reference, mover.workers, partial(_known_or_read, mover, root))
+    return mover.source.manifests.tree(
+        reference, mover.workers, partial(_known_or_read, mover, root)
+    )
 
 
 def _known_or_read(mover: Mover, root: AnyManifest, reference: DigestReference) -> AnyManifest:
@@ -130,10 +182,9 @@ def _there(target: Side, reference: DigestReference) -> AnyManifest | None:
 
 def _warm(mover: Mover, blobs: int, asides: ThreadPoolExecutor) -> None:
     """Open connections before there are questions for them."""
-    count = min(blobs, mover.workers)
+    count = min(blobs, 2 * mover.workers)
     for side in (mover.source, mover.target):
-        if not side.is_near:
-            asides.submit(side.transport.warm, side.repository, count)
+        asides.submit(side.transport.warm, side.repository, count)
 
 
 def _put_manifests(mover: Mover, tree: ImageTree) -> None:
@@ -152,6 +203,7 @@ def _unchanged(
     policy: AccessoryPolicy | None,
     root: AnyManifest,
     asides: ThreadPoolExecutor,
+    early: Prefetched | None,
 ) -> CopyReport:
     """The target has the image; what may hang on it is looked for in any case."""
     there = mover.target.repository.at(reference.digest)
@@ -159,7 +211,7 @@ def _unchanged(
     tree: ImageTree | None = None
     if policy is not None or any(child.is_index for child in listed):
         tree = mover.target.manifests.tree(there, mover.workers)
-    hanging = Prefetched.begun(mover.source, tree, asides) if tree and policy else None
+    hanging = early or (Prefetched.begun(mover.source, tree, asides) if tree and policy else None)
     along = _along(mover, tree, policy, hanging) if tree else CopiedAccessories()
     manifests = [one.digest for one in tree.walk()] if tree else [one.digest for one in listed]
     return CopyReport(
@@ -181,7 +233,7 @@ def _along(
     if policy is None or hanging is None:
         return CopiedAccessories()
     # Apart from the image's mover: the report counts the bytes of the image alone.
-    carrier = Mover(mover.source, mover.target, workers=mover.workers, progress=None)
+    carrier = Mover(mover.source, mover.target, workers=None, progress=None)
     return AccessoryCopy(carrier, policy, hanging).run(tree)
 
 

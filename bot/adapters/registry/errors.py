@@ -15,8 +15,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 import msgspec
-import requests
-from urllib3.exceptions import NameResolutionError
+from urllib3.exceptions import LocationValueError, NameResolutionError, URLSchemeUnknown
 
 from bot.adapters.registry.calls import Reply
 from bot.adapters.registry.limits import LONGEST_PAUSE
@@ -27,6 +26,8 @@ from bot.formats import structs
 _SERVER_FAILS: Final = 500  # HTTP
 _TEMPORARY_STATUS: Final = frozenset({408, 425, 429, 499, 500, 502, 503, 504, 522, 524})
 # go-containerregistry, transport/error.go, without BLOB_UPLOAD_INVALID: that one restarts a blob.
+# Whatever the body's code: Harbor and Red Hat say UNKNOWN with 404 for what is just not there.
+_FINAL_STATUS: Final = frozenset({404, 405, 406, 410, 411, 413, 414, 415, 416, 501})
 _TEMPORARY_CODES: Final = frozenset({"TOOMANYREQUESTS", "UNAVAILABLE", "UNKNOWN"})
 _GONE_CODES: Final = frozenset({"MANIFEST_UNKNOWN", "NAME_UNKNOWN", "BLOB_UNKNOWN", "NOT_FOUND"})
 _IMMUTABLE: Final = re.compile(
@@ -159,8 +160,8 @@ def is_temporary(reply: Reply) -> bool:
     """The same request may succeed later."""
     if reply.status in _TEMPORARY_STATUS:
         return True
-    # Harbor and Red Hat say UNKNOWN with 404 for what is just not there.
-    return 400 <= reply.status != 404 and not _TEMPORARY_CODES.isdisjoint(error_codes(reply))  # noqa: PLR2004 - HTTP
+    is_refusal = reply.status >= 400 and reply.status not in _FINAL_STATUS  # noqa: PLR2004 - HTTP
+    return is_refusal and not _TEMPORARY_CODES.isdisjoint(error_codes(reply))
 
 
 def is_login_refused(reply: Reply) -> bool:
@@ -201,8 +202,9 @@ def failure(reply: Reply, thing: str, grant: str) -> LockkeeperError:
     if is_temporary(reply):
         seconds, words = reply.retry_after, registry_words(reply)
         fact = f"{reply.host}: {thing} ({reply.status}{words})"
-        fails = reply.status >= _SERVER_FAILS and seconds is None
-        return (RegistryFailsError if fails else UnavailableError)(fact, retry_after=seconds)
+        fails = reply.status >= _SERVER_FAILS or "UNKNOWN" in error_codes(reply)
+        kind = RegistryFailsError if fails and seconds is None else UnavailableError
+        return kind(fact, retry_after=seconds)
     if is_missing(reply):
         return NotFoundError(thing, reply.host)
     codes, words = error_codes(reply), registry_words(reply)
@@ -216,7 +218,7 @@ def connection_failure(error: Exception, thing: str, host: str) -> LockkeeperErr
             return TransportRefusedError(host, f"its certificate is not trusted ({cause.reason})")
         if isinstance(cause, NameResolutionError) and _NO_SUCH_NAME in _numbers(cause):
             return TransportRefusedError(host, "there is no such host name")
-    if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidSchema):
+    if isinstance(error, LocationValueError | URLSchemeUnknown):
         return TransportRefusedError(host, "it answers with an address that is none")
     return UnavailableError(f"{host}: {thing} ({type(error).__name__})")
 

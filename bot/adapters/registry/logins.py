@@ -17,14 +17,16 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from bot.domain.errors import RejectedError, UnavailableError
 from bot.domain.grants import TOKEN_USER, CredentialHelper, HostGrant
 from bot.formats import structs
-from bot.ports import Clock
+
+if TYPE_CHECKING:
+    from bot.ports import Clock  # slow, and only named here
 
 _SECONDS: Final = 30.0  # for one answer of a helper
 # What docker itself calls it where it keeps log-ins (docker/cli, registry.IndexServer).

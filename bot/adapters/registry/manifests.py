@@ -91,7 +91,7 @@ class Manifests:
 
         What a digest names never changes: what was read or written under it is not read again.
         """
-        kept = self._kept(reference)
+        kept = self.kept(reference)
         return kept or self._parsed(
             self._transport.call(self._reading("GET", reference)), reference
         )
@@ -170,7 +170,7 @@ class Manifests:
         """The tree by what was read or written lately; None if a part of it is not known."""
 
         def known(one: DigestReference) -> AnyManifest:
-            found = self._kept(one)
+            found = self.kept(one)
             if found is None:
                 raise NotFoundError(f"image {one.digest}", str(one.repository))
             return found
@@ -252,7 +252,8 @@ class Manifests:
         """Write a manifest of ours under its digest."""
         return self.put(repository.at(manifest.digest), manifest.content, manifest.media_type)
 
-    def _kept(self, reference: AnyReference) -> AnyManifest | None:
+    def kept(self, reference: AnyReference) -> AnyManifest | None:
+        """What is known of a digest without asking."""
         if isinstance(reference, TagReference):
             return None
         with self._guard:

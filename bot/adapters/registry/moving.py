@@ -15,22 +15,25 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
-from bot.adapters.registry.blobs import Blobs
+from bot.adapters.registry.blobs import VISIBLE_SECONDS, Blobs
+from bot.adapters.registry.kept import KEPT_SIZE
 from bot.adapters.registry.manifests import Manifests, MissingContentError
-from bot.adapters.registry.referrers import VISIBLE_SECONDS, Referrers
-from bot.adapters.registry.streams import Reader, StoppedError
-from bot.adapters.registry.transport import Transport
+from bot.adapters.registry.referrers import Referrers
+from bot.adapters.registry.streams import CopyingReader, Reader, StoppedError
+from bot.adapters.registry.transport import NEAR, Transport
 from bot.adapters.registry.uploads import UploadSession
 from bot.domain.errors import LockkeeperError
 from bot.domain.images import AnyManifest, Descriptor, Presence
-from bot.domain.oci import Digest, ImageRepository
-from bot.ports import Progress
+from bot.domain.oci import DOCKER_CONFIG, OCI_CONFIG, Digest, ImageRepository
 
-NEAR: Final = 0.005  # seconds to an answer; below it questions in sequence cost nothing
+if TYPE_CHECKING:
+    from bot.ports import Progress  # slow, and only named here
+
 _NEAR_WORKERS: Final = 6  # measured: 2 to 12 make no difference on two cores
-_FAR_WORKERS: Final = 32  # what waits costs nothing either
+FAR_WORKERS: Final = 32  # what waits costs nothing either
+CONFIG_TYPES: Final = frozenset({OCI_CONFIG, DOCKER_CONFIG})
 _LARGE: Final = 2**20  # bytes; sending them again is worse than another question
 
 
@@ -71,10 +74,19 @@ class Mover:
         self.sent: set[Digest] = set()
         self._guard = threading.Lock()
         self._progress = progress
-        self.is_near = source.is_near and target.is_near
-        self.workers = workers or (_NEAR_WORKERS if self.is_near else _FAR_WORKERS)
+        self._workers = workers
         self._stop = threading.Event()
         self._expects_missing = True
+
+    @property
+    def is_near(self) -> bool:
+        """Both sides answer at once, as far as they were asked."""
+        return self.source.is_near and self.target.is_near
+
+    @property
+    def workers(self) -> int:
+        """How many blobs may be on their way at once."""
+        return self._workers or (_NEAR_WORKERS if self.is_near else FAR_WORKERS)
 
     def move_blobs(self, blobs: Iterable[Descriptor], belief: Belief = Belief.ASKED) -> None:
         """Make the target have these blobs, each once, several at a time."""
@@ -137,14 +149,25 @@ class Mover:
 
     def _upload(self, blob: Descriptor, session: UploadSession | None, early: _Early) -> None:
         source = self.source
+        copies: list[CopyingReader] = []
+
+        def opened() -> Reader:
+            reader = early.take() or source.blobs.open(source.repository, blob)
+            if blob.media_type not in CONFIG_TYPES or blob.size > KEPT_SIZE:
+                return reader
+            copies.append(CopyingReader(reader))  # it is asked for next, to describe the image
+            return copies[-1]
+
         self.target.blobs.upload(
             self.target.repository,
             blob,
-            lambda: early.take() or source.blobs.open(source.repository, blob),
+            opened,
             session=session,
             advance=partial(self._tell, blob),
             stop=self._stop,
         )
+        if copies:
+            self.target.blobs.keep(self.target.repository, blob, copies[-1].content)
         with self._guard:
             self.moved += blob.size
             self.sent.add(blob.digest)

@@ -11,12 +11,13 @@ import contextlib
 import http.client
 import io
 import ipaddress
+import queue
 import socket
 import threading
 import weakref
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -24,7 +25,9 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from bot.domain.errors import RejectedError, UnavailableError
 from bot.domain.grants import RegistryGrant
-from bot.ports import Clock
+
+if TYPE_CHECKING:
+    from bot.ports import Clock  # slow, and only named here
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -44,6 +47,8 @@ _METADATA: Final = frozenset(
     )
 )
 _NOT_EMBEDDED: Final = frozenset(map(ipaddress.ip_address, ("::", "::1")))
+LARGE_PIECE: Final = 256 * 1024  # bytes: from here on a read is served from one buffer
+_OWN: Final = threading.local()
 SEND_SECONDS: Final = 60.0  # for one piece of a body
 HEADER_SECONDS: Final = 60.0  # from an answer's first byte to the end of its headers
 # An IPv4 address in the last 32 bits: RFC 6052, RFC 8215, RFC 4291 (2.5.5.1).
@@ -173,24 +178,56 @@ class _Beginning(io.RawIOBase):
         self._raw.close()
 
 
+class _Reused(io.BufferedReader):
+    """Large pieces come in one buffer of the thread that reads; they are its until it reads again.
+
+    A new piece of memory for each costs as much as to receive it.
+    """
+
+    def read1(self, size: int = -1, /) -> Any:  # noqa: ANN401 - bytes, or a view of them
+        if size < LARGE_PIECE:
+            return super().read1(size)
+        buffer = getattr(_OWN, "buffer", None)
+        if buffer is None or len(buffer) < size:
+            buffer = _OWN.buffer = memoryview(bytearray(size))
+        return buffer[: self.readinto1(buffer[:size])]
+
+
 def _answers(clock: Clock) -> type[http.client.HTTPResponse]:
     """Answers whose headers come in time."""
 
     class _Answer(http.client.HTTPResponse):
         def begin(self) -> None:
             beginning = _Beginning(self.fp.detach(), clock.now)
-            self.fp = io.BufferedReader(beginning)
+            self.fp = _Reused(beginning)
             super().begin()
             beginning.is_over = True
 
     return _Answer
 
 
+class _Idle(queue.LifoQueue[Any]):
+    """Connections that are not in use, without a limit of their own.
+
+    urllib3's queue is full of empty places, so that nothing opened early could be put into it. As
+    many as were ever needed at once are kept.
+    """
+
+    def __init__(self, maxsize: int = 0) -> None:  # noqa: ARG002 - urllib3 sets it
+        super().__init__()
+
+
 class WarmPool(HTTPConnectionPool):
     """A pool that opens connections before they are needed."""
 
-    def warm(self, count: int, seconds: float) -> None:
-        """Open so many at once, each within so many seconds; those that fail are left out."""
+    QueueCls: Any = _Idle
+
+    def warm(self, count: int, seconds: float) -> list[threading.Thread]:
+        """Have so many, each within so many seconds; those that fail are left out.
+
+        Returns:
+            Who opens what is lacking: nobody needs to wait for it.
+        """
 
         def one() -> None:
             connection = self._new_conn()
@@ -199,9 +236,11 @@ class WarmPool(HTTPConnectionPool):
                 connection.connect()
                 self._put_conn(connection)
 
-        threads = [threading.Thread(target=one, daemon=True) for _ in range(count)]
+        lacking = max(count - self.num_connections, 0)
+        threads = [threading.Thread(target=one, daemon=True) for _ in range(lacking)]
         for thread in threads:
             thread.start()
+        return threads
 
 
 def pool_classes(

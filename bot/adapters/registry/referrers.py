@@ -12,18 +12,20 @@ from __future__ import annotations
 import re
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 from urllib.parse import urljoin
 
-from bot.adapters.registry.blobs import Blobs
+from bot.adapters.registry.blobs import VISIBLE_SECONDS, Blobs
 from bot.adapters.registry.calls import Call, Reply
 from bot.adapters.registry.errors import NotARegistryError, RegistryRefusedError, failure
 from bot.adapters.registry.looks import Unanswered
 from bot.adapters.registry.manifests import Manifests
 from bot.adapters.registry.peers import host_of
-from bot.adapters.registry.transport import Transport
+from bot.adapters.registry.transport import NEAR, Transport
 from bot.domain.errors import LimitExceededError, RejectedError, UnavailableError
 from bot.domain.images import (
     MANIFEST_LIMIT,
@@ -40,10 +42,9 @@ from bot.domain.images import (
     attached_tag,
 )
 from bot.domain.oci import OCI_INDEX, Digest, DigestReference, ImageRepository, TagReference
-from bot.formats.image_manifest import parse_manifest, with_manifest
+from bot.formats.image_manifest import parse_manifest, with_manifests
 
 _ROUNDS: Final = 3
-VISIBLE_SECONDS: Final = 15.0  # until what was written is seen by a read, in the slowest registry
 _NONE: Final = b"{}"  # some say so for an empty list
 _PAGES: Final = 20
 _NEXT: Final = re.compile(r'<([^>]*)>\s*;[^,]*\brel="?next"?')
@@ -83,16 +84,22 @@ class Referrers:
             UnavailableError: neither the API nor the tag says anything: that is not "none".
                 `RegistryFailsError` where the API answers with nothing but failures.
         """
-        down: RegistryFailsError | None = None
-        if self._has_api.get(subject.repository, True):
-            try:
-                listed = self._from_api(subject)
-                self._has_api[subject.repository] = listed is not None
-                if listed is not None:
-                    return listed
-            except RegistryFailsError as error:
-                down = error
-        found = self._manifests.look(_referrers_tag(subject.repository, subject.digest))
+        has_api = self._has_api.get(subject.repository)
+        tag = _referrers_tag(subject.repository, subject.digest)
+        # From afar, and not known yet: both ways are asked at once.
+        is_unsure = has_api is None and self._transport.latency(tag.repository.host) >= NEAR
+        with ThreadPoolExecutor(1) as aside:
+            beside = aside.submit(self._manifests.look, tag) if is_unsure else None
+            down: RegistryFailsError | None = None
+            if has_api is not False:
+                try:
+                    listed = self._from_api(subject)
+                    self._has_api[subject.repository] = listed is not None
+                    if listed is not None:
+                        return listed
+                except RegistryFailsError as error:
+                    down = error
+            found = beside.result() if beside else self._manifests.look(tag)
         if isinstance(found, ImageIndex):
             return found.manifests
         if down is not None:
@@ -103,45 +110,84 @@ class Referrers:
         """Whether the registry lists referrers itself."""
         return self._from_api(subject) is not None
 
-    def attach(self, repository: ImageRepository, manifest: NewManifest) -> None:
-        """Write a manifest with a subject, and list it where the registry does not.
+    def attach(self, repository: ImageRepository, *manifests: NewManifest) -> None:
+        """Write manifests that have one subject, and list them where the registry does not.
 
         Raises:
             ReferrerRefusedError: the registry takes no such artifact.
             ReferrerNotListedError: it was taken, and nobody can find it.
         """
         self._transport.will_write(repository)
-        for content in manifest.blobs:
-            self._blobs.write(repository, _blob(content), content)
-        parsed = parse_manifest(manifest.content, manifest.media_type, str(manifest.digest))
+        contents = [content for one in manifests for content in one.blobs]
+        self._blobs.write(repository, *contents)
+        parsed = [parse_manifest(one.content, one.media_type, str(one.digest)) for one in manifests]
+        subject = next((one.subject.digest for one in parsed if one.subject), None)
+        with ThreadPoolExecutor(len(parsed) + 1) as pool:
+            proof = pool.submit(self._blobs.prove, repository, *contents)
+            puts = [partial(self._put, repository, *x) for x in zip(manifests, parsed, strict=True)]
+            # One after another where the registry lists them: olareg loses one of two at once.
+            has_list = self._has_api.get(repository) is not False
+            tasks = [partial(_in_order, puts)] if has_list else puts
+            writes = [pool.submit(task) for task in tasks]
+            if subject is not None:
+                self._see_listed(repository, parsed, subject, writes)
+            for write in writes:
+                write.result()
+            proof.result()
+
+    def _put(self, repository: ImageRepository, manifest: NewManifest, parsed: AnyManifest) -> bool:
+        """Whether the registry says that it lists it."""
         try:
-            listed = self._manifests.put_new(repository, manifest)
+            return self._manifests.put_new(repository, manifest)
         except RegistryRefusedError as error:
             raise ReferrerRefusedError(repository, parsed.kind) from error
-        if parsed.subject and not (listed and self._is_listed(repository, parsed)):
-            self._list(repository, parsed, parsed.subject.digest)
 
-    def _is_listed(self, repository: ImageRepository, referrer: AnyManifest) -> bool:
+    def _see_listed(
+        self,
+        repository: ImageRepository,
+        referrers: Sequence[AnyManifest],
+        subject: Digest,
+        writes: Sequence[Future[bool]],
+    ) -> None:
+        """Have them on a list, once they are written.
+
+        Where there is no API, the list is read while they are on their way.
+        """
+        written = partial(_all, writes)
+        if self._has_api.get(repository) is not False and (
+            written() and self._is_listed(repository, referrers, subject)
+        ):
+            return
+        self._list(repository, referrers, subject, written)
+
+    def _is_listed(
+        self, repository: ImageRepository, referrers: Sequence[AnyManifest], subject: Digest
+    ) -> bool:
         """Whether the registry lists what it says that it has listed; False: it has no API.
 
         The list may be behind for a while (Docker Hub has lost entries, hub-feedback#2372).
         """
-        assert referrer.subject is not None  # noqa: S101 - for types; `attach` has looked
-        subject = repository.at(referrer.subject.digest)
+        wanted = {one.digest for one in referrers}
         patience = self._transport.patience(VISIBLE_SECONDS)
         while True:
             try:
-                found = self._from_api(subject)
+                found = self._from_api(repository.at(subject))
             except RegistryFailsError as error:
                 raise ReferrerNotListedError(repository, str(error)) from error
-            if found is None or any(one.digest == referrer.digest for one in found):
+            if found is None or wanted <= {one.digest for one in found}:
                 return found is not None
             if not patience.goes_on():
                 raise ReferrerNotListedError(repository, "the registry's list does not have it yet")
 
-    def _list(self, repository: ImageRepository, referrer: AnyManifest, subject: Digest) -> None:
+    def _list(
+        self,
+        repository: ImageRepository,
+        referrers: Sequence[AnyManifest],
+        subject: Digest,
+        written: Callable[[], bool],
+    ) -> None:
         try:
-            self.list_by_tag(repository, referrer, subject)
+            self.list_by_tag(repository, referrers, subject, written)
         except TagTakenError as error:
             tag = error.reference.tag
             why = f"the tag {tag} is immutable; let the rule leave out sha256-*"
@@ -150,19 +196,29 @@ class Referrers:
             raise ReferrerNotListedError(repository, str(error)) from error
 
     def list_by_tag(
-        self, repository: ImageRepository, referrer: AnyManifest, subject: Digest
+        self,
+        repository: ImageRepository,
+        referrers: Sequence[AnyManifest],
+        subject: Digest,
+        written: Callable[[], object] = lambda: None,
     ) -> None:
-        """Add a referrer to the index under the subject's referrers tag."""
+        """Add referrers to the index under the subject's referrers tag.
+
+        ``written`` waits until they are there: a registry may refuse a list that is ahead of them.
+        """
         tag = _referrers_tag(repository, subject)
 
-        def listing_it(current: AnyManifest | None) -> NewManifest | None:
+        def listing_them(current: AnyManifest | None) -> NewManifest | None:
+            written()
             if current is not None and not isinstance(current, ImageIndex):
                 raise NotAnIndexError(tag)
-            if current and any(one.digest == referrer.digest for one in current.manifests):
+            have = {one.digest for one in current.manifests} if current else set()
+            lacking = [_described(one) for one in referrers if one.digest not in have]
+            if not lacking:
                 return None
-            return NewManifest(with_manifest(current, _described(referrer)), OCI_INDEX)
+            return NewManifest(with_manifests(current, lacking), OCI_INDEX)
 
-        self.amend(tag, listing_it)
+        self.amend(tag, listing_them)
 
     def amend(self, reference: TagReference, edit: Edit) -> bool:
         """Replace what the tag holds by ``edit`` of it until that has lasted.
@@ -180,11 +236,13 @@ class Referrers:
                 new = edit(known)
                 if new is None:
                     return last is not None
-                for content in new.blobs:
-                    self._blobs.write(reference.repository, _blob(content), content)
+                self._blobs.write(reference.repository, *new.blobs)
                 if self._manifests.replace(reference, new, known):
                     last = new
-                current = self._again(reference, last)
+                with ThreadPoolExecutor(1) as aside:
+                    proof = aside.submit(self._blobs.prove, reference.repository, *new.blobs)
+                    current = self._again(reference, last)
+                    proof.result()
         raise LostUpdateError(reference)
 
     def _again(
@@ -258,8 +316,15 @@ def _referrers_tag(repository: ImageRepository, digest: Digest) -> TagReference:
     return repository.tagged(attached_tag(digest, ""))
 
 
-def _blob(content: bytes) -> Descriptor:
-    return Descriptor("application/octet-stream", Digest.of(content), len(content))
+def _in_order(puts: Iterable[Callable[[], bool]]) -> bool:
+    answers = [put() for put in puts]
+    return all(answers)
+
+
+def _all(writes: Iterable[Future[bool]]) -> bool:
+    """Whether every one was answered with yes; waits for all, and raises what one raised."""
+    answers = [write.result() for write in writes]
+    return all(answers)
 
 
 def _described(referrer: AnyManifest) -> Descriptor:

@@ -8,26 +8,22 @@ no tag names; the next run finds and uses them.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
-from bot.adapters.registry.blobs import Blobs
-from bot.adapters.registry.copying import copy_image
-from bot.adapters.registry.layouts import save_layout
+from bot.adapters.registry.blobs import VISIBLE_SECONDS, Blobs
+from bot.adapters.registry.glimpses import Glimpses
 from bot.adapters.registry.limits import PATIENCE, HostLimits
 from bot.adapters.registry.looks import Unanswered
 from bot.adapters.registry.manifests import AnyReference, Manifests
-from bot.adapters.registry.moving import NEAR, Side
-from bot.adapters.registry.referrers import VISIBLE_SECONDS, Edit, Referrers
-from bot.adapters.registry.transport import Transport
-from bot.domain.doctor.environments import Access
-from bot.domain.doctor.findings import Known, Look, Unknown
+from bot.adapters.registry.moving import Side
+from bot.adapters.registry.referrers import Edit, Referrers
+from bot.adapters.registry.transport import NEAR, Transport
 from bot.domain.errors import (
     IntegrityError,
-    LockkeeperError,
     NotFoundError,
     UnavailableError,
 )
@@ -50,16 +46,16 @@ from bot.domain.images import (
 )
 from bot.domain.oci import Digest, DigestReference, ImageRepository, TagReference
 from bot.formats.image_manifest import parse_config
-from bot.ports import Clock, Progress
+
+if TYPE_CHECKING:
+    from bot.domain.doctor.environments import Access
+    from bot.ports import Clock, Progress  # slow, and only named here
 
 _NO_TAG: Final = "lockkeeper-doctor"
-_NOTHING: Final = Digest.of(b"lockkeeper doctor: this blob is never written")
+NOTHING: Final = Digest.of(b"lockkeeper doctor: this blob is never written")
 _NEAR_WORKERS: Final = 6
 _FAR_WORKERS: Final = 32
 _READS: Final = 2  # as many looks at once as transfers, and as many again
-
-
-T = TypeVar("T")
 
 
 class Registry:
@@ -105,6 +101,7 @@ class Registry:
         self._workers = workers
         self._doubted: set[DigestReference] = set()
         self._written: set[DigestReference] = set()
+        self._glimpses = Glimpses(clock, self._named)
 
     def resolve(self, reference: TagReference) -> Digest | None:
         """What the tag names now; headers are hearsay, the bytes are hashed."""
@@ -136,42 +133,56 @@ class Registry:
         *,
         accessories: AccessoryPolicy | None = None,
         progress: Progress | None = None,
+        tags: Sequence[str] = (),
     ) -> CopyReport:
-        """Make ``target`` hold the image with every platform; it gets no tag."""
+        """Make ``target`` hold the image with every platform; it gets no tag.
+
+        What these ``tags`` name is looked at beside, for where nothing is to be done.
+        """
+        from bot.adapters.registry.copying import copy_image  # noqa: PLC0415 - slow import
+
         self._source.check_granted(source.repository)  # also where nothing is to be read
         self._transport.will_write(target)
         there = target.at(source.digest)
-        report = copy_image(
-            self._source.side(source.repository),
-            self.side(target),
-            source,
-            accessories,
-            workers=self._workers,
-            progress=progress,
-            thorough=there in self._doubted,
-        )
+        with self._glimpses.beside(target, tags) as glimpses:
+            report = copy_image(
+                self._source.side(source.repository),
+                self.side(target),
+                source,
+                accessories,
+                workers=self._workers,
+                progress=progress,
+                thorough=there in self._doubted,
+            )
+        if report.unchanged:  # else it was long ago
+            self._glimpses.keep({tag: one for tag, one in glimpses.items() if one == source.digest})
         self._doubted.discard(there)
         self._written.add(there)
         return report
 
-    def read_back(self, reference: DigestReference) -> ReadBack:
+    def read_back(self, reference: DigestReference, *, tags: Sequence[str] = ()) -> ReadBack:
         """Read and hash every manifest, and look for every blob with its length.
 
         What is missing may not be visible yet: it is waited for. After a failure the next copy to
-        there looks for every blob.
+        there looks for every blob. What these ``tags`` name is looked at beside: for `tag`.
 
         Raises:
             NotFoundError: a part is missing, of an image that this client has not written.
             UnavailableError: a part of one that it has written is not to be seen yet.
         """
+        repository = reference.repository
+        unseen = [tag for tag in tags if not self._glimpses.has(repository.tagged(tag))]
         try:
-            return self._read_back(reference)
+            with self._glimpses.beside(repository, unseen) as glimpses:
+                found = self._read_back(reference)
         except (NotFoundError, IntegrityError) as error:
             self._doubted.add(reference)
             if isinstance(error, NotFoundError) and reference in self._written:
                 host = reference.repository.host
                 raise UnavailableError(f"{host}: {error}, or is not visible yet") from error
             raise
+        self._glimpses.keep(glimpses)
+        return found
 
     def _read_back(self, reference: DigestReference) -> ReadBack:
         workers, repository = self._workers_for(reference.repository), reference.repository
@@ -223,7 +234,7 @@ class Registry:
         """Make the tag name the digest, and see that it does."""
         self._transport.will_write(reference.repository)
         wanted = reference.repository.tagged(tag)
-        found = self._named(wanted)
+        found = self._glimpses.named(wanted)
         if found == reference.digest:
             return TagOutcome.UNCHANGED
         if found and not move:
@@ -269,28 +280,37 @@ class Registry:
 
         To read: a tag that nobody has. To write: an upload session, given back at once.
         """
-        pull = _answer(lambda: self._read_nothing(repository))
-        if isinstance(pull, Unknown) or not writes:
-            return Access(pull, None, Unknown("not asked"))
-        push = _answer(lambda: self._blobs.try_upload(repository, _NOTHING))
-        subject = repository.at(_NOTHING)
-        return Access(pull, push, _answer(lambda: self._referrers.has_api(subject)))
+        from bot.adapters.registry.accesses import access  # noqa: PLC0415 - slow import
+
+        nowhere = repository.at(NOTHING)
+        return access(
+            lambda: self._read_nothing(repository),
+            (lambda: self._blobs.try_upload(repository, NOTHING)) if writes else None,
+            lambda: self._referrers.has_api(nowhere),
+        )
 
     def _read_nothing(self, repository: ImageRepository) -> None:
         self.resolve(repository.tagged(_NO_TAG))
 
     def save_layout(self, reference: DigestReference, directory: Path) -> None:
         """Write one platform's image as an OCI layout; nothing before its size is known to fit."""
+        from bot.adapters.registry.layouts import save_layout  # noqa: PLC0415 - slow import
+
         workers = self._workers_for(reference.repository)
         save_layout(self._manifests, self._blobs, reference, directory, workers=workers)
 
-    def attach(self, repository: ImageRepository, manifest: NewManifest) -> None:
-        """Write a manifest that has a subject, and list it where the registry does not."""
-        self._referrers.attach(repository, manifest)
+    def attach(self, repository: ImageRepository, *manifests: NewManifest) -> None:
+        """Write manifests that have one subject, and list them where the registry does not."""
+        self._referrers.attach(repository, *manifests)
 
     def amend(self, reference: TagReference, edit: Edit) -> bool:
         """Replace what a tag holds by ``edit`` of it, until a re-read shows that it lasted."""
         return self._referrers.amend(reference, edit)
+
+    def warm(self, repository: ImageRepository, count: int) -> None:
+        """Have so many connections open soon, as what is asked next will need them."""
+        for thread in self._transport.warm(repository, count):
+            thread.join()
 
     def check_granted(self, repository: ImageRepository) -> None:
         """NotGrantedError if the repository may not be contacted."""
@@ -303,10 +323,3 @@ class Registry:
     def _config(self, repository: ImageRepository, manifest: ImageManifest) -> ImageConfig:
         content = self._blobs.read(repository, manifest.config, CONFIG_LIMIT)
         return parse_config(content, str(repository.at(manifest.digest)))
-
-
-def _answer(look: Callable[[], T]) -> Look[T]:
-    try:
-        return Known(look())
-    except LockkeeperError as error:
-        return Unknown(str(error), is_refusal=not isinstance(error, UnavailableError))

@@ -11,7 +11,9 @@ import threading
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from bot.adapters.registry.transport import CHUNK, Download, Patience
+from bot.adapters.registry.calls import Piece
+from bot.adapters.registry.pools import CHUNK
+from bot.adapters.registry.transport import Download, Patience
 from bot.domain.errors import DigestMismatchError, UnavailableError
 from bot.domain.images import Descriptor
 from bot.domain.oci import Digest
@@ -31,7 +33,7 @@ class StoppedError(UnavailableError):
 class Reader(Protocol):
     """Where the bytes of a blob come from."""
 
-    def read(self, size: int, /) -> bytes:
+    def read(self, size: int, /) -> Piece:
         """The next bytes; empty at the end."""
         ...
 
@@ -71,7 +73,7 @@ class HashingBody:
         """Every byte was handed over, and all together are what the digest says."""
         return not self._left and not self._is_wrong
 
-    def read(self, size: int = -1, /) -> bytes:
+    def read(self, size: int = -1, /) -> Piece:
         """The next bytes; DigestMismatchError in place of the last ones."""
         if not self._left:
             return b""
@@ -113,6 +115,28 @@ class BytesReader:
         """Nothing to give back."""
 
 
+class CopyingReader:
+    """What another reader brings, and a copy of it."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader, self._parts = reader, list[bytes]()
+
+    @property
+    def content(self) -> bytes:
+        """Everything that was read so far."""
+        return b"".join(self._parts)
+
+    def read(self, size: int, /) -> Piece:
+        """The next bytes."""
+        part = self._reader.read(size)
+        self._parts.append(bytes(part))
+        return part
+
+    def close(self) -> None:
+        """Read no more."""
+        self._reader.close()
+
+
 class ResumingReader:
     """A blob from a registry; a broken connection is taken up again where it broke."""
 
@@ -125,7 +149,7 @@ class ResumingReader:
         self._left: Patience | None = None
         self._broke_at = 0
 
-    def read(self, size: int, /) -> bytes:
+    def read(self, size: int, /) -> Piece:
         """The next bytes; UnavailableError once resuming brings no progress for too long."""
         while True:
             try:

@@ -12,20 +12,19 @@ import base64
 import contextlib
 import logging
 import random
+import threading
 import zlib
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from importlib.metadata import version
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs, quote, urljoin, urlsplit
 
-import requests
-from requests.adapters import HTTPAdapter
+from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError
-from urllib3.poolmanager import PoolManager
 
 from bot.adapters.registry.auth import Authenticator
-from bot.adapters.registry.calls import Call, Reply
+from bot.adapters.registry.calls import Call, Piece, Reply
 from bot.adapters.registry.errors import (
     NotARegistryError,
     TransportRefusedError,
@@ -37,18 +36,21 @@ from bot.adapters.registry.errors import (
     retry_after,
 )
 from bot.adapters.registry.limits import HostLimits
-from bot.adapters.registry.peers import Connections, WarmPool, host_of, pool_classes
+from bot.adapters.registry.peers import LARGE_PIECE, Connections, host_of
+from bot.adapters.registry.pools import Pools
 from bot.domain.errors import LimitExceededError, RejectedError, UnavailableError
 from bot.domain.grants import HostGrant, RegistryGrant, is_loopback
 from bot.domain.oci import ImageRepository, canonical_host
-from bot.ports import Clock
 
-CHUNK: Final = 2**20  # bytes per read at most; a quarter of it costs a tenth more CPU
+if TYPE_CHECKING:
+    from bot.ports import Clock  # slow, and only named here
+
 _CONNECT_SECONDS: Final = 10.0
 _FIRST_PAUSE: Final = 0.25  # seconds, doubled each time, with full jitter above a half
 _LONGEST_PAUSE: Final = 5.0  # seconds between two attempts
 LOOK_PATIENCE: Final = 2.0  # seconds; what only spares work is not worth more
 _LOGINS: Final = 20  # times that one request is sent with another header
+NEAR: Final = 0.005  # seconds to an answer; below it questions in sequence cost nothing
 _FAR: Final = 0.05  # seconds that a registry is away, until it is known
 _DOUBTS: Final = 2  # refusals of a token that has served nobody yet
 _WINDOW: Final = timedelta(seconds=60)
@@ -79,20 +81,22 @@ class _Watchdog:
 class Download:
     """An answer whose body is still to be read, by one thread; close it."""
 
-    def __init__(self, response: requests.Response, thing: str, clock: Clock) -> None:
-        self._response, self._thing, self._host = response, thing, host_of(response.url)
+    def __init__(self, response: BaseHTTPResponse, thing: str, host: str, clock: Clock) -> None:
+        self._response, self._thing, self._host = response, thing, host
         self._watchdog = _Watchdog(clock)
-        self.status = response.status_code
+        self.status = response.status
         self.headers: Mapping[str, str] = response.headers
 
-    def read(self, size: int) -> bytes:
+    def read(self, size: int) -> Piece:
         """The next bytes, undecoded, as many as are there; empty at the end.
+
+        Where many are asked for they are the reader's until its thread reads again.
 
         Raises:
             UnavailableError: the connection broke, ended before the promised length, or crawls.
         """
         try:
-            content: bytes = self._response.raw.read1(size, decode_content=False)
+            content: Piece = self._response.read1(size, decode_content=False)
         except (HTTPError, OSError) as error:
             raise connection_failure(error, self._thing, self._host) from error
         if content:
@@ -101,10 +105,9 @@ class Download:
 
     def close(self) -> None:
         """Give the connection back, or close it if bytes are left on it."""
-        if self._response.raw.closed:
-            self._response.raw.release_conn()
-        else:
+        if not self._response.closed:
             self._response.close()
+        self._response.release_conn()
 
 
 class Transport:
@@ -123,11 +126,11 @@ class Transport:
         # Its DEBUG lines are addresses with their queries: upload states, signed storage URLs.
         logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
         self.grant = grant
-        self._clock, self._sleep, self._limits = clock, sleep, limits
+        self.clock, self._sleep, self._limits = clock, sleep, limits
         self._written: set[ImageRepository] = set()
         self._latency: dict[str, float] = {}
         self._connections = Connections()
-        self._adapter = _GuardedAdapter(grant, self._connections, clock, workers * 4)
+        self._pools = Pools(grant, self._connections, clock, workers * 4)
         self._authenticator = Authenticator(grant, self._fetch, clock)
         secrets = [(one.password, one.identity_token) for one in grant.entries]
         self._granted_secrets = tuple({text for pair in secrets for text in pair if text})
@@ -181,22 +184,17 @@ class Transport:
         known = self._latency.get(canonical_host(host))
         return known if known is not None else 0.0 if is_loopback(host) else _FAR
 
-    def warm(self, repository: ImageRepository, count: int) -> None:
+    def warm(self, repository: ImageRepository, count: int) -> list[threading.Thread]:
         """Open so many connections before they are needed; that one fails is no news yet."""
-        url = self.url(repository)
-        with contextlib.suppress(RejectedError, UnavailableError, requests.RequestException):
-            permissions = self._check(url)
-            prepared = requests.Request("GET", url).prepare()
-            pool = self._adapter.get_connection_with_tls_context(
-                prepared, permissions.ca_file or True, proxies=_proxies(permissions)
-            )
-            if isinstance(pool, WarmPool):
-                pool.warm(count, _CONNECT_SECONDS)
+        with contextlib.suppress(RejectedError, UnavailableError, HTTPError):
+            url = self.url(repository)
+            return self._pools.warm(url, self._check(url), count, _CONNECT_SECONDS)
+        return []
 
     def patience(self, seconds: float | None = None) -> Patience:
         """A deadline for something that may pass by itself; None: as long as for a request."""
         over = self._connections
-        return Patience(self._clock, self._sleep, self._limits, seconds, lambda: over.is_over)
+        return Patience(self.clock, self._sleep, self._limits, seconds, lambda: over.is_over)
 
     def cut(self) -> None:
         """End all that is under way, for good: somebody wants to stop."""
@@ -239,7 +237,7 @@ class Transport:
                 return answer
             if call.is_look and header is not None and answer.status != 401:  # noqa: PLR2004 - HTTP
                 return answer
-            doubts += self._authenticator.learn(answer, call, header)
+            doubts += self._authenticator.learn(answer, call, header, doubts)
             if doubts >= _DOUBTS or sent >= _LOGINS:
                 return answer
             refused, header = header, self._authenticator.header(call.host, call.entry, call.scopes)
@@ -252,9 +250,10 @@ class Transport:
         for _ in range(_REDIRECTS + 1):
             same = _origin(url) == _origin(call.url)
             response = self._send(call, url, authorization if same else None)
-            if stream and response.status_code in (200, 206):
-                return Download(response, call.thing, self._clock)
-            reply = self._read(response, call, authorization)
+            if stream and response.status in (200, 206):
+                self._limits.answered(host_of(url))
+                return Download(response, call.thing, host_of(url), self.clock)
+            reply = self._read(response, url, call, authorization)
             if reply.status not in REDIRECT_STATUS or not self._may_follow(call, reply):
                 return reply
             url = self.location(reply, call.thing)
@@ -271,30 +270,22 @@ class Transport:
             return not call.is_look
         return not callable(call.body) and reply.status != 303  # noqa: PLR2004 - HTTP
 
-    def _send(self, call: Call, url: str, authorization: str | None) -> requests.Response:
+    def _send(self, call: Call, url: str, authorization: str | None) -> BaseHTTPResponse:
         permissions = self._check(url)
         headers = {"User-Agent": _AGENT, "Accept-Encoding": "identity", **call.headers}
         if authorization:
             headers["Authorization"] = authorization
         self._limits.admit(host_of(url), permissions.requests_per_second)
         body = call.body() if callable(call.body) else call.body
-        began = self._clock.now()
+        began = self.clock.now()
         self._connections.is_farewell = call.is_farewell
         try:
-            # The adapter without a Session around it: no cookies, no netrc, no proxies or
-            # authorities from the environment, and redirects stay ours to follow.
-            prepared = requests.Request(call.method, url, headers=headers, data=body).prepare()
-            response = self._adapter.send(
-                prepared,
-                stream=True,
-                timeout=(_CONNECT_SECONDS, call.seconds),
-                verify=permissions.ca_file or True,
-                proxies=_proxies(permissions),
-            )
-        except (requests.RequestException, HTTPError, OSError) as error:
+            timeout = (_CONNECT_SECONDS, call.seconds)
+            response = self._pools.send(call.method, url, permissions, headers, body, timeout)
+        except (HTTPError, OSError) as error:
             raise connection_failure(error, call.thing, host_of(url)) from error
         if not call.body:
-            took = (self._clock.now() - began).total_seconds()
+            took = (self.clock.now() - began).total_seconds()
             host = canonical_host(host_of(url))
             self._latency[host] = min(self._latency.get(host, took), max(took, 0.0))
         return response
@@ -312,33 +303,37 @@ class Transport:
             raise TransportRefusedError(host, "it answers with an address that contains a user")
         return permissions
 
-    def _read(self, response: requests.Response, call: Call, authorization: str | None) -> Reply:
-        content = self._limited(response, call)
+    def _read(
+        self, response: BaseHTTPResponse, url: str, call: Call, authorization: str | None
+    ) -> Reply:
+        content = self._limited(response, url, call)
         pause = response.headers.get("Retry-After", "")
         reply = Reply(
             call.method,
-            response.status_code,
+            response.status,
             response.headers,
-            response.url,
+            url,
             content,
-            tuple(response.raw.headers.getlist("WWW-Authenticate")),
-            retry_after(pause, self._clock.now()) if pause else None,
+            tuple(response.headers.getlist("WWW-Authenticate")),
+            retry_after(pause, self.clock.now()) if pause else None,
             (*_secrets(authorization, call), *self._granted_secrets),
         )
         if is_throttled(reply):
             self._limits.pause(reply.host, reply.retry_after)
+        elif response.status < 500:  # noqa: PLR2004 - HTTP; a failure is no sign of strength
+            self._limits.answered(reply.host)
         return reply
 
-    def _limited(self, response: requests.Response, call: Call) -> bytes:
+    def _limited(self, response: BaseHTTPResponse, url: str, call: Call) -> bytes:
         parts: list[bytes] = []
         size = 0
-        download = Download(response, call.thing, self._clock)
-        while part := download.read(min(CHUNK, call.limit + 1 - size)):
-            parts.append(part)
+        download = Download(response, call.thing, host_of(url), self.clock)
+        while part := download.read(min(LARGE_PIECE - 1, call.limit + 1 - size)):
+            parts.append(bytes(part))
             size += len(part)
             if size > call.limit:
                 response.close()
-                if response.status_code >= 400:  # noqa: PLR2004 - a long error page is cut
+                if response.status >= 400:  # noqa: PLR2004 - a long error page is cut
                     break
                 raise LimitExceededError(f"answer to {call.thing}", f"{call.limit} bytes")
         encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
@@ -346,7 +341,8 @@ class Transport:
 
     def _fetch(self, call: Call, authorization: str | None) -> Reply:
         """One request of the authenticator: no redirects, no further log-in."""
-        return self._read(self._send(call, call.url, authorization), call, authorization)
+        response = self._send(call, call.url, authorization)
+        return self._read(response, call.url, call, authorization)
 
 
 class Patience:
@@ -402,10 +398,6 @@ class Patience:
         return not self._is_over()
 
 
-def _proxies(permissions: HostGrant) -> dict[str, str] | None:
-    return dict.fromkeys(("http", "https"), permissions.proxy) if permissions.proxy else None
-
-
 def _decoded(content: bytes, encoding: str, call: Call) -> bytes:
     """The body as it was before somebody on the way packed it, though asked not to."""
     if encoding not in ("gzip", "x-gzip", "deflate"):
@@ -450,38 +442,3 @@ def push_scope(repository: ImageRepository) -> str:
 
 def _origin(url: str) -> tuple[str, str]:
     return urlsplit(url).scheme, host_of(url)
-
-
-class _GuardedAdapter(HTTPAdapter):
-    """requests' adapter over connections that check their peer."""
-
-    def __init__(
-        self, grant: RegistryGrant, connections: Connections, clock: Clock, size: int
-    ) -> None:
-        self._grant, self._connections, self._clock = grant, connections, clock
-        # Not blocking: a worker holds a download while it opens an upload, so that a full pool
-        # that made it wait could wait for ever. What is too much is closed after use.
-        super().__init__(pool_connections=16, pool_maxsize=size, max_retries=0, pool_block=False)
-
-    def init_poolmanager(
-        self,
-        connections: int,
-        maxsize: int,
-        block: bool = False,  # noqa: FBT001, FBT002 - requests' signature
-        **kwargs: Any,  # noqa: ANN401 - requests' signature
-    ) -> None:
-        """Make the pools of guarded connections; requests calls this."""
-        self.poolmanager = PoolManager(
-            num_pools=connections, maxsize=maxsize, block=block, blocksize=CHUNK, **kwargs
-        )
-        self.poolmanager.pool_classes_by_scheme = pool_classes(
-            self._grant, self._connections, self._clock
-        )
-
-    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:  # noqa: ANN401 - requests' signature
-        """Make the pools of connections through a proxy; requests calls this."""
-        manager = super().proxy_manager_for(proxy, blocksize=CHUNK, **kwargs)
-        manager.pool_classes_by_scheme = pool_classes(
-            self._grant, self._connections, self._clock, proxy
-        )
-        return manager

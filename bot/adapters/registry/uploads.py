@@ -106,6 +106,7 @@ class Upload:
         self._transport, self._repository, self._blob = transport, repository, blob
         self._source, self._advance, self._stop = source, advance, stop
         self._thing = f"blob {blob.digest} of {repository}"
+        self._believes_ranges = True
         self._ways = (self._in_one_put, self._in_one_patch, self._in_chunks)
 
     def run(
@@ -202,12 +203,15 @@ class Upload:
         return self._finish(self._transport.location(reply, self._thing), b"")
 
     def _in_chunks(self, session: UploadSession, body: _Body) -> Reply:
-        chunks = _Chunks(self._send_chunk, session.location)
+        chunks = _Chunks(self._send_chunk, session.location, believes=self._believes_ranges)
         while content := _exactly(body.current, session.chunk):
             refused = chunks.send(content)
             if refused is not None:
                 return refused
-        return self._finish(chunks.location, b"")
+        reply = self._finish(chunks.location, b"")
+        if _is_corrupted(reply) and chunks.has_repeated:
+            self._believes_ranges = False  # it had taken what it did not report
+        return reply
 
     def _send_chunk(self, location: str, first: int, content: bytes) -> tuple[Reply, str]:
         """The answer, and where the next bytes have to go."""
@@ -392,7 +396,7 @@ def _exactly(body: HashingBody, size: int) -> bytes:
     parts: list[bytes] = []
     left = size
     while left and (part := body.read(left)):
-        parts.append(part)
+        parts.append(bytes(part))
         left -= len(part)
     return b"".join(parts)
 
@@ -402,13 +406,22 @@ class _Chunks:
 
     zot reports too little and means it (regclient#961); ECR reports the first chunk for ever and
     does not mean it (aws/containers-roadmap#2831): a chunk sent again from there is refused with
-    416, and from then on our own count is what holds.
+    416, and from then on our own count is what holds. Aliyun reports the length of each chunk, and
+    appends what is sent again (regclient#627): the digest tells, and the next attempt believes
+    nothing.
     """
 
-    def __init__(self, send: Callable[[str, int, bytes], tuple[Reply, str]], location: str) -> None:
+    def __init__(
+        self,
+        send: Callable[[str, int, bytes], tuple[Reply, str]],
+        location: str,
+        *,
+        believes: bool,
+    ) -> None:
         self._send, self.location = send, location
         self._sent = 0
-        self._believes = True
+        self._believes = believes
+        self.has_repeated = False
 
     def send(self, content: bytes) -> Reply | None:
         """Send the next bytes; the answer if they were refused."""
@@ -419,7 +432,7 @@ class _Chunks:
         stands = _stands_at(reply)
         if stands is None or not first <= stands < self._sent or not self._believes:
             return None
-        self._believes = False
+        self._believes, self.has_repeated = False, True
         again, self.location = self._send(self.location, stands, content[stands - first :])
         return None if again.status in {*_TAKEN, _RANGE_REFUSED} else again
 
