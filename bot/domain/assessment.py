@@ -227,7 +227,7 @@ def _rated(scan: Scan, policy: EnvironmentPolicy) -> Scan:
         severity = _severity(finding, policy.severity_from)
         if severity is Severity.UNKNOWN and policy.unknown_severity is not None:
             severity = policy.unknown_severity
-        return finding if severity is finding.severity else replace(finding, severity=severity)
+        return finding if severity is finding.severity else finding._replace(severity=severity)
 
     return replace(
         scan,

@@ -224,7 +224,8 @@ def _vulnerability_reasons(rule: VulnerabilityRule, facts: Facts) -> list[Reason
     findings = _in_scope(rule, facts)
     if findings is None:
         return [Reason(Result.NOT_EVALUATED, "nobody knows what was disclosed when")]
-    found = [reason for f in findings if (reason := _vulnerability_reason(rule, facts, f))]
+    was = {one.finding.key: one.was for one in facts.delta.raised} if facts.delta else {}
+    found = [reason for f in findings if (reason := _vulnerability_reason(rule, facts, f, was))]
     return _counted(rule, found) if rule.at_most else found
 
 
@@ -256,20 +257,15 @@ def _in_scope(rule: VulnerabilityRule, facts: Facts) -> Sequence[Finding] | None
     return [finding for finding in difference.unchanged if finding.key in disclosed]
 
 
-def _vulnerability_reason(rule: VulnerabilityRule, facts: Facts, finding: Finding) -> Reason | None:
+def _vulnerability_reason(
+    rule: VulnerabilityRule, facts: Facts, finding: Finding, was: Mapping[FindingKey, Severity]
+) -> Reason | None:
     """What the rule says about one finding; None if it is not about it."""
     if not _is_about(rule, finding):
         return None
     unknown: list[str] = []
-    for answer in (
-        _rated(rule, finding),
-        _scored(rule, finding),
-        _fixable(rule, finding),
-        _exploited(rule, finding, facts),
-        _likely(rule, finding, facts),
-        _old(rule, finding, facts),
-        _placed(rule, finding),
-    ):
+    for asked in _CONDITIONS:
+        answer = asked(rule, finding, facts)
         if answer is False:
             return None
         if isinstance(answer, str):
@@ -277,7 +273,7 @@ def _vulnerability_reason(rule: VulnerabilityRule, facts: Facts, finding: Findin
     if unknown:
         text = f"{named(finding)}: {', '.join(unknown)}"
         return Reason(Result.NOT_EVALUATED, text, finding, _place(finding))
-    return _after_grace(rule, facts, finding)
+    return _after_grace(rule, facts, finding, was.get(finding.key))
 
 
 Answer = bool | str
@@ -285,18 +281,24 @@ Answer = bool | str
 
 
 def _is_about(rule: VulnerabilityRule, finding: Finding) -> bool:
-    """By what is always known of a finding; an advisory that is named is each of its CVEs."""
-    names = {finding.vulnerability, *finding.aliases, *finding.advisories}
+    """By what is always known of a finding."""
     return (
         finding.package.package_class in rule.classes
         and rule.packages.include(finding.package)
         and (not rule.images or any(names_image(glob, finding.image) for glob in rule.images))
-        and (not rule.identifiers or bool(names & rule.identifiers))
+        and (not rule.identifiers or _is_named(rule, finding))
         and not (rule.ignores_development and finding.is_development)
     )
 
 
-def _rated(rule: VulnerabilityRule, finding: Finding) -> Answer:
+def _is_named(rule: VulnerabilityRule, finding: Finding) -> bool:
+    """An advisory that is named is each of its CVEs."""
+    return not rule.identifiers.isdisjoint(
+        {finding.vulnerability, *finding.aliases, *finding.advisories}
+    )
+
+
+def _rated(rule: VulnerabilityRule, finding: Finding, _: Facts) -> Answer:
     if rule.at_least is None or finding.severity >= rule.at_least:
         return True
     if finding.severity is Severity.UNKNOWN:
@@ -304,7 +306,7 @@ def _rated(rule: VulnerabilityRule, finding: Finding) -> Answer:
     return False
 
 
-def _scored(rule: VulnerabilityRule, finding: Finding) -> Answer:
+def _scored(rule: VulnerabilityRule, finding: Finding, _: Facts) -> Answer:
     if rule.cvss_at_least is None and not rule.vector:
         return True
     if finding.cvss is None:
@@ -320,7 +322,7 @@ def _scored(rule: VulnerabilityRule, finding: Finding) -> Answer:
     return all(metric in metrics for metric in rule.vector)
 
 
-def _fixable(rule: VulnerabilityRule, finding: Finding) -> Answer:
+def _fixable(rule: VulnerabilityRule, finding: Finding, _: Facts) -> Answer:
     if rule.statuses and finding.status not in rule.statuses:
         if finding.status is Status.UNKNOWN:
             return "the report does not say what its distributor does about it"
@@ -361,7 +363,7 @@ def _old(rule: VulnerabilityRule, finding: Finding, facts: Facts) -> Answer:
     return facts.today - since > rule.older_than
 
 
-def _placed(rule: VulnerabilityRule, finding: Finding) -> Answer:
+def _placed(rule: VulnerabilityRule, finding: Finding, _: Facts) -> Answer:
     if not rule.paths:
         return True
     if not finding.paths:
@@ -371,15 +373,28 @@ def _placed(rule: VulnerabilityRule, finding: Finding) -> Answer:
     return any(names_path(glob, path) for glob in rule.paths for path in finding.paths)
 
 
-def _after_grace(rule: VulnerabilityRule, facts: Facts, finding: Finding) -> Reason:
+_CONDITIONS: Final[tuple[Callable[[VulnerabilityRule, Finding, Facts], Answer], ...]] = (
+    _rated,
+    _scored,
+    _fixable,
+    _exploited,
+    _likely,
+    _old,
+    _placed,
+)
+"""One that does not hold ends the question; what nobody knows of several is said together."""
+
+
+def _after_grace(
+    rule: VulnerabilityRule, facts: Facts, finding: Finding, was: Severity | None
+) -> Reason:
     subject = named(finding)
     place = _place(finding)
     ended = facts.lapsed.get(finding.key, "")
     if ended:
         return Reason(rule.broken, f"{subject}: {ended}", finding, place)
-    was = {one.finding.key: one.was for one in facts.delta.raised} if facts.delta else {}
-    if finding.key in was:
-        subject += f", {was[finding.key].word} before"
+    if was is not None:
+        subject += f", {was.word} before"
     if rule.grace is None:
         return Reason(rule.broken, subject, finding, place)
     since, why = _start(rule.grace, facts, finding)

@@ -70,7 +70,7 @@ class ExceptionsInForce:
         suppressed: dict[FindingKey, Suppression] = {}
         lapsed: dict[FindingKey, str] = {}
         about = self._by_name()
-        for finding in scan.findings.values():
+        for finding in scan.findings.values() if about else ():
             named = {finding.vulnerability, *finding.aliases}
             asked = list(dict.fromkeys(e for name in sorted(named) for e in about.get(name, ())))
             if asked:

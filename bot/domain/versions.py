@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from itertools import zip_longest
 from types import ModuleType
 from typing import Any, Final
@@ -126,20 +126,26 @@ def _split(version: str) -> tuple[int, str, str] | None:
 
 def _debian(one: str, other: str) -> int:
     """Debian Policy 5.6.12: non-digits by character with ``~`` first, digits as numbers."""
+    if one == other:  # most updates change the release alone
+        return 0
     left = re.findall(r"[^0-9]+|[0-9]+", one)
     right = re.findall(r"[^0-9]+|[0-9]+", other)
     return _compared(_debian_key(left), _debian_key(right))
 
 
-def _debian_key(parts: Sequence[str]) -> list[tuple[list[int], int]]:
+def _debian_key(parts: Sequence[str]) -> list[tuple[tuple[int, ...], int]]:
     if parts and parts[0][0] in "0123456789":
         parts = ["", *parts]
     texts, numbers = parts[::2], parts[1::2]
     # The end of a text sorts after "~" and before everything else.
-    return [
-        ([*map(_debian_rank, text), 0], int(number))
-        for text, number in zip_longest(texts, numbers, fillvalue="0")
-    ]
+    key = [(_debian_text(text), int(number)) for text, number in zip(texts, numbers, strict=False)]
+    return key if len(texts) == len(numbers) else [*key, (_debian_text(texts[-1]), 0)]
+
+
+@lru_cache(1024)
+def _debian_text(text: str) -> tuple[int, ...]:
+    """Thousands of versions have the same few texts between their digits."""
+    return (*map(_debian_rank, text), 0)
 
 
 def _debian_rank(character: str) -> int:
@@ -148,8 +154,10 @@ def _debian_rank(character: str) -> int:
     return ord(character) if character.isalpha() else ord(character) + 256
 
 
-def _compared(left: list[tuple[list[int], int]], right: list[tuple[list[int], int]]) -> int:
-    empty: tuple[list[int], int] = ([0], 0)
+def _compared(
+    left: list[tuple[tuple[int, ...], int]], right: list[tuple[tuple[int, ...], int]]
+) -> int:
+    empty: tuple[tuple[int, ...], int] = ((0,), 0)
     for a, b in zip_longest(left, right, fillvalue=empty):
         if a != b:
             return 1 if a > b else -1

@@ -145,14 +145,14 @@ def test_exploitation_is_joined_by_any_identifier() -> None:
 
 def test_the_scanner_may_know_by_itself() -> None:
     known = Evidence(scan(BAD, knows_exploitation=True), scan())
-    exploited = replace(BAD, exploited_since=TODAY)
+    exploited = BAD._replace(exploited_since=TODAY)
 
     assert judged(known, KEV, LIKELY).result is Result.PASS
     assert judged(of(exploited), KEV).result is Result.FAIL
 
 
 def test_nvd_decides_where_the_policy_says_so() -> None:
-    rated = replace(finding(severity=Severity.LOW), nvd_severity=Severity.CRITICAL)
+    rated = finding(severity=Severity.LOW)._replace(nvd_severity=Severity.CRITICAL)
 
     assert judged(of(rated), CRITICAL).result is Result.PASS
     assert judged(of(rated), CRITICAL, severity_from=("nvd", "vendor")).result is Result.FAIL
@@ -177,7 +177,7 @@ def test_nvd_decides_where_the_policy_says_so() -> None:
 def test_grace_runs_from_a_known_day(
     clock: Clock, facts: dict[str, date], first_seen: date | None, expected: Result
 ) -> None:
-    found = replace(BAD, **facts)  # type: ignore[arg-type]  # dates of a finding
+    found = BAD._replace(**facts)  # type: ignore[arg-type]  # dates of a finding
     rule = replace(CRITICAL, grace=Grace(clock, timedelta(days=14)))
     seen = {found.key: first_seen} if first_seen else {}
 
@@ -185,7 +185,7 @@ def test_grace_runs_from_a_known_day(
 
 
 def test_grace_ends_by_itself() -> None:
-    found = replace(BAD, fix_since=date(2026, 11, 14))
+    found = BAD._replace(fix_since=date(2026, 11, 14))
     rule = replace(CRITICAL, grace=Grace(Clock.FIX_AVAILABLE, timedelta(days=14)))
 
     before = judged(of(found), rule, at=datetime(2026, 11, 27, 23, 59, tzinfo=UTC))

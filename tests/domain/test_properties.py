@@ -182,7 +182,7 @@ def test_one_finding_more_never_turns_a_failure_into_a_pass(
     names = {more.vulnerability, *more.aliases}
     if key in first.findings or key in first.suppressed or names & taken:
         return  # it would take another one's place
-    grown = replace(first, findings={**first.findings, key: replace(more, key=key)})
+    grown = replace(first, findings={**first.findings, key: more._replace(key=key)})
 
     if before is Result.FAIL:
         assert _result(merged_scans([grown, *rest]), old, exceptions) is Result.FAIL

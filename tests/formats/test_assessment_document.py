@@ -121,8 +121,7 @@ def test_any_text_can_be_written_and_read(one: str, two: str, three: str) -> Non
 
 def crowd(size: int, word: str) -> Assessment:
     findings = [
-        replace(
-            found(f"X-{n}-{word}", PackageName(word, word, f"{n}{word}"), Severity.HIGH, word),
+        found(f"X-{n}-{word}", PackageName(word, word, f"{n}{word}"), Severity.HIGH, word)._replace(
             fixed_in=tuple(f"{word}{n}" for n in range(30)),
             paths=(word,) * 50,
         )

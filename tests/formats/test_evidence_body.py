@@ -171,8 +171,9 @@ def test_licence_changes_are_not_folded() -> None:
 def crowd(size: int, word: str) -> BodyFacts:
     """Very many of everything, each with long text."""
     findings = [
-        replace(
-            found(f"X-{word}-{n}", PackageName(word, word, f"{word}{n}"), Severity(n % 6), word),
+        found(
+            f"X-{word}-{n}", PackageName(word, word, f"{word}{n}"), Severity(n % 6), word
+        )._replace(
             fixed_in=(word * 3, f"{n}"),
         )
         for n in range(size)
@@ -180,7 +181,7 @@ def crowd(size: int, word: str) -> BodyFacts:
     suppressed = {
         f.key: Suppression(f, word * 9, word * 20, date(2026, 12, 1))
         for f in (
-            replace(f, key=FindingKey(f"S{f.vulnerability}", f.package), aliases=frozenset())
+            f._replace(key=FindingKey(f"S{f.vulnerability}", f.package), aliases=frozenset())
             for f in findings
         )
     }

@@ -856,3 +856,50 @@ def test_depth_is_that_of_the_brackets_outside_strings(parts: list[str]) -> None
 
     for limit in range(deepest + 4):
         assert nests_deeper(document, limit) == (deepest > limit), (document, limit)
+
+
+def component_with(properties: str) -> bytes:
+    return (
+        '{"bomFormat": "CycloneDX", "specVersion": "1.6", "components": [{"type": "library",'
+        f' "name": "ms", "purl": "pkg:npm/ms@1", "properties": {properties}}}]}}'
+    ).encode()
+
+
+@pytest.mark.parametrize(
+    ("properties", "source", "is_development"),
+    [
+        ("null", "", False),
+        ("[]", "", False),
+        ('[{"name": "aquasecurity:trivy:SrcName", "value": "ms-src"}]', "ms-src", False),
+        ('[{"name": "cdx:npm:package:development", "value": "true"}]', "", True),
+        ('[{"name": "cdx:npm:package:development", "value": "false"}]', "", False),
+        ('[{"name": "syft:path", "value": "a:development/aquasecurity:trivy:"}]', "", False),
+        ('[{"value": "aquasecurity:trivy:"}, {"name": null}]', "", False),
+    ],
+)
+def test_properties_are_read_where_they_say_what_is_asked(
+    properties: str, source: str, is_development: object
+) -> None:
+    name = PackageName("npm", "", "ms")
+
+    found = read_sbom(component_with(properties), "x")
+
+    assert found.versions == {name: ("1",)}
+    assert found.sources.get(name, "") == source
+    assert (name in found.development) is is_development
+
+
+def test_properties_that_are_none_are_refused() -> None:
+    with pytest.raises(UnreadableEvidenceError, match="properties of a component"):
+        read_sbom(component_with('[{"name": "aquasecurity:trivy:SrcName", "value": 5}]'), "x")
+
+
+@pytest.mark.parametrize(
+    "name", ["trivy/alpine-310.json", "grype/ghsa.json", "cyclonedx/trivy-npm-1.7.cdx.json"]
+)
+def test_findings_are_of_the_image_that_was_scanned(name: str) -> None:
+    found = read_scan(sample(name).read_bytes(), name)
+
+    places = {(key.image, key.platform) for key in (*found.findings, *found.suppressed)}
+
+    assert places == {(found.repository, found.platform)}
