@@ -109,8 +109,8 @@ ANSWERS = {
         answered("critical", "fail"),
         lambda seen: seen.listed("raised")[0]["was"] == "low",
         # Critical: none now, one after; low: one now, none after.
-        lambda seen: re.search(r"Critical \| 0 \| 0 \| 0 \| \**\+1\** \| 1 ", seen.body),
-        lambda seen: re.search(r"Low \| 1 \| 0 \| 0 \| −1 \| 0 ", seen.body),  # noqa: RUF001 - the sign that is written
+        lambda seen: re.search(r"Critical \| 0 → 1 \| \+1 rated anew \|", seen.body),
+        lambda seen: re.search(r"Low \| 1 → 0 \| −1 rated anew \|", seen.body),  # noqa: RUF001 - the sign that is written
     ),
     "02-severity-from-nvd": right(
         BLOCKS,
