@@ -263,8 +263,12 @@ ANSWERS = {
         lambda seen: "CVE-2024-0002" in vulnerabilities(seen.listed("introduced")),
     ),
     "80-vex-later-wins": right(BLOCKS, counted("suppressed", 0)),
+    # The later word is no statement: it says "not affected" without saying why.
     "80b-vex-earlier-affected": right(
-        BLOCKS, lambda seen: vulnerabilities(seen.listed("suppressed")) == ["CVE-2024-9"]
+        BLOCKS,
+        counted("suppressed", 0),
+        answered("vex", "warn"),
+        says("neither a justification nor an impact statement"),
     ),
     "80d-vex-subcomponent-other-version": right(BLOCKS, *NOT_HELD),
     "80e-vex-other-digest": right(BLOCKS, *NOT_HELD),

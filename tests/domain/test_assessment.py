@@ -467,6 +467,22 @@ def test_the_last_statement_counts() -> None:
     assert judged(of(BAD, vex=(later, vex())), CRITICAL).result is Result.FAIL
 
 
+def test_what_is_no_statement_suppresses_nothing_and_replaces_nothing() -> None:
+    """And whoever wrote it hears of it, with the way out."""
+    flawed = replace(vex(), flaw="it has no reason; give it one", at=AT + timedelta(days=1))
+
+    alone, after = (judged(of(BAD, vex=words), CRITICAL) for words in ((flawed,), (vex(), flawed)))
+
+    assert alone.result is Result.FAIL
+    assert after.result is Result.WARN, "the valid one before it counts"
+    for verdict in (alone, after):
+        told = check(verdict, "vex")
+        assert told.result is Result.WARN
+        assert "1 statement is invalid and suppresses nothing: VEX not_affected" in told.detail
+        assert "it has no reason; give it one" in told.detail
+        assert "match nothing" not in told.detail
+
+
 def test_a_policy_may_refuse_vex() -> None:
     evidence = of(BAD, vex=(vex(),))
 

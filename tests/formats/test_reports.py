@@ -705,6 +705,47 @@ def test_openvex_of_both_versions() -> None:
     assert trivy[0].products[0].components
 
 
+@pytest.mark.parametrize(
+    ("status", "why", "words"),
+    [
+        ("not_affected", {}, "neither a justification nor an impact statement; give it one of"),
+        ("not_affected", {"justification": None, "impact_statement": None}, "neither"),
+        ("not_affected", {"justification": "", "impact_statement": " "}, "neither"),
+        ("not_affected", {"justification": "trust me"}, "'trust me' is none of OpenVEX's"),
+        ("not_affected", {"justification": "code_not_reachable"}, "vulnerable_code_not_present"),
+        ("not_affected", {"justification": "component_not_present"}, ""),
+        ("not_affected", {"justification": "inline_mitigations_already_exist"}, ""),
+        ("not_affected", {"impact_statement": "the parser is not compiled in"}, ""),
+        ("not_affected", {"justification": "other", "impact_statement": "not compiled in"}, ""),
+        ("fixed", {}, ""),
+        ("affected", {}, ""),
+        ("under_investigation", {}, ""),
+    ],
+)
+@pytest.mark.parametrize("version", ["v0.2.0", "v0.0.1"])
+def test_openvex_has_to_say_why_something_is_not_affected(
+    status: str, why: dict[str, object], words: str, version: str
+) -> None:
+    vulnerability: object = {"name": "CVE-2026-1"} if version == "v0.2.0" else "CVE-2026-1"
+    entry = {"vulnerability": vulnerability, "products": ["pkg:npm/a"], "status": status, **why}
+    document = {"@context": f"https://openvex.dev/ns/{version}", "statements": [entry]}
+
+    (found,) = read_vex(json.dumps(document).encode(), "vex.json")
+
+    assert words in found.flaw
+    assert bool(found.flaw) is bool(words)
+
+
+def test_cyclonedx_need_not_say_why() -> None:
+    """Its specification recommends a justification and asks for none (bom-1.7, analysis)."""
+    entry = {"id": "CVE-1", "affects": [{"ref": "x"}], "analysis": {"state": "not_affected"}}
+    bom = {"bomFormat": "CycloneDX", "specVersion": "1.7", "vulnerabilities": [entry]}
+
+    (found,) = read_vex(json.dumps(bom).encode(), "vex.json")
+
+    assert (found.status, found.flaw) == ("not_affected", "")
+
+
 def test_cyclonedx_states_as_openvex_does() -> None:
     (sampled,) = read_vex(sample("vex/cyclonedx-vex.json").read_bytes(), "vex")
     states = {
