@@ -22,7 +22,7 @@ from bot.domain.evidence import (
     Status,
 )
 from bot.domain.image_configuration import ImageConfiguration
-from bot.domain.licences import denied_by, is_unknown, outside
+from bot.domain.licences import denied_by, is_unknown, outside, outside_for_sure
 from bot.domain.packages import Inventory, PackageClass, PackageName, whole_version
 from bot.domain.policy import (
     Accepted,
@@ -515,7 +515,11 @@ def _licences_in(rule: LicenceRule, pair: Pair, facts: Facts) -> list[Reason]:
     texts = {name: new.licences.get(name, "") for name in asked}
     # Thousands of packages are under a few licences: each text is judged once.
     broken_by = {text: _broken_licence(rule, text) for text in {*texts.values()}}
-    nobody = {text for text in broken_by if is_unknown(text)}
+    nobody = {
+        text
+        for text, broken in broken_by.items()
+        if (broken is None or rule.denies_unknown) and _turns_on_unknown(rule, text)
+    }
     unknown = sorted(name for name, text in texts.items() if text in nobody)
     image = pair.new.repository if pair.new else ""
     for name in sorted(name for name, text in texts.items() if broken_by[text] is not None):
@@ -556,10 +560,20 @@ def _is_asked(rule: LicenceRule, name: PackageName, listed: Inventory) -> bool:
 
 
 def _broken_licence(rule: LicenceRule, text: str) -> str | None:
-    if is_unknown(text):
-        return "a licence that nobody knows" if rule.denies_unknown else None
     denied = denied_by(text, rule.denied) if rule.denied else None
-    return denied or (outside(text, rule.allowed) if rule.allowed else None)
+    denied = denied or (outside_for_sure(text, rule.allowed) if rule.allowed else None)
+    if denied is None and rule.denies_unknown and _turns_on_unknown(rule, text):
+        return "a licence that nobody knows"
+    return denied
+
+
+def _turns_on_unknown(rule: LicenceRule, text: str) -> bool:
+    """Whether what the rule says depends on a licence that nobody knows, or on a part of one."""
+    if rule.allowed:
+        return is_unknown(text) or (
+            outside(text, rule.allowed) is not None and outside_for_sure(text, rule.allowed) is None
+        )
+    return is_unknown(text)
 
 
 def _licence_words(rule: LicenceRule, text: str, broken: str) -> str:

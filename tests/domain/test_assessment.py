@@ -20,7 +20,7 @@ from bot.domain.evidence import (
     merged_scans,
 )
 from bot.domain.judging import BaseFact
-from bot.domain.packages import PackageClass, merged
+from bot.domain.packages import Package, PackageClass, PackageName, inventory, merged
 from bot.domain.policy import (
     AnyRule,
     BaseImageRule,
@@ -465,6 +465,18 @@ def test_the_last_statement_counts() -> None:
     later = replace(vex("affected"), at=AT + timedelta(days=1))
 
     assert judged(of(BAD, vex=(later, vex())), CRITICAL).result is Result.FAIL
+
+
+def test_a_licence_that_is_known_in_part_is_open_for_what_is_allowed_and_unknown() -> None:
+    """DependencyTrack, spdx-maven-plugin 192: ``Apache-2.0 AND NOASSERTION``."""
+    listed = inventory([Package(PackageName("npm", "", "x"), "1", "MIT AND NOASSERTION")])
+    allowed = LicenceRule(id="a", denies=True, scope=Scope.PRESENT, allowed=("MIT",))
+    unknown = replace(allowed, id="u", allowed=(), denies_unknown=True)
+    worse = inventory([Package(PackageName("npm", "", "x"), "1", "AGPL-3.0-only AND NONE")])
+
+    assert judged(Evidence(scan(), None, listed), allowed).result is Result.NOT_EVALUATED
+    assert judged(Evidence(scan(), None, listed), unknown).result is Result.FAIL
+    assert judged(Evidence(scan(), None, worse), allowed).result is Result.FAIL
 
 
 def test_what_is_no_statement_suppresses_nothing_and_replaces_nothing() -> None:
