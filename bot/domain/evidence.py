@@ -183,6 +183,11 @@ class Finding(NamedTuple):
         return self.key.platform
 
     @property
+    def names_no_vulnerability(self) -> bool:
+        """It is an advisory of which nobody says what it is about: it has no CVE to look up."""
+        return _NAMES_ONE.fullmatch(self.vulnerability) is None
+
+    @property
     def installations(self) -> tuple[Purl, ...]:
         """Everything that has it, one at least."""
         return self.installed or tuple(

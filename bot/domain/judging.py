@@ -341,8 +341,15 @@ def _exploited(rule: VulnerabilityRule, finding: Finding, facts: Facts) -> Answe
         return True
     listed = facts.exploitation.kev_of(finding)
     if listed is None:
-        return facts.silence_of_kev() or False
+        return facts.silence_of_kev() or _unnamed(finding) or False
     return listed.ransomware or not rule.is_ransomware
+
+
+def _unnamed(finding: Finding) -> str:
+    """Feeds go by the CVE: an advisory that names none can be looked up in no one of them."""
+    if not finding.names_no_vulnerability:
+        return ""
+    return "the report does not say which CVEs this advisory is about, and feeds go by the CVE"
 
 
 def _likely(rule: VulnerabilityRule, finding: Finding, facts: Facts) -> Answer:
@@ -350,7 +357,7 @@ def _likely(rule: VulnerabilityRule, finding: Finding, facts: Facts) -> Answer:
         return True
     score = facts.exploitation.epss_of(finding)
     if score is None:
-        return facts.silence_of_epss() or False
+        return facts.silence_of_epss() or _unnamed(finding) or False
     return score > rule.epss_at_least or (score == rule.epss_at_least and not rule.epss_above)
 
 

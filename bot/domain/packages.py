@@ -93,6 +93,8 @@ class PackageName(NamedTuple):
     @classmethod
     def of(cls, kind: str, name: str, namespace: str = "") -> Self:
         """A name as package managers write it: ``@scope/name``, ``group:artifact``."""
+        if kind == "alpine":  # as it was called before purl-spec had `apk`
+            kind, namespace = "apk", namespace or "alpine"
         if not namespace and kind in _SLASHED:
             namespace, _, name = name.rpartition("/")
         elif not namespace and kind == "maven":

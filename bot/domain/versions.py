@@ -30,6 +30,8 @@ _APK: Final = re.compile(
     r"((?:_(?:alpha|beta|pre|rc|cvs|svn|git|hg|p)[0-9]{0,19})*)(?:~[0-9a-f]+)?(?:-r([0-9]{1,19}))?"
 )
 _APK_SUFFIXES: Final = ("alpha", "beta", "pre", "rc", "", "cvs", "svn", "git", "hg", "p")
+# Before a release of Go: go1.22rc1, go1.18beta2 (go.dev/doc/toolchain#version).
+_GO_TOOLCHAIN: Final = re.compile(r"(?:go)?([0-9]{1,9}\.[0-9]{1,9})(rc|beta)([0-9]{1,9})")
 # OpenJDK's: 17.0.8+7, 11.0.20.1, 1.8.0_392-b08, 8u392 (JEP 223, and what was before it).
 _JDK: Final = re.compile(
     r"(?:jdk-?)?(?:1\.)?([0-9]{1,9}(?:\.[0-9]{1,9})*)(?:(?:u|_)([0-9]{1,9}))?"
@@ -60,10 +62,10 @@ def compare(kind: str, one: str, other: str, *, name: str = "") -> int | None:
     if max(len(one), len(other)) > _LONGEST:
         return None
     if kind == "golang":
-        one, other = one.removeprefix("go"), other.removeprefix("go")
+        one, other = _go(one), _go(other)
     if kind in _BY_UNIVERS:
         return _by_univers(_BY_UNIVERS[kind], one, other)
-    if kind == "deb":
+    if kind in {"deb", "bitnami"}:  # Bitnami's revision is behind the dash, as Debian's
         return _with_epoch(one, other, _debian)
     if kind == "rpm":
         return _with_epoch(one, other, _rpm)
@@ -76,6 +78,16 @@ def compare(kind: str, one: str, other: str, *, name: str = "") -> int | None:
     if left is None or right is None:
         return None
     return (left > right) - (left < right)
+
+
+def _go(version: str) -> str:
+    """A module's version, or a toolchain's: ``go1.22rc1``, ``go1.21.5 X:boringcrypto``."""
+    found = _GO_TOOLCHAIN.fullmatch(version.partition(" ")[0])
+    return (
+        f"{found[1]}.0-{found[2]}.{found[3]}"
+        if found
+        else version.removeprefix("go").partition(" ")[0]
+    )
 
 
 def _by_univers(ordering: str, one: str, other: str) -> int | None:

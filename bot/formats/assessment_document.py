@@ -486,7 +486,9 @@ class _FindingRows:
 
     def __call__(self, finding: Finding) -> FindingRow:
         listed = self.exploitation.kev_of(finding)
-        is_known = listed is not None or self.exploitation.kev is not None
+        is_known = listed is not None or (
+            self.exploitation.kev is not None and not finding.names_no_vulnerability
+        )
         return FindingRow(
             vulnerability=_name(finding.vulnerability),
             package=_package(finding.package),

@@ -467,6 +467,31 @@ def test_the_last_statement_counts() -> None:
     assert judged(of(BAD, vex=(later, vex())), CRITICAL).result is Result.FAIL
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("SUSE-SU-2025:02889-1", Result.NOT_EVALUATED),
+        ("DLA-3482-1", Result.NOT_EVALUATED),
+        ("ALAS2-2026-1", Result.NOT_EVALUATED),
+        ("CVE-2026-0007", Result.PASS),
+        ("GHSA-7q5r-r9c2-x8mj", Result.PASS),
+        ("TEMP-0000000-ABCDEF", Result.PASS),
+    ],
+)
+def test_an_advisory_that_names_no_cve_is_not_known_to_be_unlisted(
+    name: str, expected: Result
+) -> None:
+    """Trivy reports advisories of SUSE without their CVEs: feeds cannot be asked about them."""
+    evidence = Evidence(
+        scan(finding(name)),
+        scan(),
+        exploitation=Exploitation(kev={}, kev_date=TODAY, epss={}, epss_date=TODAY),
+    )
+
+    assert judged(evidence, KEV).result is expected
+    assert judged(evidence, LIKELY).result is expected
+
+
 def test_a_licence_that_is_known_in_part_is_open_for_what_is_allowed_and_unknown() -> None:
     """DependencyTrack, spdx-maven-plugin 192: ``Apache-2.0 AND NOASSERTION``."""
     listed = inventory([Package(PackageName("npm", "", "x"), "1", "MIT AND NOASSERTION")])
