@@ -468,6 +468,26 @@ def test_the_last_statement_counts() -> None:
 
 
 @pytest.mark.parametrize(
+    ("paths", "expected"),
+    [
+        (("/usr", "/app"), Result.PASS),
+        (("/usr",), Result.FAIL),
+        (("/app",), Result.FAIL),
+        (("/usr", "/ap"), Result.FAIL),
+        (("/**",), Result.PASS),
+        ((), Result.FAIL),
+    ],
+)
+def test_exceptions_of_several_paths_hold_together(
+    paths: tuple[str, ...], expected: Result
+) -> None:
+    found = BAD._replace(paths=("app/a/package.json", "usr/lib/a/package.json"))
+    accepted = tuple(replace(EXCEPTION, path=path) for path in paths)
+
+    assert judged(of(found, exceptions=accepted), CRITICAL).result is expected
+
+
+@pytest.mark.parametrize(
     ("name", "expected"),
     [
         ("SUSE-SU-2025:02889-1", Result.NOT_EVALUATED),
