@@ -209,6 +209,9 @@ def _plain_qualifiers(text: str) -> tuple[tuple[tuple[str, str], ...], str, str]
 
 def _qualified(qualifiers: Mapping[str, str]) -> tuple[tuple[tuple[str, str], ...], str, str]:
     """What changes what is named, the epoch, and what it was built from."""
+    if "os_version" in qualifiers and not qualifiers.get("distro"):  # as Docker Scout writes it
+        system = f"{qualifiers.get('os_name', '')}-{qualifiers['os_version']}".strip("-")
+        qualifiers = {**qualifiers, "distro": system}
     identifying = tuple(
         (name, _architecture(value) if name == "arch" else value)
         for name, value in sorted(qualifiers.items())
@@ -244,6 +247,8 @@ def known_glob(glob: str) -> str:
     if _MORE_THAN_A_NAME.search(rest):
         raise ValueError("it has a version or qualifiers, and package names have none")
     kind = kind.lower()
+    if kind == "alpine":
+        kind, rest = "apk", rest if "/" in rest else f"alpine/{rest}"
     parts = [_spelled(kind, part) for part in rest.split("/")]
     if kind in _OS_TYPES and len(parts) > 1:
         parts[0] = _DISTRIBUTORS.get(parts[0].lower(), parts[0].lower())

@@ -486,6 +486,11 @@ def _sightings(
     image: str,
     file: str,
 ) -> Iterator[tuple[Finding, _Analysis]]:
+    by_name: dict[PackageName, list[Purl]] = {}
+    for component in {id(one): one for one in by_ref.values()}.values():
+        purl = _purl(component)
+        if purl is not None:
+            by_name.setdefault(purl.package, []).append(purl)
     for index, entry in enumerate(vulnerabilities):
         others = [reference.id for reference in entry.references or [] if reference.id]
         if not entry.id and not others:
@@ -494,16 +499,30 @@ def _sightings(
             continue  # whoever gave the id took it back
         analysis = entry.analysis or _Analysis()
         for one in identified(entry.id or others[0], others):
-            for named in _affected_packages(entry, by_ref):
+            for named in _affected_packages(entry, by_ref, by_name):
                 yield _finding(entry, one, named, image), analysis
 
 
-def _affected_packages(entry: _Vulnerability, by_ref: Mapping[str, _Component]) -> list[Purl]:
-    """The packages that have it. An entry that names none is a finding all the same."""
+def _affected_packages(
+    entry: _Vulnerability,
+    by_ref: Mapping[str, _Component],
+    by_name: Mapping[PackageName, Sequence[Purl]],
+) -> list[Purl]:
+    """The packages that have it. An entry that names none is a finding all the same.
+
+    OSV-Scanner names every package of the advisory, without versions: those that are installed
+    have it, and the others do not where at least one is (google/osv-scanner 1564).
+    """
     if not entry.affects:
         return [_NOWHERE]
-    named = [(_affected(one.ref, by_ref), one.versions or []) for one in entry.affects]
-    return [purl for purl, versions in named if not _is_unaffected(purl, versions)]
+    found: list[tuple[Purl, Sequence[_Version]]] = []
+    absent: list[tuple[Purl, Sequence[_Version]]] = []
+    for one in entry.affects:
+        named, is_there = _affected(one.ref, by_ref)
+        installed = () if is_there or named.version else by_name.get(named.package, ())
+        for purl in installed or (named,):
+            (found if is_there or installed else absent).append((purl, one.versions or []))
+    return [purl for purl, versions in found or absent if not _is_unaffected(purl, versions)]
 
 
 def _is_unaffected(purl: Purl, versions: Sequence[_Version]) -> bool:
@@ -599,13 +618,16 @@ def _severity(rating: _Rating) -> Severity:
     return next((band for least, band in bands if rating.score >= least), Severity.LOW)
 
 
-def _affected(ref: str, by_ref: Mapping[str, _Component]) -> Purl:
-    """The package behind a reference: in the document, a BOM-Link, or a package URL."""
+def _affected(ref: str, by_ref: Mapping[str, _Component]) -> tuple[Purl, bool]:
+    """The package behind a reference, and whether the document lists it.
+
+    A reference is one of the document's own, a BOM-Link, or a package URL.
+    """
     component = by_ref.get(ref)
     if component is None and "#" in ref:
         ref = unquote(ref.rpartition("#")[2])
         component = by_ref.get(ref)
     if component is not None:
         name = PackageName("", component.group or "", component.name)
-        return _purl(component) or Purl(name, component.version or "")
-    return read_purl(ref) or Purl(PackageName("", "", ref), "")
+        return _purl(component) or Purl(name, component.version or ""), True
+    return read_purl(ref) or Purl(PackageName("", "", ref), ""), False

@@ -452,6 +452,9 @@ def vex(
         (vex("not_affected", "pkg:oci/shop", "pkg:deb/debian/libssl3"), Result.PASS),
         (vex("not_affected", "pkg:oci/shop", "pkg:deb/debian/openssl"), Result.FAIL),
         (vex(product="r/shop:1"), Result.PASS),
+        (vex(product="pkg:deb/debian/libssl3?os_name=debian&os_version=12"), Result.PASS),
+        (vex(product="pkg:deb/debian/libssl3?os_name=debian&os_version=11"), Result.FAIL),
+        (vex(product="pkg:deb/debian/libssl3?os_distro=bookworm"), Result.PASS),
         (vex(product="anything"), Result.FAIL),
     ],
 )

@@ -100,6 +100,8 @@ def test_several_documents_make_one_inventory() -> None:
         ("pkg:pypi/Foo_Bar", "pkg:pypi/foo-bar"),
         ("pkg:PyPI/zope.*", "pkg:pypi/zope-*"),
         ("pkg:npm/%40Babel/Traverse", "pkg:npm/@babel/traverse"),
+        ("pkg:alpine/busybox", "pkg:apk/alpine/busybox"),
+        ("pkg:alpine/*", "pkg:apk/alpine/*"),
         ("pkg:npm/@babel/*", "pkg:npm/@babel/*"),
         ("pkg:golang/github.com/Acme/x", "pkg:golang/github.com/Acme/x"),
         ("pkg:rpm/RHEL/openssl", "pkg:rpm/redhat/openssl"),

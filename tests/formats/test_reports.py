@@ -65,7 +65,8 @@ def purl_key(purl: str) -> tuple[str, ...]:
     kind, _, rest = path.partition("/")
     head, slash, last = rest.rpartition("/")
     name = unquote(last.split("@")[0])
-    return (kind.lower(), unquote(head if slash else ""), name)
+    kind = kind.lower().replace("alpine", "apk")  # as Alpine's packages were called once
+    return (kind, unquote(head if slash else ""), name)
 
 
 def trivy_pairs(document: dict[str, Any]) -> Iterator[tuple[str, object]]:
@@ -944,3 +945,35 @@ def test_findings_are_of_the_image_that_was_scanned(name: str) -> None:
     places = {(key.image, key.platform) for key in (*found.findings, *found.suppressed)}
 
     assert places == {(found.repository, found.platform)}
+
+
+def scanned_cyclonedx(*refs: str) -> Scan:
+    """A report about one vulnerability in all of these, of an image with two packages."""
+    purls = ["pkg:npm/electron@25.8.0", "pkg:deb/debian/libwebp7@1.2.4"]
+    bom = {
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.5",
+        "components": [{"type": "library", "name": "x", "purl": purl} for purl in purls],
+        "vulnerabilities": [{"id": "CVE-2023-4863", "affects": [{"ref": ref} for ref in refs]}],
+    }
+    return read_scan(json.dumps(bom).encode(), "bom.json")
+
+
+@pytest.mark.parametrize(
+    ("refs", "packages"),
+    [
+        (("pkg:cargo/libwebp-sys", "pkg:npm/electron", "pkg:npm/electron"), {"electron"}),
+        (("pkg:npm/electron@25.8.0",), {"electron"}),
+        (("pkg:npm/electron", "pkg:deb/debian/libwebp7"), {"electron", "libwebp7"}),
+        (("pkg:cargo/libwebp-sys",), {"libwebp-sys"}),
+        (("pkg:npm/electron@24.0.0",), {"electron"}),
+        (("90a6e1b2-random",), {"90a6e1b2-random"}),
+    ],
+)
+def test_an_advisory_that_names_all_its_packages_is_about_those_that_are_there(
+    refs: tuple[str, ...], packages: set[str]
+) -> None:
+    """google/osv-scanner 1564; aquasecurity/trivy 7337: a reference that leads nowhere counts."""
+    found = scanned_cyclonedx(*refs).findings
+
+    assert {key.package.name for key in found} == packages
