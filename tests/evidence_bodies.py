@@ -1,4 +1,4 @@
-"""The three promotions whose bodies are kept: blocked, clean, degraded."""
+"""Promotions whose bodies are kept or looked at."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from bot.domain.evidence import (
     Scan,
     Severity,
     Suppression,
+    merged_scans,
 )
 from bot.domain.history import (
     Asker,
@@ -391,3 +392,162 @@ KEPT = {"blocked": blocked, "clean": clean, "degraded": degraded}
 def facts(name: str) -> BodyFacts:
     """The promotion with the evidence of that name."""
     return replace(FACTS, assessment=KEPT[name]())
+
+
+def first() -> BodyFacts:
+    """Nothing runs there yet."""
+    evidence = Evidence(scanned([*STAYED, *CAME]), None, NEW_SBOM, exploitation=EXPLOITATION)
+    image = replace(FACTS.images[0], now=None, now_platforms=(), now_size=None, now_bases=())
+    return replace(
+        FACTS,
+        assessment=assess("stage", evidence, POLICY, AT),
+        images=[image],
+        now_commit=None,
+        commits=None,
+        contributions=None,
+    )
+
+
+def crowded() -> BodyFacts:
+    """Blocked by 31 findings among 1,500; some are rated anew, and one is negligible."""
+    blocks = [
+        found(f"CVE-2027-{n:05d}", deb(f"bad{n % 9}"), Severity.CRITICAL, "1.0-1", f"1.0-{n + 2}")
+        for n in range(31)
+    ]
+    harmless = [
+        found(
+            f"CVE-2028-{n:05d}",
+            deb(f"good{n % 200}"),
+            (Severity.MEDIUM, Severity.LOW, Severity.NEGLIGIBLE)[n % 3],
+            "1.0-1",
+        )
+        for n in range(1469)
+    ]
+    before = [one._replace(severity=Severity.LOW) for one in harmless[:1400]]
+    evidence = Evidence(
+        scanned([*harmless, *blocks]),
+        scanned([*before, *many(1200, Severity.MEDIUM, 9000)]),
+        NEW_SBOM,
+        OLD_SBOM,
+        exploitation=EXPLOITATION,
+        last_promotion=date(2026, 11, 3),
+        builds=(BUILD,),
+    )
+    return replace(FACTS, assessment=assess("stage", evidence, POLICY, AT))
+
+
+def three_images() -> BodyFacts:
+    """What one image has already is new in another."""
+    names = ("checkout", "checkout-worker", "checkout-scheduler")
+    place = "registry.stage.example.com/acme/payments/platform"
+
+    def of(findings: dict[str, list[Finding]]) -> Scan:
+        return merged_scans(
+            [
+                replace(
+                    scanned([*STAYED, *findings.get(name, [])], OLD_SBOM),
+                    image=f"{place}/{name}:1.42.0",
+                    platforms=(platform,),
+                )
+                for name in names
+                for platform in PLATFORMS
+            ]
+        )
+
+    evidence = Evidence(
+        of({"checkout": CAME, "checkout-worker": CAME[:2]}),
+        of({"checkout": CAME[:1]}),
+        exploitation=EXPLOITATION,
+        last_promotion=date(2026, 11, 3),
+        builds=tuple(replace(BUILD, image=f"{place}/{name}") for name in names),
+    )
+    return replace(
+        FACTS,
+        assessment=assess("stage", evidence, POLICY, AT),
+        images=[replace(FACTS.images[0], name=name) for name in names],
+        source_repositories=[f"registry.dev.example.com/acme/{name}" for name in names],
+        target_repositories=[f"{place}/{name}" for name in names],
+    )
+
+
+def foreign(word: str) -> BodyFacts:
+    """A promotion in which everything that others write is this word, and long."""
+    long = " ".join([word * 3] * 6)
+    package = PackageName("npm", f"@{word}", word * 9)
+    findings = [
+        found(f"X-{word}-{n}", package, Severity.CRITICAL, f"{n}.{word}", f"{n + 1}.{word * 9}")
+        for n in range(3)
+    ]
+    other = [
+        found(f"Y-{word}-{n}", deb(f"{word * 4}{n}"), Severity.MEDIUM, "1.0-1", word * 4)
+        for n in range(12)
+    ]
+    before = [one._replace(versions=(f"0.{word}",)) for one in other[4:]]
+    by_vex = Suppression(other[0], f"VEX not_affected by {long}", long, date(2026, 12, 1))
+    new = scanned([*findings, *other[1:]])
+    old = scanned([*before, *many(2, Severity.HIGH, 100)])
+    listed = [Package(package, "1", word * 4), Package(PackageName("npm", "", word), "2", "MIT")]
+    evidence = Evidence(
+        replace(new, suppressed={other[0].key: by_vex}, image=f"r.example/{word * 20}:{word}"),
+        replace(old, image=f"r.example/{word * 20}:{word}"),
+        inventory(listed, tool=long),
+        inventory([Package(package, f"0-{word * 9}", "MIT")], tool=long),
+        exploitation=EXPLOITATION,
+        missing=(long,),
+        notes=(long,),
+        signature=Reason(Result.FAIL, word * 60),
+        provenance=Reason(Result.FAIL, long),
+        builds=(replace(BUILD, builder=word * 40, repository=word * 20, run=word * 9, by=long),),
+    )
+    commits = [
+        replace(commit, subject=subject, author=word * 12)
+        for commit, subject in zip(COMMITS, (long, word * 60, f"x{word}"), strict=True)
+    ]
+    contributions = {
+        commit.id: Contribution(commit.id, word * 12, pull_request)
+        for commit, pull_request in zip(
+            commits,
+            (SourcePullRequest(812, word * 60, merged=True, author=word * 12), None, None),
+            strict=True,
+        )
+    }
+    base = BaseImage(f"r.example/{word * 20}:{word}", "sha256:" + "2" * 64)
+    runs = ImageConfiguration(word * 9, (word * 60,), variables=frozenset({word * 20}))
+    image = replace(
+        FACTS.images[0],
+        name=word * 9,
+        new_bases=(base,),
+        new_runs=dict.fromkeys(PLATFORMS, runs),
+    )
+    return replace(
+        FACTS,
+        assessment=assess("stage", evidence, POLICY, AT),
+        application=word * 9,
+        branch=f"release/{word * 20}",
+        images=[image, replace(image, name=f"{word}-2")],
+        commits=commits,
+        contributions=contributions,
+        leaving=commits[:1],
+        newer=long,
+        asker=Asker(word * 20, "9f3c2e1" + "0" * 33, "", long, 812),
+        issues=[IssueKey(word * 9, "")],
+        watching=[f"{word * 20}/**"],
+        watched=[WatchedChange(f"{word * 20}/{word * 20}", "added")],
+        source_repositories=[f"r.example/{word * 20}"],
+        target_repositories=[f"r.example/{word * 30}"],
+    )
+
+
+def shown() -> dict[str, BodyFacts]:
+    """Each situation that a reviewer meets, for looking at: on a screen and on a phone."""
+    return {
+        "first": first(),
+        "clean": facts("clean"),
+        "blocked": facts("blocked"),
+        "blocked-31-of-1500": crowded(),
+        "not-decided": facts("degraded"),
+        "three-images": three_images(),
+        "hostile": foreign("<b>|@x`#1"),
+        "hostile-long": foreign("Donaudampfschiff"),
+        "right-to-left": foreign("\u05e9\u05dc\u05d5\u05dd"),
+    }

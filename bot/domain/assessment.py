@@ -227,7 +227,7 @@ def _rated(scan: Scan, policy: EnvironmentPolicy) -> Scan:
         severity = _severity(finding, policy.severity_from)
         if severity is Severity.UNKNOWN and policy.unknown_severity is not None:
             severity = policy.unknown_severity
-        return finding if severity is finding.severity else replace(finding, severity=severity)
+        return finding if severity is finding.severity else finding._replace(severity=severity)
 
     return replace(
         scan,
@@ -252,21 +252,38 @@ def _judge(policy: EnvironmentPolicy, evidence: Evidence, facts: Facts, side: _S
         exceptions = side.excepted.check()
         checks += [exceptions] if exceptions else []
         idle = unused(evidence.vex, side.answers)
-        checks += [_idle_check(idle, evidence.vex)] if evidence.vex else []
+        checks += [_vex_check(idle, evidence.vex)] if evidence.vex else []
     checks += _required_checks(policy, evidence, facts)
     return verdict(checks, blocks_unevaluated=policy.blocks_unevaluated)
 
 
-def _idle_check(idle: Sequence[VexStatement], every: Sequence[VexStatement]) -> Check:
-    """VEX that is about nothing suppresses nothing; its authors have to hear of it."""
-    shown = "; ".join(one.label for one in idle[:SHOWN_REASONS])
-    more = f"; and {len(idle) - SHOWN_REASONS} more" if len(idle) > SHOWN_REASONS else ""
+def _vex_check(idle: Sequence[VexStatement], every: Sequence[VexStatement]) -> Check:
+    """VEX that is invalid or about nothing suppresses nothing; its authors have to hear of it."""
+    flawed = [one for one in every if one.flaw]
     used = len(every) - len(idle)
-    detail = f"{used} of {len(every)} statements are about something in this image"
+    parts = []
+    if flawed:
+        shown = _first_few([f"{one.label}: {one.flaw}" for one in flawed])
+        words_ = (
+            "1 statement is invalid and suppresses"
+            if len(flawed) == 1
+            else (f"{len(flawed)} statements are invalid and suppress")
+        )
+        parts.append(f"{words_} nothing: {shown}")
     if idle:
-        detail = f"{len(idle)} statements match nothing in this image: {shown}{more}"
-    reasons = tuple(Reason(Result.PASS, f"{one.label}: matches nothing") for one in idle)
-    return Check("vex", "VEX is about this image", Result.PASS, detail, reasons)
+        shown = _first_few([one.label for one in idle])
+        parts.append(f"{len(idle)} statements match nothing in this image: {shown}")
+    detail = f"{used} of {len(every)} statements are about something in this image"
+    reasons = [Reason(Result.WARN, f"{one.label}: {one.flaw}") for one in flawed]
+    reasons += [Reason(Result.PASS, f"{one.label}: matches nothing") for one in idle]
+    result = Result.WARN if flawed else Result.PASS
+    title = "VEX is valid and about this image"
+    return Check("vex", title, result, ". ".join(parts) or detail, tuple(reasons))
+
+
+def _first_few(texts: Sequence[str]) -> str:
+    more = f"; and {len(texts) - SHOWN_REASONS} more" if len(texts) > SHOWN_REASONS else ""
+    return "; ".join(texts[:SHOWN_REASONS]) + more
 
 
 # --- what was looked at ---

@@ -364,8 +364,7 @@ def _renamed(scan: Scan, known: Mapping[tuple[PackageName, str], set[str]]) -> S
         if not names or is_cve(finding.vulnerability):
             return [finding]
         return [
-            replace(
-                finding,
+            finding._replace(
                 key=finding.key._replace(vulnerability=name),
                 aliases=finding.aliases | {name} if len(names) == 1 else frozenset({name}),
                 advisories=finding.advisories | {finding.vulnerability},
@@ -431,7 +430,7 @@ def _under_new_names(
 
     def under(finding: Finding) -> Finding:
         name = names.get(finding.package)
-        return finding if name is None else replace(finding, key=finding.key._replace(package=name))
+        return finding if name is None else finding._replace(key=finding.key._replace(package=name))
 
     findings = collapsed(map(under, old.findings.values()))
     suppressed = {
@@ -642,19 +641,22 @@ def _contents(
 
 
 def _package_changes(new: Inventory, old: Inventory) -> list[PackageChange]:
-    names = new.versions.keys() | old.versions.keys()
     return [
-        _package_change(name, old.versions.get(name, ()), new.versions.get(name, ()))
-        for name in names
-        if new.versions.get(name) != old.versions.get(name)
+        _package_change(name, before, after)
+        for name, after in new.versions.items()
+        if (before := old.versions.get(name, ())) != after
+    ] + [
+        _package_change(name, before, ())
+        for name, before in old.versions.items()
+        if name not in new.versions
     ]
 
 
 def _licence_changes(new: Inventory, old: Inventory) -> list[LicenceChange]:
     return [
-        LicenceChange(name, old.licences[name], new.licences[name])
-        for name in new.licences.keys() & old.licences.keys()
-        if new.licences[name] != old.licences[name]
+        LicenceChange(name, before, after)
+        for name, after in new.licences.items()
+        if (before := old.licences.get(name, after)) != after
     ]
 
 

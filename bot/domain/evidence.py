@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from enum import Enum, IntEnum, StrEnum
-from operator import attrgetter
+from functools import lru_cache
 from typing import Final, NamedTuple, TypeVar
 
 from bot.domain.errors import RejectedError
@@ -123,9 +123,12 @@ class Cvss:
     vector: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """A vulnerability in a package of an image."""
+class Finding(NamedTuple):
+    """A vulnerability in a package of an image.
+
+    A tuple because there are thousands: a frozen dataclass of as many fields takes four times as
+    long to make.
+    """
 
     key: FindingKey
     severity: Severity
@@ -180,19 +183,16 @@ class Finding:
         return self.key.platform
 
     @property
+    def names_no_vulnerability(self) -> bool:
+        """It is an advisory of which nobody says what it is about: it has no CVE to look up."""
+        return _NAMES_ONE.fullmatch(self.vulnerability) is None
+
+    @property
     def installations(self) -> tuple[Purl, ...]:
         """Everything that has it, one at least."""
         return self.installed or tuple(
             Purl(self.package, version) for version in self.versions or ("",)
         )
-
-
-_OTHER_VALUES: Final = attrgetter(*(one.name for one in fields(Finding) if one.name != "key"))
-
-
-def under(key: FindingKey, finding: Finding) -> Finding:
-    """The same finding by another name; `replace` takes twice as long for thousands of them."""
-    return Finding(key, *_OTHER_VALUES(finding))
 
 
 class Identified(NamedTuple):
@@ -217,8 +217,7 @@ def identified(own: str, others: Iterable[str] = ()) -> tuple[Identified, ...]:
     """
     others = tuple(others)
     if not others and is_cve(own):
-        own = own.strip().upper()
-        return (Identified(own, frozenset({own}), frozenset()),)
+        return _a_cve(own.strip().upper())
     names = list(dict.fromkeys(plain_id(name) for name in (own, *others) if name.strip()))
     own = plain_id(own)
     cves = [own] if is_cve(own) else [name for name in names if is_cve(name)]
@@ -230,6 +229,12 @@ def identified(own: str, others: Iterable[str] = ()) -> tuple[Identified, ...]:
     if len(cves) == 1:
         return (Identified(cves[0], single | {cves[0]}, several),)
     return tuple(Identified(cve, frozenset({cve}), frozenset(rest)) for cve in cves)
+
+
+@lru_cache(8192)
+def _a_cve(cve: str) -> tuple[Identified]:
+    """One that has no other name: most are in several packages, and in both images."""
+    return (Identified(cve, frozenset({cve}), frozenset()),)
 
 
 def plain_id(name: str) -> str:
@@ -252,8 +257,7 @@ def collapsed(sightings: Iterable[Finding]) -> dict[FindingKey, Finding]:
 
 
 def _united(one: Finding, other: Finding) -> Finding:
-    return replace(
-        one,
+    return one._replace(
         severity=max(one.severity, other.severity),
         versions=_union(one.versions, other.versions),
         installed=one.installed
@@ -308,6 +312,8 @@ def told_apart(scans: Iterable[Scan | None]) -> list[Scan | None]:
     owners: dict[str, set[str]] = {}
     for scan in every:
         for finding in everything(scan) if scan is not None else ():
+            if len(finding.aliases) < 2:  # noqa: PLR2004 - its own name alone, as of nearly all
+                continue
             for name in finding.aliases - {finding.vulnerability}:
                 owners.setdefault(name, set()).add(finding.vulnerability)
     shared = frozenset(name for name, ids in owners.items() if len(ids) > 1)
@@ -325,8 +331,8 @@ def _without_aliases(scan: Scan, shared: frozenset[str]) -> Scan:
         several = (finding.aliases & shared) - {finding.vulnerability}
         if not several:
             return finding
-        return replace(
-            finding, aliases=finding.aliases - several, advisories=finding.advisories | several
+        return finding._replace(
+            aliases=finding.aliases - several, advisories=finding.advisories | several
         )
 
     if not shared:
@@ -468,15 +474,15 @@ def with_inventory(scan: Scan, listed: Inventory | None) -> Scan:
     """
     if listed is None:
         return scan
-    shown = {Looked(one.value) for one in PackageClass if listed.count(one)}
+    numbers = {one: listed.count(one) for one in PackageClass}
+    shown = {Looked(one.value) for one, number in numbers.items() if number}
     looked, unlooked = scan.looked, dict(scan.unlooked)
     if scan.lists_by_sbom:
         looked |= {one for one in shown if one not in unlooked}
         if Looked.OS in looked:
             looked |= {Looked.LIBRARY}
     own = scan.inventory
-    for one in PackageClass:
-        number = listed.count(one)
+    for one, number in numbers.items():
         if number and not scan.lists_by_sbom and own is not None and not own.count(one):
             words = f"the SBOM lists {number} {CLASS_WORDS[one]}, the scan's report none"
             unlooked.setdefault(Looked(one.value), words)
@@ -615,7 +621,7 @@ def placed(scan: Scan, image: str, platform: str) -> Scan:
 
     def there(finding: Finding) -> Finding:
         vulnerability, package, *_ = finding.key
-        return under(FindingKey(vulnerability, package, image, platform), finding)
+        return finding._replace(key=FindingKey(vulnerability, package, image, platform))
 
     if all(key[2:] == (image, platform) for key in (*scan.findings, *scan.suppressed)):
         return scan

@@ -158,6 +158,8 @@ class SourcePullRequest:
     merged: bool
     author: str | None
     """Login."""
+    branch: str = ""
+    """Where it came from, perhaps in a fork; empty: not known. Text from outside."""
 
 
 @dataclass(frozen=True, slots=True)

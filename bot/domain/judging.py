@@ -22,7 +22,7 @@ from bot.domain.evidence import (
     Status,
 )
 from bot.domain.image_configuration import ImageConfiguration
-from bot.domain.licences import denied_by, is_unknown, outside
+from bot.domain.licences import denied_by, is_unknown, outside, outside_for_sure
 from bot.domain.packages import Inventory, PackageClass, PackageName, whole_version
 from bot.domain.policy import (
     Accepted,
@@ -224,7 +224,8 @@ def _vulnerability_reasons(rule: VulnerabilityRule, facts: Facts) -> list[Reason
     findings = _in_scope(rule, facts)
     if findings is None:
         return [Reason(Result.NOT_EVALUATED, "nobody knows what was disclosed when")]
-    found = [reason for f in findings if (reason := _vulnerability_reason(rule, facts, f))]
+    was = {one.finding.key: one.was for one in facts.delta.raised} if facts.delta else {}
+    found = [reason for f in findings if (reason := _vulnerability_reason(rule, facts, f, was))]
     return _counted(rule, found) if rule.at_most else found
 
 
@@ -256,20 +257,15 @@ def _in_scope(rule: VulnerabilityRule, facts: Facts) -> Sequence[Finding] | None
     return [finding for finding in difference.unchanged if finding.key in disclosed]
 
 
-def _vulnerability_reason(rule: VulnerabilityRule, facts: Facts, finding: Finding) -> Reason | None:
+def _vulnerability_reason(
+    rule: VulnerabilityRule, facts: Facts, finding: Finding, was: Mapping[FindingKey, Severity]
+) -> Reason | None:
     """What the rule says about one finding; None if it is not about it."""
     if not _is_about(rule, finding):
         return None
     unknown: list[str] = []
-    for answer in (
-        _rated(rule, finding),
-        _scored(rule, finding),
-        _fixable(rule, finding),
-        _exploited(rule, finding, facts),
-        _likely(rule, finding, facts),
-        _old(rule, finding, facts),
-        _placed(rule, finding),
-    ):
+    for asked in _CONDITIONS:
+        answer = asked(rule, finding, facts)
         if answer is False:
             return None
         if isinstance(answer, str):
@@ -277,7 +273,7 @@ def _vulnerability_reason(rule: VulnerabilityRule, facts: Facts, finding: Findin
     if unknown:
         text = f"{named(finding)}: {', '.join(unknown)}"
         return Reason(Result.NOT_EVALUATED, text, finding, _place(finding))
-    return _after_grace(rule, facts, finding)
+    return _after_grace(rule, facts, finding, was.get(finding.key))
 
 
 Answer = bool | str
@@ -285,18 +281,24 @@ Answer = bool | str
 
 
 def _is_about(rule: VulnerabilityRule, finding: Finding) -> bool:
-    """By what is always known of a finding; an advisory that is named is each of its CVEs."""
-    names = {finding.vulnerability, *finding.aliases, *finding.advisories}
+    """By what is always known of a finding."""
     return (
         finding.package.package_class in rule.classes
         and rule.packages.include(finding.package)
         and (not rule.images or any(names_image(glob, finding.image) for glob in rule.images))
-        and (not rule.identifiers or bool(names & rule.identifiers))
+        and (not rule.identifiers or _is_named(rule, finding))
         and not (rule.ignores_development and finding.is_development)
     )
 
 
-def _rated(rule: VulnerabilityRule, finding: Finding) -> Answer:
+def _is_named(rule: VulnerabilityRule, finding: Finding) -> bool:
+    """An advisory that is named is each of its CVEs."""
+    return not rule.identifiers.isdisjoint(
+        {finding.vulnerability, *finding.aliases, *finding.advisories}
+    )
+
+
+def _rated(rule: VulnerabilityRule, finding: Finding, _: Facts) -> Answer:
     if rule.at_least is None or finding.severity >= rule.at_least:
         return True
     if finding.severity is Severity.UNKNOWN:
@@ -304,7 +306,7 @@ def _rated(rule: VulnerabilityRule, finding: Finding) -> Answer:
     return False
 
 
-def _scored(rule: VulnerabilityRule, finding: Finding) -> Answer:
+def _scored(rule: VulnerabilityRule, finding: Finding, _: Facts) -> Answer:
     if rule.cvss_at_least is None and not rule.vector:
         return True
     if finding.cvss is None:
@@ -320,7 +322,7 @@ def _scored(rule: VulnerabilityRule, finding: Finding) -> Answer:
     return all(metric in metrics for metric in rule.vector)
 
 
-def _fixable(rule: VulnerabilityRule, finding: Finding) -> Answer:
+def _fixable(rule: VulnerabilityRule, finding: Finding, _: Facts) -> Answer:
     if rule.statuses and finding.status not in rule.statuses:
         if finding.status is Status.UNKNOWN:
             return "the report does not say what its distributor does about it"
@@ -339,8 +341,15 @@ def _exploited(rule: VulnerabilityRule, finding: Finding, facts: Facts) -> Answe
         return True
     listed = facts.exploitation.kev_of(finding)
     if listed is None:
-        return facts.silence_of_kev() or False
+        return facts.silence_of_kev() or _unnamed(finding) or False
     return listed.ransomware or not rule.is_ransomware
+
+
+def _unnamed(finding: Finding) -> str:
+    """Feeds go by the CVE: an advisory that names none can be looked up in no one of them."""
+    if not finding.names_no_vulnerability:
+        return ""
+    return "the report does not say which CVEs this advisory is about, and feeds go by the CVE"
 
 
 def _likely(rule: VulnerabilityRule, finding: Finding, facts: Facts) -> Answer:
@@ -348,7 +357,7 @@ def _likely(rule: VulnerabilityRule, finding: Finding, facts: Facts) -> Answer:
         return True
     score = facts.exploitation.epss_of(finding)
     if score is None:
-        return facts.silence_of_epss() or False
+        return facts.silence_of_epss() or _unnamed(finding) or False
     return score > rule.epss_at_least or (score == rule.epss_at_least and not rule.epss_above)
 
 
@@ -361,7 +370,7 @@ def _old(rule: VulnerabilityRule, finding: Finding, facts: Facts) -> Answer:
     return facts.today - since > rule.older_than
 
 
-def _placed(rule: VulnerabilityRule, finding: Finding) -> Answer:
+def _placed(rule: VulnerabilityRule, finding: Finding, _: Facts) -> Answer:
     if not rule.paths:
         return True
     if not finding.paths:
@@ -371,15 +380,28 @@ def _placed(rule: VulnerabilityRule, finding: Finding) -> Answer:
     return any(names_path(glob, path) for glob in rule.paths for path in finding.paths)
 
 
-def _after_grace(rule: VulnerabilityRule, facts: Facts, finding: Finding) -> Reason:
+_CONDITIONS: Final[tuple[Callable[[VulnerabilityRule, Finding, Facts], Answer], ...]] = (
+    _rated,
+    _scored,
+    _fixable,
+    _exploited,
+    _likely,
+    _old,
+    _placed,
+)
+"""One that does not hold ends the question; what nobody knows of several is said together."""
+
+
+def _after_grace(
+    rule: VulnerabilityRule, facts: Facts, finding: Finding, was: Severity | None
+) -> Reason:
     subject = named(finding)
     place = _place(finding)
     ended = facts.lapsed.get(finding.key, "")
     if ended:
         return Reason(rule.broken, f"{subject}: {ended}", finding, place)
-    was = {one.finding.key: one.was for one in facts.delta.raised} if facts.delta else {}
-    if finding.key in was:
-        subject += f", {was[finding.key].word} before"
+    if was is not None:
+        subject += f", {was.word} before"
     if rule.grace is None:
         return Reason(rule.broken, subject, finding, place)
     since, why = _start(rule.grace, facts, finding)
@@ -500,7 +522,11 @@ def _licences_in(rule: LicenceRule, pair: Pair, facts: Facts) -> list[Reason]:
     texts = {name: new.licences.get(name, "") for name in asked}
     # Thousands of packages are under a few licences: each text is judged once.
     broken_by = {text: _broken_licence(rule, text) for text in {*texts.values()}}
-    nobody = {text for text in broken_by if is_unknown(text)}
+    nobody = {
+        text
+        for text, broken in broken_by.items()
+        if (broken is None or rule.denies_unknown) and _turns_on_unknown(rule, text)
+    }
     unknown = sorted(name for name, text in texts.items() if text in nobody)
     image = pair.new.repository if pair.new else ""
     for name in sorted(name for name, text in texts.items() if broken_by[text] is not None):
@@ -541,10 +567,20 @@ def _is_asked(rule: LicenceRule, name: PackageName, listed: Inventory) -> bool:
 
 
 def _broken_licence(rule: LicenceRule, text: str) -> str | None:
-    if is_unknown(text):
-        return "a licence that nobody knows" if rule.denies_unknown else None
     denied = denied_by(text, rule.denied) if rule.denied else None
-    return denied or (outside(text, rule.allowed) if rule.allowed else None)
+    denied = denied or (outside_for_sure(text, rule.allowed) if rule.allowed else None)
+    if denied is None and rule.denies_unknown and _turns_on_unknown(rule, text):
+        return "a licence that nobody knows"
+    return denied
+
+
+def _turns_on_unknown(rule: LicenceRule, text: str) -> bool:
+    """Whether what the rule says depends on a licence that nobody knows, or on a part of one."""
+    if rule.allowed:
+        return is_unknown(text) or (
+            outside(text, rule.allowed) is not None and outside_for_sure(text, rule.allowed) is None
+        )
+    return is_unknown(text)
 
 
 def _licence_words(rule: LicenceRule, text: str, broken: str) -> str:

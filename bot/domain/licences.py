@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 _LONGEST: Final = 2_000  # characters; longer text is no expression
 _WORD: Final = re.compile(r"[^\s(),;/]+")
 _UNKNOWN: Final = frozenset(
-    {"", "noassertion", "none", "unknown", "unknown license", "other", "n/a", "null"}
+    {
+        *("", "noassertion", "none", "unknown", "unknown license", "other", "n/a", "null"),
+        *("osi approved", "licenseref-unknown"),
+    }
 )
 UNKNOWN: Final = "unknown"
 """How a rule names a licence that nobody knows."""
@@ -37,6 +40,33 @@ _KINDS: Final = {
     "lgpl": "LGPL",
     "library": "LGPL",
 }
+# Deprecated ids of the SPDX list that name a licence with its exception.
+_WITH_EXCEPTION: Final = {
+    "GPL-2.0-with-autoconf-exception": "GPL-2.0-only WITH Autoconf-exception-2.0",
+    "GPL-2.0-with-bison-exception": "GPL-2.0-or-later WITH Bison-exception-2.2",
+    "GPL-2.0-with-classpath-exception": "GPL-2.0-only WITH Classpath-exception-2.0",
+    "GPL-2.0-with-font-exception": "GPL-2.0-only WITH Font-exception-2.0",
+    "GPL-2.0-with-GCC-exception": "GPL-2.0-or-later WITH GCC-exception-2.0",
+    "GPL-3.0-with-autoconf-exception": "GPL-3.0-only WITH Autoconf-exception-3.0",
+    "GPL-3.0-with-GCC-exception": "GPL-3.0-only WITH GCC-exception-3.1",
+    "eCos-2.0": "GPL-2.0-or-later WITH eCos-exception-2.0",
+    "wxWindows": "LGPL-2.0-or-later WITH WxWindows-exception-3.1",
+}
+_DEPRECATED: Final = {name.lower(): meant for name, meant in _WITH_EXCEPTION.items()}
+# Where indexes keep licences: the last part names one (Maven's POM, NuGet, Python's classifiers).
+_ADDRESS: Final = re.compile(
+    r"https?://(?:www\.)?(?:spdx\.org|opensource\.org|licenses\.nuget\.org|gnu\.org|apache\.org)"
+    r"/(?:licen[sc]es?/)?(?:old-licenses/)?(?P<name>[A-Za-z0-9.+-]+?)"
+    r"(?:-license)?(?:-standalone)?(?:\.(?:html|txt|php|json|en))*/?",
+    re.IGNORECASE,
+)
+_CLASSIFIER: Final = re.compile(r"license ::(?:.*::)?", re.IGNORECASE)
+# How R's packages say it (Writing R Extensions, 1.1.2).
+_R_FILE: Final = re.compile(r"\s*[+|]\s*file\s+licen[sc]e\b", re.IGNORECASE)
+_R_RANGE: Final = re.compile(r"([A-Za-z]+)\s*\(\s*>=?\s*([0-9][0-9.]*)\s*\)")
+_IN_TEXT: Final = re.compile(
+    r"\b(?:affero|lesser|library|agpl|lgpl|gpl|general public)\b[a-z0-9 ,.()+-]*", re.IGNORECASE
+)
 _GNU_FAMILY: Final = re.compile(r"((?:A|L)?GPL|GFDL)-([0-9]+(?:\.[0-9]+)?)-(only|or-later)")
 # As people, package indexes and Debian's copyright files write them, without "the" and "license".
 _SPELLINGS: Final = {
@@ -135,9 +165,34 @@ class _Name(NamedTuple):
         return f"{self.id} WITH {self.exception}" if self.exception else self.id
 
 
+@lru_cache(8192)
 def is_unknown(text: str) -> bool:
-    """Whether a text says that nobody knows the licence."""
-    return len(text) > _LONGEST or text.strip().lower() in _UNKNOWN
+    """Whether nobody knows the licence, or one that holds beside those that are named."""
+    if is_unknown_whole(text):
+        return True
+    if not any(word.lower() in _UNKNOWN for word in _WORD.findall(text)):
+        return False
+    parsed = _parsed(text)
+    return parsed is not None and bool(
+        _unavoidable(parsed, lambda name: name.id if name.id.lower() in _UNKNOWN else None)
+    )
+
+
+def is_unknown_whole(text: str) -> bool:
+    """Whether a text says of the licence that nobody knows it, and nothing else."""
+    return len(text) > _LONGEST or _told(text).lower() in _UNKNOWN
+
+
+def _told(text: str) -> str:
+    """What a classifier, an address or one of R's notations says, in the words of SPDX."""
+    text = _CLASSIFIER.sub("", text.strip()).strip()
+    address = _ADDRESS.fullmatch(text)
+    if address is not None:
+        return address["name"]
+    text = _R_RANGE.sub(r"\1-\2+", _R_FILE.sub("", text))
+    for sign, word in ((" | ", " OR "), (" & ", " AND ")):
+        text = text.replace(sign, word)
+    return text
 
 
 def denied_by(text: str, denied: Collection[str]) -> str | None:
@@ -189,6 +244,11 @@ def _first(
     return next((written for written, rule in asked if meets(rule, name)), None)
 
 
+def outside_for_sure(text: str, allowed: Collection[str]) -> str | None:
+    """The same, where it breaks the list whatever the parts are that nobody knows."""
+    return None if is_unknown_whole(text) else outside(text, (*allowed, *sorted(_UNKNOWN - {""})))
+
+
 @lru_cache(512)
 def _asked(names: tuple[str, ...]) -> tuple[tuple[str, _Name], ...]:
     """What a rule names, as written and as it is meant."""
@@ -233,6 +293,10 @@ def _by_word(text: str, asked: Iterable[tuple[str, _Name]]) -> str | None:
     if is_unknown(text):
         return None
     words = {word.lower() for word in _WORD.findall(text)}
+    words |= {
+        _spelled(word).lower()
+        for word in (*words, *(found.strip(" .,(") for found in _IN_TEXT.findall(text)))
+    }
     whole = text.strip().lower()
     for written, rule in asked:
         if whole in {written.lower(), rule.text.lower()}:
@@ -261,6 +325,8 @@ def _unavoidable(
 
 def _name(symbol: LicenseExpression) -> _Name:
     exception = getattr(symbol, "exception_symbol", None)
+    if exception is None and symbol.key.lower() in _DEPRECATED:
+        return _Name(*_DEPRECATED[symbol.key.lower()].split(" WITH "))
     if exception is not None:
         return _Name(_known(symbol.license_symbol.key), exception.key)
     return _Name(_known(symbol.key))
@@ -283,6 +349,7 @@ def _names(expression: LicenseExpression) -> list[_Name]:
 @lru_cache(8192)
 def _parsed(text: str) -> LicenseExpression | None:
     """An expression; None for what is none."""
+    text = _told(text) if len(text) <= _LONGEST else text
     return _common(text) or _by_library(text)
 
 
@@ -314,7 +381,7 @@ def _common(text: str) -> LicenseExpression | None:
 
 
 def _by_library(text: str) -> LicenseExpression | None:
-    if is_unknown(text) or len(text) > _LONGEST or text.count("(") > 100:  # noqa: PLR2004 - deeper than any
+    if text.lower() in _UNKNOWN or len(text) > _LONGEST or text.count("(") > 100:  # noqa: PLR2004 - deeper than any
         return None
     from license_expression import ExpressionError, ExpressionParseError  # noqa: PLC0415 - slow to import
 

@@ -70,7 +70,7 @@ class ExceptionsInForce:
         suppressed: dict[FindingKey, Suppression] = {}
         lapsed: dict[FindingKey, str] = {}
         about = self._by_name()
-        for finding in scan.findings.values():
+        for finding in scan.findings.values() if about else ():
             named = {finding.vulnerability, *finding.aliases}
             asked = list(dict.fromkeys(e for name in sorted(named) for e in about.get(name, ())))
             if asked:
@@ -92,22 +92,26 @@ class ExceptionsInForce:
         suppressed: dict[FindingKey, Suppression],
         lapsed: dict[FindingKey, str],
     ) -> None:
-        """An installation counts unless an exception covers it; a finding, unless all are."""
-        holding: dict[Purl, RiskException] = {}
-        ended: dict[Purl, str] = {}
-        for one in finding.installations:
+        """An installation counts unless an exception covers it; a finding, unless all are.
+
+        Which version lies at which path is not known: each has to be covered at each.
+        """
+        places = [(one, path) for one in finding.installations for path in finding.paths or ("",)]
+        holding: dict[tuple[Purl, str], RiskException] = {}
+        ended: dict[tuple[Purl, str], str] = {}
+        for place in places:
             for exception in exceptions:
-                if not self._is_about(exception, finding, one, scan):
+                if not self._is_about(exception, finding, place, scan):
                     continue
                 self._used.add(exception)
                 defect = self._defect(exception, finding)
                 if not defect:
-                    holding[one] = exception
+                    holding[place] = exception
                     break
                 self._defects[f"{named(finding)}: {defect}"] = None
                 if exception.expires < self._today:
-                    ended[one] = defect
-        if len(holding) == len(finding.installations):
+                    ended[place] = defect
+        if len(holding) == len(places):
             exception = next(iter(holding.values()))
             suppressed[finding.key] = Suppression(
                 finding,
@@ -115,7 +119,7 @@ class ExceptionsInForce:
                 exception.reason,
                 min(one.expires for one in holding.values()),
             )
-        elif len(holding.keys() | ended.keys()) == len(finding.installations):
+        elif len(holding.keys() | ended.keys()) == len(places):
             lapsed[finding.key] = next(iter(ended.values()))
 
     def accepting(
@@ -189,10 +193,12 @@ class ExceptionsInForce:
         return not exception.images or any(names_image(glob, image) for glob in exception.images)
 
     def _is_about(
-        self, exception: RiskException, finding: Finding, installed: Purl, scan: Scan
+        self, exception: RiskException, finding: Finding, place: tuple[Purl, str], scan: Scan
     ) -> bool:
+        installed, path = place
         return (
             is_about(exception, finding)
+            and (not exception.path or names_path(exception.path, path))
             and self._is_here(exception, finding.image or scan.repository)
             and covers(_purl(exception), installed, scan)
         )
@@ -224,13 +230,11 @@ class ExceptionsInForce:
 
 
 def is_about(exception: RiskException, finding: Finding) -> bool:
-    """Whether an exception names this finding's vulnerability, package and place."""
+    """Whether an exception names this finding's vulnerability, package and one of its places."""
     names = {finding.vulnerability, *finding.aliases}
     if exception.vulnerability not in names or exception.package != finding.package:
         return False
-    return not exception.path or (
-        bool(finding.paths) and all(names_path(exception.path, path) for path in finding.paths)
-    )
+    return not exception.path or any(names_path(exception.path, path) for path in finding.paths)
 
 
 def concerns(exception: RiskException, findings: Iterable[Finding]) -> bool:

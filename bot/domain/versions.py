@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from itertools import zip_longest
 from types import ModuleType
 from typing import Any, Final
@@ -30,6 +30,8 @@ _APK: Final = re.compile(
     r"((?:_(?:alpha|beta|pre|rc|cvs|svn|git|hg|p)[0-9]{0,19})*)(?:~[0-9a-f]+)?(?:-r([0-9]{1,19}))?"
 )
 _APK_SUFFIXES: Final = ("alpha", "beta", "pre", "rc", "", "cvs", "svn", "git", "hg", "p")
+# Before a release of Go: go1.22rc1, go1.18beta2 (go.dev/doc/toolchain#version).
+_GO_TOOLCHAIN: Final = re.compile(r"(?:go)?([0-9]{1,9}\.[0-9]{1,9})(rc|beta)([0-9]{1,9})")
 # OpenJDK's: 17.0.8+7, 11.0.20.1, 1.8.0_392-b08, 8u392 (JEP 223, and what was before it).
 _JDK: Final = re.compile(
     r"(?:jdk-?)?(?:1\.)?([0-9]{1,9}(?:\.[0-9]{1,9})*)(?:(?:u|_)([0-9]{1,9}))?"
@@ -60,10 +62,10 @@ def compare(kind: str, one: str, other: str, *, name: str = "") -> int | None:
     if max(len(one), len(other)) > _LONGEST:
         return None
     if kind == "golang":
-        one, other = one.removeprefix("go"), other.removeprefix("go")
+        one, other = _go(one), _go(other)
     if kind in _BY_UNIVERS:
         return _by_univers(_BY_UNIVERS[kind], one, other)
-    if kind == "deb":
+    if kind in {"deb", "bitnami"}:  # Bitnami's revision is behind the dash, as Debian's
         return _with_epoch(one, other, _debian)
     if kind == "rpm":
         return _with_epoch(one, other, _rpm)
@@ -76,6 +78,16 @@ def compare(kind: str, one: str, other: str, *, name: str = "") -> int | None:
     if left is None or right is None:
         return None
     return (left > right) - (left < right)
+
+
+def _go(version: str) -> str:
+    """A module's version, or a toolchain's: ``go1.22rc1``, ``go1.21.5 X:boringcrypto``."""
+    found = _GO_TOOLCHAIN.fullmatch(version.partition(" ")[0])
+    return (
+        f"{found[1]}.0-{found[2]}.{found[3]}"
+        if found
+        else version.removeprefix("go").partition(" ")[0]
+    )
 
 
 def _by_univers(ordering: str, one: str, other: str) -> int | None:
@@ -126,20 +138,26 @@ def _split(version: str) -> tuple[int, str, str] | None:
 
 def _debian(one: str, other: str) -> int:
     """Debian Policy 5.6.12: non-digits by character with ``~`` first, digits as numbers."""
+    if one == other:  # most updates change the release alone
+        return 0
     left = re.findall(r"[^0-9]+|[0-9]+", one)
     right = re.findall(r"[^0-9]+|[0-9]+", other)
     return _compared(_debian_key(left), _debian_key(right))
 
 
-def _debian_key(parts: Sequence[str]) -> list[tuple[list[int], int]]:
+def _debian_key(parts: Sequence[str]) -> list[tuple[tuple[int, ...], int]]:
     if parts and parts[0][0] in "0123456789":
         parts = ["", *parts]
     texts, numbers = parts[::2], parts[1::2]
     # The end of a text sorts after "~" and before everything else.
-    return [
-        ([*map(_debian_rank, text), 0], int(number))
-        for text, number in zip_longest(texts, numbers, fillvalue="0")
-    ]
+    key = [(_debian_text(text), int(number)) for text, number in zip(texts, numbers, strict=False)]
+    return key if len(texts) == len(numbers) else [*key, (_debian_text(texts[-1]), 0)]
+
+
+@lru_cache(1024)
+def _debian_text(text: str) -> tuple[int, ...]:
+    """Thousands of versions have the same few texts between their digits."""
+    return (*map(_debian_rank, text), 0)
 
 
 def _debian_rank(character: str) -> int:
@@ -148,8 +166,10 @@ def _debian_rank(character: str) -> int:
     return ord(character) if character.isalpha() else ord(character) + 256
 
 
-def _compared(left: list[tuple[list[int], int]], right: list[tuple[list[int], int]]) -> int:
-    empty: tuple[list[int], int] = ([0], 0)
+def _compared(
+    left: list[tuple[tuple[int, ...], int]], right: list[tuple[tuple[int, ...], int]]
+) -> int:
+    empty: tuple[tuple[int, ...], int] = ((0,), 0)
     for a, b in zip_longest(left, right, fillvalue=empty):
         if a != b:
             return 1 if a > b else -1

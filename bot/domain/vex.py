@@ -43,6 +43,8 @@ class VexStatement:
     reason: str
     author: str
     at: datetime | None = None
+    flaw: str = ""
+    """Why it is none by the rules of its own format, and what would mend it; empty: it is one."""
 
     @property
     def label(self) -> str:
@@ -65,7 +67,8 @@ def vex_answer(
 ) -> VexAnswer:
     """The findings of a single scan that do not count: by the last word about each installation.
 
-    A finding is suppressed only where such a word covers every one of its installations.
+    A finding is suppressed only where such a word covers every one of its installations. What is
+    no statement by the rules of its format says nothing, and replaces none that is one.
     """
     if not statements:
         return VexAnswer()
@@ -82,8 +85,9 @@ def vex_answer(
         for finding in about.values():
             for one in finding.installations:
                 if _is_about(statement, one, scan):
-                    said[finding.key, one] = statement
                     used.add(statement)
+                    if not statement.flaw:
+                        said[finding.key, one] = statement
     suppressed: dict[FindingKey, Suppression] = {}
     for key, finding in scan.findings.items():
         words = [said.get((key, one)) for one in finding.installations]

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Final, TypeVar
 
 import msgspec
 
-from bot.domain.assessment import Assessment
+from bot.domain.assessment import Assessment, Build
 from bot.domain.delta import Change, Delta, Fixed, LicenceChange, PackageChange, counts
 from bot.domain.errors import IntegrityError
 from bot.domain.evidence import Exploitation, Finding, Scan, Severity, Suppression
@@ -90,6 +90,21 @@ class ScanRow:
 
 
 @dataclass(frozen=True, slots=True)
+class BuildRow:
+    """Where an image was built, as its provenance states."""
+
+    image: str
+    builder: str
+    """The URI of what built it; empty: it does not say."""
+    repository: str
+    """``owner/name`` whose run it was; empty: it does not say."""
+    run: str
+    """The number of the run; empty: it does not say."""
+    vouched_by: str
+    """Who vouches for the statement; empty: nobody does."""
+
+
+@dataclass(frozen=True, slots=True)
 class PackageRow:
     """A package's name."""
 
@@ -133,6 +148,13 @@ class FindingRow:
     """Disclosed after the last promotion: not promoting does not remove it."""
     unexplained: bool = False
     """Not reported any more, though nothing says that its package changed."""
+    cvss_vector: str = ""
+    advisories: list[str] = field(default_factory=list)
+    """What names it, perhaps among others."""
+    source: str = ""
+    """What its package was built from, where the report says so."""
+    is_development: bool = False
+    """Its package is only there to build or test."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +275,14 @@ class AssessmentDocument:
     """List -> rows that did not fit."""
     images: list[str] = field(default_factory=list)
     """The new images by name; findings name theirs."""
+    builds: list[BuildRow] = field(default_factory=list)
+    """Of the new images that have provenance."""
+    stood_before: int | None = None
+    """Whole seconds that this build has stood in the environment before; None: not known."""
+    running_since: date | None = None
+    """When what runs came; None: not known."""
+    notes: list[str] = field(default_factory=list)
+    """What hangs on the image and does not count."""
 
 
 def indented(document: bytes) -> bytes:
@@ -326,7 +356,25 @@ def _document(assessment: Assessment, rows: int) -> AssessmentDocument:
         epss_date=evidence.exploitation.epss_date,
         left_out=left_out.counted,
         images=_names(assessment.images),
+        builds=[_build(one) for one in evidence.builds[:_VALUES]],
+        stood_before=_seconds(evidence.soaked),
+        running_since=evidence.last_promotion,
+        notes=_sentences(evidence.notes),
     )
+
+
+def _build(one: Build) -> BuildRow:
+    return BuildRow(
+        _name(one.image),
+        _name(one.builder),
+        _name(one.repository),
+        _name(one.run),
+        _name(one.by),
+    )
+
+
+def _seconds(length: timedelta | None) -> int | None:
+    return None if length is None else int(length.total_seconds())
 
 
 def _lost(assessment: Assessment, difference: Delta) -> list[str]:
@@ -438,7 +486,9 @@ class _FindingRows:
 
     def __call__(self, finding: Finding) -> FindingRow:
         listed = self.exploitation.kev_of(finding)
-        is_known = listed is not None or self.exploitation.kev is not None
+        is_known = listed is not None or (
+            self.exploitation.kev is not None and not finding.names_no_vulnerability
+        )
         return FindingRow(
             vulnerability=_name(finding.vulnerability),
             package=_package(finding.package),
@@ -451,6 +501,10 @@ class _FindingRows:
             image=_name(finding.image),
             status=finding.status.value,
             cvss=finding.cvss.score if finding.cvss else None,
+            cvss_vector=_name(finding.cvss.vector) if finding.cvss else "",
+            advisories=_names(sorted(finding.advisories)),
+            source=_name(finding.source),
+            is_development=finding.is_development,
             paths=_names(finding.paths)[:_PATHS],
             disclosed=finding.disclosed,
             fix_since=finding.fix_since,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from bot.formats.markdown import table
+from bot.formats.markdown import items
 
 LIMIT: Final = 65_536
 """Characters; GitHub's limit for bodies and comments."""
@@ -68,9 +68,9 @@ def fitting(
     return body
 
 
-def listed(header: Sequence[str], rows: Sequence[Sequence[str]], total: int) -> str:
-    """A table, and how many rows it leaves out."""
-    parts = [table(header, rows)] if rows else []
+def listed(rows: Sequence[Sequence[str]], total: int) -> str:
+    """A list, and how many rows it leaves out."""
+    parts = [items(rows)] if rows else []
     if total > len(rows):
         left = total - len(rows)
         parts.append(f"…and {left} more." if rows else f"{left} are not listed here.")

@@ -36,8 +36,7 @@ def contents(assessment: Assessment, detail: Detail) -> str:
     parts = [heading, _contents_line(found), *_licences(found, detail.licences)]
     if found.changes:
         rows = [_change_row(change, found) for change in found.changes[: detail.packages]]
-        header = ["Change", "Package", "From", "To", "Licence"]
-        changes = listed(header, rows, len(found.changes))
+        changes = listed(rows, len(found.changes))
         parts.append(details("Added, removed and changed packages", changes))
     return "\n\n".join(parts)
 
@@ -75,7 +74,6 @@ def _change_row(change: PackageChange, found: Contents) -> list[str]:
     return [
         _CHANGES[change.change],
         package_cell(change.package),
-        versions_cell(change.before),
-        versions_cell(change.after),
+        " → ".join(filter(None, (versions_cell(change.before), versions_cell(change.after)))),
         " → ".join(shown),
     ]

@@ -29,6 +29,7 @@ from bot.domain.evidence import (
     collapsed,
     identified,
     plain_id,
+    repository_of,
 )
 from bot.domain.packages import (
     Inventory,
@@ -64,8 +65,10 @@ _STATUSES: Final = {
 _SUPPRESSED: Final = frozenset(
     state for state, status in _STATUSES.items() if status in {"fixed", "not_affected"}
 )
-# Most of what tools write beside a package is about its files.
-_NOTES: Final = ("SrcName", "LayerDiffID", "development")
+# Most of what tools write beside a package is about its files, and is not even decoded.
+_OF_TRIVY: Final = "aquasecurity:trivy:"
+_DEVELOPMENT: Final = ":development"  # cdx:npm:package:development (CycloneDX property taxonomy)
+_IN_BYTES: Final = (_OF_TRIVY.encode(), _DEVELOPMENT.encode())
 _UPGRADE: Final = re.compile(r"Upgrade (\S+) to version ([^;]+)")
 _HIGHEST: Final = 10.0  # CVSS score
 _NOWHERE: Final = Purl(PackageName("", "", "(no package named)"), "")
@@ -104,16 +107,8 @@ class _Component(Lax):
     scope: Literal["required", "optional", "excluded"] | None = None
     licenses: list[_LicenseChoice] | None = None
     components: list[_Component] | None = None
-    properties: list[_Property] | None = None
-
-    @property
-    def notes(self) -> dict[str, str]:
-        """What scanners write beside it and is read here, by the last part of its name."""
-        return {
-            one.name.rpartition(":")[2]: one.value or ""
-            for one in self.properties or ()
-            if one.name and one.name.endswith(_NOTES)
-        }
+    properties: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
+    """Thousands of files in a large document: `_Properties` decodes what is asked for."""
 
 
 class _Tool(Lax):
@@ -196,7 +191,7 @@ def read_cyclonedx(document: bytes, file: str) -> Inventory:
     bom = _bom(document, file)
     if bom.components is None:
         raise UnreadableEvidenceError(file, "a CycloneDX document without components is no SBOM")
-    return _inventory(bom)
+    return _inventory(bom, _Properties(document, file))
 
 
 def read_cyclonedx_scan(document: bytes, file: str) -> Scan:
@@ -210,17 +205,18 @@ def read_cyclonedx_scan(document: bytes, file: str) -> Scan:
         raise UnreadableEvidenceError(
             file, "a CycloneDX SBOM without `vulnerabilities`: it says nothing about them"
         )
-    listed = _inventory(bom)
+    listed = _inventory(bom, _Properties(document, file))
     by_ref = _by_ref(bom)
-    sightings = list(_sightings(bom.vulnerabilities, by_ref, file))
+    name, version = _tool(bom.metadata)
+    root = bom.metadata.component if bom.metadata else None
+    image = root.name if root else ""
+    sightings = list(_sightings(bom.vulnerabilities, by_ref, repository_of(image), file))
     findings = collapsed(finding for finding, analysis in sightings if not _holds(analysis))
     suppressed = {
         finding.key: Suppression(finding, f"analysis {analysis.state}", _why(analysis))
         for finding, analysis in sightings
         if _holds(analysis) and finding.key not in findings
     }
-    name, version = _tool(bom.metadata)
-    root = bom.metadata.component if bom.metadata else None
     return Scan(
         scanner={"trivy": "Trivy"}.get(name, name) or "CycloneDX",
         version=version,
@@ -232,7 +228,7 @@ def read_cyclonedx_scan(document: bytes, file: str) -> Scan:
         finished=moment(bom.metadata.timestamp if bom.metadata else None),
         operating_system=listed.operating_system,
         inventory=listed if listed.versions else None,
-        image=root.name if root else "",
+        image=image,
         digests=listed.subjects,
     )
 
@@ -316,27 +312,56 @@ def _refs(component: _Component) -> Iterator[str]:
         yield component.purl
 
 
-def _inventory(bom: _Bom) -> Inventory:
+def _inventory(bom: _Bom, properties: _Properties) -> Inventory:
     name, version = _tool(bom.metadata)
     root = bom.metadata.component if bom.metadata else None
-    systems = [c for c in _all(bom) if c.type == "operating-system"]
+    every = list(_all(bom))
+    systems = [c for c in every if c.type == "operating-system"]
     return inventory(
-        (found for component in _all(bom) if (found := _package(component)) is not None),
+        (found for component in every if (found := _package(component, properties)) is not None),
         operating_system=_system(systems[0]) if systems else "",
-        subjects=_subjects(root) if root else (),
+        subjects=_subjects(root, properties) if root else (),
         tool=f"{name} {version}".strip(),
-        excluded=sum(component.scope == "excluded" for component in _all(bom)),
+        excluded=sum(component.scope == "excluded" for component in every),
     )
+
+
+class _Properties:
+    """What tools write beside components: decoded only where it may say what is read here."""
+
+    def __init__(self, document: bytes, file: str) -> None:
+        self._marks = tuple(mark for mark in _IN_BYTES if mark in document)
+        self._file = file
+
+    def of(self, component: _Component) -> list[_Property]:
+        """All of them."""
+        written = bytes(component.properties)
+        if written in {b"", b"null"}:
+            return []
+        return decoded(written, list[_Property], self._file, "properties of a component")
+
+    def notes(self, component: _Component) -> dict[str, str]:
+        """What is read of a package, by the last part of its name."""
+        if not self._marks:
+            return {}
+        written = bytes(component.properties)
+        if not any(mark in written for mark in self._marks):
+            return {}
+        return {
+            one.name.rpartition(":")[2]: one.value or ""
+            for one in self.of(component)
+            if one.name and (one.name.startswith(_OF_TRIVY) or one.name.endswith(_DEVELOPMENT))
+        }
 
 
 def _system(component: _Component) -> str:
     return f"{component.name} {component.version or ''}".strip()
 
 
-def _subjects(root: _Component) -> Iterator[str]:
+def _subjects(root: _Component, properties: _Properties) -> Iterator[str]:
     """Digests of the image: syft writes one as version, Trivy as properties and in the purl."""
     candidates = [root.version or "", unquote((root.purl or "").partition("?")[0])]
-    candidates += [p.value or "" for p in root.properties or [] if _is_digest(p.name or "")]
+    candidates += [p.value or "" for p in properties.of(root) if _is_digest(p.name or "")]
     for candidate in candidates:
         _, mark, digest = candidate.rpartition("sha256:")
         if mark and len(digest) == 64:  # noqa: PLR2004 - SHA-256 in hexadecimal
@@ -354,12 +379,12 @@ def _tool(metadata: _Metadata | None) -> tuple[str, str]:
     return first.name or "", first.version or ""
 
 
-def _package(component: _Component) -> Package | None:
+def _package(component: _Component, properties: _Properties) -> Package | None:
     """A component as a package; None where it is none, or is by its scope not in there."""
     named = _named(component)
     if named is None or component.scope == "excluded":
         return None
-    notes = component.notes
+    notes = properties.notes(component)
     licence = _licence(component.licenses) if component.licenses else ""
     if not notes:
         return Package(named.package, named.version, licence, named.source)
@@ -399,9 +424,8 @@ def _purl(component: _Component) -> Purl | None:
     return purl._replace(package=package, version=version)
 
 
-def _licence(choices: Iterable[_LicenseChoice]) -> str:
+def _licence(every: Sequence[_LicenseChoice]) -> str:
     """What somebody concluded counts before what was declared."""
-    every = list(choices)
     if len(every) == 1:
         name = _licence_name(every[0])
         return "" if name in _NO_LICENCES else name
@@ -457,8 +481,16 @@ def _holds(analysis: _Analysis) -> bool:
 
 
 def _sightings(
-    vulnerabilities: Iterable[_Vulnerability], by_ref: Mapping[str, _Component], file: str
+    vulnerabilities: Iterable[_Vulnerability],
+    by_ref: Mapping[str, _Component],
+    image: str,
+    file: str,
 ) -> Iterator[tuple[Finding, _Analysis]]:
+    by_name: dict[PackageName, list[Purl]] = {}
+    for component in {id(one): one for one in by_ref.values()}.values():
+        purl = _purl(component)
+        if purl is not None:
+            by_name.setdefault(purl.package, []).append(purl)
     for index, entry in enumerate(vulnerabilities):
         others = [reference.id for reference in entry.references or [] if reference.id]
         if not entry.id and not others:
@@ -467,16 +499,30 @@ def _sightings(
             continue  # whoever gave the id took it back
         analysis = entry.analysis or _Analysis()
         for one in identified(entry.id or others[0], others):
-            for named in _affected_packages(entry, by_ref):
-                yield _finding(entry, one, named), analysis
+            for named in _affected_packages(entry, by_ref, by_name):
+                yield _finding(entry, one, named, image), analysis
 
 
-def _affected_packages(entry: _Vulnerability, by_ref: Mapping[str, _Component]) -> list[Purl]:
-    """The packages that have it. An entry that names none is a finding all the same."""
+def _affected_packages(
+    entry: _Vulnerability,
+    by_ref: Mapping[str, _Component],
+    by_name: Mapping[PackageName, Sequence[Purl]],
+) -> list[Purl]:
+    """The packages that have it. An entry that names none is a finding all the same.
+
+    OSV-Scanner names every package of the advisory, without versions: those that are installed
+    have it, and the others do not where at least one is (google/osv-scanner 1564).
+    """
     if not entry.affects:
         return [_NOWHERE]
-    named = [(_affected(one.ref, by_ref), one.versions or []) for one in entry.affects]
-    return [purl for purl, versions in named if not _is_unaffected(purl, versions)]
+    found: list[tuple[Purl, Sequence[_Version]]] = []
+    absent: list[tuple[Purl, Sequence[_Version]]] = []
+    for one in entry.affects:
+        named, is_there = _affected(one.ref, by_ref)
+        installed = () if is_there or named.version else by_name.get(named.package, ())
+        for purl in installed or (named,):
+            (found if is_there or installed else absent).append((purl, one.versions or []))
+    return [purl for purl, versions in found or absent if not _is_unaffected(purl, versions)]
 
 
 def _is_unaffected(purl: Purl, versions: Sequence[_Version]) -> bool:
@@ -490,13 +536,13 @@ def _is_unaffected(purl: Purl, versions: Sequence[_Version]) -> bool:
     return bool(said) and all(status == "unaffected" for status in said)
 
 
-def _finding(entry: _Vulnerability, one: Identified, named: Purl) -> Finding:
+def _finding(entry: _Vulnerability, one: Identified, named: Purl, image: str) -> Finding:
     kind = named.package.type
     vendor, nvd = _ratings(entry, named)
     fixed_in = tuple(sorted(_recommended(entry.recommendation or "", named)))
     declined = "will_not_fix" in ((entry.analysis.response if entry.analysis else None) or [])
     return Finding(
-        FindingKey(one.id, named.package),
+        FindingKey(one.id, named.package, image),
         vendor,
         versions=(named.version,) if named.version else (),
         fixed_in=tuple(whole_version(kind, version) for version in fixed_in),
@@ -572,13 +618,16 @@ def _severity(rating: _Rating) -> Severity:
     return next((band for least, band in bands if rating.score >= least), Severity.LOW)
 
 
-def _affected(ref: str, by_ref: Mapping[str, _Component]) -> Purl:
-    """The package behind a reference: in the document, a BOM-Link, or a package URL."""
+def _affected(ref: str, by_ref: Mapping[str, _Component]) -> tuple[Purl, bool]:
+    """The package behind a reference, and whether the document lists it.
+
+    A reference is one of the document's own, a BOM-Link, or a package URL.
+    """
     component = by_ref.get(ref)
     if component is None and "#" in ref:
         ref = unquote(ref.rpartition("#")[2])
         component = by_ref.get(ref)
     if component is not None:
         name = PackageName("", component.group or "", component.name)
-        return _purl(component) or Purl(name, component.version or "")
-    return read_purl(ref) or Purl(PackageName("", "", ref), "")
+        return _purl(component) or Purl(name, component.version or ""), True
+    return read_purl(ref) or Purl(PackageName("", "", ref), ""), False

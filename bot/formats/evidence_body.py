@@ -26,7 +26,7 @@ from bot.formats.evidence_cells import (
     platforms_of,
     scanner,
 )
-from bot.formats.markdown import code, details, table, text
+from bot.formats.markdown import code, details, items, moved, text
 from bot.formats.vulnerability_section import blocking, vulnerabilities
 
 _FAILING: Final = 30
@@ -243,19 +243,19 @@ def policy(assessment: Assessment, detail: Detail) -> str:
     if open_:
         # What fails is named whatever is cut: nothing that does not block goes before it.
         failing = min(len(_with(checks, Result.FAIL)), _FAILING)
-        parts.append(_check_table(open_, max(detail.checks, failing)))
+        parts.append(_check_list(open_, max(detail.checks, failing)))
     if passing:
         plural = f"{len(passing)} checks pass" if len(passing) > 1 else "1 check passes"
-        parts.append(details(plural, _check_table(passing, detail.checks)))
+        parts.append(details(plural, _check_list(passing, detail.checks)))
     return "\n\n".join(parts)
 
 
-def _check_table(checks: Sequence[Check], shown: int) -> str:
+def _check_list(checks: Sequence[Check], shown: int) -> str:
     rows = [
         [_RESULTS[check.result], f"**{text(check.title, 120)}**: {text(check.detail, 300)}"]
         for check in checks[:shown]
     ]
-    return listed(["Result", "Check"], rows, len(checks))
+    return listed(rows, len(checks))
 
 
 def review(assessment: Assessment, images: Sequence[tuple[str, str, str]]) -> str:
@@ -263,9 +263,12 @@ def review(assessment: Assessment, images: Sequence[tuple[str, str, str]]) -> st
 
     ``images`` has a row per fact: its name, what runs now, what is new.
     """
-    facts = [[f"**{text(name, 40)}**", text(now, 120), text(new, 120)] for name, now, new in images]
-    header = ["", f"In {code(assessment.environment)} now", "This image"]
-    identity = f"### Images\n\n{table(header, facts)}"
+    facts = [
+        [f"**{text(name, 40)}**: {moved(text(now, 120), text(new, 120))}"]
+        for name, now, new in images
+    ]
+    header = f"### In {code(assessment.environment)} now → this image"
+    identity = f"{header}\n\n{items(facts)}"
     evidence = supply_chain_section(supply_chain(assessment))
     foot = f"<sub>Evaluated {minute(assessment.at)} by Lockkeeper.</sub>"
     return fitting(

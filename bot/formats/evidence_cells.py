@@ -1,4 +1,4 @@
-"""Findings, packages, versions and scanners as Markdown that fits a cell."""
+"""Findings, packages, versions and scanners as Markdown on one line."""
 
 from __future__ import annotations
 

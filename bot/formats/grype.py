@@ -28,6 +28,7 @@ from bot.domain.evidence import (
     Suppression,
     collapsed,
     identified,
+    repository_of,
 )
 from bot.domain.image_configuration import ImageConfiguration
 from bot.domain.packages import (
@@ -237,8 +238,9 @@ def read_grype(document: bytes, file: str) -> Scan:
     report = decoded(document, _Report, file, "a grype report")
     target = _target(report.source)
     platform = f"{target.os or 'linux'}/{target.architecture}" if target.architecture else ""
-    findings = collapsed(f for match in report.matches for f in _findings(match))
-    suppressed = _suppressed(report.ignoredMatches or [], findings)
+    place = repository_of(target.userInput or ""), platform
+    findings = collapsed(f for match in report.matches for f in _findings(match, place))
+    suppressed = _suppressed(report.ignoredMatches or [], findings, place)
     descriptor = report.descriptor or _Descriptor()
     distro = report.distro or _Distro()
     system = f"{distro.name or ''} {distro.version or ''}".strip()
@@ -323,15 +325,17 @@ def _end_of_life(report: _Report) -> bool | None:
     return any("eol" in kind or "end-of-life" in kind for kind in kinds)
 
 
-def _findings(match: _Match) -> Iterator[Finding]:
+def _findings(match: _Match, place: tuple[str, str]) -> Iterator[Finding]:
     """One of each vulnerability of a match: an advisory may be about several."""
     entry, related = match.vulnerability, match.relatedVulnerabilities or []
     each = identified(entry.id, [*(r.id for r in related), *(match.aliases or [])])
     for one in each:
-        yield _finding(match, one, is_one_of_several=len(each) > 1)
+        yield _finding(match, one, place, is_one_of_several=len(each) > 1)
 
 
-def _finding(match: _Match, one: Identified, *, is_one_of_several: bool) -> Finding:
+def _finding(
+    match: _Match, one: Identified, place: tuple[str, str], *, is_one_of_several: bool
+) -> Finding:
     entry = match.vulnerability
     names = one.aliases | {one.id}
     related = [r for r in match.relatedVulnerabilities or [] if r.id.strip() in names]
@@ -349,7 +353,7 @@ def _finding(match: _Match, one: Identified, *, is_one_of_several: bool) -> Find
     scores = [e.epss for x in own for e in x.epss or [] if _is_about(e.cve, names)]
     sources = [u.name for u in match.artifact.upstreams or [] if u.name]
     return Finding(
-        FindingKey(one.id, installed.package),
+        FindingKey(one.id, installed.package, *place),
         Severity.of(entry.severity or ""),
         versions=(installed.version,) if installed.version else (),
         fixed_in=fixed_in,
@@ -409,14 +413,14 @@ def _installed(artifact: _Artifact) -> Purl:
 
 
 def _suppressed(
-    matches: Iterable[_Match], findings: dict[FindingKey, Finding]
+    matches: Iterable[_Match], findings: dict[FindingKey, Finding], place: tuple[str, str]
 ) -> dict[FindingKey, Suppression]:
     suppressed: dict[FindingKey, Suppression] = {}
     for match in matches:
         rule = next(iter(match.appliedIgnoreRules or []), _Rule())
         by = f"VEX {rule.vex_status}" if rule.vex_status else "ignore rule of grype"
         why = rule.reason or rule.vex_justification or ""
-        for finding in _findings(match):
+        for finding in _findings(match, place):
             if finding.key not in findings:
                 suppressed[finding.key] = Suppression(finding, by, why)
     return suppressed

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 _WORD_JOINER: Final = "\u2060"
@@ -27,6 +27,8 @@ _HEX_STEP: Final = 6
 _COPIED: Final = re.compile(
     r"`([^`]+)`|(?<![\w@])@?[A-Za-z0-9](?:[A-Za-z0-9._/:@+~-]*[A-Za-z0-9])?"
 )
+_RIGHT_TO_LEFT: Final = frozenset({"R", "AL", "AN"})
+_LEFT_TO_RIGHT: Final = "\u200e"
 _DROPPED: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
 _MARKS: Final = re.compile(
     r"(\S)((?:[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20f0"
@@ -52,7 +54,8 @@ def plain(value: str, limit: int = 200) -> str:
 
 def text(value: str, limit: int = 200) -> str:
     """Text that reads the same and means nothing: no tag, link, mention, reference or cell."""
-    return _escaped(plain(value, limit))
+    line = plain(value, limit)
+    return _set_apart(line, _escaped(line))
 
 
 def prose(value: str, limit: int = 200) -> str:
@@ -98,7 +101,17 @@ def code(value: str, limit: int = 200) -> str:
     longest = max((len(run) for run in re.findall(r"`+", line)), default=0)
     fence = "`" * (longest + 1)
     pad = " " if line.startswith("`") or line.endswith("`") else ""
-    return f"{fence}{pad}{line}{pad}{fence}"
+    return _set_apart(line, f"{fence}{pad}{line}{pad}{fence}")
+
+
+def _set_apart(line: str, written: str) -> str:
+    """Letters that run from right to left take no number or arrow beside them along.
+
+    Without the marks "of X: 1000 → Y" is shown as "of X → 1000: Y" (Unicode Annex 9, rule N1).
+    """
+    if line.isascii() or not any(unicodedata.bidirectional(c) in _RIGHT_TO_LEFT for c in line):
+        return written
+    return f"{_LEFT_TO_RIGHT}{written}{_LEFT_TO_RIGHT}"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], align: str = "") -> str:
@@ -107,6 +120,20 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], align: str = "")
     lines = ["| " + " | ".join(header) + " |", "|" + "|".join(marks) + "|"]
     lines += ["| " + " | ".join(row) + " |" for row in rows]
     return "\n".join(lines)
+
+
+def moved(now: str, new: str) -> str:
+    """What is now and what is new, as one."""
+    return f"{new} (as now)" if now == new and now != "not known" else f"{now} → {new}"
+
+
+def items(rows: Iterable[Sequence[str]]) -> str:
+    """A list of ready parts; what is empty is left out.
+
+    What others wrote stands in lists, never in tables: a line of any length breaks on a phone,
+    where a table has to be moved sideways to be read.
+    """
+    return "\n".join("- " + " · ".join(part for part in row if part) for row in rows)
 
 
 def details(summary: str, body: str) -> str:

@@ -16,6 +16,16 @@ from bot.formats.json_document import decoded
 from bot.formats.lax_document import Lax, Text, moment
 
 CONTEXT: Final = "https://openvex.dev/ns"
+# OpenVEX 0.2.0, "Status Justifications".
+_JUSTIFICATIONS: Final = frozenset(
+    {
+        "component_not_present",
+        "vulnerable_code_not_present",
+        "vulnerable_code_not_in_execute_path",
+        "vulnerable_code_cannot_be_controlled_by_adversary",
+        "inline_mitigations_already_exist",
+    }
+)
 _Status = Literal["not_affected", "affected", "fixed", "under_investigation"]
 
 
@@ -87,7 +97,23 @@ def _statement(entry: _Statement, document: _Document, file: str, index: int) ->
         moment(
             entry.last_updated or entry.timestamp or document.last_updated or document.timestamp
         ),
+        _flaw(entry),
     )
+
+
+def _flaw(entry: _Statement) -> str:
+    """Whoever says *not affected* MUST say why, in one of five words or in a sentence (0.2.0)."""
+    if entry.status != "not_affected" or (entry.impact_statement or "").strip():
+        return ""
+    given = (entry.justification or "").strip()
+    if given in _JUSTIFICATIONS:
+        return ""
+    said = (
+        f"its justification {given[:80]!r} is none of OpenVEX's"
+        if given
+        else ("it has neither a justification nor an impact statement")
+    )
+    return f"{said}; give it one of {', '.join(sorted(_JUSTIFICATIONS))}, or an impact_statement"
 
 
 def _product(product: _Product | str, entry: _Statement) -> VexProduct:

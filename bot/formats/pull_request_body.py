@@ -24,7 +24,7 @@ from bot.formats import contents_section, evidence_body, vulnerability_section
 from bot.formats.body_budget import Detail, fitting
 from bot.formats.configuration_section import Running, configuration, judged, summary
 from bot.formats.evidence_cells import NOT_EVALUATED
-from bot.formats.markdown import code, details, plain, table, text
+from bot.formats.markdown import code, details, moved, plain, text
 from bot.formats.source_section import SourceChanges, counted, source_section
 
 _MARKER: Final = re.compile(r"<!-- lockkeeper:promotion v1 id=([0-9a-f]{26})( superseded)? -->")
@@ -192,8 +192,9 @@ def _identity(facts: BodyFacts, detail: Detail) -> str:
     lines += [*_asked(facts), *_standing(facts)]
     rows = [row for image in shown for row in _image_rows(facts, image)]
     rows.append(["**User, entrypoint, ports, variables**", _how_it_runs(facts)])
-    header = ["", f"In {code(facts.environment)} now → this promotion"]
-    folded = details("Platforms, base image, size and time of build", table(header, rows))
+    header = f"In {code(facts.environment)} now → this promotion:"
+    listed = "\n".join(f"- {name}: {said}" for name, said in rows)
+    folded = details("Platforms, base image, size and time of build", f"{header}\n\n{listed}")
     return "\n\n".join([heading, *lines, folded])
 
 
@@ -206,19 +207,15 @@ def _image_rows(facts: BodyFacts, image: ImageFacts) -> list[list[str]]:
     return [
         [
             f"**Platforms**{name}",
-            _moved(_now(image, _listed(image.now_platforms)), _listed(image.new_platforms)),
+            moved(_now(image, _listed(image.now_platforms)), _listed(image.new_platforms)),
         ],
-        *([[f"**Base image**{name}", _moved(*_bases(image))]] if _has_base(image) else []),
-        [f"**Size**{name} (compressed)", _moved(_now(image, _size(image.now_size)), _grown(image))],
+        *([[f"**Base image**{name}", moved(*_bases(image))]] if _has_base(image) else []),
+        [f"**Size**{name} (compressed)", moved(_now(image, _size(image.now_size)), _grown(image))],
         [
             f"**Built**{name}",
-            _moved(_now(image, _time(image.now_created)), _time(image.new_created)),
+            moved(_now(image, _time(image.now_created)), _time(image.new_created)),
         ],
     ]
-
-
-def _moved(now: str, new: str) -> str:
-    return f"{new} (as now)" if now == new and now != "not known" else f"{now} → {new}"
 
 
 def _running(facts: BodyFacts) -> list[Running]:

@@ -9,7 +9,7 @@ from typing import Final
 from bot.domain.environments import SHORT_COMMIT
 from bot.domain.history import Contribution, GitCommit, SourcePullRequest, WatchedChange
 from bot.domain.issues import IssueKey
-from bot.formats.markdown import code, details, table, text
+from bot.formats.markdown import code, details, items, text
 
 _GITHUB: Final = "https://github.com"
 _QUIET: Final = "https://redirect.github.com"
@@ -69,7 +69,7 @@ def source_section(changes: SourceChanges, shown: int) -> str:
     parts[1:1] = [_watched(changes), _issues(changes)]
     if changes.leaving:
         parts.append(f"**{counted(changes.leaving, 'commit')} would leave:**")
-        parts.append(_commit_table(changes, changes.leaving, shown))
+        parts.append(_commit_list(changes, changes.leaving, shown))
     return heading + "\n\n".join(part for part in parts if part)
 
 
@@ -123,7 +123,7 @@ def _since(changes: SourceChanges) -> str:
 
 def _as_git_has_them(changes: SourceChanges, commits: Sequence[GitCommit], shown: int) -> list[str]:
     parts = [f"**{_counted_commits(changes, commits)}** {_since(changes)}"]
-    listed = _commit_table(changes, commits, shown)
+    listed = _commit_list(changes, commits, shown)
     if listed:
         parts.append(details("Commits", listed))
     elif commits:
@@ -131,7 +131,7 @@ def _as_git_has_them(changes: SourceChanges, commits: Sequence[GitCommit], shown
     return parts
 
 
-def _commit_table(changes: SourceChanges, commits: Sequence[GitCommit], shown: int) -> str:
+def _commit_list(changes: SourceChanges, commits: Sequence[GitCommit], shown: int) -> str:
     rows = [
         [changes.commit_link(commit.id), text(commit.subject, 100), text(commit.author, 40)]
         for commit in commits[:shown]
@@ -140,7 +140,7 @@ def _commit_table(changes: SourceChanges, commits: Sequence[GitCommit], shown: i
         return ""
     more = len(commits) - len(rows)
     rest = f"\n\n…and {more} more." if more else ""
-    return table(["Commit", "Subject", "Author"], rows) + rest
+    return items(rows) + rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,8 +191,7 @@ def _by_pull_request(
     rows = [_commit_row(changes, commit, contributions) for commit in others] + rows
     if rows[:shown]:
         more = f"\n\n…and {len(rows) - shown} more." if len(rows) > shown else ""
-        header = ["Pull request", "Title", "Author", "Commits"]
-        listed = table(header, rows[:shown], "lllr") + more
+        listed = items(rows[:shown]) + more
         parts.append(details("Pull requests and their authors", listed))
     elif rows:
         parts.append("They are not listed here: there was no room.")
@@ -222,8 +221,8 @@ def _pull_request_row(
     return [
         changes.pull_request_link(found.number),
         text(found.title, 100),
-        code(found.author, 40) if found.author else "not known",
-        str(len(members)),
+        code(found.author, 40) if found.author else "author not known",
+        counted(members, "commit"),
     ]
 
 
@@ -233,9 +232,9 @@ def _commit_row(
     known = contributions.get(commit.id)
     login = code(known.author, 40) if known and known.author else text(commit.author, 40)
     waits = known.pull_request if known else None
-    came = "not known" if known is None else f"⚠️{_waiting(waits)}"
-    return [came, f"{changes.commit_link(commit.id)} {text(commit.subject, 100)}", login, "1"]
+    came = "how it came is not known" if known is None else f"⚠️{_waiting(waits)}"
+    return [came, f"{changes.commit_link(commit.id)} {text(commit.subject, 100)}", login]
 
 
 def _waiting(found: SourcePullRequest | None) -> str:
-    return f"\u00a0{found.number}, not merged" if found else "\u00a0none"
+    return f"\u00a0pull request {found.number}, not merged" if found else "\u00a0no pull request"

@@ -26,6 +26,7 @@ from bot.domain.evidence import (
     UnreadableEvidenceError,
     collapsed,
     identified,
+    repository_of,
 )
 from bot.domain.packages import (
     Inventory,
@@ -226,11 +227,12 @@ def _scan(report: _Report, file: str) -> Scan:
     config = metadata.ImageConfig
     platform = config.platform if config else ""
     packages = _Packages(results)
+    place = repository_of(report.ArtifactName or ""), platform
     findings = collapsed(
         finding
         for result in results
         for entry in result.Vulnerabilities or []
-        for finding in _findings(entry, result, packages)
+        for finding in _findings(entry, result, packages, place)
     )
     digests = [digest.rpartition("@")[2] for digest in metadata.RepoDigests or [] if digest]
     name = f"{system.Family or ''} {system.Name or ''}".strip()
@@ -239,7 +241,7 @@ def _scan(report: _Report, file: str) -> Scan:
         scanner="Trivy",
         version=(report.Trivy.Version if report.Trivy else None) or "",
         findings=findings,
-        suppressed=_suppressed(results, findings, packages),
+        suppressed=_suppressed(results, findings, packages, place),
         looked=looked,
         assumed=looked - {found for r in results if (found := _looked_in(r))},
         unlooked=unlooked,
@@ -346,24 +348,28 @@ class _Packages:
 
     def of(self, entry: _Found, result: _Result) -> _Package | None:
         """The package that a finding is in."""
+        if not self._known:
+            return None
         name, path = entry.PkgName or "", entry.PkgPath or ""
         exact = self._known.get((result.Target, name, path))
         return exact or self._known.get((result.Target, name, ""))
 
 
-def _findings(entry: _Found, result: _Result, packages: _Packages) -> Iterator[Finding]:
+def _findings(
+    entry: _Found, result: _Result, packages: _Packages, place: tuple[str, str]
+) -> Iterator[Finding]:
     kind = (result.Type or "").lower()
     installed = _named(entry.PkgIdentifier, entry.PkgName or "", kind, entry.InstalledVersion or "")
     listed = packages.of(entry, result)
-    fixed_in = tuple(
-        whole_version(installed.package.type, fix) for fix in _listed(entry.FixedVersion or "")
-    )
+    fixed_in = _listed(entry.FixedVersion) if entry.FixedVersion else ()
+    if fixed_in:
+        fixed_in = tuple([whole_version(installed.package.type, fix) for fix in fixed_in])
     nvd = (entry.VendorSeverity or {}).get("nvd")
     path = entry.PkgPath or (listed.FilePath if listed else None)
-    status = Status.of(entry.Status or "")
+    status = Status.of(entry.Status) if entry.Status else Status.UNKNOWN
     for one in identified(entry.VulnerabilityID or "", entry.VendorIDs or []):
         yield Finding(
-            FindingKey(one.id, installed.package),
+            FindingKey(one.id, installed.package, *place),
             Severity.of(entry.Severity or ""),
             versions=(installed.version,) if installed.version else (),
             fixed_in=fixed_in,
@@ -372,7 +378,7 @@ def _findings(entry: _Found, result: _Result, packages: _Packages) -> Iterator[F
             advisories=one.advisories,
             installed=(_without_source(installed),) if installed.qualifiers else (),
             status=Status.FIXED if fixed_in and status is Status.UNKNOWN else status,
-            cvss=_cvss(entry.CVSS or {}),
+            cvss=_cvss(entry.CVSS) if entry.CVSS else None,
             nvd_severity=_BY_NUMBER[nvd]
             if nvd is not None and 0 <= nvd < len(_BY_NUMBER)
             else None,
@@ -402,19 +408,22 @@ def _cvss(scores: dict[str, _Cvss]) -> Cvss | None:
 def _listed(versions: str) -> tuple[str, ...]:
     """``3.1.0, 2.6.9`` as versions."""
     if "," not in versions:
-        return (versions,) if versions else ()
+        return (versions,)
     return tuple(sorted({version.strip() for version in versions.split(",")} - {""}))
 
 
 def _suppressed(
-    results: Iterable[_Result], findings: dict[FindingKey, Finding], packages: _Packages
+    results: Iterable[_Result],
+    findings: dict[FindingKey, Finding],
+    packages: _Packages,
+    place: tuple[str, str],
 ) -> dict[FindingKey, Suppression]:
     suppressed: dict[FindingKey, Suppression] = {}
     for result in results:
         for entry in result.ExperimentalModifiedFindings or []:
             if entry.Type in {None, "", "vulnerability"} and entry.Finding.VulnerabilityID:
                 by = f"{entry.Status or 'ignored'} ({entry.Source or 'Trivy'})"
-                for finding in _findings(entry.Finding, result, packages):
+                for finding in _findings(entry.Finding, result, packages, place):
                     if finding.key not in findings:
                         suppressed[finding.key] = Suppression(finding, by, entry.Statement or "")
     return suppressed

@@ -483,16 +483,19 @@ def _issues(
     commits: Sequence[GitCommit] | None,
     contributions: Mapping[str, Contribution] | None,
 ) -> Sequence[IssueKey] | None:
-    """What the new commits' messages and the titles of their pull requests name."""
+    """What the new commits' messages, and title and branch of what was merged with them, name."""
     patterns = proposal.application.issues
     if not patterns:
         return ()
     if commits is None or proposal.running is None:
         return None
     messages = proposal.history.messages(proposal.running, proposal.source, limit=_COMMITS)
-    brought = (one.pull_request for one in (contributions or {}).values())
-    titles = dict.fromkeys(one.title for one in brought if one is not None)
-    return issue_keys(patterns, [*messages, *titles])
+    # Whose commit it is, is asked beside them: the head may be none of the new commits.
+    known = [contributions.get(commit.id) for commit in commits] if contributions else []
+    brought = [one.pull_request for one in known if one and one.pull_request]
+    # Anybody may open a pull request that holds a commit, and call it what they like.
+    words = [text for one in brought if one.merged for text in (one.title, one.branch)]
+    return issue_keys(patterns, [*messages, *dict.fromkeys(words)])
 
 
 def _watched(proposal: Proposal) -> Sequence[WatchedChange] | None:

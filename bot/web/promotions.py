@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from datetime import timedelta
 from http import HTTPStatus
 from importlib.resources import files
 from ipaddress import IPv6Address, ip_address
@@ -20,6 +21,7 @@ from flask import Blueprint, Response, render_template, request
 
 from bot.domain.errors import IntegrityError, UnavailableError
 from bot.domain.evidence import Severity
+from bot.domain.policy import words
 from bot.formats.assessment_document import AssessmentDocument, read_assessment
 from bot.formats.evidence_cells import advisory_url
 from bot.formats.markdown import plain
@@ -89,6 +91,7 @@ def _html(found: StoredEvaluation, style: str) -> str:
         environment=plain(found.environment),
         document=document,
         answer=_answer(document),
+        stood_before=_stood(document),
         severities=_SEVERITIES,
         advisory_url=advisory_url,
         style=style,
@@ -98,9 +101,14 @@ def _html(found: StoredEvaluation, style: str) -> str:
 def _answer(document: AssessmentDocument) -> str:
     if not document.has_policy:
         return "Policy not evaluated"
-    words = {"pass": "Passes", "warn": "Passes with warnings", "fail": "Blocked"}
+    said = {"pass": "Passes", "warn": "Passes with warnings", "fail": "Blocked"}
     undecided = "Blocked: not evaluated" if document.blocks else "Not evaluated"
-    return words.get(document.verdict, undecided)
+    return said.get(document.verdict, undecided)
+
+
+def _stood(document: AssessmentDocument) -> str:
+    stood = document.stood_before
+    return "" if stood is None else words(timedelta(seconds=stood))
 
 
 def _is_named(asked: str, host: str) -> bool:

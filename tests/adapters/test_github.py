@@ -519,12 +519,14 @@ def test_many_commits_are_asked_for_at_once(scene: Scene) -> None:
     found = scene.api.contributions(DEPLOY, asked)
 
     assert [one.commit for one in found] == asked[:-1]
-    feature = SourcePullRequest(pull.number, "Add a feature <b>", merged=True, author="dana")
+    feature = SourcePullRequest(
+        pull.number, "Add a feature <b>", merged=True, author="dana", branch="feature"
+    )
     assert found[0] == Contribution(merge, "dana", feature)
     assert found[1].pull_request == feature
     assert {one.pull_request for one in found[2:62]} == {None}
     assert found[62].pull_request == SourcePullRequest(
-        waiting.number, waiting.title, merged=False, author="dana"
+        waiting.number, waiting.title, merged=False, author="dana", branch="waiting"
     )
     queries = [one for one in scene.world.requests[before:] if one[1].endswith("/graphql")]
     assert len(queries) == 2

@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from bot.cli.groups import settle
 from bot.domain.assessment import Evidence, assess
 from bot.formats.evidence_body import review
 from bot.formats.policy_file import read_policy
@@ -185,6 +186,7 @@ def _whole(folder: Path) -> None:
 
 def _once(what: str, folder: Path) -> None:
     data = (folder / "new.cdx.json").read_bytes()
+    settle()  # as the command does when it has imported what it needs
     start = time.process_time()
     if what == "whole":
         _whole(folder)

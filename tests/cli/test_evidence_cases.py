@@ -109,8 +109,8 @@ ANSWERS = {
         answered("critical", "fail"),
         lambda seen: seen.listed("raised")[0]["was"] == "low",
         # Critical: none now, one after; low: one now, none after.
-        lambda seen: re.search(r"Critical \| 0 \| 0 \| 0 \| \**\+1\** \| 1 ", seen.body),
-        lambda seen: re.search(r"Low \| 1 \| 0 \| 0 \| −1 \| 0 ", seen.body),  # noqa: RUF001 - the sign that is written
+        lambda seen: re.search(r"Critical \| 0 → 1 \| \+1 rated anew \|", seen.body),
+        lambda seen: re.search(r"Low \| 1 → 0 \| −1 rated anew \|", seen.body),  # noqa: RUF001 - the sign that is written
     ),
     "02-severity-from-nvd": right(
         BLOCKS,
@@ -263,8 +263,12 @@ ANSWERS = {
         lambda seen: "CVE-2024-0002" in vulnerabilities(seen.listed("introduced")),
     ),
     "80-vex-later-wins": right(BLOCKS, counted("suppressed", 0)),
+    # The later word is no statement: it says "not affected" without saying why.
     "80b-vex-earlier-affected": right(
-        BLOCKS, lambda seen: vulnerabilities(seen.listed("suppressed")) == ["CVE-2024-9"]
+        BLOCKS,
+        counted("suppressed", 0),
+        answered("vex", "warn"),
+        says("neither a justification nor an impact statement"),
     ),
     "80d-vex-subcomponent-other-version": right(BLOCKS, *NOT_HELD),
     "80e-vex-other-digest": right(BLOCKS, *NOT_HELD),

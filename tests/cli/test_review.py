@@ -287,6 +287,7 @@ def test_feeds_and_vex(folder: Path) -> None:
         "vulnerability": {"name": "CVE-2026-0001"},
         "products": [{"@id": "pkg:deb/debian/libcritical1"}],
         "status": "not_affected",
+        "justification": "component_not_present",
     }
     vex = {"@context": "https://openvex.dev/ns/v0.2.0", "statements": [statement]}
     (folder / "vex.json").write_text(json.dumps(vex))

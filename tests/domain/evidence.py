@@ -37,6 +37,7 @@ def finding(  # every argument is a fact that some rule looks at
     fix_since: date | None = None,
     epss: float | None = None,
     aliases: Iterable[str] = (),
+    paths: tuple[str, ...] = (),
 ) -> Finding:
     return Finding(
         FindingKey(vulnerability, package(name, kind)),
@@ -48,6 +49,7 @@ def finding(  # every argument is a fact that some rule looks at
         disclosed=disclosed,
         fix_since=fix_since,
         epss=epss,
+        paths=paths,
     )
 
 

@@ -20,7 +20,7 @@ from bot.domain.evidence import (
     merged_scans,
 )
 from bot.domain.judging import BaseFact
-from bot.domain.packages import PackageClass, merged
+from bot.domain.packages import Package, PackageClass, PackageName, inventory, merged
 from bot.domain.policy import (
     AnyRule,
     BaseImageRule,
@@ -145,14 +145,14 @@ def test_exploitation_is_joined_by_any_identifier() -> None:
 
 def test_the_scanner_may_know_by_itself() -> None:
     known = Evidence(scan(BAD, knows_exploitation=True), scan())
-    exploited = replace(BAD, exploited_since=TODAY)
+    exploited = BAD._replace(exploited_since=TODAY)
 
     assert judged(known, KEV, LIKELY).result is Result.PASS
     assert judged(of(exploited), KEV).result is Result.FAIL
 
 
 def test_nvd_decides_where_the_policy_says_so() -> None:
-    rated = replace(finding(severity=Severity.LOW), nvd_severity=Severity.CRITICAL)
+    rated = finding(severity=Severity.LOW)._replace(nvd_severity=Severity.CRITICAL)
 
     assert judged(of(rated), CRITICAL).result is Result.PASS
     assert judged(of(rated), CRITICAL, severity_from=("nvd", "vendor")).result is Result.FAIL
@@ -177,7 +177,7 @@ def test_nvd_decides_where_the_policy_says_so() -> None:
 def test_grace_runs_from_a_known_day(
     clock: Clock, facts: dict[str, date], first_seen: date | None, expected: Result
 ) -> None:
-    found = replace(BAD, **facts)  # type: ignore[arg-type]  # dates of a finding
+    found = BAD._replace(**facts)  # type: ignore[arg-type]  # dates of a finding
     rule = replace(CRITICAL, grace=Grace(clock, timedelta(days=14)))
     seen = {found.key: first_seen} if first_seen else {}
 
@@ -185,7 +185,7 @@ def test_grace_runs_from_a_known_day(
 
 
 def test_grace_ends_by_itself() -> None:
-    found = replace(BAD, fix_since=date(2026, 11, 14))
+    found = BAD._replace(fix_since=date(2026, 11, 14))
     rule = replace(CRITICAL, grace=Grace(Clock.FIX_AVAILABLE, timedelta(days=14)))
 
     before = judged(of(found), rule, at=datetime(2026, 11, 27, 23, 59, tzinfo=UTC))
@@ -452,6 +452,9 @@ def vex(
         (vex("not_affected", "pkg:oci/shop", "pkg:deb/debian/libssl3"), Result.PASS),
         (vex("not_affected", "pkg:oci/shop", "pkg:deb/debian/openssl"), Result.FAIL),
         (vex(product="r/shop:1"), Result.PASS),
+        (vex(product="pkg:deb/debian/libssl3?os_name=debian&os_version=12"), Result.PASS),
+        (vex(product="pkg:deb/debian/libssl3?os_name=debian&os_version=11"), Result.FAIL),
+        (vex(product="pkg:deb/debian/libssl3?os_distro=bookworm"), Result.PASS),
         (vex(product="anything"), Result.FAIL),
     ],
 )
@@ -465,6 +468,79 @@ def test_the_last_statement_counts() -> None:
     later = replace(vex("affected"), at=AT + timedelta(days=1))
 
     assert judged(of(BAD, vex=(later, vex())), CRITICAL).result is Result.FAIL
+
+
+@pytest.mark.parametrize(
+    ("paths", "expected"),
+    [
+        (("/usr", "/app"), Result.PASS),
+        (("/usr",), Result.FAIL),
+        (("/app",), Result.FAIL),
+        (("/usr", "/ap"), Result.FAIL),
+        (("/**",), Result.PASS),
+        ((), Result.FAIL),
+    ],
+)
+def test_exceptions_of_several_paths_hold_together(
+    paths: tuple[str, ...], expected: Result
+) -> None:
+    found = BAD._replace(paths=("app/a/package.json", "usr/lib/a/package.json"))
+    accepted = tuple(replace(EXCEPTION, path=path) for path in paths)
+
+    assert judged(of(found, exceptions=accepted), CRITICAL).result is expected
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("SUSE-SU-2025:02889-1", Result.NOT_EVALUATED),
+        ("DLA-3482-1", Result.NOT_EVALUATED),
+        ("ALAS2-2026-1", Result.NOT_EVALUATED),
+        ("CVE-2026-0007", Result.PASS),
+        ("GHSA-7q5r-r9c2-x8mj", Result.PASS),
+        ("TEMP-0000000-ABCDEF", Result.PASS),
+    ],
+)
+def test_an_advisory_that_names_no_cve_is_not_known_to_be_unlisted(
+    name: str, expected: Result
+) -> None:
+    """Trivy reports advisories of SUSE without their CVEs: feeds cannot be asked about them."""
+    evidence = Evidence(
+        scan(finding(name)),
+        scan(),
+        exploitation=Exploitation(kev={}, kev_date=TODAY, epss={}, epss_date=TODAY),
+    )
+
+    assert judged(evidence, KEV).result is expected
+    assert judged(evidence, LIKELY).result is expected
+
+
+def test_a_licence_that_is_known_in_part_is_open_for_what_is_allowed_and_unknown() -> None:
+    """DependencyTrack, spdx-maven-plugin 192: ``Apache-2.0 AND NOASSERTION``."""
+    listed = inventory([Package(PackageName("npm", "", "x"), "1", "MIT AND NOASSERTION")])
+    allowed = LicenceRule(id="a", denies=True, scope=Scope.PRESENT, allowed=("MIT",))
+    unknown = replace(allowed, id="u", allowed=(), denies_unknown=True)
+    worse = inventory([Package(PackageName("npm", "", "x"), "1", "AGPL-3.0-only AND NONE")])
+
+    assert judged(Evidence(scan(), None, listed), allowed).result is Result.NOT_EVALUATED
+    assert judged(Evidence(scan(), None, listed), unknown).result is Result.FAIL
+    assert judged(Evidence(scan(), None, worse), allowed).result is Result.FAIL
+
+
+def test_what_is_no_statement_suppresses_nothing_and_replaces_nothing() -> None:
+    """And whoever wrote it hears of it, with the way out."""
+    flawed = replace(vex(), flaw="it has no reason; give it one", at=AT + timedelta(days=1))
+
+    alone, after = (judged(of(BAD, vex=words), CRITICAL) for words in ((flawed,), (vex(), flawed)))
+
+    assert alone.result is Result.FAIL
+    assert after.result is Result.WARN, "the valid one before it counts"
+    for verdict in (alone, after):
+        told = check(verdict, "vex")
+        assert told.result is Result.WARN
+        assert "1 statement is invalid and suppresses nothing: VEX not_affected" in told.detail
+        assert "it has no reason; give it one" in told.detail
+        assert "match nothing" not in told.detail
 
 
 def test_a_policy_may_refuse_vex() -> None:

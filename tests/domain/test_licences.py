@@ -11,6 +11,9 @@ from bot.domain.licences import (
     _names,
     _unavoidable,
     denied_by,
+    is_unknown,
+    outside,
+    outside_for_sure,
 )
 
 DENIED = ["AGPL-3.0-only", "BUSL-1.1", "SSPL-1.0"]
@@ -80,3 +83,85 @@ def test_flat_expressions_mean_what_the_library_says(names: list[str], operator:
 )
 def test_everything_else_is_the_library_s(text: str) -> None:
     assert _common(text) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "License :: OSI Approved :: GNU Affero General Public License v3",
+        "License :: OSI Approved :: GNU Affero General Public License v3 or later (AGPLv3+)",
+        "https://www.gnu.org/licenses/agpl-3.0.html",
+        "http://www.gnu.org/licenses/agpl-3.0.txt",
+        "https://spdx.org/licenses/AGPL-3.0-only.html",
+        "https://opensource.org/licenses/AGPL-3.0",
+        "https://licenses.nuget.org/AGPL-3.0-or-later",
+        "Dual license: MIT or AGPL-3.0",
+        "Released under the GNU Affero General Public License, version 3.",
+        "AGPL-3 + file LICENSE",
+        "AGPL (>= 3)",
+        "MIT & AGPL-3.0",
+        "AGPL-3.0-only AND NOASSERTION",
+    ],
+)
+def test_however_it_is_written_a_denied_licence_is_denied(text: str) -> None:
+    """Python's classifiers, addresses of Maven and NuGet, R's notations, sentences."""
+    assert denied_by(text, DENIED) == "AGPL-3.0-only"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("GPL-2.0-with-classpath-exception", "GPL-2.0-only"),
+        ("GPL-2.0-with-GCC-exception", "GPL-2.0-only"),
+        ("gpl-2.0-with-font-exception", "GPL-2.0-only"),
+        ("eCos-2.0", "GPL-2.0-only"),
+        ("MIT AND GPL-2.0-with-bison-exception", "GPL-2.0-only"),
+        ("MIT OR GPL-2.0-with-bison-exception", None),
+        ("GPL (>= 2)", "GPL-2.0-only"),
+        ("GPL-2 | file LICENSE", "GPL-2.0-only"),
+        ("https://www.gnu.org/licenses/old-licenses/gpl-2.0.html", "GPL-2.0-only"),
+        ("https://www.gnu.org/licenses/old-licenses/gpl-2.0-standalone.html", "GPL-2.0-only"),
+        ("License :: OSI Approved :: MIT License", None),
+        ("https://opensource.org/licenses/MIT", None),
+        ("https://example.com/gpl-2.0.html", None),
+        ("https://www.apache.org/licenses/LICENSE-2.0.txt", None),
+    ],
+)
+def test_deprecated_ids_hold_their_licence_and_addresses_are_known_ones(
+    text: str, expected: str | None
+) -> None:
+    assert denied_by(text, ["GPL-2.0-only"]) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "License :: OSI Approved :: MIT License",
+        "https://opensource.org/licenses/MIT",
+        "https://opensource.org/licenses/mit-license.php",
+        "MIT + file LICENSE",
+        "MIT | GPL-2",
+    ],
+)
+def test_an_allowed_licence_is_allowed_however_it_is_written(text: str) -> None:
+    assert outside(text, ["MIT"]) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "is_open", "broken"),
+    [
+        ("MIT AND NOASSERTION", True, None),
+        ("MIT OR NOASSERTION", False, None),
+        ("NOASSERTION AND NONE", True, None),
+        ("License :: OSI Approved", True, None),
+        ("AGPL-3.0-only AND NOASSERTION", True, "AGPL-3.0-only"),
+        ("MIT AND LicenseRef-unknown", True, None),
+        ("MIT AND ISC", False, "ISC"),
+        ("unknown vendor licence", False, "unknown vendor licence"),
+    ],
+)
+def test_a_part_that_nobody_knows_is_told_from_what_is_outside(
+    text: str, is_open: object, broken: str | None
+) -> None:
+    assert is_unknown(text) is is_open
+    assert outside_for_sure(text, ["MIT"]) == broken

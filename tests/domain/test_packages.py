@@ -31,6 +31,7 @@ from bot.domain.policy import Packages
         ("pkg:PyPI/Foo_Bar@1", ("pypi", "", "foo-bar", "1")),
         ("pkg:oci/img@sha256%3Aabc?repository_url=r/img", ("oci", "", "img", "sha256:abc")),
         ("pkg:apk/alpine/busybox", ("apk", "alpine", "busybox", "")),
+        ("pkg:alpine/busybox@1.31-r9?arch=x86_64", ("apk", "alpine", "busybox", "1.31-r9")),
     ],
 )
 def test_purls(text: str, expected: tuple[str, str, str, str]) -> None:
@@ -99,6 +100,8 @@ def test_several_documents_make_one_inventory() -> None:
         ("pkg:pypi/Foo_Bar", "pkg:pypi/foo-bar"),
         ("pkg:PyPI/zope.*", "pkg:pypi/zope-*"),
         ("pkg:npm/%40Babel/Traverse", "pkg:npm/@babel/traverse"),
+        ("pkg:alpine/busybox", "pkg:apk/alpine/busybox"),
+        ("pkg:alpine/*", "pkg:apk/alpine/*"),
         ("pkg:npm/@babel/*", "pkg:npm/@babel/*"),
         ("pkg:golang/github.com/Acme/x", "pkg:golang/github.com/Acme/x"),
         ("pkg:rpm/RHEL/openssl", "pkg:rpm/redhat/openssl"),

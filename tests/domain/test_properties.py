@@ -33,6 +33,7 @@ FINDINGS = st.builds(
     st.sampled_from([Severity.LOW, Severity.HIGH, Severity.CRITICAL]),
     versions=st.sampled_from([("1",), ("2",)]),
     aliases=st.sampled_from([[], ["GHSA-7q5r-r9c2-x8mj"]]),
+    paths=st.sampled_from([(), ("app/a",), ("usr/a", "app/a")]),
 )
 
 
@@ -140,10 +141,13 @@ RULES = (
     PackageRule(id="b", denies=True, scope=Scope.INTRODUCED, packages=Packages(("pkg:deb/*/zz",))),
     LicenceRule(id="l", denies=True, scope=Scope.INTRODUCED, denied=("AGPL-3.0-only",)),
 )
-POLICY = EnvironmentPolicy("stage", RULES)
+# Each rule by itself, or one that fails hides what another one does.
+POLICIES = st.sampled_from([RULES, *((rule,) for rule in RULES)]).map(
+    lambda rules: EnvironmentPolicy("stage", rules)
+)
 EXCEPTIONS = st.lists(
     st.builds(
-        lambda name, where, days, image: RiskException(
+        lambda name, where, days, image, path: RiskException(
             vulnerability=name,
             package=package(where),
             version="",
@@ -154,51 +158,64 @@ EXCEPTIONS = st.lists(
             file="e.yaml",
             line=1,
             images=image,
+            path=path,
         ),
         st.sampled_from(IDS),
         st.sampled_from(list("ab")),
         st.integers(0, 6),
         st.sampled_from([(), ("worker",)]),
+        st.sampled_from(["", "/app", "/usr"]),
     ),
     max_size=4,
     unique=True,
 )
 
 
-def _result(new: Scan, old: Scan | None, exceptions: Sequence[RiskException]) -> Result:
+def _result(
+    policy: EnvironmentPolicy, new: Scan, old: Scan | None, exceptions: Sequence[RiskException]
+) -> Result:
     evidence = Evidence(new, old, exceptions=tuple(exceptions))
-    return assess("stage", evidence, POLICY, AT).verdict.result
+    return assess("stage", evidence, policy, AT).verdict.result
 
 
-@settings(max_examples=200)
-@given(SIDES, st.none() | SIDES, EXCEPTIONS, FINDINGS)
+@settings(max_examples=600)
+@given(POLICIES, SIDES, st.none() | SIDES, EXCEPTIONS, FINDINGS)
 def test_one_finding_more_never_turns_a_failure_into_a_pass(
-    new: Scan, old: Scan | None, exceptions: list[RiskException], more: Finding
+    policy: EnvironmentPolicy,
+    new: Scan,
+    old: Scan | None,
+    exceptions: list[RiskException],
+    more: Finding,
 ) -> None:
-    before = _result(new, old, exceptions)
+    before = _result(policy, new, old, exceptions)
     first, *rest = new.each
     key = more.key._replace(image=first.repository, platform=first.platform)
     taken = {f.vulnerability for f in first.findings.values() if f.package == more.package}
     names = {more.vulnerability, *more.aliases}
     if key in first.findings or key in first.suppressed or names & taken:
         return  # it would take another one's place
-    grown = replace(first, findings={**first.findings, key: replace(more, key=key)})
+    grown = replace(first, findings={**first.findings, key: more._replace(key=key)})
 
     if before is Result.FAIL:
-        assert _result(merged_scans([grown, *rest]), old, exceptions) is Result.FAIL
+        after = _result(policy, merged_scans([grown, *rest]), old, exceptions)
+        assert after is Result.FAIL
 
 
 @settings(max_examples=200)
-@given(SIDES, st.none() | SIDES, EXCEPTIONS, st.data())
+@given(POLICIES, SIDES, st.none() | SIDES, EXCEPTIONS, st.data())
 def test_one_exception_less_never_turns_a_failure_into_a_pass(
-    new: Scan, old: Scan | None, exceptions: list[RiskException], data: st.DataObject
+    policy: EnvironmentPolicy,
+    new: Scan,
+    old: Scan | None,
+    exceptions: list[RiskException],
+    data: st.DataObject,
 ) -> None:
-    if not exceptions or _result(new, old, exceptions) is not Result.FAIL:
+    if not exceptions or _result(policy, new, old, exceptions) is not Result.FAIL:
         return
     left = list(exceptions)
     left.remove(data.draw(st.sampled_from(exceptions)))
 
-    assert _result(new, old, left) is Result.FAIL
+    assert _result(policy, new, old, left) is Result.FAIL
 
 
 def test_dates_do_not_matter_to_what_is_counted() -> None:

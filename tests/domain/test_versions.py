@@ -94,3 +94,20 @@ def test_comparing_is_antisymmetric_and_never_raises(kind: str, one: str, other:
 
     assert compare(kind, one, one) == 0
     assert forth is None if back is None else forth == -back
+
+
+@pytest.mark.parametrize(
+    ("kind", "older", "newer"),
+    [
+        ("golang", "1.22rc1", "1.22.0"),
+        ("golang", "go1.22beta2", "go1.22rc1"),
+        ("golang", "1.21.9", "1.22rc1"),
+        ("golang", "1.22rc2", "1.22rc10"),
+        ("golang", "go1.21.4 X:boringcrypto", "1.21.5"),
+        ("bitnami", "1.2.3-0", "1.2.3-1"),
+        ("bitnami", "1.2.3-9", "1.2.10-0"),
+    ],
+)
+def test_toolchains_of_go_and_revisions_of_bitnami(kind: str, older: str, newer: str) -> None:
+    assert compare(kind, older, newer) == -1
+    assert compare(kind, newer, older) == 1

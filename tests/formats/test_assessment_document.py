@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -77,6 +77,43 @@ def test_what_the_reviewer_reads_is_there() -> None:
     assert (document.at, document.blocks) == (AT, True)
 
 
+def test_who_built_it_and_how_long_it_stood_before() -> None:
+    document = read_assessment(render_assessment(KEPT["blocked"]()))
+
+    (build,) = document.builds
+    assert (build.image, build.repository, build.run) == (
+        "checkout",
+        "acme/checkout",
+        "19283746501",
+    )
+    assert build.builder.endswith("release.yml@refs/heads/release/1.42")
+    assert build.vouched_by == "key of the build"
+    assert document.stood_before == 3 * 24 * 3600 + 4 * 3600
+    assert document.running_since == date(2026, 11, 3)
+
+
+def test_what_is_not_known_of_the_past_is_null_and_never_zero() -> None:
+    unknown = read_assessment(
+        render_assessment(assess("stage", Evidence(scanned([]), notes=("unsigned",)), POLICY, AT))
+    )
+    just_now = replace(Evidence(scanned([])), soaked=timedelta(0))
+    known = read_assessment(render_assessment(assess("stage", just_now, POLICY, AT)))
+
+    assert (unknown.builds, unknown.stood_before, unknown.running_since) == ([], None, None)
+    assert unknown.notes == ["unsigned"]
+    assert known.stood_before == 0
+
+
+def test_a_document_of_an_older_version_is_read() -> None:
+    kept = json.loads(render_assessment(KEPT["blocked"]()))
+    for name in ("builds", "stood_before", "running_since", "notes"):
+        del kept[name]
+
+    document = read_assessment(json.dumps(kept).encode())
+
+    assert (document.builds, document.stood_before) == ([], None)
+
+
 def test_whose_report_it_is_is_kept() -> None:
     judged = assess(
         "stage", Evidence(replace(scanned(CAME), attested_by="the key ci.pub")), None, AT
@@ -121,8 +158,7 @@ def test_any_text_can_be_written_and_read(one: str, two: str, three: str) -> Non
 
 def crowd(size: int, word: str) -> Assessment:
     findings = [
-        replace(
-            found(f"X-{n}-{word}", PackageName(word, word, f"{n}{word}"), Severity.HIGH, word),
+        found(f"X-{n}-{word}", PackageName(word, word, f"{n}{word}"), Severity.HIGH, word)._replace(
             fixed_in=tuple(f"{word}{n}" for n in range(30)),
             paths=(word,) * 50,
         )

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from hypothesis import given, strategies as st
 
 from bot.formats.markdown import code, plain, table, text
@@ -32,7 +33,7 @@ def test_text_has_no_meaning_left() -> None:
 
 @given(st.text(max_size=80) | st.sampled_from(HOSTILE))
 def test_code_spans_end_where_they_should(value: str) -> None:
-    span = code(value)
+    span = code(value).strip("\u200e")
     if span:
         fence = re.match(r"`+", span)
         assert fence is not None
@@ -40,6 +41,15 @@ def test_code_spans_end_where_they_should(value: str) -> None:
         assert fence[0] not in re.findall(r"`+", inner)
         assert "\n" not in span
         assert "|" not in span
+
+
+@pytest.mark.parametrize(
+    "word", ["\u05e9\u05dc\u05d5\u05dd", "\u0633\u0644\u0627\u0645", "x \u0661"]
+)
+def test_letters_from_right_to_left_take_nothing_beside_them_along(word: str) -> None:
+    assert code(word) == f"\u200e`{word}`\u200e"
+    assert text(word) == f"\u200e{word}\u200e"
+    assert "\u200e" not in code("plain → 名前") + text("plain → 名前")
 
 
 @given(st.text(max_size=300))

@@ -65,7 +65,8 @@ def purl_key(purl: str) -> tuple[str, ...]:
     kind, _, rest = path.partition("/")
     head, slash, last = rest.rpartition("/")
     name = unquote(last.split("@")[0])
-    return (kind.lower(), unquote(head if slash else ""), name)
+    kind = kind.lower().replace("alpine", "apk")  # as Alpine's packages were called once
+    return (kind, unquote(head if slash else ""), name)
 
 
 def trivy_pairs(document: dict[str, Any]) -> Iterator[tuple[str, object]]:
@@ -705,6 +706,47 @@ def test_openvex_of_both_versions() -> None:
     assert trivy[0].products[0].components
 
 
+@pytest.mark.parametrize(
+    ("status", "why", "words"),
+    [
+        ("not_affected", {}, "neither a justification nor an impact statement; give it one of"),
+        ("not_affected", {"justification": None, "impact_statement": None}, "neither"),
+        ("not_affected", {"justification": "", "impact_statement": " "}, "neither"),
+        ("not_affected", {"justification": "trust me"}, "'trust me' is none of OpenVEX's"),
+        ("not_affected", {"justification": "code_not_reachable"}, "vulnerable_code_not_present"),
+        ("not_affected", {"justification": "component_not_present"}, ""),
+        ("not_affected", {"justification": "inline_mitigations_already_exist"}, ""),
+        ("not_affected", {"impact_statement": "the parser is not compiled in"}, ""),
+        ("not_affected", {"justification": "other", "impact_statement": "not compiled in"}, ""),
+        ("fixed", {}, ""),
+        ("affected", {}, ""),
+        ("under_investigation", {}, ""),
+    ],
+)
+@pytest.mark.parametrize("version", ["v0.2.0", "v0.0.1"])
+def test_openvex_has_to_say_why_something_is_not_affected(
+    status: str, why: dict[str, object], words: str, version: str
+) -> None:
+    vulnerability: object = {"name": "CVE-2026-1"} if version == "v0.2.0" else "CVE-2026-1"
+    entry = {"vulnerability": vulnerability, "products": ["pkg:npm/a"], "status": status, **why}
+    document = {"@context": f"https://openvex.dev/ns/{version}", "statements": [entry]}
+
+    (found,) = read_vex(json.dumps(document).encode(), "vex.json")
+
+    assert words in found.flaw
+    assert bool(found.flaw) is bool(words)
+
+
+def test_cyclonedx_need_not_say_why() -> None:
+    """Its specification recommends a justification and asks for none (bom-1.7, analysis)."""
+    entry = {"id": "CVE-1", "affects": [{"ref": "x"}], "analysis": {"state": "not_affected"}}
+    bom = {"bomFormat": "CycloneDX", "specVersion": "1.7", "vulnerabilities": [entry]}
+
+    (found,) = read_vex(json.dumps(bom).encode(), "vex.json")
+
+    assert (found.status, found.flaw) == ("not_affected", "")
+
+
 def test_cyclonedx_states_as_openvex_does() -> None:
     (sampled,) = read_vex(sample("vex/cyclonedx-vex.json").read_bytes(), "vex")
     states = {
@@ -856,3 +898,82 @@ def test_depth_is_that_of_the_brackets_outside_strings(parts: list[str]) -> None
 
     for limit in range(deepest + 4):
         assert nests_deeper(document, limit) == (deepest > limit), (document, limit)
+
+
+def component_with(properties: str) -> bytes:
+    return (
+        '{"bomFormat": "CycloneDX", "specVersion": "1.6", "components": [{"type": "library",'
+        f' "name": "ms", "purl": "pkg:npm/ms@1", "properties": {properties}}}]}}'
+    ).encode()
+
+
+@pytest.mark.parametrize(
+    ("properties", "source", "is_development"),
+    [
+        ("null", "", False),
+        ("[]", "", False),
+        ('[{"name": "aquasecurity:trivy:SrcName", "value": "ms-src"}]', "ms-src", False),
+        ('[{"name": "cdx:npm:package:development", "value": "true"}]', "", True),
+        ('[{"name": "cdx:npm:package:development", "value": "false"}]', "", False),
+        ('[{"name": "syft:path", "value": "a:development/aquasecurity:trivy:"}]', "", False),
+        ('[{"value": "aquasecurity:trivy:"}, {"name": null}]', "", False),
+    ],
+)
+def test_properties_are_read_where_they_say_what_is_asked(
+    properties: str, source: str, is_development: object
+) -> None:
+    name = PackageName("npm", "", "ms")
+
+    found = read_sbom(component_with(properties), "x")
+
+    assert found.versions == {name: ("1",)}
+    assert found.sources.get(name, "") == source
+    assert (name in found.development) is is_development
+
+
+def test_properties_that_are_none_are_refused() -> None:
+    with pytest.raises(UnreadableEvidenceError, match="properties of a component"):
+        read_sbom(component_with('[{"name": "aquasecurity:trivy:SrcName", "value": 5}]'), "x")
+
+
+@pytest.mark.parametrize(
+    "name", ["trivy/alpine-310.json", "grype/ghsa.json", "cyclonedx/trivy-npm-1.7.cdx.json"]
+)
+def test_findings_are_of_the_image_that_was_scanned(name: str) -> None:
+    found = read_scan(sample(name).read_bytes(), name)
+
+    places = {(key.image, key.platform) for key in (*found.findings, *found.suppressed)}
+
+    assert places == {(found.repository, found.platform)}
+
+
+def scanned_cyclonedx(*refs: str) -> Scan:
+    """A report about one vulnerability in all of these, of an image with two packages."""
+    purls = ["pkg:npm/electron@25.8.0", "pkg:deb/debian/libwebp7@1.2.4"]
+    bom = {
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.5",
+        "components": [{"type": "library", "name": "x", "purl": purl} for purl in purls],
+        "vulnerabilities": [{"id": "CVE-2023-4863", "affects": [{"ref": ref} for ref in refs]}],
+    }
+    return read_scan(json.dumps(bom).encode(), "bom.json")
+
+
+@pytest.mark.parametrize(
+    ("refs", "packages"),
+    [
+        (("pkg:cargo/libwebp-sys", "pkg:npm/electron", "pkg:npm/electron"), {"electron"}),
+        (("pkg:npm/electron@25.8.0",), {"electron"}),
+        (("pkg:npm/electron", "pkg:deb/debian/libwebp7"), {"electron", "libwebp7"}),
+        (("pkg:cargo/libwebp-sys",), {"libwebp-sys"}),
+        (("pkg:npm/electron@24.0.0",), {"electron"}),
+        (("90a6e1b2-random",), {"90a6e1b2-random"}),
+    ],
+)
+def test_an_advisory_that_names_all_its_packages_is_about_those_that_are_there(
+    refs: tuple[str, ...], packages: set[str]
+) -> None:
+    """google/osv-scanner 1564; aquasecurity/trivy 7337: a reference that leads nowhere counts."""
+    found = scanned_cyclonedx(*refs).findings
+
+    assert {key.package.name for key in found} == packages

@@ -25,7 +25,7 @@ def test_pull_requests_and_what_came_without_one() -> None:
         "(https://github.com/acme/checkout/commit/"
     ) in found
     link = "[pull request 812](https://redirect.github.com/acme/checkout/pull/812)"
-    assert f"| {link} | Fix rounding of VAT for mixed baskets | `rita` | 1 |" in found
+    assert f"- {link} · Fix rounding of VAT for mixed baskets · `rita` · 1 commit\n" in found
 
 
 def test_what_skipped_review_is_not_folded() -> None:
@@ -41,7 +41,7 @@ def test_several_commits_of_one_pull_request_are_one_row() -> None:
     found = section(contributions=same)
 
     assert "**3 commits in 1 pull request** by 1 author" in found
-    assert "| Fix rounding | `rita` | 3 |" in found
+    assert " · Fix rounding · `rita` · 3 commits\n" in found
     assert "skipped review" not in found
 
 
@@ -52,7 +52,7 @@ def test_an_open_pull_request_is_no_review() -> None:
     )
 
     assert "**2 commits without a merged pull request**" in found
-    assert "⚠️\u00a0813, not merged" in found
+    assert "- ⚠️\u00a0pull request 813, not merged · [" in found
 
 
 def test_what_github_does_not_know_is_not_called_unreviewed() -> None:
@@ -73,7 +73,7 @@ def test_on_another_server_nothing_is_mentioned() -> None:
     found = section(web_url="https://github.acme.example")
 
     assert "/pull/" not in found
-    assert "| pull request 812 |" in found
+    assert "- pull request 812 · " in found
 
 
 def test_rows_that_have_no_room_are_counted_and_what_has_no_review_stays() -> None:

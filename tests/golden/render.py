@@ -8,14 +8,12 @@ it every body in light, dark and at the width of a phone.
 from __future__ import annotations
 
 import argparse
-import shutil
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Final
 
 from bot.formats.pull_request_body import render
+from tests.browser import browser, screenshot
 from tests.evidence_bodies import KEPT, facts
 from tests.github_rendering import page
 
@@ -27,21 +25,10 @@ WIDTHS: Final = {"light": 900, "dark": 900, "phone": 400}
 
 def picture(markdown: str, scheme: str, target: Path, height: int) -> None:
     """What chromium shows."""
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    chromium = browser()
     if chromium is None:
         sys.exit("chromium is missing: apt-get install chromium")
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, "body.html")
-        file.write_text(page(markdown, scheme), encoding="utf-8")
-        options = [
-            *("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"),
-            f"--user-data-dir={folder}/profile",
-            f"--window-size={WIDTHS[scheme]},{height}",
-            f"--screenshot={target}",
-        ]
-        subprocess.run(
-            [chromium, *options, file.as_uri()], check=True, capture_output=True, timeout=120
-        )
+    screenshot(chromium, page(markdown, scheme), target, WIDTHS[scheme], height)
 
 
 def main() -> int:

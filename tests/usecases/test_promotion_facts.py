@@ -84,3 +84,28 @@ def test_what_a_promotion_says_of_the_past_and_the_source(driver: Driver) -> Non
     assert "The running version came on 20" in second
     assert "(today). A rollback goes back to it: [`" in second
     assert "- **Built by**: not known: the image carries no provenance\n" in second
+
+
+def test_a_merged_branch_names_its_issue_and_one_that_is_only_opened_does_not(
+    driver: Driver,
+) -> None:
+    """Anybody may open a pull request of a commit that is there already, and call it anything."""
+    stage = driver.stage
+    built(driver, stage.commit("develop", {"app.py": "one"}), "1000")
+    driver.run(driver.propose("dev"), driver.deliver("dev"), driver.publish("dev"))
+    now = stage.source.head("develop")
+    branch = "feature/PAY-41-lock"
+    stage.dana.push(stage.source, branch, {"lock.py": "x"}, parent=now, message="Add it")
+    pull = stage.dana.open_pull_request(stage.source, branch, base="develop", title="A lock")
+    stage.dana.merge(pull, "squash")
+    head = stage.commit("develop", {"app.py": "two"})
+    stage.dana.push(stage.source, "PAY-98-x", {"other.py": "x"}, parent=head, message="x")
+    stage.dana.open_pull_request(stage.source, "PAY-98-x", base="main", title="PAY-99")
+    built(driver, head, "1000")
+    driver.run(driver.propose("dev"))
+
+    second = body(driver)
+
+    assert "**2 commits in 1 pull request**" in second
+    assert "**Issues:** `PAY-41`\n" in second
+    assert "PAY-9" not in second

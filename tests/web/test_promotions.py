@@ -22,7 +22,7 @@ from bot.formats.markdown import plain
 from bot.ports import StoredEvaluation
 from bot.web.health import create_board
 from bot.web.promotions import promotion_pages
-from tests.evidence_bodies import AT, KEPT, POLICY
+from tests.evidence_bodies import AT, KEPT, POLICY, scanned
 from tests.formats.test_escaping import fuzzed, real
 from tests.formats.test_evidence_body import STREWN, crowd, harmless, strewn
 
@@ -296,3 +296,22 @@ def test_hostile_strings_change_no_page(source: str) -> None:
         assert page.links == expected.links
         text = "".join(page.text)
         assert not re.search("[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]", text)
+
+
+def test_who_built_it_and_how_long_it_stood_before() -> None:
+    said = " ".join("".join(read(shown(KEPT["blocked"]()).text).text).split())
+
+    assert "Build of checkoutrun 19283746501 of acme/checkout, https://github.com/" in said
+    assert "vouched for by key of the build" in said
+    assert "This build stood in the environment before3 days" in said
+    assert "What runs now came2026-11-03" in said
+
+
+def test_what_is_not_known_of_a_build_says_so() -> None:
+    judged = assess("stage", Evidence(scanned([]), notes=("an unsigned SBOM",)), POLICY, AT)
+
+    said = " ".join("".join(read(shown(judged).text).text).split())
+
+    assert "Built bynot known" in said
+    assert "This build stood in the environment beforenot known" in said
+    assert "Does not countan unsigned SBOM" in said

@@ -38,6 +38,8 @@ class Advisory:
     """``debian 12``, ``npm``, ``pip`` ..."""
     severity: int = 3
     """1 low to 4 critical."""
+    cves: tuple[str, ...] = ()
+    """What it is about, where it is an advisory that says so."""
 
 
 CANARY: Final = (
@@ -362,7 +364,7 @@ def _put_grype_advisory(database: sqlite3.Connection, number: int, one: Advisory
         "severities": [{"scheme": "CHMLN", "value": words[one.severity], "rank": 1}],
     }
     affected = {
-        "cves": [one.vulnerability],
+        "cves": list(one.cves) or [one.vulnerability],
         "ranges": [
             {
                 "version": {"type": versions, "constraint": f"<{one.fixed}"},

@@ -61,7 +61,7 @@ ASKED
 fragment change on Commit {
   oid
   author { user { login } }
-  associatedPullRequests(first: 10) { nodes { number title merged author { login } } }
+  associatedPullRequests(first: 10) { nodes { number title merged headRefName author { login } } }
 }"""
 _ACTIVITIES: Final = 100  # of one page, the newest
 _BATCH: Final = 50  # commits of one query; GitHub allows 500,000 nodes, the time is what limits

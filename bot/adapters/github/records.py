@@ -113,10 +113,11 @@ class _GitActor(msgspec.Struct):
     user: _Account | None = None
 
 
-class _AssociatedPullRequest(msgspec.Struct):
+class _AssociatedPullRequest(msgspec.Struct, rename="camel"):
     number: int
     title: str
     merged: bool
+    head_ref_name: str = ""
     author: _Account | None = None
 
 
@@ -271,7 +272,11 @@ def contribution(data: object) -> Contribution:
         record.oid,
         record.author.user.login if record.author and record.author.user else None,
         SourcePullRequest(
-            first.number, first.title, first.merged, first.author.login if first.author else None
+            first.number,
+            first.title,
+            first.merged,
+            first.author.login if first.author else None,
+            first.head_ref_name,
         )
         if first
         else None,

@@ -21,7 +21,7 @@ import msgspec
 from bot.adapters.scanning.sandbox import Confinement, Sandbox
 from bot.adapters.scanning.tools import Tool, stamp_of
 from bot.domain.errors import ConfigurationError, RejectedError, UnavailableError
-from bot.domain.evidence import FindingKey, UnreadableEvidenceError
+from bot.domain.evidence import FindingKey, Scan, UnreadableEvidenceError
 from bot.formats.json_document import checked, decoded
 from bot.formats.reports import read_sbom, read_scan
 from bot.ports import Clock, Examination, ScannerFacts
@@ -40,6 +40,7 @@ class Canary:
     sbom: bytes
     """Without the vulnerabilities."""
     expected: frozenset[FindingKey]
+    """In no image: what a scanner calls the SBOM that it is asked about is its own affair."""
 
     @classmethod
     def read(cls, file: Path) -> Canary:
@@ -50,7 +51,7 @@ class Canary:
         """
         try:
             document = file.read_bytes()
-            expected = frozenset(read_scan(document, str(file)).findings)
+            expected = _anywhere(read_scan(document, str(file)))
         except OSError as error:
             raise _useless(file, f"cannot be read ({error.strerror})") from error
         except UnreadableEvidenceError as error:
@@ -197,7 +198,7 @@ class ConfinedScanner:
 
     def _ask_canary(self, facts: ScannerFacts) -> None:
         report = self._matched(self._canary.sbom)
-        missed = self._canary.expected - read_scan(report, f"{facts.name}'s report").findings.keys()
+        missed = self._canary.expected - _anywhere(read_scan(report, f"{facts.name}'s report"))
         if missed:
             shown = sorted(missed)[:_SHOWN]
             named = ", ".join(f"{key.vulnerability} in {key.package.name}" for key in shown)
@@ -208,6 +209,11 @@ class ConfinedScanner:
                 " check the scanner and its database, or name another canary in"
                 " LOCKKEEPER_SCANNER_CANARY"
             )
+
+
+def _anywhere(scan: Scan) -> frozenset[FindingKey]:
+    """Which vulnerabilities are in which packages."""
+    return frozenset(FindingKey(key.vulnerability, key.package) for key in scan.findings)
 
 
 def _without_vulnerabilities(sbom: bytes, file: str) -> bytes:

@@ -21,6 +21,7 @@ from bot.adapters.scanning.sandbox import Sandbox
 from bot.domain.errors import UnavailableError
 from bot.domain.evidence import Looked, with_inventory
 from bot.domain.oci import DOCKER_CONFIG, DOCKER_MANIFEST, Digest, DigestReference, ImageRepository
+from bot.domain.packages import PackageClass
 from bot.formats.reports import read_sbom, read_scan
 from tests.world.clients import HandClock, client
 from tests.world.images import digest_of, encoded, image_of, push_blob, push_manifest
@@ -138,7 +139,8 @@ def test_findings_are_found_bound_and_found_again_in_the_sbom(bench: Bench) -> N
     config = json.loads(IMAGE.children["linux/amd64"])["config"]["digest"]
     assert scan.image_id == config
     assert {Looked.OS, Looked.LIBRARY} <= scan.looked
-    assert read_scan(again, "report").findings.keys() == scan.findings.keys()
+    found_again = {(key.vulnerability, key.package.name) for key in read_scan(again, "r").findings}
+    assert found_again == EXPECTED
 
 
 def test_the_sbom_has_every_package_and_names_its_image(bench: Bench) -> None:
@@ -264,6 +266,54 @@ def test_one_image_is_the_same_whoever_lists_it(tmp_path: Path) -> None:
     assert {name.name for name in versions[0]} == wanted
     assert ("1:1.2.13.dfsg-1",) in versions[0].values()
     assert all(one == versions[0] for one in versions[1:])
+
+
+def test_a_report_that_flags_limited_covers_what_it_shows(tmp_path: Path) -> None:
+    """``--pkg-types library`` leaves an image's vulnerable openssl out, and says so nowhere."""
+    image = packaged_image({"openssl": "3.0.9-1"}, {"lodash": "4.17.4"})
+    layout_of(image, "linux/amd64", tmp_path / "image")
+    with open_folder() as folder:
+        database = write_trivy_database(folder / "database", CANARY)
+        whole, limited = (
+            attempt(
+                *("trivy", "image", f"--input={tmp_path / 'image'}", "--format=json"),
+                *("--skip-db-update", "--skip-java-db-update", "--offline-scan", "--quiet"),
+                *("--list-all-pkgs", f"--cache-dir={database}", "--scanners=vuln", *flags),
+            ).stdout
+            for flags in ((), ("--pkg-types=library",))
+        )
+
+    covered, blind = (read_scan(one.encode(), "report") for one in (whole, limited))
+
+    assert covered.covers(PackageClass.OS)
+    assert not blind.covers(PackageClass.OS)
+    assert "--pkg-types" in blind.unlooked[Looked.OS]
+    assert blind.covers(PackageClass.LIBRARY)
+
+
+def test_a_real_advisory_of_two_vulnerabilities_is_two_findings(tmp_path: Path) -> None:
+    """One of them is accepted, the other one is exploited: grype names both in one match."""
+    image = packaged_image({"vim": "2:9.0.1378-2"}, {})
+    layout_of(image, "linux/amd64", tmp_path / "image")
+    advisory = Advisory(
+        "DSA-5000-1", "vim", "2:9.9", severity=4, cves=("CVE-2024-0001", "CVE-2024-0002")
+    )
+    write_grype_database(tmp_path / "database", [*CANARY, advisory])
+    report = attempt(
+        *("grype", f"oci-dir:{tmp_path / 'image'}", "-o", "json", "-q"),
+        environment={
+            "GRYPE_DB_CACHE_DIR": str(tmp_path / "database"),
+            "GRYPE_DB_AUTO_UPDATE": "false",
+            "GRYPE_DB_VALIDATE_AGE": "false",
+            "GRYPE_CHECK_FOR_APP_UPDATE": "false",
+        },
+    ).stdout
+
+    found = read_scan(report.encode(), "report").findings
+
+    assert {key.vulnerability for key in found} == {"CVE-2024-0001", "CVE-2024-0002"}
+    assert {one.advisories for one in found.values()} == {frozenset({"DSA-5000-1"})}
+    assert all(len(one.aliases) == 1 for one in found.values()), "an advisory is no other name"
 
 
 @pytest.mark.parametrize("bench", ["trivy", "grype"], indirect=True)
