@@ -39,7 +39,7 @@ from bot.domain.environments import GitHubRepository
 from bot.domain.errors import LockkeeperError, NotGrantedError, RejectedError
 from bot.domain.floors import Floor
 from bot.domain.grants import KeyPlace, KeyRole, RegistryGrant
-from bot.domain.jobs import Job, JobKind, Outcome
+from bot.domain.jobs import EVERYTHING, Done, Job, Outcome, Share
 from bot.domain.oci import ImageRepository
 from bot.formats.docker_config import parse_registry_grant
 from bot.formats.grant_floor import read_floor
@@ -67,6 +67,7 @@ from bot.web.promotions import promotion_pages
 from bot.web.serving import serve
 from bot.workflows import Workflows
 
+_INSTALLATION_EVENTS = frozenset({"installation", "installation_repositories"})
 _COMMANDS_SECONDS = 0.5
 _SCANNER_SECONDS = 15.0
 _DOCTOR_TIMEOUT = 4
@@ -84,6 +85,7 @@ class Granted:
     grants: Grants
     clock: Clock
     journal: Journal
+    share: Share = EVERYTHING
     _registries: dict[tuple[str, str, str], ImageRegistry] = field(default_factory=dict)
     _keys: dict[str, Signer] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -121,6 +123,10 @@ class Granted:
         signers = {file.path: self._signer(file) for file in files if not file.only_verifies}
         verifiers = [signers.get(file.path) or self._verifier(file) for file in files]
         return KeyRing(tuple(signers.values()), tuple(verifiers))
+
+    def delivers(self, environment: str) -> bool:
+        """Whether this process delivers there: else its public keys are enough here."""
+        return self.share.delivers(environment)
 
     def floor(self, manifests: GitHubRepository, environment: str) -> Floor:
         """What the environment's rules may not go below."""
@@ -268,14 +274,10 @@ class Lockkeeper:
         return self.engine.reason_not_ready() or self.checkups.reason_not_ready()
 
     def _is_known(self, hint: WebhookHint) -> bool:
-        """Whether the repository is a manifests repository or a granted source of one.
-
-        Our own checks and staging branches are nothing new; they leave no row.
-        """
-        own_check = hint.check_app == self.settings.app_id and not hint.action.startswith("re")
-        if own_check or hint.ref.startswith(f"refs/heads/{STAGING}/"):
+        """Whether the repository is a manifests repository or a granted source of one."""
+        if _is_noise(self.settings, hint):
             return False
-        if hint.event in {"installation", "installation_repositories"}:
+        if hint.event in _INSTALLATION_EVENTS:
             return True
         try:
             GitHubRepository.parse(hint.repository)
@@ -283,6 +285,79 @@ class Lockkeeper:
             return False
         ports = self.workflows.ports
         return any(may_concern(ports, one, hint.repository) for one in ports.manifests)
+
+
+@dataclass(frozen=True)
+class Web:
+    """The process that strangers reach: it takes webhooks in and shows the board's pages.
+
+    It has the webhook secret and the database, and neither the App's private key nor a grant; what
+    it writes are looks to take, and no row of it proves anything.
+    """
+
+    settings: Settings
+    database: sa.Engine
+    engine: Engine
+    memory: store.MemoryStore
+
+    def serve(self) -> None:
+        """Serve webhooks until a signal says stop."""
+        harden()
+        settings = self.settings
+        authenticity = Authenticity(settings.required_app_id(), settings.required_webhook_secrets())
+        board = create_board(self.engine.reason_not_ready)
+        host = urlsplit(settings.board_url).hostname or ""
+        board.register_blueprint(promotion_pages(store.EvaluationStore(self.database), host=host))
+        try:
+            serve(
+                create_intake(authenticity, self.engine, is_ours=self._is_known),
+                board,
+                settings.listen,
+                settings.board_listen,
+                on_started=self.engine.start,
+                on_stop=self.engine.stop,
+            )
+        finally:
+            self.database.dispose()
+
+    def _is_known(self, hint: WebhookHint) -> bool:
+        return not _is_noise(self.settings, hint) and self.knows(hint.event, hint.repository)
+
+    def knows(self, event: str, repository: str) -> bool:
+        """Whether a repository is a manifests repository, or a source that a worker looked at."""
+        name = repository.lower()
+        is_manifests = name in {one.lower() for one in self.settings.manifests}
+        is_installation = event in _INSTALLATION_EVENTS
+        return is_installation or is_manifests or self.memory.is_known_source(name)
+
+
+def assemble_web(settings: Settings) -> Web:
+    """Put the process together that takes webhooks; nothing is contacted but the database."""
+    settings.required_manifests()
+    _make_data_folder(settings.data_dir)
+    opened = _migrated(settings)
+
+    def run(job: Job) -> Outcome:
+        return Done(f"{job.key} is another process's")
+
+    clock = SystemClock(settings.test_clock)
+    engine = Engine(opened.database, clock, run, share=Share(kinds=()))
+    memory = store.MemoryStore(opened.database, opened.proofs)
+    return Web(settings, opened.database, engine, memory)
+
+
+def _is_noise(settings: Settings, hint: WebhookHint) -> bool:
+    """Our own checks and staging branches are nothing new; they leave no row."""
+    own_check = hint.check_app == settings.app_id and not hint.action.startswith("re")
+    return own_check or hint.ref.startswith(f"refs/heads/{STAGING}/")
+
+
+def _migrated(settings: Settings) -> OpenStore:
+    """The database, made where there is none, in the newest version."""
+    opened = _stores(settings, store.open_database(settings.database_url))
+    store.migrate(opened.database, "store", store.MIGRATIONS)
+    store.migrate(opened.database, "engine", engine_adapter.MIGRATIONS)
+    return opened
 
 
 def _make_data_folder(folder: Path) -> None:
@@ -298,6 +373,7 @@ class OpenStore:
     """A database as the command line uses it."""
 
     database: sa.Engine
+    proofs: store.Proofs
     commands: store.CommandStore
     audit: store.AuditStore
 
@@ -320,14 +396,22 @@ def open_store(settings: Settings) -> OpenStore:
 
 def _stores(settings: Settings, database: sa.Engine) -> OpenStore:
     clock = SystemClock(settings.test_clock)
-    commands = store.CommandStore(database, clock)
-    return OpenStore(database, commands, store.AuditStore(database, clock))
+    proofs = store.Proofs(_record_keys(settings))
+    commands = store.CommandStore(database, clock, proofs)
+    return OpenStore(database, proofs, commands, store.AuditStore(database, clock))
+
+
+def _record_keys(settings: Settings) -> tuple[bytes, ...]:
+    """What proves rows; none where this process has neither key: then it believes no row."""
+    own = [key.encode() for key in settings.record_keys]
+    app = [settings.private_key.encode()] if settings.private_key else []
+    return tuple(hmac.digest(key, b"lockkeeper rows 1", "sha256") for key in [*own, *app])
 
 
 def known_names(settings: Settings) -> tuple[Sequence[str], Sequence[str]]:
     """Environments and applications that the record names, for a shell's completion."""
     opened = open_store(settings)
-    names = store.MemoryStore(opened.database).names()
+    names = store.MemoryStore(opened.database, opened.proofs).names()
     opened.database.dispose()
     return names
 
@@ -400,29 +484,29 @@ def _doctor(settings: Settings, clock: Clock, grants: Granted, scanner: Scanner 
     )
 
 
-def assemble(settings: Settings, kinds: Sequence[JobKind] = tuple(JobKind)) -> Lockkeeper:
+def assemble(settings: Settings, share: Share = EVERYTHING) -> Lockkeeper:
     """Put one process together; nothing is contacted but the database.
 
     Args:
         settings: What the operator set.
-        kinds: The kinds of job that this process runs; it records all of them.
+        share: The jobs that this process runs; it records all of them.
     """
     manifests = settings.required_manifests()
     clock = SystemClock(settings.test_clock)
     journal = Journal(settings.test_kill)
     _make_data_folder(settings.data_dir)
-    opened = _stores(settings, store.open_database(settings.database_url))
+    settings.required_private_key()
+    opened = _migrated(settings)
     database, commands, audit = opened.database, opened.commands, opened.audit
-    store.migrate(database, "store", store.MIGRATIONS)
-    store.migrate(database, "engine", engine_adapter.MIGRATIONS)
+    opened.proofs.renew(database)
 
     def run(job: Job) -> Outcome:  # the engine and the workflows need each other
         return workflows(job)
 
-    engine = Engine(database, clock, run, kinds=kinds)
+    engine = Engine(database, clock, run, share=share)
     calls = Calls(settings.github_api_url, clock)
     tokens = _tokens(settings, calls)
-    grants = Granted(Grants(settings.grants_dir, manifests), clock, journal)
+    grants = Granted(Grants(settings.grants_dir, manifests), clock, journal, share)
     scanner = _scanner(settings, clock)
     checkups = Checkups(_doctor(settings, clock, grants, scanner))
     github = journal.acting(GitHub, GitHubApi(calls, tokens))  # type: ignore[type-abstract]  # a Protocol names the port
@@ -432,7 +516,7 @@ def assemble(settings: Settings, kinds: Sequence[JobKind] = tuple(JobKind)) -> L
         github=github,
         outbox=outbox,
         mirrors=_mirrors(settings, tokens),
-        memory=journal.recording(Memory, store.MemoryStore(database)),  # type: ignore[type-abstract]  # a Protocol names the port
+        memory=journal.recording(Memory, store.MemoryStore(database, opened.proofs)),  # type: ignore[type-abstract]  # a Protocol names the port
         audit=journal.recording(Audit, audit),  # type: ignore[type-abstract]  # a Protocol names the port
         jobs=journal.recording(Jobs, engine),  # type: ignore[type-abstract]  # a Protocol names the port
         clock=clock,
@@ -444,7 +528,7 @@ def assemble(settings: Settings, kinds: Sequence[JobKind] = tuple(JobKind)) -> L
             timedelta(seconds=settings.publish_interval_seconds),
         ),
         version=version("lockkeeper"),
-        reports=store.ReportStore(database),
+        reports=store.ReportStore(database, opened.proofs),
         scanner=scanner,
         scanner_may_be_partial=settings.scanner_may_be_partial,
         feeds=FileFeeds(settings.kev_catalogue, settings.epss_scores),
@@ -452,7 +536,11 @@ def assemble(settings: Settings, kinds: Sequence[JobKind] = tuple(JobKind)) -> L
         certificates=KeylessVerifier(settings.trusted_root),
         public_key=load_public_key,
         board_url=settings.board_url,
-        findings=lambda: (*outbox.findings(), *checkups.remarkable()),
+        findings=lambda: (
+            *outbox.findings(),
+            *opened.proofs.findings(),
+            *checkups.remarkable(),
+        ),
     )
     workflows = Workflows(ports, commands, engine.retry, journal.job)
     return Lockkeeper(settings, database, engine, workflows, checkups, outbox)

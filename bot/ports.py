@@ -116,7 +116,11 @@ class Jobs(Protocol):
 
 
 class Memory(Protocol):
-    """The facts of `bot.domain.memory`; every record is an idempotent "ensure"."""
+    """The facts of `bot.domain.memory`; every record is an idempotent "ensure".
+
+    Resolutions, publications, rules, adoptions, seals and heads of ours are what this bot recorded,
+    there and so; what anybody else wrote into a database is not among them.
+    """
 
     def seen_heads(self, source: str) -> Mapping[str, SeenHead]:
         """Branch name -> head, of one source repository; empty if it was never looked at."""
@@ -145,6 +149,14 @@ class Memory(Protocol):
 
     def publications(self, scope: Scope) -> Sequence[PublicationRecord]:
         """All publications that were made for (manifests, environment), oldest first."""
+        ...
+
+    def is_published(self, manifests: int, ref: str, commit: str) -> bool:
+        """Whether a commit is a publication of ours on this ref, or was taken over as one."""
+        ...
+
+    def last_publication(self, manifests: int) -> PublicationRecord | None:
+        """The newest publication in a manifests repository, of whichever environment."""
         ...
 
     def record_publication(self, publication: PublicationRecord) -> None:
@@ -885,6 +897,10 @@ class Grants(Protocol):
 
     def keys(self, manifests: GitHubRepository, environment: str, role: KeyRole) -> KeyRing:
         """The environment's keys of one role; an empty ring where there are none."""
+        ...
+
+    def delivers(self, environment: str) -> bool:
+        """Whether this process delivers there: else its public keys are enough here."""
         ...
 
     def floor(self, manifests: GitHubRepository, environment: str) -> Floor:

@@ -43,6 +43,10 @@ _VERBS: Final = {
         "bot.cli.operate:reseal",
         "Sign again, with the first key, what is published in ENVIRONMENT.",
     ),
+    "resume": (
+        "bot.cli.operate:resume",
+        "Go on from what the refs show, after a database was restored, emptied or changed.",
+    ),
     "retry": ("bot.cli.operate:retry", "Run a waiting or failed JOB (as `status` names it) now."),
     "status": (
         "bot.cli.operate:status",

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 import click
 
 from bot.adapters.git.checkout import environment_refs
-from bot.assembly import assemble, open_store
+from bot.assembly import assemble, assemble_web, open_store
 from bot.cli.asking import WAIT_SECONDS, Asking
 from bot.cli.completion import application_names, environment_names
 from bot.cli.failing import failing
@@ -20,7 +20,7 @@ from bot.cli.groups import Group
 from bot.cli.log import to_stderr
 from bot.domain.audit_anchors import mismatches
 from bot.domain.audit_chain import verify
-from bot.domain.jobs import JobKind
+from bot.domain.jobs import DELIVERING, Share
 from bot.domain.memory import AuditEntry
 from bot.ports import Audit
 from bot.settings import Settings
@@ -71,12 +71,38 @@ def _placed(environment: str, manifests: str) -> str:
     default="all",
     help="What this process does: everything, webhooks only, or work only.",
 )
-def serve(role: str) -> None:
+@click.option(
+    "--environments",
+    default="",
+    metavar="NAMES",
+    help="Only deliver and publish, to these environments alone (with commas).",
+)
+@click.option(
+    "--except-environments",
+    "others",
+    default="",
+    metavar="NAMES",
+    help="Deliver and publish to all but these; another process has their keys.",
+)
+def serve(role: str, environments: str, others: str) -> None:
     """Run the App: webhooks in, promotions out."""
+    if (environments or others) and (role != "worker" or (environments and others)):
+        fact = "--environments and --except-environments are for --role worker, one of them"
+        raise click.UsageError(fact)
     to_stderr()
     with failing(as_json=False):
-        lockkeeper = assemble(Settings.from_process(), () if role == "web" else tuple(JobKind))
-        lockkeeper.serve(listens=role != "worker")
+        settings = Settings.from_process()
+        if role == "web":
+            assemble_web(settings).serve()
+            return
+        share = Share(environments=_names(others))
+        if environments:
+            share = Share(DELIVERING, _names(environments), only=True)
+        assemble(settings, share).serve(listens=role != "worker")
+
+
+def _names(listed: str) -> frozenset[str]:
+    return frozenset(filter(None, (name.strip() for name in listed.split(","))))
 
 
 @click.command()
@@ -96,6 +122,20 @@ def adopt(ask: Asking, environment: str, manifests: str) -> None:
 def accept(ask: Asking, environment: str, commit: str, manifests: str) -> None:
     """Put the rules of COMMIT into force where ENVIRONMENT is, in place of approvals."""
     ask("accept", _placed(environment, manifests), commit)
+
+
+@click.command()
+@_MANIFESTS
+@click.option(
+    "--rules",
+    default="",
+    metavar="COMMIT",
+    help="Whose rules come into force, where the database knows none.",
+)
+@_asks
+def resume(ask: Asking, manifests: str, rules: str) -> None:
+    """Go on from what the refs show, after a database was restored, emptied or changed."""
+    ask("resume", manifests, rules)
 
 
 @click.command()

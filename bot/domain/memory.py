@@ -70,6 +70,8 @@ class PublicationRecord:
     source: str
     """The default branch's commit that it was computed from."""
     at: datetime
+    rules: str = ""
+    """The newest commit whose rules were let in by then: a record without it was cut short."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,3 +199,5 @@ class Command:
     answer: str | None = None
     """JSON, once answered."""
     failed: bool = False
+    proof: str = ""
+    """That somebody with the bot's keys left it; empty: nobody knows who did."""

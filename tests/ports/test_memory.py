@@ -22,6 +22,7 @@ from bot.domain.memory import (
 )
 from bot.domain.oci import Digest
 from bot.ports import Memory
+from tests.world.rows import PROOFS
 
 pytest_plugins = ["tests.world.postgres"]
 
@@ -44,7 +45,7 @@ def memory(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Memory]:
         url = request.getfixturevalue("postgres_url")
     database = open_database(url)
     migrate(database, "store", MIGRATIONS)
-    yield MemoryStore(database)
+    yield MemoryStore(database, PROOFS)
     database.dispose()
 
 
