@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from importlib.metadata import version
@@ -43,6 +44,7 @@ from bot.domain.jobs import EVERYTHING, Done, Job, Outcome, Share
 from bot.domain.oci import ImageRepository
 from bot.formats.docker_config import parse_registry_grant
 from bot.formats.grant_floor import read_floor
+from bot.formats.markdown import prose, text as escaped_text
 from bot.formats.webhook import WebhookHint
 from bot.ports import (
     Audit,
@@ -445,6 +447,32 @@ def _secret(settings: Settings) -> bytes:
     return hmac.digest(settings.required_private_key().encode(), b"lockkeeper outbox 1", "sha256")
 
 
+def hiding(settings: Settings) -> Callable[[str], str]:
+    """Puts the variable's name in the place of each folder and file that the operator named.
+
+    Errors name them, for logs and the command line; on GitHub they are anybody's to read.
+    """
+    places = {
+        "LOCKKEEPER_GRANTS_DIR": settings.grants_dir,
+        "LOCKKEEPER_DATA_DIR": settings.data_dir,
+        "LOCKKEEPER_KEV_CATALOGUE": settings.kev_catalogue,
+        "LOCKKEEPER_EPSS_SCORES": settings.epss_scores,
+        "LOCKKEEPER_TRUSTED_ROOT": settings.trusted_root,
+        "LOCKKEEPER_SCANNER_DATABASE": settings.scanner_database,
+        "LOCKKEEPER_SCANNER_CANARY": settings.scanner_canary,
+        "LOCKKEEPER_SCANNER_DIR": settings.scanner_dir,
+    }
+    words = {
+        spelled: name
+        for name, place in places.items()
+        if place is not None and len(str(place)) > 1
+        for spelled in {str(place), prose(str(place), 4096), escaped_text(str(place), 4096)}
+    }
+    # The longest first: one may lie in another.
+    pattern = "|".join(re.escape(one) for one in sorted(words, key=len, reverse=True))
+    return lambda said: re.sub(pattern, lambda found: words[found[0]], said)
+
+
 def _mirrors(settings: Settings, tokens: Tokens) -> Mirrors:
     return Mirrors(
         settings.data_dir / "mirrors",
@@ -509,7 +537,7 @@ def assemble(settings: Settings, share: Share = EVERYTHING) -> Lockkeeper:
     grants = Granted(Grants(settings.grants_dir, manifests), clock, journal, share)
     scanner = _scanner(settings, clock)
     checkups = Checkups(_doctor(settings, clock, grants, scanner))
-    github = journal.acting(GitHub, GitHubApi(calls, tokens))  # type: ignore[type-abstract]  # a Protocol names the port
+    github = journal.acting(GitHub, GitHubApi(calls, tokens, hiding(settings)))  # type: ignore[type-abstract]  # a Protocol names the port
     outgoing = store.OutgoingStore(database, clock, _secret(settings))
     outbox = Outbox(github, outgoing, clock, journal.job)
     ports = Ports(

@@ -55,6 +55,7 @@ from bot.domain.memory import (
     AuditEntry,
     Command,
     Hold,
+    KnownSource,
     PublicationRecord,
     Resolution,
     RulesAccepted,
@@ -131,6 +132,14 @@ class Memory(Protocol):
 
         The first look at a source and the webhook of its first push may run side by side.
         """
+        ...
+
+    def known_source(self, manifests: int, source: str) -> KnownSource | None:
+        """Which repository this name of a source means to a manifests repository."""
+        ...
+
+    def record_source(self, known: KnownSource) -> None:
+        """Let the name mean this repository, whatever it meant before."""
         ...
 
     def resolution(self, manifests: int, application: str, commit: str) -> Resolution | None:

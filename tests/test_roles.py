@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,11 +13,12 @@ from click.testing import CliRunner
 from bot.adapters.engine import MIGRATIONS
 from bot.adapters.engine.rows import JobRows
 from bot.adapters.store import migrate, open_database
-from bot.assembly import assemble, assemble_web
+from bot.assembly import assemble, assemble_web, hiding
 from bot.cli.main import lockkeeper
 from bot.domain.errors import ConfigurationError
 from bot.domain.jobs import DELIVERING, EVERYTHING, Job, JobKind, Share
 from bot.domain.memory import Scope, SeenHead
+from bot.formats.markdown import plain, prose, text
 from bot.settings import Settings
 
 pytest_plugins = ["tests.world.postgres"]
@@ -156,3 +157,21 @@ def test_what_the_web_role_writes_proves_nothing(tmp_path: Path) -> None:
 def test_a_short_record_key_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="fewer than 32"):
         settings(tmp_path, LOCKKEEPER_RECORD_KEY="short")
+
+
+# --- what strangers are told ---
+
+
+@pytest.mark.parametrize("render", [plain, prose, text])
+def test_no_folder_of_the_operator_is_told(
+    tmp_path: Path, render: Callable[[str, int], str]
+) -> None:
+    folder = tmp_path / "et_c*x" / "grants"
+    own = settings(tmp_path, LOCKKEEPER_GRANTS_DIR=str(folder))
+
+    said = hiding(own)(render(f"{folder}/acme/deploy/prod/signing.key cannot be read", 500))
+
+    assert "et" not in said.partition("LOCKKEEPER")[0]
+    assert "grants" not in said
+    assert "GRANTS" in said
+    assert hiding(own)(str(own.data_dir / "mirrors")) == "LOCKKEEPER_DATA_DIR/mirrors"

@@ -130,6 +130,11 @@ def _resume(answer: Answer) -> str:
     return "\n".join(lines) or "nothing was stopped; nothing has changed"
 
 
+def _trust_source(answer: Answer) -> str:
+    places = ", ".join(answer["manifests"])
+    return f"{places}: {answer['source']} is the repository of id {answer['id']} from now on"
+
+
 def _retry(answer: Answer) -> str:
     return f"{answer['job']} runs again"
 
@@ -155,5 +160,6 @@ _WORDS: Final[Mapping[str, Callable[[Answer], str]]] = {
     "resume": _resume,
     "retry": _retry,
     "status": _status,
+    "trust-source": _trust_source,
     "unhold": _unhold,
 }

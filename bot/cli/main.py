@@ -52,6 +52,10 @@ _VERBS: Final = {
         "bot.cli.operate:status",
         "Where every application is, what it waits for, and which jobs are not over.",
     ),
+    "trust-source": (
+        "bot.cli.operate:trust_source",
+        "Let the name of a source mean the REPOSITORY that has it now.",
+    ),
     "audit": ("bot.cli.operate:audit", "The chained record of what was done."),
 }
 """Name -> where the verb is, and what it says of itself: to list verbs none is imported."""

@@ -124,6 +124,14 @@ def accept(ask: Asking, environment: str, commit: str, manifests: str) -> None:
     ask("accept", _placed(environment, manifests), commit)
 
 
+@click.command(name="trust-source")
+@click.argument("repository")
+@_asks
+def trust_source(ask: Asking, repository: str) -> None:
+    """Let the name of a source mean the REPOSITORY that has it now."""
+    ask("trust-source", repository)
+
+
 @click.command()
 @_MANIFESTS
 @click.option(

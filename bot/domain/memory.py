@@ -40,6 +40,18 @@ class SeenHead:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownSource:
+    """Which repository a source's name meant when it was first used: names can be taken over."""
+
+    scope: Scope
+    source: str
+    """``owner/name``, in small letters."""
+    id: int
+    """GitHub's."""
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Resolution:
     """The digests that were found for (application, commit), once and for all."""
 

@@ -12,7 +12,15 @@ from bot.domain.doctor.findings import Finding
 from bot.domain.environments import Environment, GitHubRepository
 from bot.domain.errors import NotFoundError, RejectedError
 from bot.domain.jobs import Done, Job, JobKind, JobState, Outcome
-from bot.domain.memory import NO_COMMIT, Adoption, Command, Hold, PublicationRecord, Scope
+from bot.domain.memory import (
+    NO_COMMIT,
+    Adoption,
+    Command,
+    Hold,
+    KnownSource,
+    PublicationRecord,
+    Scope,
+)
 from bot.domain.oci import Digest
 from bot.domain.pipeline_rules import UnknownNameError
 from bot.formats.places import Spot
@@ -279,6 +287,33 @@ def _resume(request: Request, view: View, commit: str) -> list[dict[str, object]
     return [{"manifests": str(view.repository), "environments": names, "rules": commit}]
 
 
+def trust_source(request: Request) -> Answer:
+    """Let the name of a source mean the repository that has it now."""
+    source = GitHubRepository.parse(request.argument(0, "a source repository"))
+    members = for_each(request.ports.manifests, lambda one: look_at(request.ports, one))
+    views = [
+        view
+        for view in members.found
+        if any(_is_one(one.source, source) for one in view.pipeline.applications.values())
+    ]
+    if not views:
+        known = [
+            str(one.source) for view in members.found for one in view.pipeline.applications.values()
+        ]
+        raise UnknownNameError("source repository", str(source), known, members.words)
+    number, now = request.ports.github.facts(source).id, request.ports.clock.now()
+    for view in views:
+        request.ports.memory.record_source(KnownSource(view.scope(), str(source), number, now))
+        facts = {"source": str(source), "id": str(number), "actor": request.actor}
+        request.ports.audit.append("source known", view.scope(), facts)
+        request.ports.jobs.put(Job(JobKind.RECONCILE, view.id))
+    return {"source": str(source), "id": number, "manifests": [str(v.repository) for v in views]}
+
+
+def _is_one(one: GitHubRepository, other: GitHubRepository) -> bool:
+    return str(one).lower() == str(other).lower()
+
+
 def accept(request: Request) -> Answer:
     """Put the rules of one commit into force, by the operator's word in place of approvals.
 
@@ -482,5 +517,6 @@ VERBS: Mapping[str, Callable[[Request], Answer]] = {
     "resume": resume,
     "retry": retry,
     "status": status,
+    "trust-source": trust_source,
     "unhold": unhold,
 }

@@ -21,7 +21,7 @@ from bot.domain.environments import (
 from bot.domain.errors import ConfigurationError, NotFoundError, RejectedError
 from bot.domain.grants import KeyRole
 from bot.domain.images import Presence
-from bot.domain.memory import Hold, RulesAccepted, Scope
+from bot.domain.memory import Hold, KnownSource, RulesAccepted, Scope
 from bot.domain.oci import Digest, DigestReference, ImageRepository
 from bot.formats.environment_files import EnvironmentFiles, read_environment
 from bot.formats.image_names import Names, names_of
@@ -182,7 +182,34 @@ class View:
         """The same, to act for: the operator grants its source repository; errors as above."""
         found = self.application(name)
         check_application(self.ports.grants, self.repository, found)
+        self._check_source(found)
         return found
+
+    def _check_source(self, application: Application) -> None:
+        """Hold that the name means the repository that it meant at first.
+
+        Whoever may make a repository of a granted name anew feeds nothing. One that is not there
+        feeds nothing either.
+        """
+        memory, source = self.ports.memory, str(application.source)
+        try:
+            number = self.ports.github.facts(application.source).id
+        except NotFoundError:
+            return
+        known = memory.known_source(self.id, source)
+        if known is None:
+            now = self.ports.clock.now()
+            memory.record_source(KnownSource(self.scope(), source, number, now))
+            facts = {"source": source, "id": str(number)}
+            self.ports.audit.append("source known", self.scope(), facts)
+        elif known.id != number:
+            raise ConfigurationError(
+                PIPELINE_FILE,
+                None,
+                f"source repository {source} is another one than before: its id is {number}, and "
+                f"was {known.id}",
+                f"if that is meant: `lockkeeper trust-source {source}`",
+            )
 
     def registry(self, environment: Environment) -> ImageRegistry:
         """The registries that this environment may reach, with its own credentials."""
@@ -392,6 +419,10 @@ def pipeline_at(repository: ManifestsRepository, history: GitHistory, commit: st
     entry = history.paths(commit).get(PIPELINE_FILE)
     if entry is None:
         raise NotFoundError(PIPELINE_FILE, f"{repository} at {commit[:7]}")
+    if not entry.is_file:
+        raise ConfigurationError(
+            PIPELINE_FILE, None, "it is a link or a submodule", "write the file itself"
+        )
     try:
         text = history.read(entry.blob).decode()
     except UnicodeDecodeError as error:

@@ -20,6 +20,7 @@ from bot.adapters.store.schema import (
     SEAL,
     SEEN_HEAD,
     SHOWN,
+    SOURCE,
     TOLD_FAILURE,
     WRITTEN_HEAD,
 )
@@ -27,6 +28,7 @@ from bot.domain.environments import GitHubRepository, ImageId
 from bot.domain.memory import (
     Adoption,
     Hold,
+    KnownSource,
     PublicationRecord,
     Resolution,
     RulesAccepted,
@@ -84,6 +86,27 @@ class MemoryStore:
                 }
                 changed = None if head.followed else ("commit_id",)
                 replace(connection, SEEN_HEAD, values, ("source", "branch"), changed=changed)
+
+    def known_source(self, manifests: int, source: str) -> KnownSource | None:
+        """Which repository this name of a source means to a manifests repository."""
+        query = sa.select(SOURCE).where(
+            SOURCE.c.manifests == manifests, SOURCE.c.source == source.lower()
+        )
+        found = self._proven(SOURCE, query)
+        return (
+            KnownSource(_scope(found[0]), found[0].source, found[0].github_id, _moment(found[0]))
+            if found
+            else None
+        )
+
+    def record_source(self, known: KnownSource) -> None:
+        """Let the name mean this repository, whatever it meant before."""
+        scope, source = known.scope, known.source.lower()
+        same = sa.and_(SOURCE.c.manifests == scope.manifests, SOURCE.c.source == source)
+        with transaction(self.database) as connection:
+            connection.execute(SOURCE.delete().where(same))
+            row = {**_columns(scope), "source": source, "at": text_of(known.at)}
+            self.proofs.ensure(connection, SOURCE, {**row, "github_id": known.id})
 
     # --- resolutions ---------------------------------------------------------------------
 

@@ -110,6 +110,10 @@ MIGRATIONS: Final[Sequence[Sequence[str]]] = (
             )
         ),
         "ALTER TABLE lk_publication ADD COLUMN rules VARCHAR NOT NULL DEFAULT ''",
+        """CREATE TABLE lk_source (
+            number {number}, manifests BIGINT NOT NULL, environment VARCHAR NOT NULL,
+            application VARCHAR NOT NULL, source VARCHAR NOT NULL, github_id BIGINT NOT NULL,
+            at VARCHAR NOT NULL, proof VARCHAR NOT NULL, UNIQUE (manifests, source))""",
     ),
 )
 """For ``migrate``, part ``store``; ``{number}`` counts rows in the order they were written,
@@ -155,6 +159,9 @@ SHOWN: Final = _table(
     "lk_shown",
     *(*_SCOPE, "image", "digest", "commit_id", "at", "proof"),
     numbers=["number", "manifests"],
+)
+SOURCE: Final = _table(
+    "lk_source", *(*_SCOPE, "source", "at", "proof"), numbers=["number", "manifests", "github_id"]
 )
 HOLD: Final = _table("lk_hold", *(*_SCOPE, "reason", "actor", "at"), numbers=["manifests"])
 SEAL: Final = _table(
@@ -208,5 +215,6 @@ PROVEN: Final = {
     WRITTEN_HEAD: ("manifests", "environment", "application", "branch", "commit_id"),
     EXAMINATION: ("scanner", "digest"),
     MATCH: ("digest",),
+    SOURCE: ("manifests", "source"),
 }
 """Tables whose rows authorise something, so carry a proof -> what makes two rows the same."""
