@@ -7,6 +7,7 @@ import hmac
 import re
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from importlib.metadata import version
@@ -35,6 +36,7 @@ from bot.adapters.rounds import Rounds
 from bot.adapters.scanning import harden, scanner_of
 from bot.adapters.signing import is_key_uri, load_key, load_public_key
 from bot.adapters.signing.keyless import KeylessVerifier
+from bot.adapters.signing.openpgp import load_commit_key
 from bot.checkups import SOON_SECONDS, Checkups
 from bot.domain.environments import GitHubRepository
 from bot.domain.errors import LockkeeperError, NotGrantedError, RejectedError
@@ -49,6 +51,7 @@ from bot.formats.webhook import WebhookHint
 from bot.ports import (
     Audit,
     Clock,
+    CommitKey,
     GitHub,
     ImageRegistry,
     Jobs,
@@ -90,6 +93,7 @@ class Granted:
     share: Share = EVERYTHING
     _registries: dict[tuple[str, str, str], ImageRegistry] = field(default_factory=dict)
     _keys: dict[str, Signer] = field(default_factory=dict)
+    _commit_keys: dict[str, CommitKey] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _limits: HostLimits = field(init=False)
     """One pace per registry host, whichever environment asks."""
@@ -134,6 +138,32 @@ class Granted:
         """What the environment's rules may not go below."""
         found = self.grants.of(str(manifests)).floor_json(environment)
         return read_floor(found[1], found[0]) if found else Floor()
+
+    def commit_key(self, manifests: GitHubRepository, environment: str) -> CommitKey | None:
+        """The key that signs the environment's publications; None: GitHub signs them."""
+        found = self.grants.of(str(manifests)).commit_key(environment)
+        if found is None:
+            return None
+        path, content, password = found
+        identity = hashlib.sha256(
+            b"\0".join((path.encode(), content, password.encode()))
+        ).hexdigest()
+        with self._lock:
+            known = self._commit_keys.get(identity)
+        if known is None:
+            known = load_commit_key(content, path, password)
+        with self._lock:
+            return self._commit_keys.setdefault(identity, known)
+
+    def commit_keys(self, manifests: GitHubRepository) -> Sequence[CommitKey]:
+        """Those of all its environments, as far as they can be read."""
+        found: list[CommitKey] = []
+        with suppress(LockkeeperError):
+            for environment in self.grants.of(str(manifests)).environments():
+                with suppress(LockkeeperError):
+                    key = self.commit_key(manifests, environment)
+                    found += [key] if key is not None else []
+        return found
 
     def key_places(self) -> Sequence[KeyPlace]:
         """Every public key of this installation that is known without asking anybody."""

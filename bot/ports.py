@@ -580,6 +580,28 @@ class Feeds(Protocol):
 # --- git and GitHub --------------------------------------------------------------------------
 
 
+class CommitKey(Protocol):
+    """A key that signs publications, so that whoever deploys them can demand its signature."""
+
+    @property
+    def name(self) -> str:
+        """Who commits, as the key's user id says."""
+        ...
+
+    @property
+    def email(self) -> str:
+        """The address of that."""
+        ...
+
+    def sign(self, payload: bytes) -> str:
+        """An armored signature of a commit as git stores it, without its signature."""
+        ...
+
+    def verifies(self, payload: bytes, signature: bytes) -> bool:
+        """Whether a signature of a commit is this key's."""
+        ...
+
+
 class GitHistory(Protocol):
     """One repository, read from a local mirror; commits are named by their full id."""
 
@@ -609,6 +631,10 @@ class GitHistory(Protocol):
 
     def message(self, commit: str) -> str:
         """A commit's whole message."""
+        ...
+
+    def signature(self, commit: str) -> tuple[bytes, bytes] | None:
+        """A commit without its signature, and the signature; None: it has none."""
         ...
 
     def is_ancestor(self, ancestor: str, descendant: str) -> bool:
@@ -829,10 +855,12 @@ class GitHub(Protocol):
         tree: str,
         parent: str,
         message: str,
+        key: CommitKey | None = None,
     ) -> str:
         """A verified commit of ``base_tree`` with these files and without one top folder.
 
-        IntegrityError if GitHub arrives at another tree than ``tree``.
+        By GitHub's signature for the App, or by that of ``key``. IntegrityError if GitHub arrives
+        at another tree than ``tree``.
         """
         ...
 
@@ -914,6 +942,14 @@ class Grants(Protocol):
 
     def floor(self, manifests: GitHubRepository, environment: str) -> Floor:
         """What the environment's rules may not go below, whatever the pipeline file says."""
+        ...
+
+    def commit_key(self, manifests: GitHubRepository, environment: str) -> CommitKey | None:
+        """The key that signs the environment's publications; None: GitHub signs them."""
+        ...
+
+    def commit_keys(self, manifests: GitHubRepository) -> Sequence[CommitKey]:
+        """Those of all its environments, as far as they can be read."""
         ...
 
     def key_places(self) -> Sequence[KeyPlace]:

@@ -11,6 +11,7 @@ from typing import Final
 from bot.domain.doctor.findings import Finding
 from bot.domain.environments import Environment, GitHubRepository
 from bot.domain.errors import NotFoundError, RejectedError
+from bot.domain.history import CheckState
 from bot.domain.jobs import Done, Job, JobKind, JobState, Outcome
 from bot.domain.memory import (
     NO_COMMIT,
@@ -23,6 +24,7 @@ from bot.domain.memory import (
 )
 from bot.domain.oci import Digest
 from bot.domain.pipeline_rules import UnknownNameError
+from bot.formats.markdown import prose
 from bot.formats.places import Spot
 from bot.ports import Commands
 from bot.usecases.desk import Ports, View, gate_of, look_at
@@ -31,6 +33,7 @@ from bot.usecases.publish import brings_unsealed, rules_in_record
 from bot.usecases.reseal import reseal as reseal_environment
 from bot.usecases.rules_in_force import rule_set
 from bot.usecases.status import PlaceStatus, places_of
+from bot.usecases.told import tell_merge
 
 Answer = Mapping[str, object]
 _HARMLESS: Final = frozenset({"hold", "retry", "status"})
@@ -239,6 +242,8 @@ def _take_over(view: View, environment: Environment, actor: str) -> Sequence[Dig
             "digests": " ".join(digests),
         },
     )
+    title, words = "Taken over", f"{actor} took over what {shows[:7]} shows, unsealed"
+    tell_merge(view, environment, view.head, CheckState.NEUTRAL, title, prose(words))
     ports.jobs.put(Job(JobKind.PUBLISH, view.id, environment.name))
     return digests
 

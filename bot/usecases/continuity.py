@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from bot.domain.environments import ManifestsRepository
-from bot.ports import GitHistory, GitHub, Memory
+from bot.ports import GitHistory, GitHub, Grants, Memory
 
 _REFS: Final = "env/"
 """Where every environment ref is, by the rules of the pipeline file."""
@@ -19,6 +19,7 @@ WAY_OUT: Final = "`lockkeeper resume` goes on from what the refs show"
 
 def cut_off(
     github: GitHub,
+    grants: Grants,
     memory: Memory,
     repository: ManifestsRepository,
     number: int,
@@ -28,7 +29,7 @@ def cut_off(
     for ref, tip in sorted(history.heads().items()):
         if not ref.startswith(_REFS) or memory.is_published(number, ref, tip):
             continue
-        if is_signed_by_us(github, repository, tip):
+        if _is_ours(github, grants, repository, history, tip):
             return (
                 f"{ref} shows publication {tip[:7]} of ours, which this database does not know: it "
                 f"was restored, emptied or changed. {WAY_OUT}"
@@ -44,10 +45,21 @@ def cut_off(
     )
 
 
-def is_signed_by_us(github: GitHub, repository: ManifestsRepository, commit: str) -> bool:
-    """Whether GitHub signed a commit for this App, which nobody else gets; its text proves nothing.
+def _is_ours(
+    github: GitHub,
+    grants: Grants,
+    repository: ManifestsRepository,
+    history: GitHistory,
+    commit: str,
+) -> bool:
+    """Whether a commit is a publication of ours that no record knows.
 
-    So a publication is known as ours that no record knows.
+    By the signature of a publication key, or by GitHub's for this App: nobody else gets them. The
+    text of a commit proves nothing.
     """
+    signed = history.signature(commit) if history.has(commit) else None
+    keys = grants.commit_keys(repository) if signed is not None else ()
+    if signed is not None and any(key.verifies(*signed) for key in keys):
+        return True
     signed_by = github.people_of(repository, commit).signed_by
     return signed_by is not None and signed_by.login == github.login()

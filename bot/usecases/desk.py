@@ -273,7 +273,7 @@ def _view(ports: Ports, repository: ManifestsRepository, number: int, branch: st
     head = history.heads().get(branch)
     if head is None:
         raise NotFoundError(f"branch {branch}", str(repository))
-    stopped = cut_off(ports.github, ports.memory, repository, number, history)
+    stopped = cut_off(ports.github, ports.grants, ports.memory, repository, number, history)
     force = _in_force(ports, repository, number, branch, history, begins=not stopped)
     return View(
         ports,

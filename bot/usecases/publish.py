@@ -99,7 +99,7 @@ def publish(ports: Ports, manifests: int, environment: str) -> Outcome:
     except NotFoundError as error:
         return Done(f"{error}; its ref is left alone")
     if view.cut_off:
-        raise CutOffError(environment, view.cut_off)
+        return _cut_off(view, view.environment(environment))
     held = is_held(view, environment, "")
     if held:
         return Done(held)
@@ -125,13 +125,11 @@ def publish(ports: Ports, manifests: int, environment: str) -> Outcome:
     return _carry_out(desk, merges, _decide(desk, merges))
 
 
-class CutOffError(RejectedError):
-    """The record is not whole, so nothing is published by it."""
-
-    def __init__(self, environment: str, reason: str) -> None:
-        """Name the environment and what is missing."""
-        super().__init__(f"{environment} is held: {reason}")
-        self.environment = environment
+def _cut_off(view: View, environment: Environment) -> Outcome:
+    """A record that is not whole decides nothing; people are told where they look."""
+    title = f"{environment.name} is held: the database is not what it was"
+    tell_merge(view, environment, view.head, CheckState.FAILURE, title, prose(view.cut_off, 600))
+    return Failed(f"{environment.name} is held: {view.cut_off}")
 
 
 # --- the ref and our record of it ---
@@ -652,6 +650,7 @@ def _write(desk: Desk, decided: Publication, files: Sequence[FileWrite], tree: s
         tree=tree,
         parent=desk.tip,
         message=_message(desk, decided, tree),
+        key=view.ports.grants.commit_key(view.repository, desk.environment.name),
     )
 
 

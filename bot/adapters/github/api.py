@@ -48,6 +48,7 @@ from bot.domain.history import (
 )
 from bot.domain.oci import Digest
 from bot.formats.pull_request_body import is_same
+from bot.ports import CommitKey
 
 _CREATE_COMMIT: Final = """\
 mutation ($input: CreateCommitOnBranchInput!) {
@@ -619,6 +620,7 @@ class GitHubApi:
         tree: str,
         parent: str,
         message: str,
+        key: CommitKey | None = None,
     ) -> str:
         """A verified commit of exactly ``tree``; what GitHub computes must be that id."""
         written = self._tree(repository, base_tree, files) if files else base_tree
@@ -626,7 +628,38 @@ class GitHubApi:
             written = self._tree_without(repository, written, without)
         if written != tree:
             raise IntegrityError(f"GitHub made tree {written}, expected {tree}")
-        return self._commit(repository, tree, [parent] if parent else [], message)
+        parents = [parent] if parent else []
+        if key is not None:
+            return self._signed_commit(repository, tree, parents, message, key)
+        return self._commit(repository, tree, parents, message)
+
+    def _signed_commit(
+        self,
+        repository: GitHubRepository,
+        tree: str,
+        parents: Sequence[str],
+        message: str,
+        key: CommitKey,
+    ) -> str:
+        """A commit by the key's own name: what is signed are the bytes that git stores."""
+        now = self.calls.clock.now().replace(microsecond=0)
+        person = f"{key.name} <{key.email}> {int(now.timestamp())} +0000"
+        lines = [f"tree {tree}", *(f"parent {one}" for one in parents)]
+        header = "\n".join([*lines, f"author {person}", f"committer {person}"])
+        signature = key.sign(f"{header}\n\n{message}".encode())
+        who = {"name": key.name, "email": key.email, "date": now.strftime("%Y-%m-%dT%H:%M:%SZ")}
+        body = {
+            "message": message,
+            "tree": tree,
+            "parents": list(parents),
+            "author": who,
+            "committer": who,
+            "signature": signature,
+        }
+        answer = self._call(
+            repository, permissions.WRITE_CONTENTS, "POST", "/git/commits", body=body
+        )
+        return str(answer.data["sha"])
 
     def _tree_without(self, repository: GitHubRepository, tree: str, folder: str) -> str:
         listed = self._get(repository, permissions.READ_CONTENTS, f"/git/trees/{tree}")["tree"]
