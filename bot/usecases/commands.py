@@ -245,6 +245,8 @@ def _take_over(view: View, environment: Environment, actor: str) -> Sequence[Dig
     title, words = "Taken over", f"{actor} took over what {shows[:7]} shows, unsealed"
     tell_merge(view, environment, view.head, CheckState.NEUTRAL, title, prose(words))
     ports.jobs.put(Job(JobKind.PUBLISH, view.id, environment.name))
+    if view.cut_off:  # what was sealed is delivered again as soon as nothing stops it
+        ports.jobs.put(Job(JobKind.RECONCILE, view.id))
     return digests
 
 
