@@ -31,6 +31,7 @@ from bot.usecases.desk import Ports, View, gate_of, look_at
 from bot.usecases.members import for_each
 from bot.usecases.publish import brings_unsealed, rules_in_record
 from bot.usecases.reseal import reseal as reseal_environment
+from bot.usecases.resolve import resolve_again
 from bot.usecases.rules_in_force import rule_set
 from bot.usecases.status import PlaceStatus, places_of
 from bot.usecases.told import tell_merge
@@ -221,7 +222,8 @@ def _take_over(view: View, environment: Environment, actor: str) -> Sequence[Dig
     """Adopt what an environment shows; the digests."""
     scope, ports = view.scope(environment.name), view.ports
     shows = _shows(view, environment)
-    digests = sorted({Digest(s.written.digest) for s in _pinned(view, environment, shows)})
+    pinned = _pinned(view, environment, shows)
+    digests = sorted({Digest(s.written.digest) for s in pinned})
     now = ports.clock.now()
     for digest in digests:
         ports.memory.record_adoption(Adoption(scope, digest, actor, now))
@@ -245,8 +247,11 @@ def _take_over(view: View, environment: Environment, actor: str) -> Sequence[Dig
     title, words = "Taken over", f"{actor} took over what {shows[:7]} shows, unsealed"
     tell_merge(view, environment, view.head, CheckState.NEUTRAL, title, prose(words))
     ports.jobs.put(Job(JobKind.PUBLISH, view.id, environment.name))
-    if view.cut_off:  # what was sealed is delivered again as soon as nothing stops it
-        ports.jobs.put(Job(JobKind.RECONCILE, view.id))
+    for spot in pinned if view.cut_off else ():
+        application = view.pipeline.applications.get(spot.place.application)
+        if application is not None:
+            image = spot.place.image, Digest(spot.written.digest)
+            resolve_again(view, environment, application, image)
     return digests
 
 
