@@ -127,6 +127,13 @@ def publish(ports: Ports, manifests: int, environment: str) -> Outcome:
 
 def _cut_off(view: View, environment: Environment) -> Outcome:
     """A record that is not whole decides nothing; people are told where they look."""
+    scope, tip = view.scope(environment.name), view.history.heads().get(environment.ref, "")
+    if tip and not view.ports.memory.is_published(view.id, environment.ref, tip):
+        facts = {"ref": environment.ref, "commit": tip}
+        once = f"foreign:{view.id}:{tip}"
+        view.ports.audit.append("foreign commit", scope, facts, once=once)
+    once = f"held:{scope.manifests}:{scope.environment}:{view.cut_off}"
+    view.ports.audit.append("held", scope, {"reason": view.cut_off}, once=once)
     title = f"{environment.name} is held: the database is not what it was"
     tell_merge(view, environment, view.head, CheckState.FAILURE, title, prose(view.cut_off, 600))
     return Failed(f"{environment.name} is held: {view.cut_off}")
