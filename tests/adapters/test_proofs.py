@@ -222,3 +222,15 @@ def test_a_flood_of_forged_rows_is_told_once_and_in_a_bounded_way(database: sa.E
     assert memory.adoptions(PROD) == []
     (finding,) = memory.proofs.findings()
     assert finding.fact.startswith("1000 rows were not written by this bot")
+
+
+def test_a_forged_row_does_not_choose_the_place_of_the_true_one(database: sa.Engine) -> None:
+    memory = opened(database)
+    first = PublicationRecord(PROD, "env/prod", "b" * 40, "", "", AT)
+    memory.record_publication(first)
+    memory.record_publication(replace(first, commit="c" * 40))
+    write(database, "UPDATE lk_publication SET commit_id = :new WHERE number = 1", new="d" * 40)
+
+    memory.record_publication(replace(first, commit="d" * 40))
+
+    assert [one.commit for one in memory.publications(PROD)] == ["c" * 40, "d" * 40]

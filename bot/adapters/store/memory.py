@@ -146,10 +146,14 @@ class MemoryStore:
             found = None if is_new else self._resolution(connection, named)
             if found is not None:
                 return found
+            if not is_new:  # one that proves nothing stands there: anew, behind all others
+                forged = sa.select(RESOLUTION.c.number).where(named)
+                old = RESOLVED_IMAGE.c.resolution.in_(forged)
+                connection.execute(RESOLVED_IMAGE.delete().where(old))
+                connection.execute(RESOLUTION.delete().where(named))
+                ensure(connection, RESOLUTION, {**values, "proof": ""})
             number = connection.scalar(sa.select(RESOLUTION.c.number).where(named))
-            connection.execute(RESOLUTION.update().where(named).values(**values))
-            old = RESOLVED_IMAGE.c.resolution == number
-            connection.execute(RESOLVED_IMAGE.delete().where(old))
+            connection.execute(RESOLVED_IMAGE.delete().where(RESOLVED_IMAGE.c.resolution == number))
             for image, digest in images:
                 ensure(
                     connection,
