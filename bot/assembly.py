@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from importlib.metadata import version
@@ -35,19 +37,22 @@ from bot.adapters.rounds import Rounds
 from bot.adapters.scanning import harden, scanner_of
 from bot.adapters.signing import is_key_uri, load_key, load_public_key
 from bot.adapters.signing.keyless import KeylessVerifier
+from bot.adapters.signing.openpgp import load_commit_key
 from bot.checkups import SOON_SECONDS, Checkups
 from bot.domain.environments import GitHubRepository
 from bot.domain.errors import LockkeeperError, NotGrantedError, RejectedError
 from bot.domain.floors import Floor
 from bot.domain.grants import KeyPlace, KeyRole, RegistryGrant
-from bot.domain.jobs import Job, JobKind, Outcome
+from bot.domain.jobs import EVERYTHING, Done, Job, Outcome, Share
 from bot.domain.oci import ImageRepository
 from bot.formats.docker_config import parse_registry_grant
 from bot.formats.grant_floor import read_floor
+from bot.formats.markdown import prose, text as escaped_text
 from bot.formats.webhook import WebhookHint
 from bot.ports import (
     Audit,
     Clock,
+    CommitKey,
     GitHub,
     ImageRegistry,
     Jobs,
@@ -68,6 +73,7 @@ from bot.web.promotions import promotion_pages
 from bot.web.serving import serve
 from bot.workflows import Workflows
 
+_INSTALLATION_EVENTS = frozenset({"installation", "installation_repositories"})
 _COMMANDS_SECONDS = 0.5
 _MOVES_NO_REF = frozenset(
     f"GitHub.{name}"
@@ -97,8 +103,10 @@ class Granted:
     grants: Grants
     clock: Clock
     journal: Journal
+    share: Share = EVERYTHING
     _registries: dict[tuple[str, str, str], ImageRegistry] = field(default_factory=dict)
     _keys: dict[str, Signer] = field(default_factory=dict)
+    _commit_keys: dict[str, CommitKey] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _limits: HostLimits = field(init=False)
     """One pace per registry host, whichever environment asks."""
@@ -135,10 +143,40 @@ class Granted:
         verifiers = [signers.get(file.path) or self._verifier(file) for file in files]
         return KeyRing(tuple(signers.values()), tuple(verifiers))
 
+    def delivers(self, environment: str) -> bool:
+        """Whether this process delivers there: else its public keys are enough here."""
+        return self.share.delivers(environment)
+
     def floor(self, manifests: GitHubRepository, environment: str) -> Floor:
         """What the environment's rules may not go below."""
         found = self.grants.of(str(manifests)).floor_json(environment)
         return read_floor(found[1], found[0]) if found else Floor()
+
+    def commit_key(self, manifests: GitHubRepository, environment: str) -> CommitKey | None:
+        """The key that signs the environment's publications; None: GitHub signs them."""
+        found = self.grants.of(str(manifests)).commit_key(environment)
+        if found is None:
+            return None
+        path, content, password = found
+        identity = hashlib.sha256(
+            b"\0".join((path.encode(), content, password.encode()))
+        ).hexdigest()
+        with self._lock:
+            known = self._commit_keys.get(identity)
+        if known is None:
+            known = load_commit_key(content, path, password)
+        with self._lock:
+            return self._commit_keys.setdefault(identity, known)
+
+    def commit_keys(self, manifests: GitHubRepository) -> Sequence[CommitKey]:
+        """Those of all its environments, as far as they can be read."""
+        found: list[CommitKey] = []
+        with suppress(LockkeeperError):
+            for environment in self.grants.of(str(manifests)).environments():
+                with suppress(LockkeeperError):
+                    key = self.commit_key(manifests, environment)
+                    found += [key] if key is not None else []
+        return found
 
     def key_places(self) -> Sequence[KeyPlace]:
         """Every public key of this installation that is known without asking anybody."""
@@ -281,17 +319,10 @@ class Lockkeeper:
         return self.engine.reason_not_ready() or self.checkups.reason_not_ready()
 
     def _is_known(self, hint: WebhookHint) -> bool:
-        """Whether the repository is a manifests repository or a granted source of one.
-
-        Our own checks and staging branches are nothing new; they leave no row, nor does what can
-        ask for no look.
-        """
-        if not tells_something(hint):
+        """Whether the repository is a manifests repository or a granted source of one."""
+        if _is_noise(self.settings, hint):
             return False
-        own_check = hint.check_app == self.settings.app_id and not hint.action.startswith("re")
-        if own_check or hint.ref.startswith(f"refs/heads/{STAGING}/"):
-            return False
-        if hint.event in {"installation", "installation_repositories"}:
+        if hint.event in _INSTALLATION_EVENTS:
             return True
         try:
             GitHubRepository.parse(hint.repository)
@@ -299,6 +330,80 @@ class Lockkeeper:
             return False
         ports = self.workflows.ports
         return any(may_concern(ports, one, hint.repository) for one in ports.manifests)
+
+
+@dataclass(frozen=True)
+class Web:
+    """The process that strangers reach: it takes webhooks in and shows the board's pages.
+
+    It has the webhook secret and the database, and neither the App's private key nor a grant; what
+    it writes are looks to take, and no row of it proves anything.
+    """
+
+    settings: Settings
+    database: sa.Engine
+    engine: Engine
+    memory: store.MemoryStore
+
+    def serve(self) -> None:
+        """Serve webhooks until a signal says stop."""
+        harden()
+        settings = self.settings
+        authenticity = Authenticity(settings.required_app_id(), settings.required_webhook_secrets())
+        board = create_board(self.engine.reason_not_ready)
+        host = urlsplit(settings.board_url).hostname or ""
+        board.register_blueprint(promotion_pages(store.EvaluationStore(self.database), host=host))
+        try:
+            serve(
+                create_intake(authenticity, self.engine, is_ours=self._is_known),
+                board,
+                settings.listen,
+                settings.board_listen,
+                on_started=self.engine.start,
+                on_stop=self.engine.stop,
+            )
+        finally:
+            self.database.dispose()
+
+    def _is_known(self, hint: WebhookHint) -> bool:
+        return not _is_noise(self.settings, hint) and self.knows(hint.event, hint.repository)
+
+    def knows(self, event: str, repository: str) -> bool:
+        """Whether a repository is a manifests repository, or a source that a worker looked at."""
+        name = repository.lower()
+        is_manifests = name in {one.lower() for one in self.settings.manifests}
+        is_installation = event in _INSTALLATION_EVENTS
+        return is_installation or is_manifests or self.memory.is_known_source(name)
+
+
+def assemble_web(settings: Settings) -> Web:
+    """Put the process together that takes webhooks; nothing is contacted but the database."""
+    settings.required_manifests()
+    _make_data_folder(settings.data_dir)
+    opened = _migrated(settings)
+
+    def run(job: Job) -> Outcome:
+        return Done(f"{job.key} is another process's")
+
+    clock = SystemClock(settings.test_clock)
+    engine = Engine(opened.database, clock, run, share=Share(kinds=()))
+    memory = store.MemoryStore(opened.database, opened.proofs)
+    return Web(settings, opened.database, engine, memory)
+
+
+def _is_noise(settings: Settings, hint: WebhookHint) -> bool:
+    """What can ask for no look leaves no row: our own checks, staging branches, mere beginnings."""
+    own_check = hint.check_app == settings.app_id and not hint.action.startswith("re")
+    is_staging = hint.ref.startswith(f"refs/heads/{STAGING}/")
+    return own_check or is_staging or not tells_something(hint)
+
+
+def _migrated(settings: Settings) -> OpenStore:
+    """The database, made where there is none, in the newest version."""
+    opened = _stores(settings, store.open_database(settings.database_url))
+    store.migrate(opened.database, "store", store.MIGRATIONS)
+    store.migrate(opened.database, "engine", engine_adapter.MIGRATIONS)
+    return opened
 
 
 def _make_data_folder(folder: Path) -> None:
@@ -314,6 +419,7 @@ class OpenStore:
     """A database as the command line uses it."""
 
     database: sa.Engine
+    proofs: store.Proofs
     commands: store.CommandStore
     audit: store.AuditStore
 
@@ -336,14 +442,22 @@ def open_store(settings: Settings) -> OpenStore:
 
 def _stores(settings: Settings, database: sa.Engine) -> OpenStore:
     clock = SystemClock(settings.test_clock)
-    commands = store.CommandStore(database, clock)
-    return OpenStore(database, commands, store.AuditStore(database, clock))
+    proofs = store.Proofs(_record_keys(settings))
+    commands = store.CommandStore(database, clock, proofs)
+    return OpenStore(database, proofs, commands, store.AuditStore(database, clock))
+
+
+def _record_keys(settings: Settings) -> tuple[bytes, ...]:
+    """What proves rows; none where this process has neither key: then it believes no row."""
+    own = [key.encode() for key in settings.record_keys]
+    app = [settings.private_key.encode()] if settings.private_key else []
+    return tuple(hmac.digest(key, b"lockkeeper rows 1", "sha256") for key in [*own, *app])
 
 
 def known_names(settings: Settings) -> tuple[Sequence[str], Sequence[str]]:
     """Environments and applications that the record names, for a shell's completion."""
     opened = open_store(settings)
-    names = store.MemoryStore(opened.database).names()
+    names = store.MemoryStore(opened.database, opened.proofs).names()
     opened.database.dispose()
     return names
 
@@ -375,6 +489,32 @@ def _tokens(settings: Settings, calls: Calls) -> Tokens:
 def _secret(settings: Settings) -> bytes:
     """What proves that rows are this bot's: made of the App's key, which no database holds."""
     return hmac.digest(settings.required_private_key().encode(), b"lockkeeper outbox 1", "sha256")
+
+
+def hiding(settings: Settings) -> Callable[[str], str]:
+    """Puts the variable's name in the place of each folder and file that the operator named.
+
+    Errors name them, for logs and the command line; on GitHub they are anybody's to read.
+    """
+    places = {
+        "LOCKKEEPER_GRANTS_DIR": settings.grants_dir,
+        "LOCKKEEPER_DATA_DIR": settings.data_dir,
+        "LOCKKEEPER_KEV_CATALOGUE": settings.kev_catalogue,
+        "LOCKKEEPER_EPSS_SCORES": settings.epss_scores,
+        "LOCKKEEPER_TRUSTED_ROOT": settings.trusted_root,
+        "LOCKKEEPER_SCANNER_DATABASE": settings.scanner_database,
+        "LOCKKEEPER_SCANNER_CANARY": settings.scanner_canary,
+        "LOCKKEEPER_SCANNER_DIR": settings.scanner_dir,
+    }
+    words = {
+        spelled: name
+        for name, place in places.items()
+        if place is not None and len(str(place)) > 1
+        for spelled in {str(place), prose(str(place), 4096), escaped_text(str(place), 4096)}
+    }
+    # The longest first: one may lie in another.
+    pattern = "|".join(re.escape(one) for one in sorted(words, key=len, reverse=True))
+    return lambda said: re.sub(pattern, lambda found: words[found[0]], said)
 
 
 def _mirrors(settings: Settings, tokens: Tokens) -> Mirrors:
@@ -416,12 +556,12 @@ def _doctor(settings: Settings, clock: Clock, grants: Granted, scanner: Scanner 
     )
 
 
-def assemble(settings: Settings, kinds: Sequence[JobKind] = tuple(JobKind)) -> Lockkeeper:
+def assemble(settings: Settings, share: Share = EVERYTHING) -> Lockkeeper:
     """Put one process together; nothing is contacted but the database.
 
     Args:
         settings: What the operator set.
-        kinds: The kinds of job that this process runs; it records all of them.
+        share: The jobs that this process runs; it records all of them.
     """
     manifests = settings.required_manifests()
     clock = SystemClock(settings.test_clock)
@@ -432,22 +572,22 @@ def assemble(settings: Settings, kinds: Sequence[JobKind] = tuple(JobKind)) -> L
 
     journal = Journal(settings.test_kill, did)
     _make_data_folder(settings.data_dir)
-    opened = _stores(settings, store.open_database(settings.database_url))
+    settings.required_private_key()
+    opened = _migrated(settings)
     database, commands, audit = opened.database, opened.commands, opened.audit
-    store.migrate(database, "store", store.MIGRATIONS)
-    store.migrate(database, "engine", engine_adapter.MIGRATIONS)
+    opened.proofs.renew(database)
 
     def run(job: Job) -> Outcome:  # the engine and the workflows need each other
         return workflows(job)
 
-    engine = Engine(database, clock, run, kinds=kinds)
+    engine = Engine(database, clock, run, share=share)
     asked = AskedJobs(engine, is_alone=engine.is_alone)
     calls = Calls(settings.github_api_url, clock)
     tokens = _tokens(settings, calls)
-    grants = Granted(Grants(settings.grants_dir, manifests), clock, journal)
+    grants = Granted(Grants(settings.grants_dir, manifests), clock, journal, share)
     scanner = _scanner(settings, clock)
     checkups = Checkups(_doctor(settings, clock, grants, scanner))
-    github = journal.acting(GitHub, GitHubApi(calls, tokens))  # type: ignore[type-abstract]  # a Protocol names the port
+    github = journal.acting(GitHub, GitHubApi(calls, tokens, hiding(settings)))  # type: ignore[type-abstract]  # a Protocol names the port
     mirrors = _mirrors(settings, tokens)
     outgoing = store.OutgoingStore(database, clock, _secret(settings))
     outbox = Outbox(github, outgoing, clock, journal.job)
@@ -455,7 +595,7 @@ def assemble(settings: Settings, kinds: Sequence[JobKind] = tuple(JobKind)) -> L
         github=github,
         outbox=outbox,
         mirrors=mirrors,
-        memory=journal.recording(Memory, store.MemoryStore(database)),  # type: ignore[type-abstract]  # a Protocol names the port
+        memory=journal.recording(Memory, store.MemoryStore(database, opened.proofs)),  # type: ignore[type-abstract]  # a Protocol names the port
         audit=journal.recording(Audit, audit),  # type: ignore[type-abstract]  # a Protocol names the port
         jobs=journal.recording(Jobs, asked),  # type: ignore[type-abstract]  # a Protocol names the port
         clock=clock,
@@ -467,7 +607,7 @@ def assemble(settings: Settings, kinds: Sequence[JobKind] = tuple(JobKind)) -> L
             timedelta(seconds=settings.publish_interval_seconds),
         ),
         version=version("lockkeeper"),
-        reports=store.ReportStore(database),
+        reports=store.ReportStore(database, opened.proofs),
         scanner=scanner,
         scanner_may_be_partial=settings.scanner_may_be_partial,
         feeds=FileFeeds(settings.kev_catalogue, settings.epss_scores),
@@ -475,7 +615,11 @@ def assemble(settings: Settings, kinds: Sequence[JobKind] = tuple(JobKind)) -> L
         certificates=KeylessVerifier(settings.trusted_root),
         public_key=load_public_key,
         board_url=settings.board_url,
-        findings=lambda: (*outbox.findings(), *checkups.remarkable()),
+        findings=lambda: (
+            *outbox.findings(),
+            *opened.proofs.findings(),
+            *checkups.remarkable(),
+        ),
     )
     workflows = Workflows(ports, commands, engine.retry, journal.job, asked.running)
     return Lockkeeper(settings, database, engine, workflows, checkups, outbox)

@@ -55,6 +55,7 @@ from bot.domain.memory import (
     AuditEntry,
     Command,
     Hold,
+    KnownSource,
     PublicationRecord,
     Resolution,
     RulesAccepted,
@@ -116,7 +117,11 @@ class Jobs(Protocol):
 
 
 class Memory(Protocol):
-    """The facts of `bot.domain.memory`; every record is an idempotent "ensure"."""
+    """The facts of `bot.domain.memory`; every record is an idempotent "ensure".
+
+    Resolutions, publications, rules, adoptions, seals and heads of ours are what this bot recorded,
+    there and so; what anybody else wrote into a database is not among them.
+    """
 
     def seen_heads(self, source: str) -> Mapping[str, SeenHead]:
         """Branch name -> head, of one source repository; empty if it was never looked at."""
@@ -127,6 +132,14 @@ class Memory(Protocol):
 
         The first look at a source and the webhook of its first push may run side by side.
         """
+        ...
+
+    def known_source(self, manifests: int, source: str) -> KnownSource | None:
+        """Which repository this name of a source means to a manifests repository."""
+        ...
+
+    def record_source(self, known: KnownSource) -> None:
+        """Let the name mean this repository, whatever it meant before."""
         ...
 
     def resolution(self, manifests: int, application: str, commit: str) -> Resolution | None:
@@ -145,6 +158,14 @@ class Memory(Protocol):
 
     def publications(self, scope: Scope) -> Sequence[PublicationRecord]:
         """All publications that were made for (manifests, environment), oldest first."""
+        ...
+
+    def is_published(self, manifests: int, ref: str, commit: str) -> bool:
+        """Whether a commit is a publication of ours on this ref, or was taken over as one."""
+        ...
+
+    def last_publication(self, manifests: int) -> PublicationRecord | None:
+        """The newest publication in a manifests repository, of whichever environment."""
         ...
 
     def record_publication(self, publication: PublicationRecord) -> None:
@@ -562,6 +583,28 @@ class Feeds(Protocol):
 # --- git and GitHub --------------------------------------------------------------------------
 
 
+class CommitKey(Protocol):
+    """A key that signs publications, so that whoever deploys them can demand its signature."""
+
+    @property
+    def name(self) -> str:
+        """Who commits, as the key's user id says."""
+        ...
+
+    @property
+    def email(self) -> str:
+        """The address of that."""
+        ...
+
+    def sign(self, payload: bytes) -> str:
+        """An armored signature of a commit as git stores it, without its signature."""
+        ...
+
+    def verifies(self, payload: bytes, signature: bytes) -> bool:
+        """Whether a signature of a commit is this key's."""
+        ...
+
+
 class GitHistory(Protocol):
     """One repository, read from a local mirror; commits are named by their full id."""
 
@@ -591,6 +634,10 @@ class GitHistory(Protocol):
 
     def message(self, commit: str) -> str:
         """A commit's whole message."""
+        ...
+
+    def signature(self, commit: str) -> tuple[bytes, bytes] | None:
+        """A commit without its signature, and the signature; None: it has none."""
         ...
 
     def is_ancestor(self, ancestor: str, descendant: str) -> bool:
@@ -818,10 +865,12 @@ class GitHub(Protocol):
         tree: str,
         parent: str,
         message: str,
+        key: CommitKey | None = None,
     ) -> str:
         """A verified commit of ``base_tree`` with these files and without one top folder.
 
-        IntegrityError if GitHub arrives at another tree than ``tree``.
+        By GitHub's signature for the App, or by that of ``key``. IntegrityError if GitHub arrives
+        at another tree than ``tree``.
         """
         ...
 
@@ -897,8 +946,20 @@ class Grants(Protocol):
         """The environment's keys of one role; an empty ring where there are none."""
         ...
 
+    def delivers(self, environment: str) -> bool:
+        """Whether this process delivers there: else its public keys are enough here."""
+        ...
+
     def floor(self, manifests: GitHubRepository, environment: str) -> Floor:
         """What the environment's rules may not go below, whatever the pipeline file says."""
+        ...
+
+    def commit_key(self, manifests: GitHubRepository, environment: str) -> CommitKey | None:
+        """The key that signs the environment's publications; None: GitHub signs them."""
+        ...
+
+    def commit_keys(self, manifests: GitHubRepository) -> Sequence[CommitKey]:
+        """Those of all its environments, as far as they can be read."""
         ...
 
     def key_places(self) -> Sequence[KeyPlace]:

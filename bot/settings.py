@@ -24,6 +24,7 @@ from bot.domain.errors import ConfigurationError
 
 _PREFIX: Final = "LOCKKEEPER_"
 _FILE: Final = "_FILE"
+_SHORTEST_KEY: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,13 @@ class Variable:
 VARIABLES: Final = (
     Variable("LOCKKEEPER_APP_ID", "The GitHub App's id, a number.", ""),
     Variable("LOCKKEEPER_PRIVATE_KEY", "The GitHub App's private key, PEM.", "", secret=True),
+    Variable(
+        "LOCKKEEPER_RECORD_KEY",
+        "What proves that rows are the bot's, 32 characters or more; several, separated by commas "
+        "or newlines, while one is rotated.",
+        "made of the App's private key, which then cannot change without `lockkeeper resume`",
+        secret=True,
+    ),
     Variable(
         "LOCKKEEPER_WEBHOOK_SECRET",
         "The webhook secret; several, separated by commas or newlines, while one is rotated.",
@@ -176,6 +184,8 @@ class Settings:
 
     app_id: int | None
     private_key: str | None = field(repr=False)
+    record_keys: tuple[str, ...] = field(repr=False)
+    """Empty: the App's private key makes one."""
     webhook_secrets: tuple[str, ...] = field(repr=False)
     manifests: tuple[str, ...]
     github_url: str
@@ -220,6 +230,7 @@ class Settings:
         return cls(
             app_id=_app_id(environ),
             private_key=_secret(environ, "LOCKKEEPER_PRIVATE_KEY"),
+            record_keys=_record_keys(environ),
             webhook_secrets=_webhook_secrets(environ),
             manifests=_manifests(environ),
             github_url=github,
@@ -409,6 +420,15 @@ def _app_id(environ: Mapping[str, str]) -> int | None:
 def _webhook_secrets(environ: Mapping[str, str]) -> tuple[str, ...]:
     value = _secret(environ, "LOCKKEEPER_WEBHOOK_SECRET") or ""
     return tuple(part.strip() for part in re.split(r"[,\n]", value) if part.strip())
+
+
+def _record_keys(environ: Mapping[str, str]) -> tuple[str, ...]:
+    value = _secret(environ, "LOCKKEEPER_RECORD_KEY") or ""
+    found = tuple(part.strip() for part in re.split(r"[,\n]", value) if part.strip())
+    if any(len(one) < _SHORTEST_KEY for one in found):
+        fact = f"has a key of fewer than {_SHORTEST_KEY} characters"
+        raise _error("LOCKKEEPER_RECORD_KEY", fact, "make one with openssl rand -hex 32")
+    return found
 
 
 def _manifests(environ: Mapping[str, str]) -> tuple[str, ...]:

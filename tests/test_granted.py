@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from bot.adapters.signing import load_public_key
 from bot.assembly import Granted
 from bot.domain.environments import GitHubRepository, ManifestsRepository
 from bot.domain.grants import KeyRole
+from bot.domain.jobs import DELIVERING, Share
 from bot.formats.pipeline_file import read_pipeline
 from bot.usecases.granted import refusals
 from tests.world.keys import KeyFiles, generate_key_pair
@@ -200,3 +201,19 @@ def test_a_public_half_of_another_key_is_refused(folder: Folder) -> None:
     folder.put("prod", "signing.pub", PAIRS[5].public)
 
     assert "of another key" in folder.stopped()["environment prod"]
+
+
+def test_who_does_not_deliver_there_needs_public_keys_alone(folder: Folder) -> None:
+    for number, name in enumerate(("signing", "attest"), start=2):
+        (folder.of("prod") / f"{name}.key").unlink()
+        folder.put("prod", f"{name}.pub", PAIRS[number].public)
+    pipeline = read_pipeline(PIPELINE, commit="0" * 40)
+    repository = ManifestsRepository(GitHubRepository.parse(DEPLOY))
+
+    def stopped(share: Share) -> list[str]:
+        grants = replace(folder.granted(), share=share)
+        return [one.environment for one in refusals(grants, repository, pipeline)]
+
+    assert stopped(Share()) == ["prod"]
+    assert stopped(Share(environments=frozenset({"prod"}))) == []
+    assert stopped(Share(DELIVERING, frozenset({"prod"}), only=True)) == ["prod"]

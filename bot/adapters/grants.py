@@ -8,6 +8,8 @@
                                                       signatures only
                                        signing.1.pub  older and verification-only keys: numbered
                                        attest.key     the same for attestations
+                                       publication.asc, publication.password
+                                                      an OpenPGP key that signs publications
                                        floor.json     what the pipeline file may not go below
 
 With exactly one manifests repository the first two levels may be left out. Only reads, at every
@@ -43,6 +45,7 @@ _KEY_FILE: Final = re.compile(
 _LIMIT_BYTES: Final = 1024 * 1024
 _REGISTRY: Final = "registry.json"
 _SOURCES: Final = "sources"
+_PUBLICATION: Final = "publication.asc"
 _FLOOR: Final = "floor.json"
 
 
@@ -143,6 +146,16 @@ class ManifestsGrant:
         folder = self._environment(environment)
         path = folder / _FLOOR if folder else None
         return (str(path), _content(path)) if path and _mode(path) else None
+
+    def commit_key(self, environment: str) -> tuple[str, bytes, str] | None:
+        """Path, content and password of ``publication.asc``, which signs publications."""
+        folder = self._environment(environment)
+        path = folder / _PUBLICATION if folder else None
+        if path is None or not _mode(path):
+            return None
+        secret = path.with_suffix(".password")
+        password = _content(secret).decode("utf-8", "replace").strip() if _mode(secret) else ""
+        return str(path), _content(path), password
 
     def keys(self, environment: str, role: KeyRole) -> list[KeyFile]:
         """The keys of one role here; the first that has a private half signs, all verify.

@@ -124,6 +124,17 @@ def _reseal(answer: Answer) -> str:
     return "\n".join(lines)
 
 
+def _resume(answer: Answer) -> str:
+    resumed: Sequence[Answer] = answer["resumed"]
+    lines = [f"{one['manifests']} goes on: {', '.join(one['environments'])}" for one in resumed]
+    return "\n".join(lines) or "nothing was stopped; nothing has changed"
+
+
+def _trust_source(answer: Answer) -> str:
+    places = ", ".join(answer["manifests"])
+    return f"{places}: {answer['source']} is the repository of id {answer['id']} from now on"
+
+
 def _retry(answer: Answer) -> str:
     return f"{answer['job']} runs again"
 
@@ -146,7 +157,9 @@ _WORDS: Final[Mapping[str, Callable[[Answer], str]]] = {
     "adopt": _adopt,
     "hold": _hold,
     "reseal": _reseal,
+    "resume": _resume,
     "retry": _retry,
     "status": _status,
+    "trust-source": _trust_source,
     "unhold": _unhold,
 }

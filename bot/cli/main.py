@@ -40,10 +40,18 @@ _VERBS: Final = {
         "bot.cli.operate:reseal",
         "Sign again, with the first key, what is published in ENVIRONMENT.",
     ),
+    "resume": (
+        "bot.cli.operate:resume",
+        "Go on from what the refs show, after a database was restored, emptied or changed.",
+    ),
     "retry": ("bot.cli.operate:retry", "Run a waiting or failed JOB (as `status` names it) now."),
     "status": (
         "bot.cli.operate:status",
         "Where every application is, what it waits for, and which jobs are not over.",
+    ),
+    "trust-source": (
+        "bot.cli.operate:trust_source",
+        "Let the name of a source mean the REPOSITORY that has it now.",
     ),
     "audit": ("bot.cli.operate:audit", "The chained record of what was done."),
 }

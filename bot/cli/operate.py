@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 import click
 
 from bot.adapters.git.checkout import environment_refs
-from bot.assembly import assemble, open_store
+from bot.assembly import assemble, assemble_web, granted, open_store
 from bot.cli.asking import WAIT_SECONDS, Asking
 from bot.cli.completion import application_names, environment_names
 from bot.cli.failing import failing
@@ -20,10 +20,12 @@ from bot.cli.groups import Group
 from bot.cli.log import to_stderr
 from bot.domain.audit_anchors import mismatches
 from bot.domain.audit_chain import verify
-from bot.domain.jobs import JobKind
+from bot.domain.environments import GitHubRepository
+from bot.domain.jobs import DELIVERING, Share
 from bot.domain.memory import AuditEntry
 from bot.ports import Audit
 from bot.settings import Settings
+from bot.usecases.signed_record import signature_mismatches
 
 C = TypeVar("C", bound=Callable[..., Any])
 _ENVIRONMENT = click.argument("environment", shell_complete=environment_names)
@@ -71,12 +73,38 @@ def _placed(environment: str, manifests: str) -> str:
     default="all",
     help="What this process does: everything, webhooks only, or work only.",
 )
-def serve(role: str) -> None:
+@click.option(
+    "--environments",
+    default="",
+    metavar="NAMES",
+    help="Only deliver and publish, to these environments alone (with commas).",
+)
+@click.option(
+    "--except-environments",
+    "others",
+    default="",
+    metavar="NAMES",
+    help="Deliver and publish to all but these; another process has their keys.",
+)
+def serve(role: str, environments: str, others: str) -> None:
     """Run the App: webhooks in, promotions out."""
+    if (environments or others) and (role != "worker" or (environments and others)):
+        fact = "--environments and --except-environments are for --role worker, one of them"
+        raise click.UsageError(fact)
     to_stderr()
     with failing(as_json=False):
-        lockkeeper = assemble(Settings.from_process(), () if role == "web" else tuple(JobKind))
-        lockkeeper.serve(listens=role != "worker")
+        settings = Settings.from_process()
+        if role == "web":
+            assemble_web(settings).serve()
+            return
+        share = Share(environments=_names(others))
+        if environments:
+            share = Share(DELIVERING, _names(environments), only=True)
+        assemble(settings, share).serve(listens=role != "worker")
+
+
+def _names(listed: str) -> frozenset[str]:
+    return frozenset(filter(None, (name.strip() for name in listed.split(","))))
 
 
 @click.command()
@@ -96,6 +124,28 @@ def adopt(ask: Asking, environment: str, manifests: str) -> None:
 def accept(ask: Asking, environment: str, commit: str, manifests: str) -> None:
     """Put the rules of COMMIT into force where ENVIRONMENT is, in place of approvals."""
     ask("accept", _placed(environment, manifests), commit)
+
+
+@click.command(name="trust-source")
+@click.argument("repository")
+@_asks
+def trust_source(ask: Asking, repository: str) -> None:
+    """Let the name of a source mean the REPOSITORY that has it now."""
+    ask("trust-source", repository)
+
+
+@click.command()
+@_MANIFESTS
+@click.option(
+    "--rules",
+    default="",
+    metavar="COMMIT",
+    help="Whose rules come into force, where the database knows none.",
+)
+@_asks
+def resume(ask: Asking, manifests: str, rules: str) -> None:
+    """Go on from what the refs show, after a database was restored, emptied or changed."""
+    ask("resume", manifests, rules)
 
 
 @click.command()
@@ -171,16 +221,26 @@ def export(after: int) -> None:
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="A clone of the manifests repository with its environment refs.",
 )
+@click.option(
+    "--registries",
+    is_flag=True,
+    help="Also read what our keys have signed there, with the grants of the bot.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def verify_audit(checkout: Path | None, *, as_json: bool) -> None:
-    """Check the chain, and with a clone that publications and entries name each other."""
+def verify_audit(checkout: Path | None, *, registries: bool, as_json: bool) -> None:
+    """Check the chain, and that publications, signatures and entries name each other."""
     with failing(as_json=as_json):
-        opened = open_store(Settings.from_process())
+        settings = Settings.from_process()
+        opened = open_store(settings)
         entries = list(_all_entries(opened.audit))
         opened.database.dispose()
         sequence, head = verify(entries)
         refs = environment_refs(checkout) if checkout else {}
         found = mismatches(entries, refs)
+        if registries:
+            names = settings.required_manifests()
+            grants = granted(settings.grants_dir, names)
+            found += signature_mismatches(entries, grants, [*map(GitHubRepository.parse, names)])
     commits = sum(map(len, refs.values()))
     if as_json:
         said = {"entries": sequence, "head": head, "publications": commits, "mismatches": found}

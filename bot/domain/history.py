@@ -30,6 +30,11 @@ class TreeEntry:
     """``100644``, ``100755``, ``120000`` (symbolic link) or ``160000`` (submodule)."""
     blob: str
 
+    @property
+    def is_file(self) -> bool:
+        """Whether it has a content of its own: a link's text and a submodule's commit are none."""
+        return self.mode.startswith("100")
+
 
 @dataclass(frozen=True, slots=True)
 class FileWrite:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 
 class JobKind(StrEnum):
@@ -30,6 +31,28 @@ class JobKind(StrEnum):
     """Everything of one manifests repository that no webhook told."""
     COMMAND = "command"
     """An operator's command; ``subject`` is its row."""
+
+
+DELIVERING: Final = (JobKind.DELIVER, JobKind.PUBLISH)
+"""Kinds of job that use what an environment's grant holds to write there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Which jobs a process runs; it puts all of them."""
+
+    kinds: tuple[JobKind, ...] = tuple(JobKind)
+    environments: frozenset[str] = frozenset()
+    only: bool = False
+    """Deliver to these ``environments`` alone; False: to all but these."""
+
+    def delivers(self, environment: str) -> bool:
+        """Whether this process delivers to an environment: only then it needs private keys."""
+        has_kind = any(kind in self.kinds for kind in DELIVERING)
+        return has_kind and (environment in self.environments) == self.only
+
+
+EVERYTHING: Final = Share()
 
 
 @dataclass(frozen=True, slots=True)

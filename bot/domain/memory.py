@@ -40,6 +40,18 @@ class SeenHead:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownSource:
+    """Which repository a source's name meant when it was first used: names can be taken over."""
+
+    scope: Scope
+    source: str
+    """``owner/name``, in small letters."""
+    id: int
+    """GitHub's."""
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Resolution:
     """The digests that were found for (application, commit), once and for all."""
 
@@ -70,6 +82,8 @@ class PublicationRecord:
     source: str
     """The default branch's commit that it was computed from."""
     at: datetime
+    rules: str = ""
+    """The newest commit whose rules were let in by then: a record without it was cut short."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,3 +211,5 @@ class Command:
     answer: str | None = None
     """JSON, once answered."""
     failed: bool = False
+    proof: str = ""
+    """That somebody with the bot's keys left it; empty: nobody knows who did."""

@@ -23,8 +23,16 @@ GITHUB_ACTIONS: Final = "https://token.actions.githubusercontent.com"
 """Who issues the tokens of GitHub Actions: what a certificate names as its issuer."""
 _GITHUB: Final = "https://github.com"
 _HOSTED: Final = "github-hosted"
-# What code from outside the repository may start: a pull request's run is the contributor's.
-_FOREIGN_TRIGGERS: Final = frozenset({"pull_request", "pull_request_target"})
+# What only who may write to the repository starts, or time. All else (a pull request, a comment, an
+# issue, the end of another run, whatever is invented next) may be started from outside.
+# Source: docs.github.com, "Events that trigger workflows"; GitLab's CI_PIPELINE_SOURCE.
+_OWN_TRIGGERS: Final = frozenset(
+    {
+        *("push", "create", "release", "merge_group", "schedule"),
+        *("workflow_dispatch", "repository_dispatch"),
+        *("web", "api", "trigger", "pipeline"),
+    }
+)
 _LONGEST: Final = 200  # characters of a certificate that an objection quotes
 
 
@@ -163,7 +171,7 @@ class IdentityRoot:
         if not any(matches(glob, found.ref) for glob in refs):
             wanted = " or ".join(refs) or "a branch that feeds an environment"
             yield f"it was made on {_shown(found.ref)}, not on {wanted}"
-        if not found.trigger or found.trigger in _FOREIGN_TRIGGERS:
+        if found.trigger not in _OWN_TRIGGERS:
             yield f"it was made by a run that {_shown(found.trigger)} triggered"
         if self.hosted and found.runner != _HOSTED:
             yield f"it was made on a runner that is {_shown(found.runner)}, not {_HOSTED}"

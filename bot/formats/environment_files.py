@@ -6,6 +6,7 @@ object uses does nothing, a base lies outside the globs, a link leads elsewhere.
 
 from __future__ import annotations
 
+import hashlib
 import posixpath
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -16,11 +17,13 @@ from bot.formats.image_names import Names
 from bot.formats.kustomization import KUSTOMIZATIONS, is_kustomization
 from bot.formats.manifest_file import (
     Reading,
+    composes,
     containers_name,
     is_manifest_file,
     is_named,
     read_file,
     references,
+    skeleton_of,
     text_of,
 )
 from bot.formats.places import Remark, RemarkKind, Spot
@@ -96,11 +99,15 @@ class _Environment:
         for path in own:
             if path not in links and is_manifest_file(path):
                 self._read(path)
-        self._follow([path for path in own if path in self.readings])
         for path in links:
             self._link(path)
+        self._follow([path for path in own if path in self.readings])
         self._values_again()
+        composed = {path: tuple(self._composed(path)) for path in self.readings}
         self._judge()
+        for path, remarks in composed.items():
+            reading = self.readings[path]
+            self.readings[path] = replace(reading, remarks=(*reading.remarks, *remarks))
         found = {p: r for p, r in self.readings.items() if r.spots or r.remarks or references(r)}
         beyond = {path: reached for path in found if (reached := self._beyond(path))}
         return EnvironmentFiles(found, beyond)
@@ -206,18 +213,30 @@ class _Environment:
             remark = Remark(RemarkKind.BROKEN, path, None, reason)
             self.readings[path] = Reading(path, remarks=(remark,))
             return
-        files = [target] if self.tree.mode(target) else list(self.tree.under(target))
+        if self.tree.mode(target):
+            self._linked_file(path, target)
+            return
         remarks: list[Remark] = []
-        for file in files:
-            if self.environment.owns(file) or not is_manifest_file(file):
-                continue
-            text = text_of(self.tree.content(file))
-            reading = read_file(file, text, self.names)
-            why = f"behind the link {path}, which is never followed by an edit"
-            found = [self._remark(spot, RemarkKind.MENTION, why) for spot in reading.spots]
-            remarks += [*reading.remarks, *found]
+        for file in self.tree.under(target):
+            if is_manifest_file(file) and not self.environment.owns(file):
+                reading = read_file(file, text_of(self.tree.content(file)), self.names)
+                remarks += [*reading.remarks, *self._behind(path, reading)]
         if remarks:
             self.readings[path] = Reading(path, remarks=tuple(remarks))
+
+    def _linked_file(self, path: str, target: str) -> None:
+        """A file under the link's name: kustomize reads it as what the link is called."""
+        if not (is_manifest_file(path) or is_manifest_file(target)):
+            return
+        reading = read_file(path, text_of(self.tree.content(target)), self.names)
+        is_read = self.environment.owns(target) and is_manifest_file(target)
+        remarks = () if is_read else (*reading.remarks, *self._behind(path, reading))
+        if remarks or reading.kustomization:
+            self.readings[path] = replace(reading, spots=(), remarks=remarks)
+
+    def _behind(self, path: str, reading: Reading) -> Iterator[Remark]:
+        why = f"behind the link {path}, which is never followed by an edit"
+        return (self._remark(spot, RemarkKind.MENTION, why) for spot in reading.spots)
 
     def _values_again(self) -> None:
         """Files that something calls Helm values, and that were read as something else."""
@@ -228,6 +247,61 @@ class _Environment:
                     continue
                 if self.environment.owns(path) and path in self.readings:
                     self._read(path, is_values=True)
+
+    # --- what is put together, or fetched ---
+
+    def _composed(self, path: str) -> Iterator[Remark]:
+        """What a kustomization deploys and no file shows, with the state of all that goes in."""
+        found = self.readings[path].kustomization
+        if found is None:
+            return
+        astray = (self._astray(path, one) for one in sorted(found.references))
+        for why in (*found.fetches, *filter(None, astray)):
+            yield Remark(RemarkKind.COMPOSED, path, None, why, text=why)
+        ways = [*found.composes, *self._composing(found.composing)]
+        if ways:
+            # Of the same identity as long as nothing but places changes: a promotion goes on.
+            state = self._state(path)
+            for why in ways:
+                fact = f"{why}: what is deployed stands in no file"
+                yield Remark(RemarkKind.COMPOSED, path, None, fact, text=f"{why}\0{state}")
+
+    def _astray(self, path: str, reference: str) -> str:
+        """Why a reference that is no file here may be fetched (``github.com/owner/name``)."""
+        written = posixpath.relpath(reference, posixpath.dirname(path) or ".")
+        host = written.partition("/")[0]
+        if "." not in host.strip(".") or "/" not in written or self._files_of(reference):
+            return ""
+        return f"{written[:200]} is no file here, so it is fetched: nobody reads it here"
+
+    def _composing(self, named: Iterable[str]) -> Iterator[str]:
+        """Files that write parts of images; of a folder everything that its kustomization needs."""
+        pending = sorted({file for one in named for file in self._files_of(one)})
+        seen: set[str] = set()
+        while pending:
+            file = pending.pop(0)
+            if file in seen:
+                continue
+            seen.add(file)
+            if is_kustomization(file):
+                pending += sorted(self.needs.get(file, frozenset()))
+            elif composes(text_of(self.tree.content(file)), file):
+                yield f"{file} writes a part of an image"
+
+    def _state(self, path: str) -> str:
+        """Everything but the places of what goes into what the kustomization goes into."""
+        above: dict[str, set[str]] = {}
+        for one, needed in self.needs.items():
+            for file in needed:
+                above.setdefault(file, set()).add(one)
+        files = _reached(_reached({path}, above), self.needs)
+        state = hashlib.sha256()
+        for file in sorted(files):
+            reading = self.readings.get(file) or Reading(file)
+            text = text_of(self.tree.content(self._resolved(file) or file))
+            skeleton = skeleton_of(text, (*reading.spots, *reading.outside))
+            state.update(f"{file}\0{skeleton}\0".encode())
+        return state.hexdigest()
 
     # --- what no file tells alone ---
 
@@ -304,6 +378,16 @@ class _Environment:
         return Remark(
             kind, spot.place.path, spot.line, why, spot.pointer, str(spot.written), spot.image
         )
+
+
+def _reached(start: Iterable[str], edges: Mapping[str, Iterable[str]]) -> set[str]:
+    pending, seen = list(start), set(start)
+    while pending:
+        for one in edges.get(pending.pop(), ()):
+            if one not in seen:
+                seen.add(one)
+                pending.append(one)
+    return seen
 
 
 def _rendered_name(spot: Spot) -> str:

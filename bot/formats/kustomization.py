@@ -77,6 +77,12 @@ class Kustomization:
     is_plain: bool = False
     """Nothing but local resources goes into it: what it renders can be told."""
     entries: tuple[Entry, ...] = ()
+    fetches: tuple[str, ...] = ()
+    """What it brings that no file here shows, for people."""
+    composes: tuple[str, ...] = ()
+    """How it puts images together, for people."""
+    composing: frozenset[str] = frozenset()
+    """Files that may do the same for it: configurations, transformers, replacements."""
 
 
 def is_kustomization(path: str) -> bool:

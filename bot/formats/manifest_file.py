@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from bot.domain.environments import ImageId
 from bot.domain.errors import ConfigurationError, IntegrityError, LimitExceededError, RejectedError
 from bot.domain.publication import FileState, Place
+from bot.formats.composition import composed, composing_files, fetched, writes_images
 from bot.formats.image_names import Names, Written
 from bot.formats.kustomization import (
     Entry,
     Kustomization,
     is_kustomization,
+    local,
     read_kustomization,
 )
 from bot.formats.place_finder import Findings, escaped, read_document
@@ -181,7 +183,36 @@ def _kustomization(path: str, roots: Sequence[Node], entries: tuple[Entry, ...])
         value = plain(root, path).value
         if isinstance(value, dict):
             merged |= value
-    return read_kustomization(path, merged, entries)
+    named, inline = composing_files(merged)
+    directory = posixpath.dirname(path)
+    texts = ["an inline text writes a part of an image"] if _compose(inline, path) else []
+    return replace(
+        read_kustomization(path, merged, entries),
+        fetches=tuple(fetched(merged, directory)),
+        composes=(*dict.fromkeys(composed(merged)), *texts),
+        composing=frozenset(one for text in named if (one := local(directory, text))),
+    )
+
+
+def _compose(texts: Iterable[str], path: str) -> bool:
+    return any(composes(text, path) for text in texts)
+
+
+def composes(text: str, path: str) -> bool:
+    """Whether a transformer, its configuration or a replacement may write a part of an image.
+
+    What cannot be read may.
+    """
+    try:
+        return any(writes_images(plain(root, path).value) for root in compose_all(text, path))
+    except (RejectedError, RecursionError):
+        return True
+
+
+def skeleton_of(text: str, spots: Sequence[Spot]) -> str:
+    """What a file says beside its places, as one short text."""
+    blanks = [blank for spot in spots for blank in spot.blanks()]
+    return hashlib.sha256(bytes_of(spliced(text, blanks))).hexdigest()
 
 
 def _values_named(path: str, roots: Sequence[Node]) -> frozenset[str]:
@@ -352,8 +383,7 @@ def file_state(text: str, reading: Reading) -> FileState:
     A scalar that stands nowhere yet is blanked where the editor would put it in, so that a first
     promotion is a change of pins like every later one.
     """
-    blanks = [blank for spot in reading.spots for blank in spot.blanks()]
-    skeleton = hashlib.sha256(bytes_of(spliced(text, blanks))).hexdigest()
+    skeleton = skeleton_of(text, reading.spots)
     pins = {spot.place: str(spot.written) for spot in reading.spots}
     return FileState(skeleton, pins, references(reading))
 

@@ -166,9 +166,13 @@ def mistakes(text: str, *, file: str = PIPELINE_FILE) -> Sequence[ConfigurationE
 
 
 def _is_inside(path: str) -> bool:
-    """Whether a path or glob stays in this repository."""
+    """Whether a path or glob stays in this repository, and may be one at all.
+
+    What is not printable is in no name that people read; NUL ends a name for git.
+    """
     pure = PurePosixPath(path)
-    return not pure.is_absolute() and ".." not in pure.parts and "\\" not in path
+    is_local = not pure.is_absolute() and ".." not in pure.parts and "\\" not in path
+    return is_local and path.isprintable()
 
 
 def _only_unknown(error: ConfigurationError) -> bool:

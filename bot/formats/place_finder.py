@@ -108,6 +108,13 @@ class _Candidate:
     slots: tuple[tuple[Slot, Node | None], ...]
 
 
+def _joined(said: Mapping[str, str]) -> str:
+    """The repository of what an entry renders, as kustomize puts it together."""
+    tag = said.get("newTag", "") + said.get("tagSuffix", "")
+    name = said.get("newName", "") or said.get("name", "")
+    return Written.parse(f"{name}:{tag}" if tag else name).repository
+
+
 def read_document(
     findings: Findings,
     root: Node,
@@ -494,7 +501,12 @@ class _Reader:
         name, new = said.get("name", ""), said.get("newName", "")
         line = self.frame.line(entry)
         self.findings.entries.append(Entry(name, new or name, line))
+        split = self.names.image(_joined(said))
         image = self._image_of_entry(entry, fields, pointer, name, new)
+        if image is None and split is not None:
+            why = "newName and newTag are an image of ours together: write the name in newName"
+            self._refuse(entry, pointer, why, new or name, split)
+            self._consume(entry)
         if image is None:
             return
         why = self._entry_fault(said)

@@ -53,9 +53,13 @@ class RemarkKind(StrEnum):
     """It is called like an image of ours and is another one."""
     MARKER = "marker"
     """Another tool writes the same line."""
+    COMPOSED = "composed"
+    """What is deployed stands in no file: it is put together, or fetched."""
 
 
-HOLDING: Final = frozenset({RemarkKind.REFUSED, RemarkKind.MENTION, RemarkKind.UNREADABLE})
+HOLDING: Final = frozenset(
+    {RemarkKind.REFUSED, RemarkKind.MENTION, RemarkKind.UNREADABLE, RemarkKind.COMPOSED}
+)
 """Remarks that hold a merge where the environment signs: what they name may run unsealed."""
 
 

@@ -451,7 +451,8 @@ def _path(placed: PlacedDocument, path: str | None, at: Sequence[str | int]) -> 
     if path is None:
         return ""
     pure = PurePosixPath(path)
-    if pure.is_absolute() or ".." in pure.parts or "\\" in path or not pure.parts:
+    is_local = not pure.is_absolute() and ".." not in pure.parts and "\\" not in path
+    if not is_local or not pure.parts or not path.isprintable():
         raise placed.error(at, f"not a path below the policy file: {path!r}")
     return str(pure)
 

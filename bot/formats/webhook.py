@@ -118,7 +118,7 @@ def read_hint(text: str) -> WebhookHint:
     """
     try:
         return structs.decode(text, WebhookHint)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
         raise MalformedWebhookError("stored", "it is not a hint") from None
 
 

@@ -4,27 +4,43 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from bot.domain.doctor.findings import Finding
 from bot.domain.environments import Environment, GitHubRepository
 from bot.domain.errors import NotFoundError, RejectedError
+from bot.domain.history import CheckState
 from bot.domain.jobs import Done, Job, JobKind, JobState, Outcome
-from bot.domain.memory import NO_COMMIT, Adoption, Command, Hold, PublicationRecord
+from bot.domain.memory import (
+    NO_COMMIT,
+    Adoption,
+    Command,
+    Hold,
+    KnownSource,
+    PublicationRecord,
+    Scope,
+)
 from bot.domain.oci import Digest
 from bot.domain.pipeline_rules import UnknownNameError
+from bot.formats.markdown import prose
 from bot.formats.places import Spot
 from bot.ports import Commands
 from bot.usecases.desk import Ports, View, gate_of, look_at
 from bot.usecases.members import for_each
-from bot.usecases.publish import brings_unsealed
+from bot.usecases.publish import brings_unsealed, rules_in_record
 from bot.usecases.reseal import reseal as reseal_environment
+from bot.usecases.resolve import resolve_again
 from bot.usecases.rules_in_force import rule_set
 from bot.usecases.status import PlaceStatus, places_of
+from bot.usecases.told import tell_merge
 
 Answer = Mapping[str, object]
+_HARMLESS: Final = frozenset({"hold", "retry", "status"})
+"""Verbs that anybody may leave a row for: they stop, look again, or only look."""
+_OLDEST: Final = timedelta(minutes=15)
+"""A row that is older is not carried out: whoever left it has gone, or somebody copied it."""
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
@@ -35,6 +51,29 @@ class UnknownCommandError(RejectedError):
         """Name the verb and those that exist."""
         super().__init__(f"unknown command {verb[:40]!r}; known: {', '.join(sorted(VERBS))}")
         self.verb = verb
+
+
+class UnprovenCommandError(RejectedError):
+    """A command that lets something in was left by nobody knows whom."""
+
+    def __init__(self, verb: str) -> None:
+        """Say what proves it, and where to run the command."""
+        super().__init__(
+            f"{verb} was left without the bot's keys, so anybody who writes to the database could "
+            "have left it; run it with the LOCKKEEPER_PRIVATE_KEY_FILE (or LOCKKEEPER_RECORD_KEY) "
+            "of the bot that works"
+        )
+
+
+class StaleCommandError(RejectedError):
+    """A command that lets something in is old, or was carried out before."""
+
+    def __init__(self, verb: str) -> None:
+        """Say how old one may be."""
+        minutes = int(_OLDEST.total_seconds() // 60)
+        super().__init__(
+            f"{verb} was left more than {minutes} minutes ago or carried out before; give it again"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +186,25 @@ def _carry_out(ports: Ports, found: Command, retry: Callable[[str], bool]) -> An
     verb = VERBS.get(found.verb)
     if verb is None:
         raise UnknownCommandError(found.verb)
+    if found.verb not in _HARMLESS:
+        _check_who(ports, found)
     own = Job(JobKind.COMMAND, subject=str(found.id)).key
     return verb(Request(ports, found.arguments, found.actor, retry, own))
+
+
+def _check_who(ports: Ports, found: Command) -> None:
+    """A verb that lets something in needs the proof that whoever left it has the bot's keys, once.
+
+    The database holds rows of anybody who can write to it.
+    """
+    if not found.proof:
+        raise UnprovenCommandError(found.verb)
+    age = ports.clock.now() - found.at
+    once = f"command:{found.proof}"
+    if abs(age) > _OLDEST or ports.audit.has(once):
+        raise StaleCommandError(found.verb)
+    facts = {"verb": found.verb, "actor": found.actor, "arguments": " ".join(found.arguments)[:300]}
+    ports.audit.append("commanded", Scope(0), facts, once=once)
 
 
 def adopt(request: Request) -> Answer:
@@ -158,33 +214,116 @@ def adopt(request: Request) -> Answer:
     branch merely wishes for is never taken over by this.
     """
     target = request.target()
-    view, environment = target.view, target.environment
-    scope, ports = view.scope(environment.name), request.ports
+    digests = _take_over(target.view, target.environment, request.actor)
+    return {**target.identity, "ref": target.environment.ref, "adopted": list(digests)}
+
+
+def _take_over(view: View, environment: Environment, actor: str) -> Sequence[Digest]:
+    """Adopt what an environment shows; the digests."""
+    scope, ports = view.scope(environment.name), view.ports
     shows = _shows(view, environment)
-    digests = sorted({Digest(s.written.digest) for s in _pinned(view, environment, shows)})
+    pinned = _pinned(view, environment, shows)
+    digests = sorted({Digest(s.written.digest) for s in pinned})
     now = ports.clock.now()
     for digest in digests:
-        ports.memory.record_adoption(Adoption(scope, digest, request.actor, now))
+        ports.memory.record_adoption(Adoption(scope, digest, actor, now))
     tip = view.history.heads().get(environment.ref, "")
     if tip or ports.memory.publications(scope):
         # Without a source the next publication is judged whole, as a first one is.
-        ports.memory.record_publication(
-            PublicationRecord(scope, environment.ref, tip or NO_COMMIT, "", "", now)
-        )
+        record = PublicationRecord(scope, environment.ref, tip or NO_COMMIT, "", "", now)
+        ports.memory.record_publication(replace(record, rules=rules_in_record(view)))
     ports.memory.release_hold(scope)
     ports.audit.append(
         "adopted",
         scope,
         {
-            "actor": request.actor,
+            "actor": actor,
             "ref": environment.ref,
             "tip": tip,
             "from": shows,
             "digests": " ".join(digests),
         },
     )
+    title, words = "Taken over", f"{actor} took over what {shows[:7]} shows, unsealed"
+    tell_merge(view, environment, view.head, CheckState.NEUTRAL, title, prose(words))
     ports.jobs.put(Job(JobKind.PUBLISH, view.id, environment.name))
-    return {**target.identity, "ref": environment.ref, "adopted": list(digests)}
+    for spot in pinned if view.cut_off else ():
+        application = view.pipeline.applications.get(spot.place.application)
+        if application is not None:
+            image = spot.place.image, Digest(spot.written.digest)
+            resolve_again(view, environment, application, image)
+    return digests
+
+
+def resume(request: Request) -> Answer:
+    """Go on, after a database was restored, emptied or changed, from what the refs show.
+
+    Where no rules are in the record the commit has to be named whose rules those are: what stands
+    on the default branch meanwhile is only a wish.
+    """
+    name = request.arguments[0] if request.arguments else ""
+    asked = [one for one in request.ports.manifests if str(one).lower() == name.lower() or not name]
+    if not asked:
+        raise UnknownNameError("manifests repository", name, map(str, request.ports.manifests))
+    commit = request.arguments[1] if len(request.arguments) > 1 else ""
+    members = for_each(asked, lambda one: _resume(request, look_at(request.ports, one), commit))
+    return {
+        "resumed": [one for found in members.found for one in found],
+        "problems": {str(name): str(error) for name, error in members.problems.items()},
+    }
+
+
+def _resume(request: Request, view: View, commit: str) -> list[dict[str, object]]:
+    """Take over each ref of one manifests repository that stopped it."""
+    if not view.cut_off:
+        return []
+    accepted = view.ports.memory.accepted_rules(view.id)
+    if commit:
+        if not _has_rules(view, commit):
+            raise NotFoundError(f"valid rules at {commit[:40]}", f"{view.default_branch} (full id)")
+        gate_of(view, accepted).let_in(commit, f"{request.actor} by command")
+    elif not accepted:
+        raise NotFoundError(
+            "any rules that were let in",
+            f"the database; name the commit of {view.default_branch} that you have read: "
+            f"`lockkeeper resume --manifests {view.repository} --rules COMMIT`",
+        )
+    tips = view.history.heads()
+    there = [one for one in view.pipeline.environments.values() if one.ref in tips]
+    for environment in there:
+        _take_over(view, environment, request.actor)
+    facts = {"actor": request.actor, "rules": commit, "why": view.cut_off}
+    view.ports.audit.append("resumed", view.scope(), facts)
+    view.ports.jobs.put(Job(JobKind.RECONCILE, view.id))
+    names = [one.name for one in there]
+    return [{"manifests": str(view.repository), "environments": names, "rules": commit}]
+
+
+def trust_source(request: Request) -> Answer:
+    """Let the name of a source mean the repository that has it now."""
+    source = GitHubRepository.parse(request.argument(0, "a source repository"))
+    members = for_each(request.ports.manifests, lambda one: look_at(request.ports, one))
+    views = [
+        view
+        for view in members.found
+        if any(_is_one(one.source, source) for one in view.pipeline.applications.values())
+    ]
+    if not views:
+        known = [
+            str(one.source) for view in members.found for one in view.pipeline.applications.values()
+        ]
+        raise UnknownNameError("source repository", str(source), known, members.words)
+    number, now = request.ports.github.facts(source).id, request.ports.clock.now()
+    for view in views:
+        request.ports.memory.record_source(KnownSource(view.scope(), str(source), number, now))
+        facts = {"source": str(source), "id": str(number), "actor": request.actor}
+        request.ports.audit.append("source known", view.scope(), facts)
+        request.ports.jobs.put(Job(JobKind.RECONCILE, view.id))
+    return {"source": str(source), "id": number, "manifests": [str(v.repository) for v in views]}
+
+
+def _is_one(one: GitHubRepository, other: GitHubRepository) -> bool:
+    return str(one).lower() == str(other).lower()
 
 
 def accept(request: Request) -> Answer:
@@ -195,8 +334,7 @@ def accept(request: Request) -> Answer:
     target = request.target()
     view, commit = target.view, request.argument(1, "the commit whose rules come into force")
     accepted = request.ports.memory.accepted_rules(view.id)
-    is_there = bool(_COMMIT.fullmatch(commit)) and view.history.is_ancestor(commit, view.head)
-    if not is_there or rule_set(view.history, commit) is None:
+    if not _has_rules(view, commit):
         raise NotFoundError(f"valid rules at {commit[:40]}", f"{view.default_branch} (a full id)")
     if any(view.history.is_ancestor(commit, one.commit) for one in accepted):
         raise NotFoundError(f"a change of the rules at {commit[:7]}", "what is not in force yet")
@@ -204,6 +342,12 @@ def accept(request: Request) -> Answer:
     request.ports.jobs.put(Job(JobKind.ANSWER, view.id, "", commit))
     request.ports.jobs.put(Job(JobKind.RECONCILE, view.id))
     return {**target.identity, "commit": commit, "accepted": True}
+
+
+def _has_rules(view: View, commit: str) -> bool:
+    """Whether the default branch holds this commit (a full id), with rules that can be read."""
+    is_there = bool(_COMMIT.fullmatch(commit)) and view.history.is_ancestor(commit, view.head)
+    return is_there and rule_set(view.history, commit) is not None
 
 
 def _shows(view: View, environment: Environment) -> str:
@@ -275,9 +419,8 @@ def _accept_tip(view: View, environment: Environment) -> None:
     source = records[-1].source if contained else ""
     if tip != records[-1].commit or source != records[-1].source:
         now = view.ports.clock.now()
-        memory.record_publication(
-            PublicationRecord(scope, environment.ref, tip, records[-1].commit, source, now)
-        )
+        record = PublicationRecord(scope, environment.ref, tip, records[-1].commit, source, now)
+        memory.record_publication(replace(record, rules=rules_in_record(view)))
         # Under a publication's identity: what a person accepted is not reported as ours.
         facts = {"ref": environment.ref, "commit": tip}
         view.ports.audit.append("accepted", scope, facts, once=f"published:{view.id}:{tip}")
@@ -287,6 +430,12 @@ def reseal(request: Request) -> Answer:
     """Sign again, with the first key, what is published in an environment."""
     target = request.target()
     view, environment = target.view, target.environment
+    if not request.ports.grants.delivers(environment.name):
+        raise NotFoundError(
+            f"the private keys of {environment.name}",
+            "the process that carries out commands; let one with them run `reseal`: "
+            "`serve` without --except-environments",
+        )
     done = reseal_environment(view, view.granted_environment(environment.name))
     scope, written = view.scope(environment.name), str(done.written)
     request.ports.audit.append("resealed", scope, {"actor": request.actor, "written": written})
@@ -377,7 +526,9 @@ VERBS: Mapping[str, Callable[[Request], Answer]] = {
     "adopt": adopt,
     "hold": hold,
     "reseal": reseal,
+    "resume": resume,
     "retry": retry,
     "status": status,
+    "trust-source": trust_source,
     "unhold": unhold,
 }

@@ -21,7 +21,7 @@ from bot.domain.environments import (
 from bot.domain.errors import ConfigurationError, NotFoundError, RejectedError
 from bot.domain.grants import KeyRole
 from bot.domain.images import Presence
-from bot.domain.memory import RulesAccepted, Scope
+from bot.domain.memory import Hold, KnownSource, RulesAccepted, Scope
 from bot.domain.oci import Digest, DigestReference, ImageRepository
 from bot.formats.environment_files import EnvironmentFiles, read_environment
 from bot.formats.image_names import Names, names_of
@@ -49,6 +49,7 @@ from bot.ports import (
 )
 from bot.usecases.attribution import DefaultBranch
 from bot.usecases.commit_tree import CommitTree
+from bot.usecases.continuity import cut_off
 from bot.usecases.granted import check_application, check_environment, source_repository
 from bot.usecases.members import for_each
 from bot.usecases.rules import Rules, rules_at
@@ -126,6 +127,8 @@ class View:
     """What is wrong with the newest pipeline file or rules, if those are not in force."""
     pending: Pending | None = None
     """A change of the rules that waits for approvals."""
+    cut_off: str = ""
+    """Why the record is not believed to be whole, so everything is held; empty: it is."""
     _files: dict[tuple[str, str], EnvironmentFiles] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -179,7 +182,34 @@ class View:
         """The same, to act for: the operator grants its source repository; errors as above."""
         found = self.application(name)
         check_application(self.ports.grants, self.repository, found)
+        self._check_source(found)
         return found
+
+    def _check_source(self, application: Application) -> None:
+        """Hold that the name means the repository that it meant at first.
+
+        Whoever may make a repository of a granted name anew feeds nothing. One that is not there
+        feeds nothing either.
+        """
+        memory, source = self.ports.memory, str(application.source)
+        try:
+            number = self.ports.github.facts(application.source).id
+        except NotFoundError:
+            return
+        known = memory.known_source(self.id, source)
+        if known is None:
+            now = self.ports.clock.now()
+            memory.record_source(KnownSource(self.scope(), source, number, now))
+            facts = {"source": source, "id": str(number)}
+            self.ports.audit.append("source known", self.scope(), facts)
+        elif known.id != number:
+            raise ConfigurationError(
+                PIPELINE_FILE,
+                None,
+                f"source repository {source} is another one than before: its id is {number}, and "
+                f"was {known.id}",
+                f"if that is meant: `lockkeeper trust-source {source}`",
+            )
 
     def registry(self, environment: Environment) -> ImageRegistry:
         """The registries that this environment may reach, with its own credentials."""
@@ -243,7 +273,8 @@ def _view(ports: Ports, repository: ManifestsRepository, number: int, branch: st
     head = history.heads().get(branch)
     if head is None:
         raise NotFoundError(f"branch {branch}", str(repository))
-    force = _in_force(ports, repository, number, branch, history)
+    stopped = cut_off(ports.github, ports.grants, ports.memory, repository, number, history)
+    force = _in_force(ports, repository, number, branch, history, begins=not stopped)
     return View(
         ports,
         repository,
@@ -255,6 +286,7 @@ def _view(ports: Ports, repository: ManifestsRepository, number: int, branch: st
         force.rules,
         force.broken,
         force.pending,
+        stopped,
     )
 
 
@@ -287,16 +319,24 @@ class _Force:
 
 
 def _in_force(
-    ports: Ports, repository: ManifestsRepository, number: int, branch: str, history: GitHistory
+    ports: Ports,
+    repository: ManifestsRepository,
+    number: int,
+    branch: str,
+    history: GitHistory,
+    *,
+    begins: bool,
 ) -> _Force:
     """The newest rules that were let in and are valid.
 
     Where there are none (yet, or any more) nothing is promoted, and pull requests are answered all
-    the same: the first one that brings the file is judged like any later one.
+    the same: the first one that brings the file is judged like any later one. The first look is
+    one only where the bot ``begins``; what a lost record leaves is shown, and in force for nothing.
     """
     accepted = ports.memory.accepted_rules(number)
     if not accepted:
-        return _first_rules(ports, repository, number, history, history.heads()[branch])
+        head = history.heads()[branch]
+        return _first_rules(ports, repository, number, history, head, begins=begins)
     gate = _gate(ports, repository, number, branch, history, accepted)
     accepted, pending = gate.standing(accepted)
     broken: ConfigurationError | None = None
@@ -341,7 +381,13 @@ def _rules_at(repository: ManifestsRepository, history: GitHistory, commit: str)
 
 
 def _first_rules(
-    ports: Ports, repository: ManifestsRepository, number: int, history: GitHistory, head: str
+    ports: Ports,
+    repository: ManifestsRepository,
+    number: int,
+    history: GitHistory,
+    head: str,
+    *,
+    begins: bool,
 ) -> _Force:
     """The newest valid rules at or before the head: those that the bot begins with."""
     broken: ConfigurationError | None = None
@@ -360,11 +406,10 @@ def _first_rules(
             broken = broken or it
             wrong.add((file, it.file, blobs.get(it.file, "")))
             continue
-        now = ports.clock.now()
-        line = DefaultBranch(ports.github, repository, history, "", head)
-        Gate(line, Scope(number), ports.memory, ports.audit, now).let_in(
-            commit.id, "the first look"
-        )
+        if begins:
+            line = DefaultBranch(ports.github, repository, history, "", head)
+            gate = Gate(line, Scope(number), ports.memory, ports.audit, ports.clock.now())
+            gate.let_in(commit.id, "the first look")
         return replace(found, broken=broken)
     return _Force(Pipeline({}, {}), Rules(), broken)
 
@@ -374,6 +419,10 @@ def pipeline_at(repository: ManifestsRepository, history: GitHistory, commit: st
     entry = history.paths(commit).get(PIPELINE_FILE)
     if entry is None:
         raise NotFoundError(PIPELINE_FILE, f"{repository} at {commit[:7]}")
+    if not entry.is_file:
+        raise ConfigurationError(
+            PIPELINE_FILE, None, "it is a link or a submodule", "write the file itself"
+        )
     try:
         text = history.read(entry.blob).decode()
     except UnicodeDecodeError as error:
@@ -423,9 +472,16 @@ def entry_environment(pipeline: Pipeline, environment: Environment) -> Environme
     return environment
 
 
+def holds_of(view: View, environment: str) -> Sequence[Hold]:
+    """What stops an environment: people's holds, the bot's, and a record that is not whole."""
+    scope, now = view.scope(environment), view.ports.clock.now()
+    own = [Hold(scope, view.cut_off, "lockkeeper", now)] if view.cut_off else []
+    return [*own, *view.ports.memory.holds(scope)]
+
+
 def is_held(view: View, environment: str, application: str) -> str:
     """Why nothing may move here now; empty: it may."""
-    for hold in view.ports.memory.holds(view.scope(environment)):
+    for hold in holds_of(view, environment):
         if hold.scope.application in {"", application}:
             return f"held by {hold.actor}: {hold.reason}"
     return ""

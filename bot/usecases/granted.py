@@ -117,10 +117,14 @@ def _check_floor(grants: Grants, repository: ManifestsRepository, environment: E
 
 
 def _check_keys(grants: Grants, repository: ManifestsRepository, environment: Environment) -> None:
-    """Where there is `sign`, there is a key for signatures and another for attestations."""
+    """Where there is `sign`, there is a key for signatures and another for attestations.
+
+    A process that does not deliver there needs their public halves alone.
+    """
     for role in KeyRole:
         ring = grants.keys(repository, environment.name, role)
-        if environment.signs and not ring.signers:
+        known = ring.signers if grants.delivers(environment.name) else ring.verifiers
+        if environment.signs and not known:
             thing = f"a key to sign with ({role.value}.key, .pem or .uri)"
             raise NotGrantedError(thing, f"the grant of environment {environment.name}")
 

@@ -98,6 +98,8 @@ def publish(ports: Ports, manifests: int, environment: str) -> Outcome:
         view.environment(environment)
     except NotFoundError as error:
         return Done(f"{error}; its ref is left alone")
+    if view.cut_off:
+        return _cut_off(view, view.environment(environment))
     held = is_held(view, environment, "")
     if held:
         return Done(held)
@@ -121,6 +123,20 @@ def publish(ports: Ports, manifests: int, environment: str) -> Outcome:
         )
         return Failed(str(error))
     return _carry_out(desk, merges, _decide(desk, merges))
+
+
+def _cut_off(view: View, environment: Environment) -> Outcome:
+    """A record that is not whole decides nothing; people are told where they look."""
+    scope, tip = view.scope(environment.name), view.history.heads().get(environment.ref, "")
+    if tip and not view.ports.memory.is_published(view.id, environment.ref, tip):
+        facts = {"ref": environment.ref, "commit": tip}
+        once = f"foreign:{view.id}:{tip}"
+        view.ports.audit.append("foreign commit", scope, facts, once=once)
+    once = f"held:{scope.manifests}:{scope.environment}:{view.cut_off}"
+    view.ports.audit.append("held", scope, {"reason": view.cut_off}, once=once)
+    title = f"{environment.name} is held: the database is not what it was"
+    tell_merge(view, environment, view.head, CheckState.FAILURE, title, prose(view.cut_off, 600))
+    return Failed(f"{environment.name} is held: {view.cut_off}")
 
 
 # --- the ref and our record of it ---
@@ -223,14 +239,6 @@ def _foreign(desk: Desk) -> tuple[Desk | None, Outcome | None]:
     once = f"foreign:{view.id}:{desk.tip}"
     view.ports.audit.append("foreign commit", view.scope(environment.name), facts, once=once)
     summary = f"{code(desk.tip[:7])} on {code(environment.ref)} is not a publication of Lockkeeper."
-    if unsealed and _is_own(desk):
-        reason = (
-            f"{environment.ref} shows publication {desk.tip[:7]} of ours, which this database does "
-            f"not know: it is older than the ref. `lockkeeper adopt {environment.name}` goes on "
-            "from what the ref shows"
-        )
-        _hold(desk, reason)
-        return None, Failed(f"{environment.name} is held: {reason}")
     if unsealed:
         places = ", ".join(code(place.path) for place in unsealed[:5])
         summary += f" It shows digests that are not sealed ({places}) and is replaced."
@@ -240,18 +248,6 @@ def _foreign(desk: Desk) -> tuple[Desk | None, Outcome | None]:
     tell_merge(view, environment, desk.tip, CheckState.FAILURE, "Not ours: held", summary)
     _hold(desk, f"a foreign commit {desk.tip[:7]} on {environment.ref}")
     return None, Failed(f"{environment.name} is held: a foreign commit on {environment.ref}")
-
-
-def _is_own(desk: Desk) -> bool:
-    """Whether a tip that our record does not know is ours all the same, as after a restore.
-
-    By GitHub's signature for the App, which nobody else gets; text in a commit proves nothing.
-    """
-    github, last = desk.view.ports.github, desk.last
-    if last is None or not desk.view.history.is_ancestor(last.commit, desk.tip):
-        return False
-    signed_by = github.people_of(desk.view.repository, desk.tip).signed_by
-    return signed_by is not None and signed_by.login == github.login()
 
 
 def _unsealed_at_tip(desk: Desk) -> list[Place]:
@@ -479,6 +475,7 @@ def _carry_out(desk: Desk, merges: Sequence[Merge], decided: Publication) -> Out
             parent=desk.tip,
             source=view.head,
             at=view.ports.clock.now(),
+            rules=rules_in_record(view),
         )
     )
     view.ports.github.set_environment_ref(
@@ -489,6 +486,12 @@ def _carry_out(desk: Desk, merges: Sequence[Merge], decided: Publication) -> Out
     return _held_outcome(desk, merges, decided) or Done(
         f"published {commit[:7]} on {environment.ref}"
     )
+
+
+def rules_in_record(view: View) -> str:
+    """The rules that were let in last, which a later record without them has lost."""
+    accepted = view.ports.memory.accepted_rules(view.id)
+    return accepted[-1].commit if accepted else ""
 
 
 def _record_shown(desk: Desk, commit: str, tree: str) -> None:
@@ -654,6 +657,7 @@ def _write(desk: Desk, decided: Publication, files: Sequence[FileWrite], tree: s
         tree=tree,
         parent=desk.tip,
         message=_message(desk, decided, tree),
+        key=view.ports.grants.commit_key(view.repository, desk.environment.name),
     )
 
 

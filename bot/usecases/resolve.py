@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 
 from bot.domain.environments import Application, Environment, Image, ImageId, image_tag
-from bot.domain.errors import NotFoundError
+from bot.domain.errors import LockkeeperError, NotFoundError
 from bot.domain.images import RegistryRefusesError
 from bot.domain.memory import Resolution
 from bot.domain.oci import Digest, TagReference
@@ -174,6 +175,31 @@ def record_of(
     if found is not None and dict(found.digests).get(name) == digest:
         return found
     return view.ports.memory.resolution_of(view.id, application.name, name, digest)
+
+
+def resolve_again(
+    view: View, environment: Environment, application: Application, image: ImageDigest
+) -> None:
+    """Find again whose image a digest is, after a record was lost: its label and a tag agree.
+
+    Else the next promotion could not tell whether it goes forward.
+    """
+    name, digest = image
+    if view.ports.memory.resolution_of(view.id, application.name, name, digest) is not None:
+        return
+    entry = entry_environment(view.pipeline, environment)
+    for one in dict.fromkeys([environment.name, entry.name]):
+        target = view.pipeline.environments[one]
+        reference = target.repository_of(application, name).at(digest)
+        try:
+            labels = view.registry(target).describe(reference).labels
+        except LockkeeperError:
+            continue  # not there, or nobody answers: the first promotion is looked at by people
+        commit = labels.get(_REVISION, "").strip().lower()
+        if len(commit) == 40 and commit.isalnum():  # noqa: PLR2004 - a full git commit id
+            with contextlib.suppress(LockkeeperError):
+                resolve(view, entry, application, commit)
+            return
 
 
 def lacks_record(view: View, environment: Environment) -> bool:

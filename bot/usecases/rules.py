@@ -72,7 +72,7 @@ def rules_at(history: GitHistory, pipeline: Pipeline, commit: str) -> Rules:
 def _content_at(history: GitHistory, commit: str) -> Callable[[str], bytes | None]:
     def content(path: str) -> bytes | None:
         entry = history.paths(commit).get(path)
-        return None if entry is None or entry.mode == "120000" else history.read(entry.blob)
+        return history.read(entry.blob) if entry is not None and entry.is_file else None
 
     return content
 

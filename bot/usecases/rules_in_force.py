@@ -23,7 +23,6 @@ from bot.ports import Audit, GitHistory, Memory
 from bot.usecases.attribution import DefaultBranch, attribution, merged_pull_request, opened
 from bot.usecases.rules import Rules, rules_at
 
-_LINK: Final = "120000"  # git's mode of a symbolic link
 _CHANGES: Final = 200
 """Changes of the rules that may wait for approvals; with more, what is in force stays in force."""
 
@@ -54,7 +53,7 @@ class Pending:
 def rule_set(history: GitHistory, commit: str) -> RuleSet | None:
     """What a commit's rules say; None: they cannot be read."""
     entry = history.paths(commit).get(PIPELINE_FILE)
-    if entry is None or entry.mode == _LINK:
+    if entry is None or not entry.is_file:
         return None
     try:
         pipeline = read_pipeline(history.read(entry.blob).decode(), commit=commit)

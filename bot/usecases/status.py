@@ -14,7 +14,7 @@ from bot.domain.standing import OpenPromotion, Standing, StandingFacts, standing
 from bot.formats.image_names import Written
 from bot.formats.places import Spot
 from bot.formats.pull_request_body import marked_promotion
-from bot.usecases.desk import View
+from bot.usecases.desk import View, holds_of
 from bot.usecases.review_request import head_branch
 
 
@@ -37,7 +37,7 @@ def places_of(view: View, jobs: Mapping[str, JobState]) -> Iterator[PlaceStatus]
         tip = view.history.heads().get(environment.ref, "")
         shown = {s.place: s.written for s in view.spots(tip, environment)} if tip else {}
         spots = view.spots(view.head, environment)
-        holds = view.ports.memory.holds(view.scope(environment.name))
+        holds = holds_of(view, environment.name)
         for application in view.pipeline.applications.values():
             here = [spot for spot in spots if spot.place.application == application.name]
             if not here:

@@ -7,7 +7,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -464,6 +464,57 @@ def test_every_page_is_read(scene: Scene) -> None:
 
     assert sum(comment.app is not None for comment in pull.comments) == 1
     assert len(scene.api.reviews(DEPLOY, pull.number)) == 205
+
+
+@pytest.mark.parametrize(
+    ("before", "behind"), [(0, 2101), (2101, 0), (2101, 2101), (2101, 20)], ids=str
+)
+def test_a_flood_of_comments_stops_nothing(scene: Scene, before: int, behind: int) -> None:
+    """Any reader may write them: ours is found before, behind or between, and edited."""
+    pull = scene.pull_request()
+    one = scene.world.add_user("eve").comment(pull, "first")
+
+    def flood(count: int) -> None:
+        with scene.world.state.lock:
+            pull.comments.extend(copy.copy(one) for _ in range(count))
+
+    flood(before)
+    scene.api.set_comment(DEPLOY, pull.number, "<!-- m -->", "<!-- m --> one")
+    flood(behind)
+    scene.api.set_comment(DEPLOY, pull.number, "<!-- m -->", "<!-- m --> two")
+
+    ours = [comment.body for comment in pull.comments if comment.app is not None]
+    assert ours == ["<!-- m --> two"]
+
+
+def test_a_comment_that_was_buried_and_deleted_is_written_anew(scene: Scene) -> None:
+    pull = scene.pull_request()
+    one = scene.world.add_user("eve").comment(pull, "first")
+    with scene.world.state.lock:
+        pull.comments.extend(copy.copy(one) for _ in range(2101))
+    scene.api.set_comment(DEPLOY, pull.number, "<!-- m -->", "<!-- m --> one")
+    with scene.world.state.lock:
+        ours = next(comment for comment in pull.comments if comment.app is not None)
+        pull.comments.remove(ours)
+        del scene.deploy.comments[ours.id]
+
+    scene.api.set_comment(DEPLOY, pull.number, "<!-- m -->", "<!-- m --> two")
+
+    assert [c.body for c in pull.comments if c.app is not None] == ["<!-- m --> two"]
+
+
+def test_what_people_read_on_github_names_no_folder_of_the_machine(scene: Scene) -> None:
+    pull = scene.pull_request()
+    api = replace(scene.api, hide=lambda said: said.replace("/etc/secret", "GRANTS"))
+    words = "/etc/secret/prod/signing.key cannot be read"
+
+    api.set_check(DEPLOY, Check("lockkeeper", scene.head, CheckState.FAILURE, "x", words))
+    api.set_comment(DEPLOY, pull.number, "<!-- m -->", f"<!-- m --> {words}")
+    api.edit_pull_request(DEPLOY, pull.number, title="t", body=words)
+
+    check_run = next(iter(scene.deploy.check_runs.values()))
+    said = [str(check_run.output), *(one.body for one in pull.comments), str(pull.body)]
+    assert all("GRANTS/prod/signing.key" in one and "/etc/secret" not in one for one in said), said
 
 
 def test_a_flood_of_reviews_hides_nobodys_last_word(scene: Scene) -> None:

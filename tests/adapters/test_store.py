@@ -21,6 +21,7 @@ from bot.adapters.store import (
 from bot.adapters.store.database import NoDatabaseError, transaction
 from bot.domain.audit_chain import verify
 from bot.domain.errors import RejectedError, UnavailableError
+from tests.world.rows import PROOFS
 
 pytest_plugins = ["tests.world.postgres"]
 
@@ -153,11 +154,11 @@ def test_the_command_line_writes_while_the_bot_holds_the_file_open(tmp_path: Pat
     url = f"sqlite:///{tmp_path / 'store.db'}"
     bot, command_line = open_database(url), open_database(url)
     migrate(bot, "store", MIGRATIONS)
-    running = CommandStore(bot, SystemClock())
+    running = CommandStore(bot, SystemClock(), PROOFS)
 
     with bot.connect() as reading:
         reading.execute(sa.text("SELECT * FROM lk_command")).all()
-        row = CommandStore(command_line, SystemClock()).submit("retry", ["x"], "ada")
+        row = CommandStore(command_line, SystemClock(), PROOFS).submit("retry", ["x"], "ada")
 
     assert [command.id for command in running.open()] == [row]
     bot.dispose()
@@ -191,7 +192,7 @@ def test_a_database_that_does_not_answer_is_unavailable() -> None:
     database = open_database("postgresql://lockkeeper:hunter2@127.0.0.1:1/none")
 
     with pytest.raises(UnavailableError) as unavailable:
-        CommandStore(database, SystemClock()).open()
+        CommandStore(database, SystemClock(), PROOFS).open()
 
     said = str(unavailable.value)
     assert "hunter2" not in said

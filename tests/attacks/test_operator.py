@@ -8,9 +8,11 @@ from pathlib import Path
 
 from bot.assembly import assemble
 from bot.settings import Settings
-from bot.usecases.commands import Request, adopt
-from tests.attacks.steps import settle, to_prod
+from bot.usecases.commands import Request, resume
+from tests.attacks.steps import head, said, settle, to_prod
 from tests.world.driver import Driver
+
+HELD = "prod is held: the database is not what it was"
 
 
 def restarted(driver: Driver) -> Driver:
@@ -38,10 +40,11 @@ def test_a_restored_database_moves_no_ref_back(driver: Driver, tmp_path: Path) -
     settle(after)
 
     assert (stage.ref("prod"), after.shown("prod")) == (tip, new)
-    assert "adopt prod" in after.ports.memory.holds(after.look().scope("prod"))[0].reason
+    assert "`lockkeeper resume`" in after.look().cut_off
+    assert said(after, head(after))["lockkeeper: prod"] == ("failure", HELD)
 
-    for name in ("dev", "stage", "prod"):
-        adopt(Request(after.ports, (name,), "ops", lambda _key: False))
+    resumed = resume(Request(after.ports, (), "ops", lambda _key: False))["resumed"]
+    assert [one["environments"] for one in resumed] == [["dev", "stage", "prod"]]  # type: ignore[attr-defined]  # an answer is JSON
     settle(after)
     newest = to_prod(after, "v1.4.0")
     assert after.shown("prod") == newest != old

@@ -21,6 +21,7 @@ from bot.adapters.store import (
 )
 from bot.cli.main import lockkeeper
 from bot.domain.memory import Hold, Scope
+from tests.world.rows import PROOFS
 from tests.world.stage import PIPELINE
 
 VERBS = [
@@ -30,6 +31,7 @@ VERBS = [
     ("adopt", "prod"),
     ("accept", "prod", "0" * 40),
     ("reseal", "prod"),
+    ("resume",),
     ("retry", "deliver:1:prod:api"),
 ]
 
@@ -47,7 +49,7 @@ def commands(folder: Path) -> Iterator[CommandStore]:
     folder.mkdir()
     database = open_database(f"sqlite:///{folder / 'lockkeeper.db'}")
     migrate(database, "store", MIGRATIONS)
-    yield CommandStore(database, SystemClock())
+    yield CommandStore(database, SystemClock(), PROOFS)
     database.dispose()
 
 
@@ -327,7 +329,7 @@ def test_a_shell_offers_the_names_of_the_pipeline_file_here(folder: Path) -> Non
 
 
 def test_a_shell_offers_what_the_record_names_else(commands: CommandStore) -> None:
-    memory = MemoryStore(commands.database)
+    memory = MemoryStore(commands.database, PROOFS)
     memory.record_hold(Hold(Scope(1, "prod"), "r", "ada", SystemClock().now()))
 
     assert offered("lockkeeper unhold ") == {"prod"}

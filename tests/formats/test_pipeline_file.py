@@ -308,3 +308,10 @@ def test_a_mistake_in_them_has_its_line(right: str, wrong: str, fact: str) -> No
         read_pipeline(WATCHING.replace(right, wrong))
 
     assert caught.value.line in {10, 11, 12, 13, 14}, caught.value
+
+
+@pytest.mark.parametrize("path", ["p\\0", "p\\u0000.yaml", "a\\nb", "p\\u202e.yaml", "p\\e[0m"])
+def test_a_path_is_what_people_can_read(path: str) -> None:
+    """NUL ends a name for git: it would end every look with an error that nobody foresaw."""
+    with pytest.raises(ConfigurationError, match="not a path in this repository"):
+        read_pipeline(f'policy: "{path}"\n{WHOLE}', commit="0" * 40)

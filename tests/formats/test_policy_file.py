@@ -259,6 +259,7 @@ def test_a_team_may_have_to_approve_what_brings_an_exception() -> None:
     for wrong, words in (
         ("{ file: e.yaml, teams: [security] }", "write organization/team"),
         ("{ file: ../e.yaml }", "not a path below"),
+        ('{ file: "e\\0.yaml" }', "not a path below"),
         ("{ teams: [acme/security] }", "`file`"),
     ):
         with pytest.raises(ConfigurationError, match=words):

@@ -8,6 +8,7 @@ import pytest
 from bot.adapters.clock import SystemClock
 from bot.adapters.store import MIGRATIONS, CommandStore, migrate, open_database
 from bot.ports import Commands
+from tests.world.rows import PROOFS
 
 pytest_plugins = ["tests.world.postgres"]
 
@@ -19,7 +20,7 @@ def commands(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Command
         url = request.getfixturevalue("postgres_url")
     database = open_database(url)
     migrate(database, "store", MIGRATIONS)
-    yield CommandStore(database, SystemClock())
+    yield CommandStore(database, SystemClock(), PROOFS)
     database.dispose()
 
 

@@ -12,6 +12,7 @@ from bot.domain.environments import GitHubRepository, ImageId
 from bot.domain.memory import (
     Adoption,
     Hold,
+    KnownSource,
     PublicationRecord,
     Resolution,
     Scope,
@@ -22,6 +23,7 @@ from bot.domain.memory import (
 )
 from bot.domain.oci import Digest
 from bot.ports import Memory
+from tests.world.rows import PROOFS
 
 pytest_plugins = ["tests.world.postgres"]
 
@@ -44,7 +46,7 @@ def memory(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Memory]:
         url = request.getfixturevalue("postgres_url")
     database = open_database(url)
     migrate(database, "store", MIGRATIONS)
-    yield MemoryStore(database)
+    yield MemoryStore(database, PROOFS)
     database.dispose()
 
 
@@ -83,6 +85,30 @@ def test_the_first_resolution_wins(memory: Memory) -> None:
     assert first == second == RESOLUTION
     assert memory.resolution(7, "payments", "c" * 40) == RESOLUTION
     assert memory.resolution(8, "payments", "c" * 40) is None
+
+
+def test_a_source_means_the_repository_that_was_recorded_last(memory: Memory) -> None:
+    assert memory.known_source(7, "acme/payments") is None
+
+    memory.record_source(KnownSource(Scope(7), "Acme/Payments", 4711, AT))
+    memory.record_source(KnownSource(Scope(7), "acme/payments", 4712, AT))
+
+    known = memory.known_source(7, "ACME/payments")
+    assert known is not None
+    assert (known.id, known.source) == (4712, "acme/payments")
+    assert memory.known_source(8, "acme/payments") is None
+
+
+def test_the_last_publication_is_that_of_any_environment(memory: Memory) -> None:
+    stage = replace(PUBLICATION, scope=Scope(7, "stage"), ref="env/stage", commit="e" * 40)
+    for publication in (PUBLICATION, replace(stage, rules="f" * 40)):
+        memory.record_publication(publication)
+
+    assert memory.last_publication(7) == replace(stage, rules="f" * 40)
+    assert memory.last_publication(8) is None
+    assert memory.is_published(7, "env/prod", "b" * 40)
+    assert not memory.is_published(7, "env/stage", "b" * 40)
+    assert not memory.is_published(8, "env/prod", "b" * 40)
 
 
 def test_a_digest_leads_to_its_newest_resolution(memory: Memory) -> None:

@@ -13,6 +13,7 @@ from bot.domain.memory import Scope
 from bot.domain.oci import Digest
 from bot.domain.packages import PackageName
 from bot.ports import Examination, MatchReport, Reports
+from tests.world.rows import PROOFS
 
 pytest_plugins = ["tests.world.postgres"]
 
@@ -36,7 +37,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[sa.Engi
 
 @pytest.fixture
 def reports(database: sa.Engine) -> Reports:
-    return ReportStore(database)
+    return ReportStore(database, PROOFS)
 
 
 def test_what_a_scanner_saw_is_kept_by_digest(reports: Reports) -> None:

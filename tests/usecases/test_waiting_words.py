@@ -69,9 +69,9 @@ def test_a_new_database_tells_nobody_to_revert(driver: Driver) -> None:
     with driver.app.database.begin() as connection:
         connection.execute(sa.text("DELETE FROM lk_publication"))
 
-    driver.run(driver.deliver("stage"), driver.propose("stage"))
+    driver.run(driver.deliver("stage"), driver.propose("stage"), driver.publish("stage"))
 
     words = said(driver.stage.manifests, commit)
-    assert "is not known: this database holds no publication of its ref" in words
-    assert "`lockkeeper adopt dev`" in words
+    assert "which this database does not know" in words
+    assert "`lockkeeper resume`" in words
     assert "revert" not in words

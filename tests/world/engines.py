@@ -25,7 +25,7 @@ from typing import Final
 from bot.adapters.clock import SystemClock
 from bot.adapters.engine import MIGRATIONS, Engine, Pace
 from bot.adapters.store import migrate, open_database
-from bot.domain.jobs import Done, Job, JobKind, Outcome
+from bot.domain.jobs import Done, Job, JobKind, Outcome, Share
 from bot.ports import Clock
 
 PACE: Final = Pace(clock=0.02, beat=0.3, lease=2.0)
@@ -54,7 +54,7 @@ def engine(
     """An engine in this process."""
     database = open_database(url)
     migrate(database, "engine", MIGRATIONS)
-    running = Engine(database, clock or SystemClock(), run, kinds=kinds, pace=pace)
+    running = Engine(database, clock or SystemClock(), run, share=Share(tuple(kinds)), pace=pace)
     if start:
         running.start()
     try:

@@ -28,7 +28,7 @@ from bot.adapters.engine.lease import BEAT_SECONDS, LIFE_SECONDS, Leases, Livene
 from bot.adapters.engine.rows import Ending, JobRows, Retry, Run, owner_column
 from bot.adapters.engine.timetable import Timetable
 from bot.domain.errors import IntegrityError, LockkeeperError, RejectedError, UnavailableError
-from bot.domain.jobs import Failed, Job, JobKind, JobState, Outcome
+from bot.domain.jobs import EVERYTHING, Failed, Job, JobKind, JobState, Outcome, Share
 from bot.ports import Clock
 
 R = TypeVar("R")
@@ -78,7 +78,7 @@ class Engine:
         clock: Clock,
         run: Callable[[Job], Outcome],
         *,
-        kinds: Iterable[JobKind] = tuple(JobKind),
+        share: Share = EVERYTHING,
         workers: int = 8,
         pace: Pace = Pace(),
     ) -> None:
@@ -88,7 +88,7 @@ class Engine:
             database: the pool; shared with the store.
             clock: due times are facts compared with it at each look.
             run: does the work; its errors decide what happens next (`bot.domain.errors`).
-            kinds: the kinds of job that this process runs; it puts all of them.
+            share: the jobs that this process runs; it puts all of them.
             workers: jobs of one queue that run at the same time in this process.
             pace: intervals, for tests.
         """
@@ -101,7 +101,8 @@ class Engine:
         self._liveness = _liveness(database, self._owner, pace)
         self._clock = clock
         self._run = run
-        self._hands = _Hands(kinds, workers)
+        self._share = share
+        self._hands = _Hands(share.kinds, workers)
         self._pace = pace
         self._timetable = Timetable(_periodic)
         self._due, self._due_changed = _LONG_AGO, False
@@ -246,7 +247,7 @@ class Engine:
             kinds, most = self._hands.free()
             if not kinds:
                 return
-            runs = self._rows.claim(kinds, most)
+            runs = self._rows.claim(kinds, most, self._share)
             for run in runs:
                 self._begin(run)
             more = len(runs) == most

@@ -25,7 +25,7 @@ import sqlalchemy as sa
 from bot.adapters.engine.bell import CHANNEL, ring_others
 from bot.adapters.engine.transactions import Transactions
 from bot.domain.errors import UnavailableError
-from bot.domain.jobs import Again, Done, Failed, Job, JobKind, JobState
+from bot.domain.jobs import EVERYTHING, Again, Done, Failed, Job, JobKind, JobState, Share
 
 MIGRATIONS: Final[Sequence[Sequence[str]]] = (
     (
@@ -114,9 +114,12 @@ def _in_each(statement: str) -> Mapping[str, sa.TextClause]:
 
 
 def _text(statement: str) -> sa.TextClause:
-    kinds: sa.BindParameter[Sequence[str]] = sa.bindparam("kinds", expanding=True)
-    text = sa.text(statement)
-    return text.bindparams(kinds) if ":kinds" in statement else text
+    lists: list[sa.BindParameter[Sequence[str]]] = [
+        sa.bindparam(name, expanding=True)
+        for name in ("kinds", "environments")
+        if f":{name}" in statement
+    ]
+    return sa.text(statement).bindparams(*lists)
 
 
 _ADVANCE: Final = sa.text("UPDATE lk_sequence SET value = value + 1")
@@ -151,6 +154,8 @@ _CLAIM: Final = _in_each(
     WITH ready AS (
         SELECT job.key FROM lk_job AS job
         WHERE job.state = 'queued' AND job.kind IN :kinds
+            AND (job.kind NOT IN ('deliver', 'publish')
+                OR (job.environment IN :environments) = :only)
             AND NOT EXISTS (SELECT 1 FROM lk_job AS busy
                 WHERE busy.queue_lane = job.queue_lane AND busy.state = 'running')
             AND NOT EXISTS (SELECT 1 FROM lk_job AS ahead
@@ -269,9 +274,20 @@ class JobRows:
 
     # --- running -------------------------------------------------------------------------
 
-    def claim(self, kinds: Collection[JobKind], most: int) -> Sequence[Run]:
-        """Begin up to ``most`` jobs of these kinds, oldest first, each the next of a free lane."""
-        said = {"kinds": [str(kind) for kind in kinds], "most": most, "owner": self.owner}
+    def claim(
+        self, kinds: Collection[JobKind], most: int, share: Share = EVERYTHING
+    ) -> Sequence[Run]:
+        """Begin up to ``most`` jobs of these kinds, oldest first, each the next of a free lane.
+
+        Of those that deliver, only those that are in the process's ``share``.
+        """
+        said = {
+            "kinds": [str(kind) for kind in kinds],
+            "environments": [*share.environments, ""],  # no delivery has an empty one
+            "only": share.only,
+            "most": most,
+            "owner": self.owner,
+        }
 
         def write(connection: sa.Connection) -> Sequence[sa.Row[Any]]:
             return connection.execute(_CLAIM[connection.dialect.name], said).all()

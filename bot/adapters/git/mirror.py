@@ -213,6 +213,26 @@ class Mirror:
         """A commit's whole message."""
         return self._git(["log", "-n1", "--format=%B", _checked(commit), "--"])
 
+    def signature(self, commit: str) -> tuple[bytes, bytes] | None:
+        """A commit without its signature, and the signature; None: it has none.
+
+        As git keeps it: a header whose further lines begin with a space (gitformat-signature).
+        """
+        content = self._run(["cat-file", "commit", _checked(commit)])
+        header, blank, message = content.partition(b"\n\n")
+        kept: list[bytes] = []
+        signature: list[bytes] = []
+        is_signature = False
+        for line in header.split(b"\n"):
+            is_signature = line.startswith(b"gpgsig ") or (is_signature and line.startswith(b" "))
+            if is_signature:
+                signature.append(line.removeprefix(b"gpgsig").removeprefix(b" "))
+            else:
+                kept.append(line)
+        if not signature:
+            return None
+        return b"\n".join(kept) + blank + message, b"\n".join(signature) + b"\n"
+
     def is_ancestor(self, ancestor: str, descendant: str) -> bool:
         """Whether ``descendant`` contains ``ancestor`` (or is it)."""
         if not (self.has(ancestor) and self.has(descendant)):

@@ -11,9 +11,9 @@ import base64
 import json
 import re
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any, Final
@@ -23,6 +23,7 @@ import github
 from bot.adapters.github import permissions, records
 from bot.adapters.github.calls import (
     GRAPHQL,
+    WINDOW,
     Answer,
     Calls,
     GitHubRefusedError,
@@ -47,6 +48,7 @@ from bot.domain.history import (
 )
 from bot.domain.oci import Digest
 from bot.formats.pull_request_body import is_same
+from bot.ports import CommitKey
 
 _CREATE_COMMIT: Final = """\
 mutation ($input: CreateCommitOnBranchInput!) {
@@ -85,6 +87,10 @@ class GitHubApi:
 
     calls: Calls
     tokens: Tokens
+    hide: Callable[[str], str] = str
+    """What people read on GitHub, without what only the operator should know."""
+    _comments: dict[tuple[GitHubRepository, int, str], int] = field(default_factory=dict)
+    """Comments of ours that were found or written, where a flood of others may bury them."""
     _cache: dict[str, str] = field(default_factory=dict)
     _writers: tuple[threading.Lock, ...] = field(
         default_factory=lambda: tuple(threading.Lock() for _ in range(_STRIPES)), repr=False
@@ -400,7 +406,7 @@ class GitHubApi:
             permissions.WRITE_PULL_REQUESTS,
             "POST",
             "/pulls",
-            body={"head": head, "base": base, "title": title, "body": body},
+            body={"head": head, "base": base, "title": title, "body": self.hide(body)},
         )
         return records.pull_request(answer.data)
 
@@ -408,7 +414,7 @@ class GitHubApi:
         self, repository: GitHubRepository, number: int, *, title: str, body: str
     ) -> None:
         """Bring title and body to what they should say."""
-        self._patch_pull_request(repository, number, {"title": title, "body": body})
+        self._patch_pull_request(repository, number, {"title": title, "body": self.hide(body)})
 
     def close_pull_request(self, repository: GitHubRepository, number: int) -> None:
         """Close without merging."""
@@ -478,25 +484,61 @@ class GitHubApi:
     ) -> None:
         """One comment of ours per marker; a marker in somebody else's comment is nothing."""
         with self._alone(repository, number, marker):
-            self._set_comment(repository, number, marker, body)
+            self._set_comment(repository, number, marker, self.hide(body))
 
     def _set_comment(
         self, repository: GitHubRepository, number: int, marker: str, body: str
     ) -> None:
+        found = self._comment(repository, number, marker)
+        key = repository, number, marker
+        buried = self._comments.get(key)
+        if found is not None:
+            if found.body != body:
+                self._edit_comment(repository, found.id, body)
+        elif buried is None or not self._edit_comment(repository, buried, body):
+            path = f"/issues/{number}/comments"
+            answer = self._call(
+                repository, permissions.WRITE_PULL_REQUESTS, "POST", path, body={"body": body}
+            )
+            self._comments[key] = int(answer.data["id"])
+
+    def _edit_comment(self, repository: GitHubRepository, number: int, body: str) -> bool:
+        """Whether the comment is there to be edited."""
+        path = f"/issues/comments/{number}"
+        answer = self._call(
+            repository,
+            permissions.WRITE_PULL_REQUESTS,
+            "PATCH",
+            path,
+            body={"body": body},
+            allow=(404,),
+        )
+        return answer.status == HTTPStatus.OK
+
+    def _comment(
+        self, repository: GitHubRepository, number: int, marker: str
+    ) -> records.CommentRecord | None:
+        """Our comment, if it is among the oldest or the newest 2,000 of the conversation.
+
+        Whoever floods it may bury ours between them; then it is written once more, and this process
+        knows where it stands.
+        """
+        needed, login = permissions.WRITE_PULL_REQUESTS, self.login()
         path = f"/issues/{number}/comments"
-        for item in self._pages(repository, permissions.WRITE_PULL_REQUESTS, path):
-            comment = records.read(item, records.CommentRecord)
-            if records.actor(comment.user).login == self.login() and marker in comment.body:
-                if comment.body != body:
-                    self._call(
-                        repository,
-                        permissions.WRITE_PULL_REQUESTS,
-                        "PATCH",
-                        f"/issues/comments/{comment.id}",
-                        body={"body": body},
-                    )
-                return
-        self._call(repository, permissions.WRITE_PULL_REQUESTS, "POST", path, body={"body": body})
+        listed = self._pages(repository, needed, path, whole=False)
+        if len(listed) >= WINDOW:
+            with self._token(repository, needed) as token:
+                address = f"/repos/{quoted(str(repository))}{path}"
+                listed += self.calls.newest_pages(token, address)
+        comments = (records.read(item, records.CommentRecord) for item in listed)
+        return next(
+            (
+                one
+                for one in comments
+                if records.actor(one.user).login == login and marker in one.body
+            ),
+            None,
+        )
 
     # --- checks and deployments ---
 
@@ -509,6 +551,7 @@ class GitHubApi:
         return self._writers[hash(place) % _STRIPES]
 
     def _set_check(self, repository: GitHubRepository, check: Check) -> None:
+        check = replace(check, summary=self.hide(check.summary), text=self.hide(check.text))
         wanted = _check_body(check)
         for item in self._call(
             repository,
@@ -577,6 +620,7 @@ class GitHubApi:
         tree: str,
         parent: str,
         message: str,
+        key: CommitKey | None = None,
     ) -> str:
         """A verified commit of exactly ``tree``; what GitHub computes must be that id."""
         written = self._tree(repository, base_tree, files) if files else base_tree
@@ -584,7 +628,38 @@ class GitHubApi:
             written = self._tree_without(repository, written, without)
         if written != tree:
             raise IntegrityError(f"GitHub made tree {written}, expected {tree}")
-        return self._commit(repository, tree, [parent] if parent else [], message)
+        parents = [parent] if parent else []
+        if key is not None:
+            return self._signed_commit(repository, tree, parents, message, key)
+        return self._commit(repository, tree, parents, message)
+
+    def _signed_commit(
+        self,
+        repository: GitHubRepository,
+        tree: str,
+        parents: Sequence[str],
+        message: str,
+        key: CommitKey,
+    ) -> str:
+        """A commit by the key's own name: what is signed are the bytes that git stores."""
+        now = self.calls.clock.now().replace(microsecond=0)
+        person = f"{key.name} <{key.email}> {int(now.timestamp())} +0000"
+        lines = [f"tree {tree}", *(f"parent {one}" for one in parents)]
+        header = "\n".join([*lines, f"author {person}", f"committer {person}"])
+        signature = key.sign(f"{header}\n\n{message}".encode())
+        who = {"name": key.name, "email": key.email, "date": now.strftime("%Y-%m-%dT%H:%M:%SZ")}
+        body = {
+            "message": message,
+            "tree": tree,
+            "parents": list(parents),
+            "author": who,
+            "committer": who,
+            "signature": signature,
+        }
+        answer = self._call(
+            repository, permissions.WRITE_CONTENTS, "POST", "/git/commits", body=body
+        )
+        return str(answer.data["sha"])
 
     def _tree_without(self, repository: GitHubRepository, tree: str, folder: str) -> str:
         listed = self._get(repository, permissions.READ_CONTENTS, f"/git/trees/{tree}")["tree"]

@@ -33,6 +33,8 @@ _TIMEOUT: Final = 15  # seconds
 _API_VERSION: Final = "2022-11-28"
 _SECONDARY_LIMIT_SECONDS: Final = 60.0  # GitHub, "Rate limits for the REST API"
 _PAGES: Final = 20
+WINDOW: Final = 100 * _PAGES
+"""Items of a list that are read at most from one end."""
 _PASSING: Final = frozenset({408, 409, 425, 429})
 """Refusals that another attempt may not meet."""
 _NO_API: Final = (

@@ -14,6 +14,7 @@ from bot.adapters.store.database import demand, inspect, migrate, name_of, open_
 from bot.adapters.store.evaluations import EvaluationStore
 from bot.adapters.store.memory import MemoryStore
 from bot.adapters.store.outgoing import OutgoingStore
+from bot.adapters.store.proofs import Proofs
 from bot.adapters.store.reports import ReportStore
 from bot.adapters.store.schema import MIGRATIONS
 
@@ -24,6 +25,7 @@ __all__ = [
     "EvaluationStore",
     "MemoryStore",
     "OutgoingStore",
+    "Proofs",
     "ReportStore",
     "demand",
     "inspect",

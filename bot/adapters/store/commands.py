@@ -13,6 +13,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from bot.adapters.store.database import text_of, transaction
+from bot.adapters.store.proofs import Proofs
 from bot.adapters.store.schema import COMMAND
 from bot.domain.memory import Command
 from bot.ports import Clock
@@ -24,25 +25,27 @@ class CommandStore:
 
     database: sa.Engine
     clock: Clock
+    proofs: Proofs
 
     def submit(self, verb: str, arguments: Sequence[str], actor: str) -> int:
         """Leave a command; returns its row."""
-        insert = COMMAND.insert().values(
-            verb=verb,
-            arguments=json.dumps(list(arguments)),
-            actor=actor,
-            at=text_of(self.clock.now()),
-            failed=0,
-            begun=0,
-        )
+        said = {
+            "verb": verb,
+            "arguments": json.dumps(list(arguments)),
+            "actor": actor,
+            "at": text_of(self.clock.now()),
+        }
+        insert = COMMAND.insert().values(**said, failed=0, begun=0, proof="")
         with transaction(self.database) as connection:
-            return int(connection.execute(insert.returning(COMMAND.c.id)).scalar_one())
+            row = int(connection.execute(insert.returning(COMMAND.c.id)).scalar_one())
+            self.proofs.seal(connection, COMMAND, COMMAND.c.id == row)
+            return row
 
     def open(self) -> Sequence[Command]:
         """Commands that have no answer yet, oldest first."""
         query = sa.select(COMMAND).where(COMMAND.c.answer.is_(None)).order_by(COMMAND.c.id)
         with transaction(self.database) as connection:
-            return [_command(row) for row in connection.execute(query)]
+            return [self._command(row) for row in connection.execute(query)]
 
     def begin(self, command: int) -> bool:
         """Take a command up: from now on it cannot be withdrawn; False if there is none to do."""
@@ -63,21 +66,22 @@ class CommandStore:
             row = connection.execute(
                 sa.select(COMMAND).where(COMMAND.c.id == command)
             ).one_or_none()
-            return None if row is None else _command(row)
+            return None if row is None else self._command(row)
 
     def _update(self, command: int, only: sa.ColumnElement[bool], **values: object) -> bool:
         update = COMMAND.update().where(COMMAND.c.id == command, only).values(**values)
         with transaction(self.database) as connection:
             return bool(connection.execute(update).rowcount)
 
-
-def _command(row: sa.Row[tuple[object, ...]]) -> Command:
-    return Command(
-        row.id,
-        row.verb,
-        tuple(json.loads(row.arguments)),
-        row.actor,
-        datetime.fromisoformat(row.at),
-        row.answer,
-        bool(row.failed),
-    )
+    def _command(self, row: sa.Row[tuple[object, ...]]) -> Command:
+        is_proven = bool(row.proof) and self.proofs.holds(COMMAND, row)
+        return Command(
+            row.id,
+            row.verb,
+            tuple(json.loads(row.arguments)),
+            row.actor,
+            datetime.fromisoformat(row.at),
+            row.answer,
+            bool(row.failed),
+            row.proof if is_proven else "",
+        )

@@ -245,9 +245,10 @@ def _set_version(connection: sa.Connection, part: str, version: int) -> None:
 def ensure(connection: sa.Connection, table: sa.Table, values: Mapping[str, object]) -> bool:
     """Insert a row unless one with the same unique columns is there; False if it was."""
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    return bool(
-        connection.execute(insert(table).values(**values).on_conflict_do_nothing()).rowcount
-    )
+    statement = insert(table).values(**values).on_conflict_do_nothing()
+    # Without the option PostgreSQL's count is lost, and -1 looks like a row.
+    done = connection.execute(statement.execution_options(preserve_rowcount=True))
+    return done.rowcount > 0
 
 
 def replace(

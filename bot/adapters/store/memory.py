@@ -9,6 +9,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from bot.adapters.store.database import ensure, replace, text_of, transaction
+from bot.adapters.store.proofs import Proofs, images_of
 from bot.adapters.store.schema import (
     ADOPTION,
     HOLD,
@@ -19,6 +20,7 @@ from bot.adapters.store.schema import (
     SEAL,
     SEEN_HEAD,
     SHOWN,
+    SOURCE,
     TOLD_FAILURE,
     WRITTEN_HEAD,
 )
@@ -26,6 +28,7 @@ from bot.domain.environments import GitHubRepository, ImageId
 from bot.domain.memory import (
     Adoption,
     Hold,
+    KnownSource,
     PublicationRecord,
     Resolution,
     RulesAccepted,
@@ -46,11 +49,20 @@ class MemoryStore:
     """The memory in one database; every method raises UnavailableError without an answer."""
 
     database: sa.Engine
+    proofs: Proofs
+    """What authorises something is believed with a proof alone."""
 
     def names(self) -> tuple[Sequence[str], Sequence[str]]:
         """Environments and applications that were ever proposed, published or held."""
         environments = self._texts(t.c.environment for t in (WRITTEN_HEAD, PUBLICATION, HOLD))
         return environments, self._texts(t.c.application for t in (WRITTEN_HEAD, RESOLUTION))
+
+    def is_known_source(self, name: str) -> bool:
+        """Whether a source repository was ever looked at, so granted; however it is spelt."""
+        query = sa.select(SEEN_HEAD.c.source).where(
+            sa.func.lower(SEEN_HEAD.c.source) == name.lower()
+        )
+        return bool(self._rows(query.limit(1)))
 
     # --- source branches -----------------------------------------------------------------
 
@@ -75,12 +87,33 @@ class MemoryStore:
                 changed = None if head.followed else ("commit_id",)
                 replace(connection, SEEN_HEAD, values, ("source", "branch"), changed=changed)
 
+    def known_source(self, manifests: int, source: str) -> KnownSource | None:
+        """Which repository this name of a source means to a manifests repository."""
+        query = sa.select(SOURCE).where(
+            SOURCE.c.manifests == manifests, SOURCE.c.source == source.lower()
+        )
+        found = self._proven(SOURCE, query)
+        return (
+            KnownSource(_scope(found[0]), found[0].source, found[0].github_id, _moment(found[0]))
+            if found
+            else None
+        )
+
+    def record_source(self, known: KnownSource) -> None:
+        """Let the name mean this repository, whatever it meant before."""
+        scope, source = known.scope, known.source.lower()
+        same = sa.and_(SOURCE.c.manifests == scope.manifests, SOURCE.c.source == source)
+        with transaction(self.database) as connection:
+            connection.execute(SOURCE.delete().where(same))
+            row = {**_columns(scope), "source": source, "at": text_of(known.at)}
+            self.proofs.ensure(connection, SOURCE, {**row, "github_id": known.id})
+
     # --- resolutions ---------------------------------------------------------------------
 
     def resolution(self, manifests: int, application: str, commit: str) -> Resolution | None:
         """The recorded digests of (application, commit)."""
         with transaction(self.database) as connection:
-            return _resolution(connection, _named(manifests, application, commit))
+            return self._resolution(connection, _named(manifests, application, commit))
 
     def resolution_of(
         self, manifests: int, application: str, image: str, digest: Digest
@@ -95,7 +128,7 @@ class MemoryStore:
             RESOLUTION.c.number.in_(holding),
         )
         with transaction(self.database) as connection:
-            return _resolution(connection, condition)
+            return self._resolution(connection, condition)
 
     def record_resolution(self, resolution: Resolution) -> Resolution:
         """Record the first resolution; return what is recorded (the first one wins)."""
@@ -107,24 +140,51 @@ class MemoryStore:
             "known_by": resolution.known_by,
             "at": text_of(resolution.at),
         }
+        images = sorted((image, str(digest)) for image, digest in resolution.digests)
         with transaction(self.database) as connection:
-            if ensure(connection, RESOLUTION, values):
-                number = connection.scalar(sa.select(RESOLUTION.c.number).where(named))
-                for image, digest in resolution.digests:
-                    row = {"resolution": number, "image": image, "digest": str(digest)}
-                    ensure(connection, RESOLVED_IMAGE, row)
-            return _resolution(connection, named) or resolution
+            is_new = ensure(connection, RESOLUTION, {**values, "proof": ""})
+            found = None if is_new else self._resolution(connection, named)
+            if found is not None:
+                return found
+            if not is_new:  # one that proves nothing stands there: anew, behind all others
+                forged = sa.select(RESOLUTION.c.number).where(named)
+                old = RESOLVED_IMAGE.c.resolution.in_(forged)
+                connection.execute(RESOLVED_IMAGE.delete().where(old))
+                connection.execute(RESOLUTION.delete().where(named))
+                ensure(connection, RESOLUTION, {**values, "proof": ""})
+            number = connection.scalar(sa.select(RESOLUTION.c.number).where(named))
+            connection.execute(RESOLVED_IMAGE.delete().where(RESOLVED_IMAGE.c.resolution == number))
+            for image, digest in images:
+                ensure(
+                    connection,
+                    RESOLVED_IMAGE,
+                    {"resolution": number, "image": image, "digest": digest},
+                )
+            self.proofs.seal(connection, RESOLUTION, named, images)
+            return resolution
 
     # --- publications, adoptions, holds --------------------------------------------------
 
     def publications(self, scope: Scope) -> Sequence[PublicationRecord]:
         """All publications that were made for (manifests, environment), oldest first."""
-        return [
-            PublicationRecord(
-                _scope(row), row.ref, row.commit_id, row.parent, row.source, _moment(row)
-            )
-            for row in self._rows(_in_environment(PUBLICATION, scope))
-        ]
+        rows = self._proven(PUBLICATION, _in_environment(PUBLICATION, scope))
+        return [_publication(row) for row in rows]
+
+    def is_published(self, manifests: int, ref: str, commit: str) -> bool:
+        """Whether a commit is a publication of ours on this ref, or was taken over as one."""
+        query = sa.select(PUBLICATION).where(
+            PUBLICATION.c.manifests == manifests,
+            PUBLICATION.c.ref == ref,
+            PUBLICATION.c.commit_id == commit,
+        )
+        return bool(self._proven(PUBLICATION, query))
+
+    def last_publication(self, manifests: int) -> PublicationRecord | None:
+        """The newest publication in a manifests repository, of whichever environment."""
+        mine = PUBLICATION.c.manifests == manifests
+        newest = sa.select(PUBLICATION).where(mine).order_by(PUBLICATION.c.number.desc())
+        found = self._proven(PUBLICATION, newest.limit(1)) or self._proven(PUBLICATION, newest)
+        return _publication(found[0]) if found else None
 
     def record_publication(self, publication: PublicationRecord) -> None:
         """Remember a publication; called before its ref moves."""
@@ -136,6 +196,7 @@ class MemoryStore:
             commit_id=publication.commit,
             parent=publication.parent,
             source=publication.source,
+            rules=publication.rules,
         )
 
     def record_shown(self, scope: Scope, commit: str, images: Shown, at: datetime) -> None:
@@ -151,12 +212,12 @@ class MemoryStore:
                     "commit_id": commit,
                     "at": text_of(at),
                 }
-                ensure(connection, SHOWN, values)
+                self.proofs.ensure(connection, SHOWN, values)
 
     def shown_by(self, scope: Scope, image: ImageId, digest: Digest) -> Sequence[str]:
         """Publications of an environment that showed the image by this digest, newest first."""
         query = (
-            sa.select(SHOWN.c.commit_id)
+            sa.select(SHOWN)
             .where(
                 SHOWN.c.manifests == scope.manifests,
                 SHOWN.c.environment == scope.environment,
@@ -166,7 +227,7 @@ class MemoryStore:
             )
             .order_by(SHOWN.c.number.desc())
         )
-        return [str(row.commit_id) for row in self._rows(query)]
+        return [str(row.commit_id) for row in self._proven(SHOWN, query)]
 
     def owner_of(self, manifests: int, ref: str) -> str:
         """The environment that published on a ref last; empty: none did."""
@@ -174,9 +235,8 @@ class MemoryStore:
             sa.select(PUBLICATION)
             .where(PUBLICATION.c.manifests == manifests, PUBLICATION.c.ref == ref)
             .order_by(PUBLICATION.c.number.desc())
-            .limit(1)
         )
-        return next((str(row.environment) for row in self._rows(query)), "")
+        return next((str(row.environment) for row in self._proven(PUBLICATION, query)), "")
 
     # --- rules ---------------------------------------------------------------------------
 
@@ -187,7 +247,7 @@ class MemoryStore:
             RulesAccepted(
                 _scope(row), row.commit_id, row.accepted_by, _moment(row), is_valid=bool(row.valid)
             )
-            for row in self._rows(query)
+            for row in self._proven(RULES, query)
         ]
 
     def record_rules(self, rules: RulesAccepted) -> None:
@@ -205,7 +265,7 @@ class MemoryStore:
         """What was adopted in (manifests, environment), oldest first."""
         return [
             Adoption(_scope(row), Digest(row.digest), row.actor, _moment(row))
-            for row in self._rows(_in_environment(ADOPTION, scope))
+            for row in self._proven(ADOPTION, _in_environment(ADOPTION, scope))
         ]
 
     def record_adoption(self, adoption: Adoption) -> None:
@@ -261,7 +321,7 @@ class MemoryStore:
                 row.pull_request,
                 _moment(row),
             )
-            for row in self._rows(_narrowed(SEAL, scope))
+            for row in self._proven(SEAL, _narrowed(SEAL, scope))
         ]
 
     def record_seal(self, seal: Seal) -> None:
@@ -319,7 +379,7 @@ class MemoryStore:
                 row.source,
                 _moment(row),
             )
-            for row in self._rows(_narrowed(WRITTEN_HEAD, scope))
+            for row in self._proven(WRITTEN_HEAD, _narrowed(WRITTEN_HEAD, scope))
         ]
 
     def record_written_head(self, head: WrittenHead) -> None:
@@ -338,13 +398,35 @@ class MemoryStore:
 
     def _ensure(self, table: sa.Table, scope: Scope, at: datetime, **values: str | int) -> None:
         with transaction(self.database) as connection:
-            ensure(connection, table, {**_columns(scope), **values, "at": text_of(at)})
+            row = {**_columns(scope), **values, "at": text_of(at)}
+            self.proofs.ensure(connection, table, row)
 
     def _texts(self, columns: Iterable[sa.Column[str]]) -> Sequence[str]:
         """Every text in these columns, once, in order; the empty one means nothing."""
         query = sa.union(*(sa.select(column) for column in columns))
         with transaction(self.database) as connection:
             return sorted(text for text in connection.scalars(query) if text)
+
+    def _proven(self, table: sa.Table, query: sa.Select[tuple[object, ...]]) -> Sequence[Row]:
+        return [row for row in self._rows(query) if self.proofs.holds(table, row)]
+
+    def _resolution(
+        self, connection: sa.Connection, condition: sa.ColumnElement[bool]
+    ) -> Resolution | None:
+        newest = sa.select(RESOLUTION).where(condition).order_by(RESOLUTION.c.number.desc())
+        for row in connection.execute(newest):
+            images = images_of(connection, row)
+            if self.proofs.holds(RESOLUTION, row, images):
+                digests = tuple((image, Digest(digest)) for image, digest in images)
+                return Resolution(
+                    row.manifests,
+                    row.application,
+                    row.commit_id,
+                    digests,
+                    row.known_by,
+                    _moment(row),
+                )
+        return None
 
     def _rows(self, query: sa.Select[tuple[object, ...]]) -> Sequence[Row]:
         with transaction(self.database) as connection:
@@ -356,22 +438,6 @@ def _named(manifests: int, application: str, commit: str) -> sa.ColumnElement[bo
         RESOLUTION.c.manifests == manifests,
         RESOLUTION.c.application == application,
         RESOLUTION.c.commit_id == commit,
-    )
-
-
-def _resolution(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> Resolution | None:
-    newest = sa.select(RESOLUTION).where(condition).order_by(RESOLUTION.c.number.desc()).limit(1)
-    row = connection.execute(newest).one_or_none()
-    if row is None:
-        return None
-    images = (
-        sa.select(RESOLVED_IMAGE)
-        .where(RESOLVED_IMAGE.c.resolution == row.number)
-        .order_by(RESOLVED_IMAGE.c.image)
-    )
-    digests = tuple((found.image, Digest(found.digest)) for found in connection.execute(images))
-    return Resolution(
-        row.manifests, row.application, row.commit_id, digests, row.known_by, _moment(row)
     )
 
 
@@ -404,6 +470,12 @@ def _columns(scope: Scope) -> dict[str, object]:
         "environment": scope.environment,
         "application": scope.application,
     }
+
+
+def _publication(row: Row) -> PublicationRecord:
+    return PublicationRecord(
+        _scope(row), row.ref, row.commit_id, row.parent, row.source, _moment(row), row.rules
+    )
 
 
 def _scope(row: Row) -> Scope:

@@ -1,7 +1,7 @@
 """`bot.ports.Reports`: what scanners said, by digest, deflated.
 
-Nothing in here is a secret or a decision. What cannot be read any more counts as not there, and
-losing it costs a scan.
+Nothing in here is a secret or a decision. What cannot be read any more, or was not written by this
+bot, counts as not there, and losing it costs a scan.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from bot.adapters.store.database import ensure, replace, text_of, transaction
+from bot.adapters.store.proofs import Proofs
 from bot.adapters.store.schema import EXAMINATION, FIRST_SEEN, MATCH
 from bot.domain.evidence import FindingKey
 from bot.domain.memory import Scope
@@ -30,6 +31,7 @@ class ReportStore:
     """The reports in one database; every method raises UnavailableError without an answer."""
 
     database: sa.Engine
+    proofs: Proofs
 
     def examination(self, scanner: str, digest: Digest) -> Examination | None:
         """What this scanner saw in one platform of an image."""
@@ -38,19 +40,20 @@ class ReportStore:
         )
         with transaction(self.database) as connection:
             row = connection.execute(query).one_or_none()
-        if row is None:
+        if row is None or not self.proofs.holds(EXAMINATION, row):
             return None
         sbom, report = _inflated(row.sbom), _inflated(row.report)
         return None if sbom is None or report is None else Examination(sbom, report)
 
     def record_examination(self, scanner: str, digest: Digest, seen: Examination) -> None:
         """Keep what was seen; the newest counts."""
-        values = {
+        values: dict[str, object] = {
             "scanner": scanner,
             "digest": str(digest),
             "sbom": zlib.compress(seen.sbom),
             "report": zlib.compress(seen.report),
         }
+        values["proof"] = self.proofs.of(EXAMINATION, values)
         with transaction(self.database) as connection:
             replace(connection, EXAMINATION, values, ("scanner", "digest"))
 
@@ -61,20 +64,23 @@ class ReportStore:
         )
         with transaction(self.database) as connection:
             row = connection.execute(query).one_or_none()
-        report = None if row is None else _inflated(row.report)
-        if row is None or report is None:
+        if row is None or not self.proofs.holds(MATCH, row):
+            return None
+        report = _inflated(row.report)
+        if report is None:
             return None
         return MatchReport(datetime.fromisoformat(row.at), report, row.failure)
 
     def record_match(self, digest: Digest, generation: str, match: MatchReport) -> None:
         """Keep the newest answer about a digest; older generations go."""
-        values = {
+        values: dict[str, object] = {
             "digest": str(digest),
             "generation": generation,
             "at": text_of(match.at),
             "report": zlib.compress(match.report),
             "failure": match.failure[:_LONGEST],
         }
+        values["proof"] = self.proofs.of(MATCH, values)
         with transaction(self.database) as connection:
             replace(connection, MATCH, values, ("digest",))
 

@@ -101,6 +101,20 @@ MIGRATIONS: Final[Sequence[Sequence[str]]] = (
             application VARCHAR NOT NULL, commit_id VARCHAR NOT NULL, accepted_by VARCHAR NOT NULL,
             valid INTEGER NOT NULL, at VARCHAR NOT NULL, UNIQUE (manifests, commit_id))""",
     ),
+    (
+        *(
+            f"ALTER TABLE {table} ADD COLUMN proof VARCHAR NOT NULL DEFAULT ''"
+            for table in (
+                *("lk_resolution", "lk_publication", "lk_adoption", "lk_seal", "lk_shown"),
+                *("lk_rules", "lk_written_head", "lk_command", "lk_examination", "lk_match"),
+            )
+        ),
+        "ALTER TABLE lk_publication ADD COLUMN rules VARCHAR NOT NULL DEFAULT ''",
+        """CREATE TABLE lk_source (
+            number {number}, manifests BIGINT NOT NULL, environment VARCHAR NOT NULL,
+            application VARCHAR NOT NULL, source VARCHAR NOT NULL, github_id BIGINT NOT NULL,
+            at VARCHAR NOT NULL, proof VARCHAR NOT NULL, UNIQUE (manifests, source))""",
+    ),
 )
 """For ``migrate``, part ``store``; ``{number}`` counts rows in the order they were written,
 ``{bytes}`` is what holds bytes."""
@@ -124,37 +138,41 @@ _SCOPE: Final = ("environment", "application")
 SEEN_HEAD: Final = _table("lk_seen_head", "source", "branch", "commit_id", numbers=["followed"])
 RESOLUTION: Final = _table(
     "lk_resolution",
-    *("application", "commit_id", "known_by", "at"),
+    *("application", "commit_id", "known_by", "at", "proof"),
     numbers=["number", "manifests"],
 )
 RESOLVED_IMAGE: Final = _table("lk_resolved_image", "image", "digest", numbers=["resolution"])
 PUBLICATION: Final = _table(
     "lk_publication",
-    *(*_SCOPE, "ref", "commit_id", "parent", "source", "at"),
+    *(*_SCOPE, "ref", "commit_id", "parent", "source", "rules", "at", "proof"),
     numbers=["number", "manifests"],
 )
 ADOPTION: Final = _table(
-    "lk_adoption", *(*_SCOPE, "digest", "actor", "at"), numbers=["number", "manifests"]
+    "lk_adoption", *(*_SCOPE, "digest", "actor", "at", "proof"), numbers=["number", "manifests"]
 )
 RULES: Final = _table(
     "lk_rules",
-    *(*_SCOPE, "commit_id", "accepted_by", "at"),
+    *(*_SCOPE, "commit_id", "accepted_by", "at", "proof"),
     numbers=["number", "manifests", "valid"],
 )
 SHOWN: Final = _table(
     "lk_shown",
-    *(*_SCOPE, "image", "digest", "commit_id", "at"),
+    *(*_SCOPE, "image", "digest", "commit_id", "at", "proof"),
     numbers=["number", "manifests"],
+)
+SOURCE: Final = _table(
+    "lk_source", *(*_SCOPE, "source", "at", "proof"), numbers=["number", "manifests", "github_id"]
 )
 HOLD: Final = _table("lk_hold", *(*_SCOPE, "reason", "actor", "at"), numbers=["manifests"])
 SEAL: Final = _table(
     "lk_seal",
-    *(*_SCOPE, "image", "repository", "digest", "merge_id", "at"),
+    *(*_SCOPE, "image", "repository", "digest", "merge_id", "at", "proof"),
     numbers=["number", "manifests", "pull_request"],
 )
 WRITTEN_HEAD: Final = _table(
     "lk_written_head",
     *(*_SCOPE, "branch", "commit_id", "base", "trigger_id", "trigger_branch", "source", "at"),
+    "proof",
     numbers=["number", "manifests"],
 )
 AUDIT: Final = _table(
@@ -165,7 +183,7 @@ AUDIT: Final = _table(
 AUDIT_HEAD: Final = _table("lk_audit_head", "hash", numbers=["id", "sequence"])
 COMMAND: Final = _table(
     "lk_command",
-    *("verb", "arguments", "actor", "at", "answer"),
+    *("verb", "arguments", "actor", "at", "answer", "proof"),
     numbers=["id", "failed", "begun"],
 )
 TOLD_FAILURE: Final = _table("lk_told_failure", "job", "repository", "commit_id", "name")
@@ -178,8 +196,25 @@ OUTGOING: Final = _table(
 EVALUATION: Final = _table(
     "lk_evaluation", "promotion", *_SCOPE, "at", "verdict", contents=["document"]
 )
-EXAMINATION: Final = _table("lk_examination", "scanner", "digest", contents=["sbom", "report"])
-MATCH: Final = _table("lk_match", "digest", "generation", "at", "failure", contents=["report"])
+EXAMINATION: Final = _table(
+    "lk_examination", "scanner", "digest", "proof", contents=["sbom", "report"]
+)
+MATCH: Final = _table(
+    "lk_match", "digest", "generation", "at", "failure", "proof", contents=["report"]
+)
 FIRST_SEEN: Final = _table(
     "lk_first_seen", "environment", "vulnerability", "package", "day", numbers=["manifests"]
 )
+PROVEN: Final = {
+    RESOLUTION: ("manifests", "application", "commit_id"),
+    PUBLICATION: ("manifests", "environment", "application", "ref", "commit_id"),
+    ADOPTION: ("manifests", "environment", "application", "digest"),
+    SEAL: ("manifests", "environment", "application", "image", "repository", "digest"),
+    SHOWN: ("manifests", "environment", "application", "image", "digest", "commit_id"),
+    RULES: ("manifests", "commit_id"),
+    WRITTEN_HEAD: ("manifests", "environment", "application", "branch", "commit_id"),
+    EXAMINATION: ("scanner", "digest"),
+    MATCH: ("digest",),
+    SOURCE: ("manifests", "source"),
+}
+"""Tables whose rows authorise something, so carry a proof -> what makes two rows the same."""

@@ -62,6 +62,7 @@ class About(StrEnum):
     DISK = "data.space"
     VERSIONS = "versions"
     REPORTS = "reports.refused"
+    RECORD = "database.record"
 
 
 @dataclass(frozen=True, slots=True)

@@ -299,8 +299,9 @@ class BareRepository:
         message: str,
         author: Signature,
         committer: Signature | None = None,
+        signature: str = "",
     ) -> str:
-        """Store a commit and return its id."""
+        """Store a commit and return its id; a signature becomes its header, as git keeps it."""
         committer = committer or author
         environment = {
             "GIT_AUTHOR_NAME": author.name,
@@ -314,7 +315,15 @@ class BareRepository:
         written = self.run(
             "commit-tree", tree, *flags, stdin=message.encode(), environment=environment
         )
-        return written.decode().strip()
+        commit = written.decode().strip()
+        if not signature:
+            return commit
+        content = self.run("cat-file", "commit", commit)
+        header, _, text = content.partition(b"\n\n")
+        lines = signature.strip("\n").replace("\n", "\n ")
+        signed = header + f"\ngpgsig {lines}\n\n".encode() + text
+        found = self.run("hash-object", "-t", "commit", "-w", "--stdin", stdin=signed)
+        return found.decode().strip()
 
     def fetch(self, other: BareRepository, ref: str) -> None:
         """Copy the objects that ``ref`` of another repository needs; no ref is written."""

@@ -106,7 +106,9 @@ def create_commit(call: Call) -> Answer:
     committer = _signature(call, body["committer"]) if "committer" in body else author
     if signs:
         committer = Signature(*WEB_FLOW, author.date)
-    commit = git.write_commit(body["tree"], parents, call.field("message"), author, committer)
+    commit = git.write_commit(
+        body["tree"], parents, call.field("message"), author, committer, body.get("signature", "")
+    )
     if signs:
         repository.verified.add(commit)
     return Answer(201, views.git_commit(call.state, repository, commit))
