@@ -88,15 +88,16 @@ def copy(
     as_json: bool,
 ) -> None:
     """Copy an image by digest, with every platform; DST's tag is set last."""
-    from bot.cli.progress import shown_progress  # noqa: PLC0415 - with the copy
-    from bot.settings import callers_environment  # noqa: PLC0415 - with the copy
-    from bot.usecases.copy_image import ensure_copied  # noqa: PLC0415 - with the registry
-
     if target.digest:
         raise click.UsageError("DST takes a tag or nothing; the digest is the source's")
     with failing(as_json=as_json):
         registry = registry_for(registry_config, source, target)
-        reference = _source_of(registry, source, target)
+        _way_to(registry, source, target)
+        from bot.cli.progress import shown_progress  # noqa: PLC0415 - while the ways are opened
+        from bot.settings import callers_environment  # noqa: PLC0415 - the same
+        from bot.usecases.copy_image import ensure_copied  # noqa: PLC0415 - the same
+
+        reference = _source_of(registry, source)
         policy = None if no_referrers else AccessoryPolicy()
         title = f"copy {reference.digest.short}"
         terminal = callers_environment().get("TERM", "")
@@ -131,18 +132,18 @@ def copy(
         show(facts, str(report.target), as_json=as_json)
 
 
-def _source_of(
-    registry: Registry, source: ImageReference, target: ImageReference
-) -> DigestReference:
-    """What is copied; while a tag is resolved the way to the target is opened.
-
-    A digest is not looked at before it is read.
-    """
+def _source_of(registry: Registry, source: ImageReference) -> DigestReference:
+    """What is copied; a digest is not looked at before it is read."""
     if source.digest:
         return source.repository.at(source.digest)
-    way = Thread(target=registry.warm, args=(target.repository, _FIRST_LOOKS), daemon=True)
-    way.start()
     return resolved(registry, source)
+
+
+def _way_to(registry: Registry, *images: ImageReference) -> None:
+    """Open the ways to these images, while this process imports and asks what is next."""
+    for one in images:
+        way = Thread(target=registry.warm, args=(one.repository, _FIRST_LOOKS), daemon=True)
+        way.start()
 
 
 @image.command()

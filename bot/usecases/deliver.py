@@ -37,7 +37,7 @@ from bot.usecases.admission import NotAdmittedError, admit, authorise
 from bot.usecases.attest_promotion import attested_promotions, said_of as promotion_of
 from bot.usecases.attest_verdict import Judged, attest_vulnerabilities, said_of as verdict_of
 from bot.usecases.attribution import merged_pull_request
-from bot.usecases.copy_image import ensure_copied, verified_accessories
+from bot.usecases.copy_image import ensure_copied
 from bot.usecases.desk import Ports, View, is_held, look
 from bot.usecases.envelopes import both, ensure_in_both_layouts
 from bot.usecases.evidence import newest_report
@@ -47,6 +47,7 @@ from bot.usecases.seals import ENVIRONMENT_ANNOTATION, record_signatures
 from bot.usecases.sign_image import ensure_signed
 from bot.usecases.told import tell_deployment, tell_merge, tell_pull_request, tell_source
 from bot.usecases.trust import trust_of
+from bot.usecases.vouched_accessories import verified_accessories
 from bot.usecases.wishes import Wish, wishes_of
 
 _NOTES: Final = 20

@@ -21,9 +21,10 @@ from bot.formats.promotion_statement import PREDICATE_TYPE as PROMOTION
 from bot.formats.sigstore_bundle import STATEMENT_TYPE
 from bot.formats.simple_signing import SimplePayload, render_payload, signature_layer, with_layers
 from bot.usecases.attested_evidence import attested_evidence
-from bot.usecases.copy_image import ensure_copied, verified_accessories
+from bot.usecases.copy_image import ensure_copied
 from bot.usecases.sign_image import ensure_signed
 from bot.usecases.verify_source import Trust
+from bot.usecases.vouched_accessories import verified_accessories
 from tests.world.attaching import (
     CYCLONEDX,
     OPENVEX,

@@ -33,7 +33,7 @@ from bot.domain.oci import DigestReference
 if TYPE_CHECKING:
     from bot.ports import Progress  # slow, and only named here
 
-_SOON: Final = 0.02  # seconds in which a registry next door has answered
+_SOON: Final = 0.01  # seconds in which a registry next door has answered
 _BLOBS: Final = 7  # of a platform, guessed to open connections for
 
 

@@ -206,15 +206,20 @@ def _answers(clock: Clock) -> type[http.client.HTTPResponse]:
     return _Answer
 
 
-class _Idle(queue.LifoQueue[Any]):
-    """Connections that are not in use, without a limit of their own.
+class _Idle(queue.Queue[Any]):
+    """Connections that are not in use, the oldest first, without a limit of their own.
 
-    urllib3's queue is full of empty places, so that nothing opened early could be put into it. As
-    many as were ever needed at once are kept.
+    urllib3 fills its queue with empty places, so that nothing opened early could be put into it.
+    As many as were ever needed at once are kept. The newest may still be on its way up.
     """
 
     def __init__(self, maxsize: int = 0) -> None:  # noqa: ARG002 - urllib3 sets it
         super().__init__()
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:  # noqa: ANN401, FBT001, FBT002 - the queue's signature
+        """Keep a connection; an empty place is none."""
+        if item is not None:
+            super().put(item, block, timeout)
 
 
 class WarmPool(HTTPConnectionPool):
