@@ -168,7 +168,7 @@ def test_what_a_link_and_a_base_outside_hold_is_told(checkout: Path) -> None:
     document = json.loads(plan(checkout, "--json").stdout)
 
     assert [(s["kind"], s["file"]) for s in document["skipped"]] == [
-        ("mention", "shared/linked.yaml"),
+        ("mention", "envs/prod/link.yaml"),
         ("mention", "shared/side.yaml"),
     ]
 

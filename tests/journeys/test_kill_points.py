@@ -26,6 +26,9 @@ ELSEWHERE = {
 
 def walked_with_deaths(stage: Stage, points: Path) -> Walked:
     """The main path with an update of the open promotion, until every point was met."""
+    walk.looked_at(
+        stage
+    )  # a push that comes before, and whose webhook dies too, stood there before
     commit, _ = walk.to_dev(stage)
     pull = walk.propose_stage(stage, commit)
     newer, image = walk.to_dev(stage)

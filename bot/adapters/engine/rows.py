@@ -283,7 +283,7 @@ class JobRows:
         """
         said = {
             "kinds": [str(kind) for kind in kinds],
-            "environments": [*share.environments, ""],  # no delivery has an empty one
+            "environments": [*share.environments, self.owner],  # which no environment is called
             "only": share.only,
             "most": most,
             "owner": self.owner,
