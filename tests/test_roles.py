@@ -64,6 +64,16 @@ def test_a_process_claims_its_share(rows: JobRows, share: Share, expected: set[s
     assert {f"{run.job.kind} {run.job.environment}" for run in runs} == expected
 
 
+@pytest.mark.parametrize("name", ["", " ", "none", "prod/../stage"])
+def test_what_no_environment_is_called_is_claimed_by_who_does_the_rest(
+    rows: JobRows, name: str
+) -> None:
+    rows.put(Job(JobKind.DELIVER, 7, name, "payments"), NOW)
+
+    assert rows.claim(DELIVERING, 100, Share(DELIVERING, PROD, only=True)) == []
+    assert len(rows.claim(DELIVERING, 100, Share(environments=PROD))) == 1
+
+
 @pytest.mark.parametrize(
     ("share", "prod", "stage"),
     [
