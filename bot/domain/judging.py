@@ -263,17 +263,28 @@ def _vulnerability_reason(
     """What the rule says about one finding; None if it is not about it."""
     if not _is_about(rule, finding):
         return None
+    answers = [_holds(rule, one, facts) for one in finding.each]
+    if True in answers:
+        return _after_grace(rule, facts, finding, was.get(finding.key))
+    unknown = list(dict.fromkeys(text for text in answers if isinstance(text, str)))
+    if not unknown:
+        return None
+    text = f"{named(finding)}: {', '.join(unknown)}"
+    return Reason(Result.NOT_EVALUATED, text, finding, _place(finding))
+
+
+def _holds(rule: VulnerabilityRule, installation: Finding, facts: Facts) -> Answer:
+    """Whether every condition of a rule holds for one installation."""
+    if rule.ignores_development and installation.is_development:
+        return False
     unknown: list[str] = []
     for asked in _CONDITIONS:
-        answer = asked(rule, finding, facts)
+        answer = asked(rule, installation, facts)
         if answer is False:
-            return None
+            return False
         if isinstance(answer, str):
             unknown.append(answer)
-    if unknown:
-        text = f"{named(finding)}: {', '.join(unknown)}"
-        return Reason(Result.NOT_EVALUATED, text, finding, _place(finding))
-    return _after_grace(rule, facts, finding, was.get(finding.key))
+    return ", ".join(unknown) or True
 
 
 Answer = bool | str
@@ -287,7 +298,6 @@ def _is_about(rule: VulnerabilityRule, finding: Finding) -> bool:
         and rule.packages.include(finding.package)
         and (not rule.images or any(names_image(glob, finding.image) for glob in rule.images))
         and (not rule.identifiers or _is_named(rule, finding))
-        and not (rule.ignores_development and finding.is_development)
     )
 
 
@@ -316,10 +326,16 @@ def _scored(rule: VulnerabilityRule, finding: Finding, _: Facts) -> Answer:
         score < rule.cvss_at_least or (rule.cvss_above and score == rule.cvss_at_least)
     ):
         return False
-    if rule.vector and not finding.cvss.vector:
-        return "the report gives no CVSS vector"
-    metrics = set(finding.cvss.vector.upper().split("/"))
-    return all(metric in metrics for metric in rule.vector)
+    return _has_vector(rule, finding) if rule.vector else True
+
+
+def _has_vector(rule: VulnerabilityRule, finding: Finding) -> Answer:
+    """Whether one vector, whoever gave it, has all the metrics."""
+    own = finding.cvss.vector if finding.cvss else ""
+    vectors = {*finding.vectors, own} - {""}
+    if any(set(rule.vector) <= set(vector.upper().split("/")) for vector in vectors):
+        return True
+    return False if own else "the report gives no CVSS vector"
 
 
 def _fixable(rule: VulnerabilityRule, finding: Finding, _: Facts) -> Answer:
@@ -342,14 +358,16 @@ def _exploited(rule: VulnerabilityRule, finding: Finding, facts: Facts) -> Answe
     listed = facts.exploitation.kev_of(finding)
     if listed is None:
         return facts.silence_of_kev() or _unnamed(finding) or False
-    return listed.ransomware or not rule.is_ransomware
+    if listed.ransomware or not rule.is_ransomware:
+        return True
+    return facts.silence_of_kev() or False
 
 
 def _unnamed(finding: Finding) -> str:
     """Feeds go by the CVE: an advisory that names none can be looked up in no one of them."""
-    if not finding.names_no_vulnerability:
+    if not finding.names_no_cve:
         return ""
-    return "the report does not say which CVEs this advisory is about, and feeds go by the CVE"
+    return "the report does not say which CVE this is, and feeds go by the CVE"
 
 
 def _likely(rule: VulnerabilityRule, finding: Finding, facts: Facts) -> Answer:

@@ -90,6 +90,10 @@ _BY_NUMBER: Final = (
 )
 
 
+# What VEX says of an image; `ignored` is what its owner decided (pkg/types/finding.go).
+_SAID_OF_THE_IMAGE: Final = frozenset({"not_affected", "fixed"})
+
+
 class _Identifier(Lax):
     PURL: Text = None
 
@@ -386,11 +390,18 @@ def _findings(
             paths=(path,) if path else (),
             source=(listed.SrcName if listed else None) or "",
             is_development=bool(listed and listed.Dev),
+            vectors=_vectors(entry.CVSS) if entry.CVSS else frozenset(),
         )
 
 
 def _without_source(installed: Purl) -> Purl:
     return installed._replace(source="") if installed.source else installed
+
+
+def _vectors(scores: dict[str, _Cvss]) -> frozenset[str]:
+    """Of every version 3 and 4, whoever gave them."""
+    each = (vector for one in scores.values() for vector in (one.V40Vector, one.V3Vector))
+    return frozenset(vector for vector in each if vector)
 
 
 def _cvss(scores: dict[str, _Cvss]) -> Cvss | None:
@@ -425,7 +436,12 @@ def _suppressed(
                 by = f"{entry.Status or 'ignored'} ({entry.Source or 'Trivy'})"
                 for finding in _findings(entry.Finding, result, packages, place):
                     if finding.key not in findings:
-                        suppressed[finding.key] = Suppression(finding, by, entry.Statement or "")
+                        suppressed[finding.key] = Suppression(
+                            finding,
+                            by,
+                            entry.Statement or "",
+                            is_of_image=entry.Status in _SAID_OF_THE_IMAGE,
+                        )
     return suppressed
 
 

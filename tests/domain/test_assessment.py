@@ -497,7 +497,9 @@ def test_exceptions_of_several_paths_hold_together(
         ("DLA-3482-1", Result.NOT_EVALUATED),
         ("ALAS2-2026-1", Result.NOT_EVALUATED),
         ("CVE-2026-0007", Result.PASS),
-        ("GHSA-7q5r-r9c2-x8mj", Result.PASS),
+        ("GHSA-7q5r-r9c2-x8mj", Result.NOT_EVALUATED),
+        ("GO-2024-2687", Result.NOT_EVALUATED),
+        ("MAL-2026-1", Result.PASS),
         ("TEMP-0000000-ABCDEF", Result.PASS),
     ],
 )
