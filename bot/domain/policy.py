@@ -85,6 +85,26 @@ def names_image(glob: str, repository: str) -> bool:
     return bool(repository) and (matches(glob, repository) or matches(f"**/{glob}", repository))
 
 
+def names_base(glob: str, reference: str) -> bool:
+    """Whether a glob names a base image: whole, with the tag and with or without the digest.
+
+    A name without a registry is Docker's own, as everywhere; anybody may call theirs so elsewhere.
+    """
+    name, _, digest = reference.partition("@")
+    names = {_full_reference(name)} | ({_full_reference(reference)} if digest else set())
+    return any(matches(_full_reference(glob), one) for one in names)
+
+
+def _full_reference(name: str) -> str:
+    """With the registry and `library/` that Docker leaves out of its own names."""
+    first, slash, _ = name.partition("/")
+    if not slash:
+        return f"docker.io/library/{name}"
+    if first in {"**", "localhost"} or any(sign in first for sign in ".:*"):
+        return name.replace("index.docker.io/", "docker.io/", 1)
+    return f"docker.io/{name}"
+
+
 def names_path(glob: str, path: str) -> bool:
     """Whether a glob or folder names a path; leading slashes are left out, as Trivy does."""
     glob, path = glob.strip("/"), path.lstrip("/")
