@@ -779,16 +779,17 @@ def configuration_changes(
     old: ImageConfiguration, new: ImageConfiguration
 ) -> list[tuple[Configured, str, str]]:
     """What differs in how two images run: what, before, after."""
-    sides = (
+    sides = [
         (Configured.ENTRYPOINT, _run(old), _run(new)),
-        (Configured.USER, old.runs_as, new.runs_as),
         (Configured.PORTS, ", ".join(sorted(old.ports)), ", ".join(sorted(new.ports))),
         (
             Configured.VARIABLES,
             ", ".join(sorted(old.variables - new.variables)),
             ", ".join(sorted(new.variables - old.variables)),
         ),
-    )
+    ]
+    if old.runs_as != new.runs_as:
+        sides.insert(1, (Configured.USER, old.user or "root", new.user or "root"))
     return [(what, was, now) for what, was, now in sides if was != now]
 
 

@@ -71,7 +71,14 @@ class Packages:
         """Whether the rule is about this package."""
         if any(_covers(glob, package) for glob in self.not_):
             return False
-        return not self.only or any(_covers(glob, package) for glob in self.only)
+        return not self.only or any(_names(glob, package) for glob in self.only)
+
+
+def _names(glob: str, package: PackageName) -> bool:
+    """Whether a glob may name a package: of a Go module as purl-spec spells it, too."""
+    if package.type == "golang" and _covers(glob.lower(), PackageName(*map(str.lower, package))):
+        return True
+    return _covers(glob, package)
 
 
 def _covers(glob: str, package: PackageName) -> bool:

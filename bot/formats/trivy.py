@@ -336,7 +336,9 @@ def _named(identifier: _Identifier | None, name: str, kind: str, version: str) -
     package, version = cased(purl.package, name), whole_version(purl.package.type, version)
     if package is purl.package and version == purl.version:
         return purl
-    return purl._replace(package=package, version=version)
+    is_module = package is not purl.package and package.type == "golang"
+    spelled = str(purl.package) if is_module else ""
+    return purl._replace(package=package, version=version, spelled=spelled)
 
 
 class _Packages:
@@ -380,7 +382,9 @@ def _findings(
             fix=Fix.AVAILABLE if fixed_in else Fix.NONE,
             aliases=one.aliases,
             advisories=one.advisories,
-            installed=(_without_source(installed),) if installed.qualifiers else (),
+            installed=(_without_source(installed),)
+            if installed.qualifiers or installed.spelled
+            else (),
             status=Status.FIXED if fixed_in and status is Status.UNKNOWN else status,
             cvss=_cvss(entry.CVSS) if entry.CVSS else None,
             nvd_severity=_BY_NUMBER[nvd]

@@ -8,6 +8,7 @@ from bot.domain.packages import (
     PackageClass,
     PackageName,
     Purl,
+    cased,
     inventory,
     known_glob,
     merged,
@@ -99,7 +100,12 @@ def test_several_documents_make_one_inventory() -> None:
     [
         ("pkg:pypi/Foo_Bar", "pkg:pypi/foo-bar"),
         ("pkg:PyPI/zope.*", "pkg:pypi/zope-*"),
-        ("pkg:npm/%40Babel/Traverse", "pkg:npm/@babel/traverse"),
+        ("pkg:npm/%40babel/JSONStream", "pkg:npm/@babel/JSONStream"),
+        ("pkg:maven/org.x:y", "pkg:maven/org.x/y"),
+        ("pkg:maven/org.x/y", "pkg:maven/org.x/y"),
+        ("pkg:nuget/Newtonsoft.Json", "pkg:nuget/newtonsoft.json"),
+        ("pkg:deb/debian", "pkg:deb/debian"),
+        ("pkg:apk/busybox*", "pkg:apk/busybox*"),
         ("pkg:alpine/busybox", "pkg:apk/alpine/busybox"),
         ("pkg:alpine/*", "pkg:apk/alpine/*"),
         ("pkg:npm/@babel/*", "pkg:npm/@babel/*"),
@@ -114,7 +120,13 @@ def test_globs_are_spelled_as_names_are(glob: str, expected: str) -> None:
     assert known_glob(glob) == expected
 
 
-@pytest.mark.parametrize("glob", ["lodash", "npm/lodash", "pkg:npm/lodash@4", "pkg:npm/@a/b@1"])
+@pytest.mark.parametrize(
+    "glob",
+    [
+        *("lodash", "npm/lodash", "pkg:npm/lodash@4", "pkg:npm/@a/b@1"),
+        *("pkg:deb/base-files", "pkg:apk/busybox", "pkg:rpm/openssl"),
+    ],
+)
 def test_a_glob_that_names_nothing_is_refused(glob: str) -> None:
     with pytest.raises(ValueError, match="it "):
         known_glob(glob)
@@ -163,3 +175,28 @@ def test_a_name_and_its_package_url_are_one(kind: str, name: str, namespace: str
     assert read.package == PackageName.of(kind, name, namespace)
     # A glob that is written as the package URL names it.
     assert Packages(only=(known_glob(f"pkg:{kind}/{namespace}/{name}"),)).include(read.package)
+
+
+def test_old_packages_of_npm_differ_by_their_case_alone() -> None:
+    old, new = read_purl("pkg:npm/JSONStream@1"), read_purl("pkg:npm/jsonstream@1")
+    scoped = read_purl("pkg:npm/%40acme/JSONStream@1")
+
+    assert old
+    assert new
+    assert scoped
+    assert old.package != new.package
+    assert not new.covers(old)
+    assert scoped.package == PackageName("npm", "@acme", "JSONStream")
+    assert cased(new.package, "JSONStream") == old.package
+
+
+def test_a_go_module_is_named_as_its_tool_spells_it() -> None:
+    """Trivy's package URLs are in lower case, as purl-spec has them; the module's name is not."""
+    lower = read_purl("pkg:golang/github.com/burntsushi/toml@1")
+
+    assert lower
+    name = cased(lower.package, "github.com/BurntSushi/toml")
+    assert not lower.covers(lower._replace(package=name))
+    assert lower.covers(lower._replace(package=name, spelled=str(lower.package)))
+    assert Packages(only=(str(lower.package),)).include(name)
+    assert not Packages(not_=(str(name),)).include(name)
