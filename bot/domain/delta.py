@@ -77,6 +77,8 @@ class Delta:
     """Among the unchanged: what they were rated before."""
     allowed_before: Mapping[FindingKey, str] = field(default_factory=dict)
     """Among the unchanged and raised: by whose word they did not count in the image that runs."""
+    paths_before: Mapping[FindingKey, tuple[str, ...]] = field(default_factory=dict)
+    """Among the unchanged that lie at other paths now: where they lay, as far as that is known."""
     newly_disclosed: frozenset[FindingKey] | None = None
     """Among the unchanged: disclosed since the last promotion; None: nobody knows when it was."""
     lost: tuple[Lost, ...] = ()
@@ -294,6 +296,11 @@ def _compared(
             finding.key: ignored[finding.key].by
             for finding in both
             if finding.key in ignored and finding.key not in old.findings
+        },
+        paths_before={
+            finding.key: known
+            for finding in stayed
+            if (known := before[finding.key].paths) and known != finding.paths
         },
         newly_disclosed=_newly_disclosed(stayed, last_promotion),
         lost=changes.lost,

@@ -423,6 +423,8 @@ class Secret:
     rule: str
     target: str
     severity: Severity = Severity.UNKNOWN
+    number: int = 1
+    """Which one of this rule in this file: lines move, and a second one is new."""
 
 
 @dataclass(frozen=True, slots=True)

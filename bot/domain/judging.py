@@ -143,6 +143,8 @@ class Facts:
             return f"no {name} were read" if name.endswith("s") else f"no {name} was read"
         if at is None:
             return f"nobody knows how old and how complete the {name} read are"
+        if at > self.today + timedelta(days=1):
+            return f"the {name} read: of {at}, which is to come"
         if self.today - at > self.max_feed_age:
             return f"the {name} read: of {at}, older than {words(self.max_feed_age)}"
         return ""
@@ -271,12 +273,25 @@ def _in_scope(rule: VulnerabilityRule, facts: Facts) -> Sequence[Finding] | None
     # What was accepted for a while and is not any more has to be judged like news.
     ended = [] if rule.keeps_expired else [f for f in difference.unchanged if f.key in facts.lapsed]
     if rule.scope is Scope.INTRODUCED:
-        return [*difference.news, *ended]
+        return [*difference.news, *ended, *_new_places(rule, difference)]
     disclosed = difference.newly_disclosed
     if disclosed is None:
         # An image that adds nothing to an empty environment has nothing newly disclosed either.
         return None if difference.unchanged else ()
     return [f for f in difference.unchanged if f.key in disclosed or f.disclosed is None]
+
+
+def _new_places(rule: VulnerabilityRule, difference: Delta) -> list[Finding]:
+    """Findings that were not below a rule's paths before, wherever else they were."""
+    if not rule.paths:
+        return []
+    before = difference.paths_before
+    return [
+        finding
+        for finding in difference.unchanged
+        if finding.key in before
+        and not any(names_path(glob, path) for glob in rule.paths for path in before[finding.key])
+    ]
 
 
 def _vulnerability_reason(
@@ -413,6 +428,8 @@ def _old(rule: VulnerabilityRule, finding: Finding, facts: Facts) -> Answer:
     since = finding.fix_since or finding.disclosed
     if since is None:
         return "nobody knows when it was disclosed or fixed"
+    if since > facts.today:
+        return f"the report dates it {since}, which is to come"
     return facts.today - since > rule.older_than
 
 
@@ -477,7 +494,9 @@ def _start(grace: Grace, facts: Facts, finding: Finding) -> tuple[date | None, s
         Clock.DISCLOSED: (finding.disclosed, "disclosed"),
     }
     since, why = dates[grace.after]
-    return (since, why) if since else dates[Clock.DISCLOSED]
+    since, why = (since, why) if since else dates[Clock.DISCLOSED]
+    # A day that is to come is a mistake or a lie: it starts nothing.
+    return (None, why) if since is not None and since > facts.today else (since, why)
 
 
 # --- packages and licences ---

@@ -33,7 +33,7 @@ _CASELESS: Final = frozenset(
 _RESPELLED: Final = frozenset({"pub", "pypi"})  # of these, by more than their case
 _EPOCHS: Final = frozenset({"deb", "rpm"})
 # Qualifiers without which two package URLs would name the same (purl-spec, types/*.json).
-_IDENTIFYING: Final = frozenset({"arch", "distro", "repository_url", "tag"})
+_IDENTIFYING: Final = frozenset({"arch", "classifier", "distro", "repository_url", "tag"})
 # One distributor, as os-release, Trivy and grype call it.
 _DISTRIBUTORS: Final = {
     **dict.fromkeys(("rhel", "red hat"), "redhat"),
@@ -170,7 +170,10 @@ class Purl(NamedTuple):
 
 @lru_cache(_CACHED)
 def read_purl(text: str) -> Purl | None:
-    """Read a package URL by the rules of its type; None if it is none. The subpath is left out."""
+    """Read a package URL by the rules of its type; None if it is none.
+
+    A subpath is a part of what is named; of a Go module, the rest of its name, as syft writes it.
+    """
     if text[:4].lower() != "pkg:" or len(text) > _LONGEST:
         return None
     text = f"pkg:{text[4:]}"  # a scheme has no case: purl-spec, RFC 3986
@@ -183,7 +186,13 @@ def read_purl(text: str) -> Purl | None:
         return None
     identifying, epoch, source = _qualified(dict(found.qualifiers))
     name = _npm_name(text, found.name) if found.type == "npm" else found.name
-    package = PackageName.of(found.type, name, found.namespace or "")
+    if found.subpath and found.type == "golang":
+        namespace = "/".join(filter(None, (found.namespace, name)))
+        package = PackageName.of("golang", f"{namespace}/{found.subpath}")
+    else:
+        package = PackageName.of(found.type, name, found.namespace or "")
+        if found.subpath:
+            identifying = tuple(sorted((*identifying, ("subpath", found.subpath))))
     version = whole_version(found.type, found.version or "", epoch)
     return Purl(package, version, identifying, source)
 

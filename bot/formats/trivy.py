@@ -9,6 +9,7 @@ where its flags leave those packages out, or where it has no data on that distri
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -450,10 +451,13 @@ def _suppressed(
 
 
 def _secrets(results: Iterable[_Result]) -> frozenset[Secret]:
-    return frozenset(
-        Secret(secret.RuleID, result.Target, Severity.of(secret.Severity or ""))
+    found = Counter(
+        (secret.RuleID, result.Target, Severity.of(secret.Severity or ""))
         for result in results
         for secret in result.Secrets or []
+    )
+    return frozenset(
+        Secret(*one, number) for one, times in found.items() for number in range(1, times + 1)
     )
 
 

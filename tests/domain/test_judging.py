@@ -8,7 +8,7 @@ from datetime import date, timedelta
 import pytest
 
 from bot.domain.assessment import Evidence, assess
-from bot.domain.evidence import merged_scans
+from bot.domain.evidence import Exploitation, merged_scans
 from bot.domain.image_configuration import ImageConfiguration
 from bot.domain.judging import bases_of, configuration_changes
 from bot.domain.policy import (
@@ -25,6 +25,7 @@ from bot.domain.policy import (
     VulnerabilityRule,
     names_base,
 )
+from bot.domain.vex import VexProduct, VexStatement, vex_answer
 from tests.domain.evidence import AT, finding, listing, scan
 
 LICENCES = LicenceRule(
@@ -202,3 +203,67 @@ def test_a_point_release_brings_no_end_of_life(old: str, new: str, expected: Res
     rule = EndOfLifeRule(id="r", denies=True, scope=Scope.INTRODUCED)
     evidence = Evidence(scan(system=new, end_of_life=True), scan(system=old, end_of_life=True))
     assert judged(rule, evidence).result is expected
+
+
+def test_a_report_of_a_day_to_come_has_no_age() -> None:
+    policy = EnvironmentPolicy("stage", max_report_age=timedelta(hours=12))
+    for ahead, expected in (
+        (timedelta(hours=6), Result.PASS),
+        (timedelta(days=2), Result.NOT_EVALUATED),
+        (timedelta(days=36_500), Result.NOT_EVALUATED),
+    ):
+        evidence = Evidence(scan(finished=AT + ahead))
+        assert assess("stage", evidence, policy, AT).verdict.result is expected
+
+
+@pytest.mark.parametrize("ahead", [-8, 1, 9_999])
+def test_an_age_from_a_day_to_come_is_not_known(ahead: int) -> None:
+    rule = VulnerabilityRule(id="r", denies=True, scope=Scope.PRESENT, older_than=timedelta(days=7))
+    found = finding(disclosed=AT.date() + timedelta(days=ahead))
+    expected = Result.FAIL if ahead < 0 else Result.NOT_EVALUATED
+    assert judged(rule, Evidence(scan(found))).result is expected
+
+
+def test_a_catalogue_of_a_day_to_come_is_silent_about_nothing() -> None:
+    rule = VulnerabilityRule(id="r", denies=True, scope=Scope.PRESENT, is_exploited=True)
+    for ahead, expected in ((0, Result.PASS), (400, Result.NOT_EVALUATED)):
+        feed = Exploitation(kev={}, kev_date=AT.date() + timedelta(days=ahead))
+        evidence = Evidence(scan(finding()), exploitation=feed)
+        assert judged(rule, evidence).result is expected
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "expected"),
+    [
+        (("opt/x",), ("app/x", "opt/x"), Result.FAIL),
+        (("opt/x",), ("app/x",), Result.FAIL),
+        (("app/x-1.jar",), ("app/x-2.jar",), Result.PASS),
+        (("opt/x",), ("srv/x",), Result.PASS),
+        ((), ("app/x",), Result.PASS),
+    ],
+)
+def test_a_copy_below_a_path_that_had_none_is_introduced_there(
+    before: tuple[str, ...], now: tuple[str, ...], expected: Result
+) -> None:
+    rule = VulnerabilityRule(id="r", denies=True, scope=Scope.INTRODUCED, paths=("/app",))
+    new, old = (scan(finding(kind="npm", paths=paths)) for paths in (now, before))
+    assert judged(rule, Evidence(new, old)).result is expected
+
+
+@pytest.mark.parametrize("first", ["affected", "not_affected"])
+def test_of_two_words_at_one_time_neither_suppresses(first: str) -> None:
+    statements = [
+        VexStatement(
+            frozenset({"CVE-2026-0001"}),
+            (VexProduct("pkg:deb/debian/libssl3"),),
+            status,
+            "",
+            "us",
+            AT,
+        )
+        for status in ("affected", "not_affected")
+    ]
+    if statements[0].status != first:
+        statements.reverse()
+    answer = vex_answer(statements, scan(finding()), frozenset({"not_affected"}))
+    assert not answer.suppressed

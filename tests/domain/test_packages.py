@@ -26,7 +26,10 @@ from bot.domain.policy import Packages
         ),
         ("pkg:npm/%40babel/traverse@7.28.0", ("npm", "@babel", "traverse", "7.28.0")),
         ("pkg:npm/@babel/traverse@7.28.0", ("npm", "@babel", "traverse", "7.28.0")),
-        ("pkg:golang/github.com/a/b@v1.2.3#sub/path", ("golang", "github.com/a", "b", "1.2.3")),
+        (
+            "pkg:golang/github.com/a/b@v1.2.3#sub/path",
+            ("golang", "github.com/a/b/sub", "path", "1.2.3"),
+        ),
         ("pkg:golang/code.gitea.io/gitea@(devel)", ("golang", "code.gitea.io", "gitea", "(devel)")),
         ("pkg:maven/org.x/y@1?type=jar", ("maven", "org.x", "y", "1")),
         ("pkg:PyPI/Foo_Bar@1", ("pypi", "", "foo-bar", "1")),
@@ -155,8 +158,8 @@ def test_what_has_nothing_to_decode_is_read_as_the_library_reads_it(
     asked = "&".join(f"{key}={value}" for key, value in qualifiers.items())
 
     found = read_purl(f"{text}?{asked}" if asked else text)
-    # A subpath is left out, and has to be decoded: it takes the other way.
-    decoded = read_purl(f"{text}?{asked}#a" if asked else f"{text}#a")
+    # What has to be decoded takes the other way.
+    decoded = read_purl(f"{text}?{asked}&y=%20" if asked else f"{text}?y=%20")
 
     assert found == decoded
 
@@ -200,3 +203,24 @@ def test_a_go_module_is_named_as_its_tool_spells_it() -> None:
     assert lower.covers(lower._replace(package=name, spelled=str(lower.package)))
     assert Packages(only=(str(lower.package),)).include(name)
     assert not Packages(not_=(str(name),)).include(name)
+
+
+@pytest.mark.parametrize(
+    ("statement", "installed", "expected"),
+    [
+        ("pkg:npm/a@1#sub", "pkg:npm/a@1", False),
+        ("pkg:npm/a@1", "pkg:npm/a@1#sub", True),
+        ("pkg:npm/a@1#sub", "pkg:npm/a@1#sub", True),
+        ("pkg:maven/g/a@1?classifier=linux", "pkg:maven/g/a@1", False),
+        ("pkg:maven/g/a@1?classifier=linux", "pkg:maven/g/a@1?classifier=linux", True),
+        ("pkg:golang/github.com/a/b@1#c", "pkg:golang/github.com/a/b@1", False),
+        ("pkg:golang/github.com/a/b@1", "pkg:golang/github.com/a/b@1#c", False),
+        ("pkg:golang/github.com/a/b/c@1", "pkg:golang/github.com/a/b@1#c", True),
+    ],
+)
+def test_a_part_is_not_the_whole(statement: str, installed: str, expected: bool) -> None:  # noqa: FBT001 - drawn
+    one, other = read_purl(statement), read_purl(installed)
+
+    assert one is not None
+    assert other is not None
+    assert one.covers(other) is expected
