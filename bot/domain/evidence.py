@@ -753,7 +753,9 @@ class Exploitation:
 
         Each may be older than the other: what one of them knows is known.
         """
-        names = (finding.vulnerability, *sorted(finding.aliases))
+        if not self.kev and finding.exploited_since is None:
+            return None
+        names = {finding.vulnerability, *finding.aliases}
         rows = [self.kev[name] for name in names if self.kev and name in self.kev]
         if finding.exploited_since is not None:
             rows.append(KnownExploited(finding.exploited_since, finding.ransomware))

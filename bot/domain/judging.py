@@ -645,11 +645,16 @@ def _broken_licences(rule: LicenceRule, text: str) -> list[str]:
         found.append(broken)
         rule = replace(
             rule,
-            denied=tuple(one for one in rule.denied if one != broken),
+            denied=tuple(one for one in rule.denied if not _is_same_denial(one, broken)),
             allowed=(*rule.allowed, broken) if rule.allowed else (),
             denies_unknown=rule.denies_unknown and broken != _NOBODY_KNOWS,
         )
     return found
+
+
+def _is_same_denial(one: str, broken: str) -> bool:
+    """Whether two names of a rule are about one licence: ``-only`` and ``-or-later``."""
+    return one == broken or bool(denied_by(one, (broken,)) or denied_by(broken, (one,)))
 
 
 def _is_asked(rule: LicenceRule, name: PackageName, listed: Inventory) -> bool:

@@ -106,7 +106,7 @@ def _full_reference(name: str) -> str:
     """With the registry and `library/` that Docker leaves out of its own names."""
     first, slash, _ = name.partition("/")
     if not slash:
-        return f"docker.io/library/{name}"
+        return name if name == "**" else f"docker.io/library/{name}"
     if first in {"**", "localhost"} or any(sign in first for sign in ".:*"):
         return name.replace("index.docker.io/", "docker.io/", 1)
     return f"docker.io/{name}"

@@ -74,6 +74,13 @@ def test_an_accepted_licence_hides_no_other(
     assert judged(rule, evidence).result is expected
 
 
+def test_two_names_of_a_rule_for_one_licence_need_one_exception() -> None:
+    rule = replace(LICENCES, denied=("AGPL-3.0-only", "AGPL-3.0-or-later"))
+    new = scan(listed=listing({"a": "1"}, licence="AGPL-3.0-or-later AND MIT"))
+    evidence = Evidence(new, exceptions=(excepting("AGPL-3.0-only"),))
+    assert judged(rule, evidence).result is Result.PASS
+
+
 @pytest.mark.parametrize("rule", [LICENCES, ALLOWED])
 @pytest.mark.parametrize(
     ("before", "expected"),
@@ -147,6 +154,7 @@ def test_the_base_of_one_platform_says_nothing_of_another(
         ("acme/debian:*", "ghcr.io/acme/debian:12", False),
         ("ghcr.io/acme/*:*", "ghcr.io/acme/debian:12", True),
         ("**/debian:*", "ghcr.io/someone/debian:12", True),
+        ("**", "ghcr.io/someone/debian:12", True),
         ("debian:12", f"debian:12@sha256:{'a' * 64}", True),
         ("debian:12", f"debian:13@sha256:{'a' * 64}", False),
         (f"debian:12@sha256:{'a' * 64}", f"debian:12@sha256:{'a' * 64}", True),
