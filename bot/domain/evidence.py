@@ -753,10 +753,10 @@ class Exploitation:
 
         Each may be older than the other: what one of them knows is known.
         """
-        if not self.kev and finding.exploited_since is None:
-            return None
-        names = {finding.vulnerability, *finding.aliases}
-        rows = [self.kev[name] for name in names if self.kev and name in self.kev]
+        kev, own = self.kev or {}, finding.vulnerability
+        rows = [kev[own]] if own in kev else []
+        if len(finding.aliases) > 1:  # of nearly all their own name alone
+            rows += [kev[name] for name in finding.aliases if name != own and name in kev]
         if finding.exploited_since is not None:
             rows.append(KnownExploited(finding.exploited_since, finding.ransomware))
         if not rows:

@@ -405,8 +405,8 @@ def _without_source(installed: Purl) -> Purl:
 
 def _vectors(scores: dict[str, _Cvss]) -> frozenset[str]:
     """Of every version 3 and 4, whoever gave them."""
-    each = (vector for one in scores.values() for vector in (one.V40Vector, one.V3Vector))
-    return frozenset(vector for vector in each if vector)
+    each = [vector for one in scores.values() for vector in (one.V40Vector, one.V3Vector)]
+    return frozenset(filter(None, each))
 
 
 def _cvss(scores: dict[str, _Cvss]) -> Cvss | None:
