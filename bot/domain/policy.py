@@ -75,8 +75,13 @@ class Packages:
 
 
 def _names(glob: str, package: PackageName) -> bool:
-    """Whether a glob may name a package: of a Go module as purl-spec spells it, too."""
-    if package.type == "golang" and _covers(glob.lower(), PackageName(*map(str.lower, package))):
+    """Whether a glob may name a package: of Go and npm in another case, too.
+
+    A policy that bans one of two packages that differ by their case alone bans both.
+    """
+    if package.type in {"golang", "npm"} and _covers(
+        glob.lower(), PackageName(*map(str.lower, package))
+    ):
         return True
     return _covers(glob, package)
 
