@@ -44,6 +44,8 @@ from bot.domain.vex import VexAnswer, VexStatement, unused, vex_answer
 
 INCOMPLETE: Final = "the scan is incomplete"
 """What a rule says that only lacks the scan."""
+_CLOCKS_DIFFER: Final = timedelta(days=1)
+"""So far ahead a report may be: clocks and time zones differ, and ``--at`` may name a day alone."""
 SHOWN_REASONS: Final = 3
 """Of a check, in its one line."""
 _ACCEPTED_BY_DEFAULT: Final = frozenset({"not_affected", "fixed"})
@@ -386,6 +388,9 @@ def _age_checks(policy: EnvironmentPolicy, facts: Facts) -> Iterable[Check]:
             since = time_of(facts.new) if facts.new else None
             if since is None:
                 detail = "nobody knows its age: the report does not say"
+                yield Check(name, title, Result.NOT_EVALUATED, detail)
+            elif since - facts.at > _CLOCKS_DIFFER:
+                detail = f"it is dated {since:%Y-%m-%d %H:%M} UTC, which is to come"
                 yield Check(name, title, Result.NOT_EVALUATED, detail)
             else:
                 old = age(since, facts.at)

@@ -8,11 +8,13 @@ and fixes nothing.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from enum import StrEnum
+from typing import Final
 
 from bot.domain.evidence import (
     CLASS_WORDS,
@@ -35,6 +37,9 @@ from bot.domain.packages import (
     same_after_rename,
 )
 from bot.domain.versions import compare
+
+_NO_NAME: Final = re.compile(r"^[./~]|^sha256:|^[0-9a-f]{12,64}$|\.(?:tar|tgz|tar\.gz|oci|json)$")
+_NUMBER: Final = re.compile(r"[0-9.]+|t64$")  # libicu72, libicu76; libssl1.1, libssl3t64
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,8 @@ class Delta:
     """Among the unchanged: what they were rated before."""
     allowed_before: Mapping[FindingKey, str] = field(default_factory=dict)
     """Among the unchanged and raised: by whose word they did not count in the image that runs."""
+    paths_before: Mapping[FindingKey, tuple[str, ...]] = field(default_factory=dict)
+    """Among the unchanged that lie at other paths now: where they lay, as far as that is known."""
     newly_disclosed: frozenset[FindingKey] | None = None
     """Among the unchanged: disclosed since the last promotion; None: nobody knows when it was."""
     lost: tuple[Lost, ...] = ()
@@ -138,18 +145,24 @@ def paired(new: Scan, old: Scan | None) -> tuple[Pair, ...]:
 
 def _counterpart(scan: Scan, new: Sequence[Scan], before: Sequence[Scan]) -> Scan | None:
     """The scan of the same image and platform among those that nobody took yet."""
-    if len(new) == len(before) == 1 and not (scan.platform and before[0].platform):
+    if (
+        len(new) == len(before) == 1
+        and not (scan.platform and before[0].platform)
+        and not _are_others(scan, before[0])
+    ):
         return before[0]
-    candidates = _same_image(scan.repository, [one.repository for one in new], before)
+    candidates = _same_image(scan, [one.repository for one in new], before)
     same = [one for one in candidates if one.platform == scan.platform]
     if not same and len(candidates) == 1 and not (scan.platform and candidates[0].platform):
         same = list(candidates)
     return same[0] if same else None
 
 
-def _same_image(name: str, names: Sequence[str], before: Sequence[Scan]) -> Sequence[Scan]:
+def _same_image(scan: Scan, names: Sequence[str], before: Sequence[Scan]) -> Sequence[Scan]:
     """The scans of an image on the other side; two images may have swapped registries."""
-    if len(set(names)) == 1 == len({one.repository for one in before}):
+    name = scan.repository
+    is_one_each = len(set(names)) == 1 == len({one.repository for one in before})
+    if is_one_each and not _are_others(scan, before[0]):
         return before
     exact = [one for one in before if one.repository == name]
     if exact:
@@ -161,6 +174,21 @@ def _same_image(name: str, names: Sequence[str], before: Sequence[Scan]) -> Sequ
         and len({one.repository for one in alike}) == 1
     )
     return alike if is_clear else ()
+
+
+def _are_others(one: Scan, other: Scan) -> bool:
+    """Whether two scans are for certain of two images, by the last parts of their names."""
+    last = {scan.repository.rpartition("/")[2] for scan in (one, other)}
+    return len(last) > 1 and _is_named(one) and _is_named(other)
+
+
+def _is_named(scan: Scan) -> bool:
+    """Whether its name is a repository's, and not that of a file or folder that was scanned."""
+    host, slash, _ = scan.repository.partition("/")
+    if not scan.repository or _NO_NAME.search(scan.repository):
+        return False
+    is_of_registry = bool(slash) and ("." in host or ":" in host or host == "localhost")
+    return is_of_registry or bool(scan.digests)
 
 
 def delta(
@@ -268,6 +296,11 @@ def _compared(
             finding.key: ignored[finding.key].by
             for finding in both
             if finding.key in ignored and finding.key not in old.findings
+        },
+        paths_before={
+            finding.key: known
+            for finding in stayed
+            if (known := before[finding.key].paths) and known != finding.paths
         },
         newly_disclosed=_newly_disclosed(stayed, last_promotion),
         lost=changes.lost,
@@ -444,7 +477,10 @@ def _under_new_names(
 def _package_renames(
     new: Scan, old: Scan, listed: tuple[Inventory | None, Inventory | None]
 ) -> dict[PackageName, PackageName]:
-    """Old name -> new name: built from the same source, one left and one came."""
+    """Old name -> new name: built from the same source, alike but for a number in their names.
+
+    One source builds a client and a server: that one left and one came makes them no rename.
+    """
     left = _of_sources(old, listed[1], new, listed[0])
     came = _of_sources(new, listed[0], old, listed[1])
     names: dict[PackageName, PackageName] = {}
@@ -452,8 +488,10 @@ def _package_renames(
         after = came.get(source, set())
         for was in before:
             alike = {now for now in after if same_after_rename(was.name, now.name)}
-            if len(before) == len(after) == 1:
-                alike = after
+            if not alike and len(before) == len(after) == 1:
+                alike = {
+                    now for now in after if _NUMBER.sub("", was.name) == _NUMBER.sub("", now.name)
+                }
             if len(alike) == 1:
                 names[was] = next(iter(alike))
     return names
@@ -482,6 +520,7 @@ class _Changes:
     ) -> None:
         self._is_same_image = bool(new.image_id) and new.image_id == old.image_id
         self._new, self._old = inventory, old_inventory
+        self._scanner = new.scanner.lower()
         self._reported: dict[PackageName, set[str]] = {}
         for finding in new.findings.values():
             self._reported.setdefault(finding.package, set()).update(finding.versions)
@@ -496,15 +535,24 @@ class _Changes:
         if self._is_same_image or finding.package.package_class in self._lost:
             return None
         was = set(finding.versions)
-        if (
-            self._new is not None
-            and self._old is not None
-            and finding.package in self._old.versions
-        ):
+        if self._new is not None and self._is_listed(finding.package):
             now = self._new.versions.get(finding.package, ())
             return None if was & set(now) or (not was and now) else Fixed(finding, now)
+        # Without a list only another version that is reported shows that this one left.
         reported = self._reported.get(finding.package, set())
-        return None if was & reported else Fixed(finding, None)
+        return Fixed(finding, None) if was and reported and not was & reported else None
+
+    def _is_listed(self, package: PackageName) -> bool:
+        """Whether the new list would have a package, did the image have it.
+
+        The scanner that found it lists it under the same name; of another tool, its other list
+        shows whether it does.
+        """
+        if self._new is None:
+            return False
+        is_own = self._scanner in self._new.tools and self._new.count(package.package_class)
+        lists = (self._new, self._old)
+        return bool(is_own) or any(one is not None and package in one.versions for one in lists)
 
 
 def _lost_classes(

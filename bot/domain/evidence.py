@@ -30,6 +30,9 @@ _NAMES_ONE: Final = re.compile(
     re.IGNORECASE,
 )
 
+# Ids of what the CVE programme has not numbered, or never does.
+_HAS_NO_CVE: Final = re.compile(r"(?:TEMP|MAL)-", re.IGNORECASE)
+
 
 class UnreadableEvidenceError(RejectedError):
     """A report, SBOM, feed or VEX document cannot be read or recognised."""
@@ -123,6 +126,18 @@ class Cvss:
     vector: str = ""
 
 
+class Sighting(NamedTuple):
+    """What a document says of one installation of a package that has the vulnerability."""
+
+    versions: tuple[str, ...]
+    installed: tuple[Purl, ...]
+    fixed_in: tuple[str, ...]
+    fix: Fix
+    status: Status
+    paths: tuple[str, ...]
+    is_development: bool
+
+
 class Finding(NamedTuple):
     """A vulnerability in a package of an image.
 
@@ -161,6 +176,10 @@ class Finding(NamedTuple):
     """What its package was built from, where the document says so."""
     is_development: bool = False
     """Its package is only there to build or test, by the word of the document."""
+    vectors: frozenset[str] = frozenset()
+    """Of every CVSS score that the document gives, the highest one's included."""
+    sightings: frozenset[Sighting] = frozenset()
+    """What it was united from; empty: it is one sighting itself."""
 
     @property
     def vulnerability(self) -> str:
@@ -183,16 +202,31 @@ class Finding(NamedTuple):
         return self.key.platform
 
     @property
-    def names_no_vulnerability(self) -> bool:
-        """It is an advisory of which nobody says what it is about: it has no CVE to look up."""
-        return _NAMES_ONE.fullmatch(self.vulnerability) is None
+    def each(self) -> tuple[Finding, ...]:
+        """It, once for each installation that differs: what holds of one is not said of another."""
+        if len(self.sightings) < 2:  # noqa: PLR2004 - as of nearly all
+            return (self,)
+        ordered = sorted(self.sightings, key=lambda one: (one.versions, one.paths, one.status))
+        return tuple(self._replace(**one._asdict(), sightings=frozenset()) for one in ordered)
+
+    @property
+    def names_no_cve(self) -> bool:
+        """Nothing says by which CVE to look it up, though it may have one.
+
+        Debian's TEMP ids stand for what has none yet, and MAL ids for what never gets one.
+        """
+        names = {self.vulnerability, *self.aliases}
+        return not any(map(is_cve, names)) and _HAS_NO_CVE.match(self.vulnerability) is None
 
     @property
     def installations(self) -> tuple[Purl, ...]:
-        """Everything that has it, one at least."""
-        return self.installed or tuple(
-            Purl(self.package, version) for version in self.versions or ("",)
-        )
+        """Everything that has it, one at least; what has no package URL is one as well."""
+        if self.sightings:
+            return tuple(sorted({purl for one in self.each for purl in one.installations}))
+        named = {purl.version for purl in self.installed}
+        rest = [version for version in self.versions if version not in named]
+        found = (*self.installed, *(Purl(self.package, version) for version in rest))
+        return found or (Purl(self.package, ""),)
 
 
 class Identified(NamedTuple):
@@ -278,6 +312,25 @@ def _united(one: Finding, other: Finding) -> Finding:
         exploited_since=_known(min, one.exploited_since, other.exploited_since),
         epss=_known(max, one.epss, other.epss),
         paths=_union(one.paths, other.paths),
+        vectors=one.vectors | other.vectors,
+        sightings=_sightings(one) | _sightings(other),
+    )
+
+
+def _sightings(finding: Finding) -> frozenset[Sighting]:
+    """What a finding was united from, or itself."""
+    return finding.sightings or frozenset(
+        {
+            Sighting(
+                finding.versions,
+                finding.installed,
+                finding.fixed_in,
+                finding.fix,
+                finding.status,
+                finding.paths,
+                finding.is_development,
+            )
+        }
     )
 
 
@@ -370,6 +423,8 @@ class Secret:
     rule: str
     target: str
     severity: Severity = Severity.UNKNOWN
+    number: int = 1
+    """Which one of this rule in this file: lines move, and a second one is new."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -694,13 +749,20 @@ class Exploitation:
     epss_date: date | None = None
 
     def kev_of(self, finding: Finding) -> KnownExploited | None:
-        """The catalogue's row of a finding, by any of its identifiers."""
-        for identifier in (finding.vulnerability, *sorted(finding.aliases)):
-            if self.kev and identifier in self.kev:
-                return self.kev[identifier]
+        """What the catalogue or the scanner's own copy of it says, by any of its identifiers.
+
+        Each may be older than the other: what one of them knows is known.
+        """
+        kev, own = self.kev or {}, finding.vulnerability
+        rows = [kev[own]] if own in kev else []
+        if len(finding.aliases) > 1:  # of nearly all their own name alone
+            rows += [kev[name] for name in finding.aliases if name != own and name in kev]
         if finding.exploited_since is not None:
-            return KnownExploited(finding.exploited_since, finding.ransomware)
-        return None
+            rows.append(KnownExploited(finding.exploited_since, finding.ransomware))
+        if not rows:
+            return None
+        since = min((row.since for row in rows if row.since is not None), default=None)
+        return KnownExploited(since, any(row.ransomware for row in rows))
 
     def epss_of(self, finding: Finding) -> float | None:
         """The highest score of a finding's identifiers."""

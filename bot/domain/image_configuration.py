@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from typing import Final
+
+_ZERO: Final = re.compile(r"[+-]?0+")  # as strconv.Atoi of the container runtimes reads it
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,4 +36,16 @@ class ImageConfiguration:
     @property
     def is_root(self) -> bool:
         """Whether it runs as user 0."""
-        return self.user.partition(":")[0] in {"", "0", "root"}
+        return _is_zero(self.user.partition(":")[0])
+
+    @property
+    def runs_as(self) -> str:
+        """Its user in one spelling: nobody, 0 and root are the same."""
+        user, _, group = self.user.partition(":")
+        if not _is_zero(user):
+            return self.user
+        return "root" if _is_zero(group) else f"root:{group}"
+
+
+def _is_zero(name: str) -> bool:
+    return name in {"", "root"} or _ZERO.fullmatch(name) is not None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Callable, Mapping, Sequence, Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
@@ -42,6 +44,7 @@ from bot.domain.policy import (
     SecretRule,
     SoakRule,
     VulnerabilityRule,
+    names_base,
     names_image,
     names_path,
     words,
@@ -52,6 +55,14 @@ from bot.domain.versions import compare
 R = TypeVar("R", bound=AnyRule)
 _FEED_DAYS: Final = 7
 _SHOWN_LICENCE: Final = 120  # characters
+_NOBODY_KNOWS: Final = "a licence that nobody knows"
+# Distributions whose point releases are one release with one end; of others two numbers are.
+_BY_ONE_NUMBER: Final = frozenset(
+    {
+        *("debian", "redhat", "rhel", "centos", "rocky", "rockylinux", "alma", "almalinux"),
+        *("amazon", "amzn", "oracle", "ol", "oraclelinux", "fedora", "raspbian"),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +73,23 @@ class BaseFact:
     name: str
     """A reference; empty: it does not say."""
     created: date | None = None
+    platform: str = ""
+    """Empty where nobody says: then it is about each."""
+
+    def is_of(self, scan: Scan) -> bool:
+        """Whether this was said of an image on a platform."""
+        return self.image == scan.repository and self.platform in {"", scan.platform}
 
 
 def bases_of(scan: Scan | None) -> tuple[BaseFact, ...]:
     """What images were built on, as far as their reports say."""
     found = [
-        BaseFact(one.repository, one.configuration.base_name, one.configuration.base_created)
+        BaseFact(
+            one.repository,
+            one.configuration.base_name,
+            one.configuration.base_created,
+            one.platform,
+        )
         for one in (scan.each if scan is not None else ())
         if one.configuration is not None
     ]
@@ -121,6 +143,8 @@ class Facts:
             return f"no {name} were read" if name.endswith("s") else f"no {name} was read"
         if at is None:
             return f"nobody knows how old and how complete the {name} read are"
+        if at > self.today + timedelta(days=1):
+            return f"the {name} read: of {at}, which is to come"
         if self.today - at > self.max_feed_age:
             return f"the {name} read: of {at}, older than {words(self.max_feed_age)}"
         return ""
@@ -249,12 +273,25 @@ def _in_scope(rule: VulnerabilityRule, facts: Facts) -> Sequence[Finding] | None
     # What was accepted for a while and is not any more has to be judged like news.
     ended = [] if rule.keeps_expired else [f for f in difference.unchanged if f.key in facts.lapsed]
     if rule.scope is Scope.INTRODUCED:
-        return [*difference.news, *ended]
+        return [*difference.news, *ended, *_new_places(rule, difference)]
     disclosed = difference.newly_disclosed
     if disclosed is None:
         # An image that adds nothing to an empty environment has nothing newly disclosed either.
         return None if difference.unchanged else ()
-    return [finding for finding in difference.unchanged if finding.key in disclosed]
+    return [f for f in difference.unchanged if f.key in disclosed or f.disclosed is None]
+
+
+def _new_places(rule: VulnerabilityRule, difference: Delta) -> list[Finding]:
+    """Findings that were not below a rule's paths before, wherever else they were."""
+    if not rule.paths:
+        return []
+    before = difference.paths_before
+    return [
+        finding
+        for finding in difference.unchanged
+        if finding.key in before
+        and not any(names_path(glob, path) for glob in rule.paths for path in before[finding.key])
+    ]
 
 
 def _vulnerability_reason(
@@ -263,17 +300,28 @@ def _vulnerability_reason(
     """What the rule says about one finding; None if it is not about it."""
     if not _is_about(rule, finding):
         return None
+    answers = [_holds(rule, one, facts) for one in finding.each]
+    if True in answers:
+        return _after_grace(rule, facts, finding, was.get(finding.key))
+    unknown = list(dict.fromkeys(text for text in answers if isinstance(text, str)))
+    if not unknown:
+        return None
+    text = f"{named(finding)}: {', '.join(unknown)}"
+    return Reason(Result.NOT_EVALUATED, text, finding, _place(finding))
+
+
+def _holds(rule: VulnerabilityRule, installation: Finding, facts: Facts) -> Answer:
+    """Whether every condition of a rule holds for one installation."""
+    if rule.ignores_development and installation.is_development:
+        return False
     unknown: list[str] = []
     for asked in _CONDITIONS:
-        answer = asked(rule, finding, facts)
+        answer = asked(rule, installation, facts)
         if answer is False:
-            return None
+            return False
         if isinstance(answer, str):
             unknown.append(answer)
-    if unknown:
-        text = f"{named(finding)}: {', '.join(unknown)}"
-        return Reason(Result.NOT_EVALUATED, text, finding, _place(finding))
-    return _after_grace(rule, facts, finding, was.get(finding.key))
+    return ", ".join(unknown) or True
 
 
 Answer = bool | str
@@ -287,7 +335,6 @@ def _is_about(rule: VulnerabilityRule, finding: Finding) -> bool:
         and rule.packages.include(finding.package)
         and (not rule.images or any(names_image(glob, finding.image) for glob in rule.images))
         and (not rule.identifiers or _is_named(rule, finding))
-        and not (rule.ignores_development and finding.is_development)
     )
 
 
@@ -316,10 +363,16 @@ def _scored(rule: VulnerabilityRule, finding: Finding, _: Facts) -> Answer:
         score < rule.cvss_at_least or (rule.cvss_above and score == rule.cvss_at_least)
     ):
         return False
-    if rule.vector and not finding.cvss.vector:
-        return "the report gives no CVSS vector"
-    metrics = set(finding.cvss.vector.upper().split("/"))
-    return all(metric in metrics for metric in rule.vector)
+    return _has_vector(rule, finding) if rule.vector else True
+
+
+def _has_vector(rule: VulnerabilityRule, finding: Finding) -> Answer:
+    """Whether one vector, whoever gave it, has all the metrics."""
+    own = finding.cvss.vector if finding.cvss else ""
+    vectors = {*finding.vectors, own} - {""}
+    if any(set(rule.vector) <= set(vector.upper().split("/")) for vector in vectors):
+        return True
+    return False if own else "the report gives no CVSS vector"
 
 
 def _fixable(rule: VulnerabilityRule, finding: Finding, _: Facts) -> Answer:
@@ -342,14 +395,16 @@ def _exploited(rule: VulnerabilityRule, finding: Finding, facts: Facts) -> Answe
     listed = facts.exploitation.kev_of(finding)
     if listed is None:
         return facts.silence_of_kev() or _unnamed(finding) or False
-    return listed.ransomware or not rule.is_ransomware
+    if listed.ransomware or not rule.is_ransomware:
+        return True
+    return facts.silence_of_kev() or False
 
 
 def _unnamed(finding: Finding) -> str:
     """Feeds go by the CVE: an advisory that names none can be looked up in no one of them."""
-    if not finding.names_no_vulnerability:
+    if not finding.names_no_cve:
         return ""
-    return "the report does not say which CVEs this advisory is about, and feeds go by the CVE"
+    return "the report does not say which CVE this is, and feeds go by the CVE"
 
 
 def _likely(rule: VulnerabilityRule, finding: Finding, facts: Facts) -> Answer:
@@ -361,12 +416,20 @@ def _likely(rule: VulnerabilityRule, finding: Finding, facts: Facts) -> Answer:
     return score > rule.epss_at_least or (score == rule.epss_at_least and not rule.epss_above)
 
 
+def _dated(rule: VulnerabilityRule, finding: Finding, _: Facts) -> Answer:
+    if rule.scope is Scope.NEWLY_DISCLOSED and finding.disclosed is None:
+        return "the report does not say when it was disclosed"
+    return True
+
+
 def _old(rule: VulnerabilityRule, finding: Finding, facts: Facts) -> Answer:
     if rule.older_than is None:
         return True
     since = finding.fix_since or finding.disclosed
     if since is None:
         return "nobody knows when it was disclosed or fixed"
+    if since > facts.today:
+        return f"the report dates it {since}, which is to come"
     return facts.today - since > rule.older_than
 
 
@@ -386,6 +449,7 @@ _CONDITIONS: Final[tuple[Callable[[VulnerabilityRule, Finding, Facts], Answer], 
     _fixable,
     _exploited,
     _likely,
+    _dated,
     _old,
     _placed,
 )
@@ -430,7 +494,9 @@ def _start(grace: Grace, facts: Facts, finding: Finding) -> tuple[date | None, s
         Clock.DISCLOSED: (finding.disclosed, "disclosed"),
     }
     since, why = dates[grace.after]
-    return (since, why) if since else dates[Clock.DISCLOSED]
+    since, why = (since, why) if since else dates[Clock.DISCLOSED]
+    # A day that is to come is a mistake or a lie: it starts nothing.
+    return (None, why) if since is not None and since > facts.today else (since, why)
 
 
 # --- packages and licences ---
@@ -530,20 +596,10 @@ def _licences_in(rule: LicenceRule, pair: Pair, facts: Facts) -> list[Reason]:
     unknown = sorted(name for name, text in texts.items() if text in nobody)
     image = pair.new.repository if pair.new else ""
     for name in sorted(name for name, text in texts.items() if broken_by[text] is not None):
-        text = texts[name]
-        broken = broken_by[text]
-        before = old.licences.get(name, "") if old and rule.scope is not Scope.PRESENT else None
-        was_there = before is not None and old is not None and name in old.versions
-        if broken is None or (was_there and broken == _broken_licence(rule, before or "")):
-            continue
-        accepted = facts.excepted.accepting(
-            Accepted.LICENCE, broken, image=image, package=name
-        ) or facts.excepted.accepting(Accepted.LICENCE, text, image=image, package=name)
-        what = f"{name.full_name} is under {_licence_words(rule, text, broken)}"
-        if accepted is not None:
-            reasons.append(Reason(Result.PASS, f"{what}; accepted by exception {accepted.origin}"))
-        else:
-            reasons.append(Reason(rule.broken, what))
+        before: frozenset[str] = frozenset()
+        if old is not None and name in old.versions and rule.scope is not Scope.PRESENT:
+            before = frozenset(_broken_licences(rule, old.licences.get(name, "")))
+        reasons += _licence_reasons(rule, name, texts[name], before, facts, image)
     if unknown and not rule.denies_unknown and (rule.allowed or len(unknown) == len(asked)):
         shown = ", ".join(name.full_name for name in unknown[:3])
         more = f" and {len(unknown) - 3} more" if len(unknown) > 3 else ""  # noqa: PLR2004 - shown
@@ -558,6 +614,49 @@ def _licences_in(rule: LicenceRule, pair: Pair, facts: Facts) -> list[Reason]:
     return reasons
 
 
+def _licence_reasons(  # each is a fact that decides what is said
+    rule: LicenceRule,
+    name: PackageName,
+    text: str,
+    before: frozenset[str],
+    facts: Facts,
+    image: str,
+) -> list[Reason]:
+    """What each licence breaks that was not there before; none hides another."""
+    reasons: list[Reason] = []
+    for broken in _broken_licences(rule, text):
+        if broken in before:
+            continue
+        accepted = facts.excepted.accepting(
+            Accepted.LICENCE, broken, image=image, package=name
+        ) or facts.excepted.accepting(Accepted.LICENCE, text, image=image, package=name)
+        what = f"{name.full_name} is under {_licence_words(rule, text, broken)}"
+        if accepted is not None:
+            reasons.append(Reason(Result.PASS, f"{what}; accepted by exception {accepted.origin}"))
+        else:
+            reasons.append(Reason(rule.broken, what))
+    return reasons
+
+
+def _broken_licences(rule: LicenceRule, text: str) -> list[str]:
+    """Every licence of a text that breaks a rule: each that would, were the others none."""
+    found: list[str] = []
+    while (broken := _broken_licence(rule, text)) is not None and broken not in found:
+        found.append(broken)
+        rule = replace(
+            rule,
+            denied=tuple(one for one in rule.denied if not _is_same_denial(one, broken)),
+            allowed=(*rule.allowed, broken) if rule.allowed else (),
+            denies_unknown=rule.denies_unknown and broken != _NOBODY_KNOWS,
+        )
+    return found
+
+
+def _is_same_denial(one: str, broken: str) -> bool:
+    """Whether two names of a rule are about one licence: ``-only`` and ``-or-later``."""
+    return one == broken or bool(denied_by(one, (broken,)) or denied_by(broken, (one,)))
+
+
 def _is_asked(rule: LicenceRule, name: PackageName, listed: Inventory) -> bool:
     return (
         name.package_class in rule.classes
@@ -570,7 +669,7 @@ def _broken_licence(rule: LicenceRule, text: str) -> str | None:
     denied = denied_by(text, rule.denied) if rule.denied else None
     denied = denied or (outside_for_sure(text, rule.allowed) if rule.allowed else None)
     if denied is None and rule.denies_unknown and _turns_on_unknown(rule, text):
-        return "a licence that nobody knows"
+        return _NOBODY_KNOWS
     return denied
 
 
@@ -607,7 +706,9 @@ def _end_of_life(rule: EndOfLifeRule, pair: Pair, facts: Facts) -> Reason:
     name = scan.operating_system or "the operating system"
     if not scan.end_of_life:
         return Reason(Result.PASS, f"{name} is maintained")
-    is_new = old is None or not (old.end_of_life and old.operating_system == scan.operating_system)
+    is_new = old is None or not (
+        old.end_of_life and _release_of(old.operating_system) == _release_of(scan.operating_system)
+    )
     if rule.scope is Scope.INTRODUCED and not is_new:
         return Reason(Result.PASS, f"{name} is at its end of life, as before")
     text = f"{name} gets no fixes any more"
@@ -615,6 +716,14 @@ def _end_of_life(rule: EndOfLifeRule, pair: Pair, facts: Facts) -> Reason:
     if accepted is not None:
         return Reason(Result.PASS, f"{text}; accepted by exception {accepted.origin}")
     return Reason(rule.broken, text)
+
+
+def _release_of(system: str) -> str:
+    """The release that is maintained or not: ``debian 10`` of every 10.x, ``ubuntu 20.04``."""
+    family, _, version = system.partition(" ")
+    numbers = re.split(r"[.-]", version)
+    kept = 1 if family.lower() in _BY_ONE_NUMBER else 2
+    return f"{family.lower()} {'.'.join(numbers[:kept])}"
 
 
 def _secrets_in(rule: SecretRule, pair: Pair, facts: Facts) -> list[Reason]:
@@ -694,43 +803,50 @@ def configuration_changes(
     old: ImageConfiguration, new: ImageConfiguration
 ) -> list[tuple[Configured, str, str]]:
     """What differs in how two images run: what, before, after."""
-    sides = (
+    sides = [
         (Configured.ENTRYPOINT, _run(old), _run(new)),
-        (Configured.USER, old.user or "root", new.user or "root"),
         (Configured.PORTS, ", ".join(sorted(old.ports)), ", ".join(sorted(new.ports))),
         (
             Configured.VARIABLES,
             ", ".join(sorted(old.variables - new.variables)),
             ", ".join(sorted(new.variables - old.variables)),
         ),
-    )
+    ]
+    if old.runs_as != new.runs_as:
+        sides.insert(1, (Configured.USER, old.user or "root", new.user or "root"))
     return [(what, was, now) for what, was, now in sides if was != now]
 
 
 def _run(configuration: ImageConfiguration) -> str:
-    return " ".join((*configuration.entrypoint, *configuration.command))
+    """Its arguments, quoted as a shell would: where they end is part of what runs."""
+    return shlex.join((*configuration.entrypoint, *configuration.command))
 
 
 def _base_reasons(rule: BaseImageRule, facts: Facts) -> list[Reason]:
-    asked = [fact for fact in facts.bases if rule.is_for_image(fact.image)]
-    known = {fact.image for fact in asked}
-    images = dict.fromkeys(pair.new.repository for pair in _pairs(rule, facts) if pair.new)
-    reasons = [
-        Reason(
-            Result.NOT_EVALUATED,
-            f"nobody knows which base image {image or 'it'} was built on",
-        )
-        for image in images
-        if image not in known
-    ]
-    for fact in asked:
-        name = fact.name or "its base image"
-        if rule.allowed and not fact.name:
-            reasons.append(Reason(Result.NOT_EVALUATED, "the image does not name its base image"))
-        elif rule.allowed and not any(names_image(glob, fact.name) for glob in rule.allowed):
-            reasons.append(Reason(rule.broken, f"{name} is not among the allowed base images"))
-        if rule.older_than is not None:
-            reasons.append(_base_age(rule, rule.older_than, fact, facts))
+    """What a rule says of each image on each platform: each has a base of its own."""
+    reasons: list[Reason] = []
+    for pair in _pairs(rule, facts):
+        if pair.new is None:
+            continue
+        known = [fact for fact in facts.bases if fact.is_of(pair.new)]
+        found = [reason for fact in known for reason in _base_reason(rule, fact, facts)]
+        if not known:
+            image = pair.new.repository or "it"
+            text = f"nobody knows which base image {image} was built on"
+            found = [Reason(Result.NOT_EVALUATED, text)]
+        place = (pair.new.repository, pair.new.platform)
+        reasons += [replace(reason, place=place) for reason in found]
+    return reasons
+
+
+def _base_reason(rule: BaseImageRule, fact: BaseFact, facts: Facts) -> list[Reason]:
+    reasons: list[Reason] = []
+    if rule.allowed and not fact.name:
+        reasons.append(Reason(Result.NOT_EVALUATED, "the image does not name its base image"))
+    elif rule.allowed and not any(names_base(glob, fact.name) for glob in rule.allowed):
+        reasons.append(Reason(rule.broken, f"{fact.name} is not among the allowed base images"))
+    if rule.older_than is not None:
+        reasons.append(_base_age(rule, rule.older_than, fact, facts))
     return reasons
 
 

@@ -20,19 +20,20 @@ from packageurl import PackageURL
 _OS_TYPES: Final = frozenset({"alpine", "alpm", "apk", "deb", "ebuild", "qpkg", "rpm"})
 # Types whose package names hold their namespace before the last slash.
 _SLASHED: Final = frozenset({"composer", "github", "golang", "npm", "swift"})
-# Types whose names have no case (purl-spec, types/*-definition.json, `case_sensitive`), and npm:
-# no package that npm takes has a capital letter. packageurl keeps the case of some of them.
+# Types whose names have no case (purl-spec, types/*-definition.json, `case_sensitive`), and NuGet,
+# whose index has none. npm is none of them: it has old packages that differ by their case alone.
+# packageurl keeps the case of some of them.
 _CASELESS: Final = frozenset(
     {
         *("alpm", "apk", "bitbucket", "bitnami", "brew", "chrome-extension", "composer", "deb"),
-        *("github", "gitlab", "hex", "luarocks", "npm", "oci", "otp", "pub", "pypi"),
+        *("github", "gitlab", "hex", "luarocks", "nuget", "oci", "otp", "pub", "pypi"),
         "vscode-extension",
     }
 )
 _RESPELLED: Final = frozenset({"pub", "pypi"})  # of these, by more than their case
 _EPOCHS: Final = frozenset({"deb", "rpm"})
 # Qualifiers without which two package URLs would name the same (purl-spec, types/*.json).
-_IDENTIFYING: Final = frozenset({"arch", "distro", "repository_url", "tag"})
+_IDENTIFYING: Final = frozenset({"arch", "classifier", "distro", "repository_url", "tag"})
 # One distributor, as os-release, Trivy and grype call it.
 _DISTRIBUTORS: Final = {
     **dict.fromkeys(("rhel", "red hat"), "redhat"),
@@ -45,6 +46,15 @@ _DISTRIBUTORS: Final = {
     **dict.fromkeys(("sles", "suse linux enterprise server"), "suse"),
     "mariner": "cbl-mariner",
 }
+# Distributors whose packages a glob may name as a whole: `pkg:deb/debian`.
+_NAMESPACES: Final = frozenset(
+    {
+        *_DISTRIBUTORS.values(),
+        *("alpine", "chainguard", "debian", "minimos", "ubuntu", "wolfi", "arch", "archlinux"),
+        *("azurelinux", "bottlerocket", "centos", "fedora", "photon", "raspbian", "kali", "echo"),
+    }
+)
+_EXAMPLES: Final = {"deb": "debian", "apk": "alpine", "rpm": "redhat"}
 # One project of the Python package index (packaging.python.org, "Names and normalization").
 _PYTHON_RUN: Final = re.compile(r"[-_.]+")
 _NO_DART: Final = re.compile(r"[^a-z0-9_*?]")  # purl-spec, types/pub-definition.json
@@ -136,6 +146,8 @@ class Purl(NamedTuple):
     """Those that change what is named, sorted."""
     source: str = ""
     """What it was built from (``upstream``), without version; empty where it does not say."""
+    spelled: str = ""
+    """The package as the document's own URL has it, where its tool loses the case of the name."""
 
     def qualifier(self, name: str) -> str:
         """The value of a qualifier; empty without it."""
@@ -146,7 +158,9 @@ class Purl(NamedTuple):
 
         What the other does not say is not known, and is no match.
         """
-        if self.package != other.package or (self.version and self.version != other.version):
+        if self.package != other.package and str(self.package) != other.spelled:
+            return False
+        if self.version and self.version != other.version:
             return False
         return all(
             other.qualifier(name) == value or (name == "arch" and other.qualifier(name) == "all")
@@ -156,7 +170,10 @@ class Purl(NamedTuple):
 
 @lru_cache(_CACHED)
 def read_purl(text: str) -> Purl | None:
-    """Read a package URL by the rules of its type; None if it is none. The subpath is left out."""
+    """Read a package URL by the rules of its type; None if it is none.
+
+    A subpath is a part of what is named; of a Go module, the rest of its name, as syft writes it.
+    """
     if text[:4].lower() != "pkg:" or len(text) > _LONGEST:
         return None
     text = f"pkg:{text[4:]}"  # a scheme has no case: purl-spec, RFC 3986
@@ -168,9 +185,23 @@ def read_purl(text: str) -> Purl | None:
     except ValueError:
         return None
     identifying, epoch, source = _qualified(dict(found.qualifiers))
-    package = PackageName.of(found.type, found.name, found.namespace or "")
+    name = _npm_name(text, found.name) if found.type == "npm" else found.name
+    if found.subpath and found.type == "golang":
+        namespace = "/".join(filter(None, (found.namespace, name)))
+        package = PackageName.of("golang", f"{namespace}/{found.subpath}")
+    else:
+        package = PackageName.of(found.type, name, found.namespace or "")
+        if found.subpath:
+            identifying = tuple(sorted((*identifying, ("subpath", found.subpath))))
     version = whole_version(found.type, found.version or "", epoch)
     return Purl(package, version, identifying, source)
+
+
+def _npm_name(text: str, name: str) -> str:
+    """A name in its own case, which packageurl loses."""
+    path = text.partition("#")[0].partition("?")[0]
+    written = unquote(path.rpartition("/")[2].partition("@")[0])
+    return written if written.lower() == name.lower() else name
 
 
 def _plain_purl(text: str) -> Purl | None:
@@ -249,9 +280,16 @@ def known_glob(glob: str) -> str:
     kind = kind.lower()
     if kind == "alpine":
         kind, rest = "apk", rest if "/" in rest else f"alpine/{rest}"
+    if kind == "maven":
+        rest = rest.replace(":", "/")
     parts = [_spelled(kind, part) for part in rest.split("/")]
-    if kind in _OS_TYPES and len(parts) > 1:
-        parts[0] = _DISTRIBUTORS.get(parts[0].lower(), parts[0].lower())
+    if kind in _OS_TYPES:
+        parts[0] = _distributor(parts[0]) if len(parts) > 1 or parts[0].strip("*?") else parts[0]
+        if len(parts) == 1 and not ("*" in rest or "?" in rest or parts[0] in _NAMESPACES):
+            raise ValueError(
+                f"it names no distributor: pkg:{kind}/{_EXAMPLES.get(kind, 'DISTRIBUTOR')}/{rest},"
+                f" or pkg:{kind}/*/{rest} of each; pkg:{kind}/{rest}/* if {rest} is one"
+            )
     return f"pkg:{kind}{slash}{'/'.join(parts)}"
 
 
@@ -270,10 +308,13 @@ def whole_version(kind: str, version: str, epoch: str = "") -> str:
 
 
 def cased(package: PackageName, written: str) -> PackageName:
-    """A Go module as its own name is written: Trivy's package URLs lose the case."""
-    if package.type != "golang" or written.lower() != package.full_name.lower():
+    """A package as its own name is written: Trivy's package URLs lose the case of some.
+
+    Go tells modules apart by it, and npm old packages.
+    """
+    if package.type not in {"golang", "npm"} or written.lower() != package.full_name.lower():
         return package
-    return PackageName.of("golang", written)
+    return PackageName.of(package.type, written)
 
 
 def fuller_version(kind: str, one: str, other: str) -> str:

@@ -71,7 +71,19 @@ class Packages:
         """Whether the rule is about this package."""
         if any(_covers(glob, package) for glob in self.not_):
             return False
-        return not self.only or any(_covers(glob, package) for glob in self.only)
+        return not self.only or any(_names(glob, package) for glob in self.only)
+
+
+def _names(glob: str, package: PackageName) -> bool:
+    """Whether a glob may name a package: of Go and npm in another case, too.
+
+    A policy that bans one of two packages that differ by their case alone bans both.
+    """
+    if package.type in {"golang", "npm"} and _covers(
+        glob.lower(), PackageName(*map(str.lower, package))
+    ):
+        return True
+    return _covers(glob, package)
 
 
 def _covers(glob: str, package: PackageName) -> bool:
@@ -83,6 +95,26 @@ def _covers(glob: str, package: PackageName) -> bool:
 def names_image(glob: str, repository: str) -> bool:
     """Whether a glob names a repository, whole or by its last parts: ``shop``, ``acme/*``."""
     return bool(repository) and (matches(glob, repository) or matches(f"**/{glob}", repository))
+
+
+def names_base(glob: str, reference: str) -> bool:
+    """Whether a glob names a base image: whole, with the tag and with or without the digest.
+
+    A name without a registry is Docker's own, as everywhere; anybody may call theirs so elsewhere.
+    """
+    name, _, digest = reference.partition("@")
+    names = {_full_reference(name)} | ({_full_reference(reference)} if digest else set())
+    return any(matches(_full_reference(glob), one) for one in names)
+
+
+def _full_reference(name: str) -> str:
+    """With the registry and `library/` that Docker leaves out of its own names."""
+    first, slash, _ = name.partition("/")
+    if not slash:
+        return name if name == "**" else f"docker.io/library/{name}"
+    if first in {"**", "localhost"} or any(sign in first for sign in ".:*"):
+        return name.replace("index.docker.io/", "docker.io/", 1)
+    return f"docker.io/{name}"
 
 
 def names_path(glob: str, path: str) -> bool:

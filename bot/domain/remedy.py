@@ -85,12 +85,23 @@ def _lowest(
 
 
 def _frees(candidate: str, finding: Finding, order: Order) -> bool:
-    """Whether a version is at or behind a fix of its own release line, or behind all of them."""
+    """Whether a version is at or behind a fix that what is installed lacks, on that fix's line.
+
+    Between two fixes everything may be vulnerable but what continues the lower one's line: what
+    is installed lies between the same two as a version that is no way out. Behind all is free.
+    """
     behind = [fix for fix in finding.fixed_in if order(fix, candidate) <= 0]
     ahead = [fix for fix in finding.fixed_in if order(fix, candidate) > 0]
-    if not behind:
+    reached = [fix for fix in behind if all(order(fix, one) > 0 for one in finding.versions)]
+    if not reached:
         return False
-    return not any(_is_same_line(fix, candidate, finding.fixed_in) for fix in ahead)
+    if not ahead:
+        return True
+    last = max(reached, key=cmp_to_key(order))
+    return order(last, candidate) == 0 or (
+        _is_same_line(last, candidate, finding.fixed_in)
+        and not any(_is_same_line(fix, candidate, finding.fixed_in) for fix in ahead)
+    )
 
 
 def _is_same_line(one: str, other: str, fixes: Sequence[str]) -> bool:

@@ -94,9 +94,14 @@ class ExceptionsInForce:
     ) -> None:
         """An installation counts unless an exception covers it; a finding, unless all are.
 
-        Which version lies at which path is not known: each has to be covered at each.
+        One of which nobody says where it lies is at no path that an exception names.
         """
-        places = [(one, path) for one in finding.installations for path in finding.paths or ("",)]
+        places = [
+            (installed, path)
+            for one in finding.each
+            for installed in one.installations
+            for path in one.paths or ("",)
+        ]
         holding: dict[tuple[Purl, str], RiskException] = {}
         ended: dict[tuple[Purl, str], str] = {}
         for place in places:

@@ -30,6 +30,8 @@ _APK: Final = re.compile(
     r"((?:_(?:alpha|beta|pre|rc|cvs|svn|git|hg|p)[0-9]{0,19})*)(?:~[0-9a-f]+)?(?:-r([0-9]{1,19}))?"
 )
 _APK_SUFFIXES: Final = ("alpha", "beta", "pre", "rc", "", "cvs", "svn", "git", "hg", "p")
+# Maven's POM reference: `ga`, `final` and `release` say nothing more than the numbers.
+_MAVEN_RELEASE: Final = re.compile(r"([.-])release(?=[.-]|$)", re.IGNORECASE)
 # Before a release of Go: go1.22rc1, go1.18beta2 (go.dev/doc/toolchain#version).
 _GO_TOOLCHAIN: Final = re.compile(r"(?:go)?([0-9]{1,9}\.[0-9]{1,9})(rc|beta)([0-9]{1,9})")
 # OpenJDK's: 17.0.8+7, 11.0.20.1, 1.8.0_392-b08, 8u392 (JEP 223, and what was before it).
@@ -63,6 +65,10 @@ def compare(kind: str, one: str, other: str, *, name: str = "") -> int | None:
         return None
     if kind == "golang":
         one, other = _go(one), _go(other)
+    if kind == "nuget":  # its prereleases have no case (learn.microsoft.com, package versioning)
+        one, other = one.lower(), other.lower()
+    if kind == "maven":  # univers knows `final` and `ga`, and not their third name
+        one, other = (_MAVEN_RELEASE.sub(r"\1final", version) for version in (one, other))
     if kind in _BY_UNIVERS:
         return _by_univers(_BY_UNIVERS[kind], one, other)
     if kind in {"deb", "bitnami"}:  # Bitnami's revision is behind the dash, as Debian's

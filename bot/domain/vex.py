@@ -72,8 +72,9 @@ def vex_answer(
     """
     if not statements:
         return VexAnswer()
-    # A later statement about the same thing replaces an earlier one (OpenVEX, "Updating").
-    ordered = sorted(statements, key=lambda one: one.at or _EARLIEST)
+    # A later statement about the same thing replaces an earlier one (OpenVEX, "Updating"); of two
+    # that contradict each other at one time, neither suppresses.
+    ordered = sorted(statements, key=lambda one: (one.at or _EARLIEST, one.status not in accepted))
     said: dict[tuple[FindingKey, Purl], VexStatement] = {}
     used: set[VexStatement] = set()
     by_name: dict[str, list[Finding]] = {}

@@ -487,7 +487,7 @@ class _FindingRows:
     def __call__(self, finding: Finding) -> FindingRow:
         listed = self.exploitation.kev_of(finding)
         is_known = listed is not None or (
-            self.exploitation.kev is not None and not finding.names_no_vulnerability
+            self.exploitation.kev is not None and not finding.names_no_cve
         )
         return FindingRow(
             vulnerability=_name(finding.vulnerability),

@@ -213,7 +213,9 @@ def read_cyclonedx_scan(document: bytes, file: str) -> Scan:
     sightings = list(_sightings(bom.vulnerabilities, by_ref, repository_of(image), file))
     findings = collapsed(finding for finding, analysis in sightings if not _holds(analysis))
     suppressed = {
-        finding.key: Suppression(finding, f"analysis {analysis.state}", _why(analysis))
+        finding.key: Suppression(
+            finding, f"analysis {analysis.state}", _why(analysis), is_of_image=True
+        )
         for finding, analysis in sightings
         if _holds(analysis) and finding.key not in findings
     }
@@ -552,6 +554,7 @@ def _finding(entry: _Vulnerability, one: Identified, named: Purl, image: str) ->
         installed=(named._replace(source=""),) if named.qualifiers else (),
         status=Status.FIXED if fixed_in else Status.WILL_NOT_FIX if declined else Status.UNKNOWN,
         cvss=_cvss(entry),
+        vectors=frozenset(r.vector for r in entry.ratings or [] if r.vector and _is_cvss(r)),
         nvd_severity=nvd,
         disclosed=day(entry.published),
         source=named.source,

@@ -363,6 +363,7 @@ def _finding(
         installed=(installed._replace(source=""),) if installed.qualifiers else (),
         status=Status.of(fix.state or ""),
         cvss=_cvss(related if is_one_of_several else own),
+        vectors=_vectors(related if is_one_of_several else own),
         nvd_severity=max(map(Severity.of, nvd), default=None),
         fix_since=min(filter(None, (day(a.date) for a in fix.available or [])), default=None),
         exploited_since=min(
@@ -379,6 +380,11 @@ def _finding(
 
 def _is_about(cve: str | None, names: frozenset[str]) -> bool:
     return not cve or cve.strip().upper() in names
+
+
+def _vectors(entries: Iterable[_Vulnerability | _Related]) -> frozenset[str]:
+    """Of every score, whoever gave it."""
+    return frozenset(row.vector for entry in entries for row in entry.cvss or [] if row.vector)
 
 
 def _cvss(entries: Iterable[_Vulnerability | _Related]) -> Cvss | None:
@@ -422,5 +428,7 @@ def _suppressed(
         why = rule.reason or rule.vex_justification or ""
         for finding in _findings(match, place):
             if finding.key not in findings:
-                suppressed[finding.key] = Suppression(finding, by, why)
+                suppressed[finding.key] = Suppression(
+                    finding, by, why, is_of_image=bool(rule.vex_status)
+                )
     return suppressed

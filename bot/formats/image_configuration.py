@@ -65,5 +65,5 @@ def image_configuration(config: Config | None) -> ImageConfiguration | None:
 
 def _base_created(config: Config) -> date | None:
     """By the oldest entry of its history; builds that are reproducible write an early day there."""
-    days = [found for made in config.history or () if (found := day(made.created))]
-    return days[0] if days and days[0].year >= _FIRST_IMAGES else None
+    first = day(config.history[0].created) if config.history else None
+    return first if first and first.year >= _FIRST_IMAGES else None

@@ -126,9 +126,9 @@ def _product(product: _Product | str, entry: _Statement) -> VexProduct:
             for part in product.subcomponents or []
         ),
         frozenset(
-            f"sha256:{value.lower()}"
+            # One of another algorithm is kept: it is of no image here, for all that is known.
+            f"{name.lower().replace('sha-', 'sha')}:{value.lower()}"
             for name, value in (product.hashes or {}).items()
-            if name.lower() in {"sha-256", "sha256"}
         ),
     )
 

@@ -9,6 +9,7 @@ where its flags leave those packages out, or where it has no data on that distri
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -88,6 +89,10 @@ _BY_NUMBER: Final = (
     Severity.HIGH,
     Severity.CRITICAL,
 )
+
+
+# What VEX says of an image; `ignored` is what its owner decided (pkg/types/finding.go).
+_SAID_OF_THE_IMAGE: Final = frozenset({"not_affected", "fixed"})
 
 
 class _Identifier(Lax):
@@ -332,7 +337,9 @@ def _named(identifier: _Identifier | None, name: str, kind: str, version: str) -
     package, version = cased(purl.package, name), whole_version(purl.package.type, version)
     if package is purl.package and version == purl.version:
         return purl
-    return purl._replace(package=package, version=version)
+    is_module = package is not purl.package and package.type == "golang"
+    spelled = str(purl.package) if is_module else ""
+    return purl._replace(package=package, version=version, spelled=spelled)
 
 
 class _Packages:
@@ -376,7 +383,9 @@ def _findings(
             fix=Fix.AVAILABLE if fixed_in else Fix.NONE,
             aliases=one.aliases,
             advisories=one.advisories,
-            installed=(_without_source(installed),) if installed.qualifiers else (),
+            installed=(_without_source(installed),)
+            if installed.qualifiers or installed.spelled
+            else (),
             status=Status.FIXED if fixed_in and status is Status.UNKNOWN else status,
             cvss=_cvss(entry.CVSS) if entry.CVSS else None,
             nvd_severity=_BY_NUMBER[nvd]
@@ -386,11 +395,18 @@ def _findings(
             paths=(path,) if path else (),
             source=(listed.SrcName if listed else None) or "",
             is_development=bool(listed and listed.Dev),
+            vectors=_vectors(entry.CVSS) if entry.CVSS else frozenset(),
         )
 
 
 def _without_source(installed: Purl) -> Purl:
     return installed._replace(source="") if installed.source else installed
+
+
+def _vectors(scores: dict[str, _Cvss]) -> frozenset[str]:
+    """Of every version 3 and 4, whoever gave them."""
+    each = [vector for one in scores.values() for vector in (one.V40Vector, one.V3Vector)]
+    return frozenset(filter(None, each))
 
 
 def _cvss(scores: dict[str, _Cvss]) -> Cvss | None:
@@ -425,15 +441,23 @@ def _suppressed(
                 by = f"{entry.Status or 'ignored'} ({entry.Source or 'Trivy'})"
                 for finding in _findings(entry.Finding, result, packages, place):
                     if finding.key not in findings:
-                        suppressed[finding.key] = Suppression(finding, by, entry.Statement or "")
+                        suppressed[finding.key] = Suppression(
+                            finding,
+                            by,
+                            entry.Statement or "",
+                            is_of_image=entry.Status in _SAID_OF_THE_IMAGE,
+                        )
     return suppressed
 
 
 def _secrets(results: Iterable[_Result]) -> frozenset[Secret]:
-    return frozenset(
-        Secret(secret.RuleID, result.Target, Severity.of(secret.Severity or ""))
+    found = Counter(
+        (secret.RuleID, result.Target, Severity.of(secret.Severity or ""))
         for result in results
         for secret in result.Secrets or []
+    )
+    return frozenset(
+        Secret(*one, number) for one, times in found.items() for number in range(1, times + 1)
     )
 
 

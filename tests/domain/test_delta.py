@@ -94,9 +94,75 @@ def test_without_a_baseline_everything_is_introduced() -> None:
 
 
 def test_three_classes_without_an_inventory() -> None:
-    found = delta(scan(B, C), scan(A, B))
+    newer = finding("CVE-2026-0009", "a", versions=("2",))
 
-    assert (names(found.introduced), fixed(found), names(found.unchanged)) == (["c"], ["a"], ["b"])
+    found = delta(scan(B, C, newer), scan(A, B))
+
+    assert (names(found.introduced), fixed(found), names(found.unchanged)) == (
+        ["c", "a"],
+        ["a"],
+        ["b"],
+    )
+
+
+def test_what_merely_vanished_is_not_fixed() -> None:
+    found = delta(scan(), scan(A))
+
+    assert (fixed(found), names(found.unchanged)) == ([], ["a"])
+    assert found.unexplained == {A.key}
+
+
+def test_a_list_of_the_scanner_itself_shows_what_left() -> None:
+    listed = replace(listing({"x": "1"}), tool="Trivy")
+
+    assert fixed(delta(scan(listed=listed), scan(A))) == ["a"]
+    assert fixed(delta(scan(listed=replace(listed, tool="syft")), scan(A))) == []
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "is_one"),
+    [
+        ("libssl3", "libssl3t64", True),
+        ("libssl1.1", "libssl3", True),
+        ("libicu72", "libicu76", True),
+        ("openssh-client", "openssh-server", False),
+        ("vim-tiny", "vim-nox", False),
+    ],
+)
+def test_one_source_makes_no_rename(was: str, now: str, is_one: bool) -> None:  # noqa: FBT001 - drawn
+    before = finding(name=was)._replace(source="s")
+    after = finding(name=now)._replace(source="s")
+
+    found = delta(scan(after), scan(before))
+
+    assert names(found.unchanged) == ([now] if is_one else [was])
+    assert names(found.introduced) == ([] if is_one else [now])
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "is_one"),
+    [
+        ("reg.example/a/api:2", "reg.example/a/api:1", True),
+        ("reg.example/api:1", "other.example/x/api:1", True),
+        ("reg.example/api:1", "reg.example/worker:1", False),
+        ("new.tar", "reg.example/api:1", True),
+        ("/images/new.tar", "./old.tar", True),
+        ("", "reg.example/api:1", True),
+    ],
+)
+def test_another_image_is_no_baseline(new: str, old: str, is_one: bool) -> None:  # noqa: FBT001 - drawn
+    found = delta(scan(A, image=new), scan(A, image=old))
+
+    assert names(found.introduced) == ([] if is_one else ["a"])
+    assert bool(found.unlooked) is not is_one
+
+
+def test_images_of_names_without_a_registry_are_others_where_they_have_digests() -> None:
+    new, old = scan(A, image="acme/api:1"), scan(A, image="acme/worker:1")
+    assert not delta(new, old).introduced
+
+    new, old = (replace(one, digests=frozenset({one.image})) for one in (new, old))
+    assert names(delta(new, old).introduced) == ["a"]
 
 
 def test_a_suppressed_finding_counts_only_there() -> None:
@@ -176,7 +242,8 @@ def test_a_slimmer_image_lost_nothing(layers: frozenset[str]) -> None:
 def test_losing_the_libraries_leaves_the_system_alone() -> None:
     library = finding("CVE-2026-0009", "left-pad", kind="npm")
     old = scan(A, library, looked=BOTH)
-    new = scan(looked=frozenset({Looked.OS}))
+    listed = replace(listing({"x": "1"}), tool="Trivy")
+    new = scan(looked=frozenset({Looked.OS}), listed=listed)
 
     found = delta(new, old)
 

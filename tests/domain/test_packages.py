@@ -8,6 +8,7 @@ from bot.domain.packages import (
     PackageClass,
     PackageName,
     Purl,
+    cased,
     inventory,
     known_glob,
     merged,
@@ -25,7 +26,10 @@ from bot.domain.policy import Packages
         ),
         ("pkg:npm/%40babel/traverse@7.28.0", ("npm", "@babel", "traverse", "7.28.0")),
         ("pkg:npm/@babel/traverse@7.28.0", ("npm", "@babel", "traverse", "7.28.0")),
-        ("pkg:golang/github.com/a/b@v1.2.3#sub/path", ("golang", "github.com/a", "b", "1.2.3")),
+        (
+            "pkg:golang/github.com/a/b@v1.2.3#sub/path",
+            ("golang", "github.com/a/b/sub", "path", "1.2.3"),
+        ),
         ("pkg:golang/code.gitea.io/gitea@(devel)", ("golang", "code.gitea.io", "gitea", "(devel)")),
         ("pkg:maven/org.x/y@1?type=jar", ("maven", "org.x", "y", "1")),
         ("pkg:PyPI/Foo_Bar@1", ("pypi", "", "foo-bar", "1")),
@@ -99,7 +103,12 @@ def test_several_documents_make_one_inventory() -> None:
     [
         ("pkg:pypi/Foo_Bar", "pkg:pypi/foo-bar"),
         ("pkg:PyPI/zope.*", "pkg:pypi/zope-*"),
-        ("pkg:npm/%40Babel/Traverse", "pkg:npm/@babel/traverse"),
+        ("pkg:npm/%40babel/JSONStream", "pkg:npm/@babel/JSONStream"),
+        ("pkg:maven/org.x:y", "pkg:maven/org.x/y"),
+        ("pkg:maven/org.x/y", "pkg:maven/org.x/y"),
+        ("pkg:nuget/Newtonsoft.Json", "pkg:nuget/newtonsoft.json"),
+        ("pkg:deb/debian", "pkg:deb/debian"),
+        ("pkg:apk/busybox*", "pkg:apk/busybox*"),
         ("pkg:alpine/busybox", "pkg:apk/alpine/busybox"),
         ("pkg:alpine/*", "pkg:apk/alpine/*"),
         ("pkg:npm/@babel/*", "pkg:npm/@babel/*"),
@@ -114,7 +123,13 @@ def test_globs_are_spelled_as_names_are(glob: str, expected: str) -> None:
     assert known_glob(glob) == expected
 
 
-@pytest.mark.parametrize("glob", ["lodash", "npm/lodash", "pkg:npm/lodash@4", "pkg:npm/@a/b@1"])
+@pytest.mark.parametrize(
+    "glob",
+    [
+        *("lodash", "npm/lodash", "pkg:npm/lodash@4", "pkg:npm/@a/b@1"),
+        *("pkg:deb/base-files", "pkg:apk/busybox", "pkg:rpm/openssl"),
+    ],
+)
 def test_a_glob_that_names_nothing_is_refused(glob: str) -> None:
     with pytest.raises(ValueError, match="it "):
         known_glob(glob)
@@ -143,8 +158,8 @@ def test_what_has_nothing_to_decode_is_read_as_the_library_reads_it(
     asked = "&".join(f"{key}={value}" for key, value in qualifiers.items())
 
     found = read_purl(f"{text}?{asked}" if asked else text)
-    # A subpath is left out, and has to be decoded: it takes the other way.
-    decoded = read_purl(f"{text}?{asked}#a" if asked else f"{text}#a")
+    # What has to be decoded takes the other way.
+    decoded = read_purl(f"{text}?{asked}&y=%20" if asked else f"{text}?y=%20")
 
     assert found == decoded
 
@@ -163,3 +178,49 @@ def test_a_name_and_its_package_url_are_one(kind: str, name: str, namespace: str
     assert read.package == PackageName.of(kind, name, namespace)
     # A glob that is written as the package URL names it.
     assert Packages(only=(known_glob(f"pkg:{kind}/{namespace}/{name}"),)).include(read.package)
+
+
+def test_old_packages_of_npm_differ_by_their_case_alone() -> None:
+    old, new = read_purl("pkg:npm/JSONStream@1"), read_purl("pkg:npm/jsonstream@1")
+    scoped = read_purl("pkg:npm/%40acme/JSONStream@1")
+
+    assert old
+    assert new
+    assert scoped
+    assert old.package != new.package
+    assert not new.covers(old)
+    assert scoped.package == PackageName("npm", "@acme", "JSONStream")
+    assert cased(new.package, "JSONStream") == old.package
+
+
+def test_a_go_module_is_named_as_its_tool_spells_it() -> None:
+    """Trivy's package URLs are in lower case, as purl-spec has them; the module's name is not."""
+    lower = read_purl("pkg:golang/github.com/burntsushi/toml@1")
+
+    assert lower
+    name = cased(lower.package, "github.com/BurntSushi/toml")
+    assert not lower.covers(lower._replace(package=name))
+    assert lower.covers(lower._replace(package=name, spelled=str(lower.package)))
+    assert Packages(only=(str(lower.package),)).include(name)
+    assert not Packages(not_=(str(name),)).include(name)
+
+
+@pytest.mark.parametrize(
+    ("statement", "installed", "expected"),
+    [
+        ("pkg:npm/a@1#sub", "pkg:npm/a@1", False),
+        ("pkg:npm/a@1", "pkg:npm/a@1#sub", True),
+        ("pkg:npm/a@1#sub", "pkg:npm/a@1#sub", True),
+        ("pkg:maven/g/a@1?classifier=linux", "pkg:maven/g/a@1", False),
+        ("pkg:maven/g/a@1?classifier=linux", "pkg:maven/g/a@1?classifier=linux", True),
+        ("pkg:golang/github.com/a/b@1#c", "pkg:golang/github.com/a/b@1", False),
+        ("pkg:golang/github.com/a/b@1", "pkg:golang/github.com/a/b@1#c", False),
+        ("pkg:golang/github.com/a/b/c@1", "pkg:golang/github.com/a/b@1#c", True),
+    ],
+)
+def test_a_part_is_not_the_whole(statement: str, installed: str, expected: bool) -> None:  # noqa: FBT001 - drawn
+    one, other = read_purl(statement), read_purl(installed)
+
+    assert one is not None
+    assert other is not None
+    assert one.covers(other) is expected

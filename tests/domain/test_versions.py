@@ -31,6 +31,11 @@ OLDER_FIRST = [
     ("npm", "1.9.0", "1.10.0"),
     ("golang", "v0.0.0-20200101000000-abcdefabcdef", "v0.1.0"),
     ("nuget", "1.0.0.1", "1.0.0.2"),
+    ("nuget", "5.0.0-beta2", "5.0.0-RC1"),
+    ("nuget", "5.0.0-RC1", "5.0.0-rc2"),
+    ("maven", "2.0.0.RELEASE", "2.0.1"),
+    ("maven", "2.0.0.RC1", "2.0.0.RELEASE"),
+    ("maven", "2.0.0.RELEASE", "2.0.0.SR1"),
     # PEP 440
     ("pypi", "1.0.dev1", "1.0a1"),
     ("pypi", "1.0rc1", "1.0"),
@@ -111,3 +116,15 @@ def test_comparing_is_antisymmetric_and_never_raises(kind: str, one: str, other:
 def test_toolchains_of_go_and_revisions_of_bitnami(kind: str, older: str, newer: str) -> None:
     assert compare(kind, older, newer) == -1
     assert compare(kind, newer, older) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "one", "other"),
+    [
+        ("maven", "2.0.0.RELEASE", "2.0.0"),
+        ("maven", "2.0.0-release", "2.0.0.Final"),
+        ("nuget", "5.0.0-RC1", "5.0.0-rc1"),
+    ],
+)
+def test_two_spellings_of_one_version(kind: str, one: str, other: str) -> None:
+    assert compare(kind, one, other) == compare(kind, other, one) == 0

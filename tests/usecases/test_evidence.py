@@ -223,7 +223,7 @@ def test_without_a_scanner_attested_reports_are_held_against_each_other(place: P
         assert {one.vulnerability for one in came} == {which}
         assert sorted((one.key.image, one.key.platform) for one in came) == sorted(places)
     assert found.contents is not None
-    assert [change.package.name for change in found.contents.changes] == ["critical"]
+    assert [change.package.name for change in found.contents.changes] == ["CRITICAL"]
     assert found.contents.old is not None
 
 
