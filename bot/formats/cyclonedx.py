@@ -31,6 +31,7 @@ from bot.domain.evidence import (
     plain_id,
     repository_of,
 )
+from bot.domain.licences import conjunction
 from bot.domain.packages import (
     Inventory,
     Package,
@@ -430,10 +431,9 @@ def _licence(every: Sequence[_LicenseChoice]) -> str:
         name = _licence_name(every[0])
         return "" if name in _NO_LICENCES else name
     concluded = [one for one in every if _acknowledged(one) == "concluded"]
-    names = {name for one in concluded or every if (name := _licence_name(one)) not in _NO_LICENCES}
-    if len(names) == 1:
-        return names.pop()
-    return " AND ".join(sorted(f"({name})" if " OR " in name else name for name in names))
+    return conjunction(
+        name for one in concluded or every if (name := _licence_name(one)) not in _NO_LICENCES
+    )
 
 
 def _acknowledged(choice: _LicenseChoice) -> str:
