@@ -9,7 +9,8 @@ import pytest
 
 from bot.domain.licences import denied_by
 from bot.domain.packages import PackageName
-from bot.formats.reports import read_sbom, read_scan
+from bot.domain.vex import vex_answer
+from bot.formats.reports import read_sbom, read_scan, read_vex
 
 LODASH = PackageName("npm", "", "lodash")
 
@@ -143,3 +144,200 @@ def test_a_licence_of_its_own_is_read_as_its_text(declared: str, expected: str |
     listed = read_sbom(_spdx(declared), "new.json")
 
     assert [denied_by(text, ["MIT"]) for text in listed.licences.values()] == [expected]
+
+
+# --- CycloneDX VEX ---
+
+
+def _analysis(state: str, affects: list[dict[str, Any]], **more: object) -> bytes:
+    times = {"firstIssued", "lastUpdated"}
+    analysis = {"state": state} | {key: more.pop(key) for key in times & set(more)}
+    entry = {"id": "CVE-2020-8203", "analysis": analysis, "affects": affects}
+    entry |= {key: more.pop(key) for key in {"published", "updated"} & set(more)}
+    bom = {"bomFormat": "CycloneDX", "specVersion": "1.5", "metadata": more}
+    return json.dumps(bom | {"vulnerabilities": [entry]}).encode()
+
+
+def _is_suppressed(*documents: bytes, version: str = "4.17.15") -> bool:
+    scan = read_scan(
+        json.dumps(
+            {
+                "SchemaVersion": 2,
+                "ArtifactName": "reg.io/shop:1",
+                "Metadata": {"RepoDigests": [f"reg.io/shop@{DIGEST}"]},
+                **json.loads(_trivy([_lodash(version)], [_found(version)])),
+            }
+        ).encode(),
+        "new.json",
+    )
+    statements = [one for document in documents for one in read_vex(document, "vex.json")]
+    return bool(vex_answer(statements, scan, frozenset({"fixed", "not_affected"})).suppressed)
+
+
+DIGEST = "sha256:" + "a" * 64
+EXACT = [{"ref": "pkg:npm/lodash@4.17.15"}]
+EARLY, LATE = "2026-01-01T00:00:00Z", "2026-10-01T00:00:00Z"
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+@pytest.mark.parametrize(
+    ("not_affected", "exploitable"),
+    [
+        ({"firstIssued": EARLY, "published": EARLY}, {"firstIssued": EARLY, "lastUpdated": LATE}),
+        ({"lastUpdated": EARLY, "updated": "2026-08-01T00:00:00Z"}, {"lastUpdated": LATE}),
+        ({"timestamp": EARLY, "published": EARLY}, {"timestamp": LATE, "published": EARLY}),
+        ({"timestamp": EARLY, "published": LATE}, {"timestamp": LATE, "published": EARLY}),
+        ({"timestamp": LATE, "lastUpdated": EARLY}, {"timestamp": EARLY, "lastUpdated": LATE}),
+        ({"timestamp": LATE}, {"timestamp": LATE}),
+        ({"timestamp": LATE}, {}),
+        ({}, {}),
+    ],
+)
+def test_the_last_analysis_counts_by_its_own_time(
+    not_affected: dict[str, Any], exploitable: dict[str, Any], is_first: object
+) -> None:
+    """That of the vulnerability is not its; where no time decides, what is open stays open."""
+    documents = [
+        _analysis("not_affected", EXACT, **not_affected),
+        _analysis("exploitable", EXACT, **exploitable),
+    ]
+
+    assert not _is_suppressed(*(documents if is_first else documents[::-1]))
+    assert _is_suppressed(documents[0])
+
+
+def test_a_later_analysis_lifts_an_earlier_one() -> None:
+    assert _is_suppressed(
+        _analysis("not_affected", EXACT, lastUpdated=LATE),
+        _analysis("exploitable", EXACT, lastUpdated=EARLY),
+    )
+
+
+@pytest.mark.parametrize(
+    ("versions", "expected"),
+    [
+        ([], True),
+        ([{"version": "4.17.15"}], True),
+        ([{"version": "4.17.15", "status": "unaffected"}], True),
+        ([{"version": "4.17.20", "status": "unaffected"}], False),
+        ([{"range": "vers:npm/>=4.17.16", "status": "unaffected"}], False),
+        ([{"range": "vers:npm/>=4.17.0|<5.0.0", "status": "unaffected"}], True),
+        ([{"range": "vers:npm/>=4.17.16", "status": "affected"}], False),
+        ([{"version": "4.17.15", "status": "affected"}], False),
+        ([{"version": "4.17.15", "status": "unknown"}], False),
+        ([{"range": "vers:npm/4.17 and newer"}], False),
+        ([{"version": "4.17.20"}, {"version": "4.17.15"}], True),
+    ],
+)
+def test_an_analysis_is_about_the_versions_that_it_names(
+    versions: list[dict[str, str]], expected: object
+) -> None:
+    affects = [{"ref": "pkg:npm/lodash", "versions": versions}]
+
+    assert _is_suppressed(_analysis("not_affected", affects)) is expected
+
+
+@pytest.mark.parametrize(
+    ("versions", "expected"),
+    [
+        ([{"version": "4.17.20"}], True),
+        ([{"version": "4.17.15", "status": "unaffected"}], True),
+        ([{"version": "4.17.15"}], False),
+        ([{"range": "vers:npm/<4.17.19"}], False),
+        ([{"range": "vers:npm/what"}], False),
+    ],
+)
+def test_a_later_word_on_another_version_lifts_nothing(
+    versions: list[dict[str, str]], expected: object
+) -> None:
+    later = [{"ref": "pkg:npm/lodash", "versions": versions}]
+
+    assert (
+        _is_suppressed(
+            _analysis("not_affected", EXACT, lastUpdated=EARLY),
+            _analysis("exploitable", later, lastUpdated=LATE),
+        )
+        is expected
+    )
+
+
+@pytest.mark.parametrize(
+    ("root", "versions", "expected"),
+    [
+        ({"purl": f"pkg:oci/shop@{DIGEST}?repository_url=reg.io/shop"}, [], True),
+        ({"purl": f"pkg:oci/shop@sha256:{'b' * 64}?repository_url=reg.io/shop"}, [], False),
+        ({"name": "reg.io/shop:1", "version": DIGEST}, [], True),
+        ({"name": "reg.io/shop:1", "version": "sha256:" + "b" * 64}, [], False),
+        ({"name": "reg.io/other:1"}, [], False),
+        ({"name": "reg.io/shop:1"}, [{"version": "1"}], True),
+        ({"name": "reg.io/shop:1"}, [{"version": "2"}], False),
+        ({"name": "reg.io/shop:1"}, [{"range": "vers:generic/<2"}], False),
+    ],
+)
+def test_an_analysis_may_be_about_what_the_document_describes(
+    root: dict[str, str], versions: list[dict[str, str]], expected: object
+) -> None:
+    component = {"type": "container", "bom-ref": "root", "name": "shop", **root}
+    affects = [{"ref": "root", "versions": versions}]
+
+    assert _is_suppressed(_analysis("not_affected", affects, component=component)) is expected
+
+
+# --- CycloneDX scans ---
+
+
+def _cyclonedx_scan(
+    components: list[dict[str, Any]], versions: list[dict[str, str]], ref: str = "l"
+) -> bytes:
+    entry = {"id": "CVE-2020-8203", "affects": [{"ref": ref, "versions": versions}]}
+    bom = {"bomFormat": "CycloneDX", "specVersion": "1.5", "components": components}
+    return json.dumps(bom | {"vulnerabilities": [entry]}).encode()
+
+
+def _component(version: str, ref: str = "l", *, dev: bool = False) -> dict[str, Any]:
+    note = {"name": "cdx:npm:package:development", "value": "true"}
+    return {
+        "type": "library",
+        "name": "lodash",
+        "version": version,
+        "bom-ref": ref,
+        "purl": f"pkg:npm/lodash@{version}",
+        "properties": [note] if dev else [],
+    }
+
+
+@pytest.mark.parametrize(
+    ("versions", "is_found"),
+    [
+        ([{"range": "vers:npm/>=4.17.0|<5.0.0", "status": "unaffected"}], False),
+        ([{"range": "vers:npm/>=4.17.16", "status": "unaffected"}], True),
+        ([{"range": "vers:npm/<4.17.19"}, {"version": "4.17.15", "status": "unaffected"}], True),
+        ([{"range": "vers:npm/<4.17.0"}, {"version": "4.17.15", "status": "unaffected"}], False),
+        ([{"range": "vers:deb/>=1", "status": "unaffected"}], True),
+        ([{"range": "vers:deb/>=1"}, {"version": "4.17.15", "status": "unaffected"}], True),
+    ],
+)
+def test_a_range_says_which_versions_have_it(
+    versions: list[dict[str, str]], is_found: object
+) -> None:
+    scan = read_scan(_cyclonedx_scan([_component("4.17.15")], versions), "new.json")
+
+    assert bool(scan.findings) is is_found
+
+
+@pytest.mark.parametrize(
+    ("components", "expected"),
+    [
+        ([_component("4.17.15", dev=True)], True),
+        ([_component("4.17.15")], False),
+        ([_component("4.17.15", dev=True), _component("3.10.1", "m")], True),
+        ([_component("4.17.15"), _component("3.10.1", "m", dev=True)], False),
+        ([_component("4.17.15", dev=True), _component("4.17.15", "m")], False),
+    ],
+)
+def test_cyclonedx_says_of_each_version_whether_it_is_shipped(
+    components: list[dict[str, Any]], expected: object
+) -> None:
+    (finding,) = read_scan(_cyclonedx_scan(components, []), "new.json").findings.values()
+
+    assert finding.is_development is expected
