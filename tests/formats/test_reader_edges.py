@@ -150,12 +150,20 @@ def test_a_licence_of_its_own_is_read_as_its_text(declared: str, expected: str |
 
 
 def _analysis(state: str, affects: list[dict[str, Any]], **more: object) -> bytes:
-    times = {"firstIssued", "lastUpdated"}
-    analysis = {"state": state} | {key: more.pop(key) for key in times & set(more)}
+    """A document of one analysis; the rest are its times, the vulnerability's, the document's."""
+
+    def some(*keys: str) -> dict[str, object]:
+        return {key: value for key, value in more.items() if key in keys}
+
+    analysis = {"state": state, **some("firstIssued", "lastUpdated")}
     entry = {"id": "CVE-2020-8203", "analysis": analysis, "affects": affects}
-    entry |= {key: more.pop(key) for key in {"published", "updated"} & set(more)}
-    bom = {"bomFormat": "CycloneDX", "specVersion": "1.5", "metadata": more}
-    return json.dumps(bom | {"vulnerabilities": [entry]}).encode()
+    bom = {
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.5",
+        "metadata": some("timestamp", "component"),
+        "vulnerabilities": [entry | some("published", "updated")],
+    }
+    return json.dumps(bom).encode()
 
 
 def _is_suppressed(*documents: bytes, version: str = "4.17.15") -> bool:
