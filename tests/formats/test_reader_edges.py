@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from bot.domain.evidence import Fix
 from bot.domain.licences import denied_by
 from bot.domain.packages import PackageName
 from bot.domain.vex import vex_answer
@@ -349,3 +350,30 @@ def test_cyclonedx_says_of_each_version_whether_it_is_shipped(
     (finding,) = read_scan(_cyclonedx_scan(components, []), "new.json").findings.values()
 
     assert finding.is_development is expected
+
+
+# --- grype ---
+
+
+@pytest.mark.parametrize(
+    ("fix", "expected"),
+    [
+        ({"state": "not-fixed"}, Fix.NONE),
+        ({"state": "wont-fix"}, Fix.NONE),
+        ({"state": "unknown"}, Fix.UNKNOWN),
+        ({"state": ""}, Fix.UNKNOWN),
+        ({"state": "a word of tomorrow"}, Fix.UNKNOWN),
+        ({"state": "fixed"}, Fix.AVAILABLE),
+        ({"state": "unknown", "versions": ["2"]}, Fix.AVAILABLE),
+        ({}, Fix.UNKNOWN),
+    ],
+)
+def test_grype_does_not_know_is_not_there_is_none(fix: dict[str, Any], expected: Fix) -> None:
+    match = {
+        "vulnerability": {"id": "CVE-2020-8203", "fix": fix},
+        "artifact": {"name": "lodash", "version": "1", "type": "npm"},
+    }
+    report = json.dumps({"matches": [match]}).encode()
+    (finding,) = read_scan(report, "new.json").findings.values()
+
+    assert finding.fix is expected
