@@ -228,7 +228,8 @@ def _scan(report: _Report, file: str) -> Scan:
     config = metadata.ImageConfig
     platform = config.platform if config else ""
     packages = _Packages(results)
-    place = repository_of(report.ArtifactName or ""), platform
+    image = _image(report.ArtifactName or "", metadata)
+    place = repository_of(image), platform
     findings = collapsed(
         finding
         for result in results
@@ -252,12 +253,23 @@ def _scan(report: _Report, file: str) -> Scan:
         inventory=_inventory(results, name, [*digests, metadata.ImageID or ""]),
         secrets=_secrets(results),
         platforms=(platform,) if platform else (),
-        image=report.ArtifactName or "",
+        image=image,
         digests=frozenset(digests),
         image_id=metadata.ImageID or "",
         layers=frozenset(metadata.DiffIDs or []),
         configuration=image_configuration(config),
     )
+
+
+def _image(artifact: str, metadata: _Metadata) -> str:
+    """What the image is called: of an archive or an id that was scanned, by the tag in it."""
+
+    def last(image: str) -> str:
+        return repository_of(image).rpartition("/")[2]
+
+    tags = [tag for tag in metadata.RepoTags or [] if tag]
+    known = {last(name) for name in (*tags, *(metadata.RepoDigests or []))}
+    return artifact if not tags or last(artifact) in known else tags[0]
 
 
 def has_data(family: str, release: str) -> bool:

@@ -377,3 +377,26 @@ def test_grype_does_not_know_is_not_there_is_none(fix: dict[str, Any], expected:
     (finding,) = read_scan(report, "new.json").findings.values()
 
     assert finding.fix is expected
+
+
+@pytest.mark.parametrize(
+    ("artifact", "tags", "expected"),
+    [
+        ("build/out.tar", ["reg.io/acme/shop:1"], "reg.io/acme/shop:1"),
+        ("sha256:" + "b" * 64, ["reg.io/acme/shop:1"], "reg.io/acme/shop:1"),
+        ("reg.io/acme/shop:2", ["reg.io/acme/shop:1"], "reg.io/acme/shop:2"),
+        ("docker.io/library/nginx", ["nginx:latest"], "docker.io/library/nginx"),
+        ("build/out.tar", [], "build/out.tar"),
+        ("build/out.tar", None, "build/out.tar"),
+    ],
+)
+def test_an_archive_is_called_by_the_tag_in_it(
+    artifact: str, tags: list[str] | None, expected: str
+) -> None:
+    report = json.loads(_trivy([_lodash("1")], [_found("1")]))
+    report |= {"ArtifactName": artifact, "Metadata": {"RepoTags": tags}}
+    scan = read_scan(json.dumps(report).encode(), "new.json")
+    (finding,) = scan.findings.values()
+
+    assert scan.image == expected
+    assert finding.image == scan.repository
