@@ -24,6 +24,8 @@ _UNKNOWN: Final = frozenset(
         *("osi approved", "licenseref-unknown"),
     }
 )
+# npm's word for a licence that only a file says (docs.npmjs.com, package.json, "license").
+_ELSEWHERE: Final = re.compile(r"\s*see\s+(?:the\s+)?licen[sc]e\b", re.IGNORECASE)
 UNKNOWN: Final = "unknown"
 """How a rule names a licence that nobody knows."""
 _GNU: Final = re.compile(
@@ -31,7 +33,9 @@ _GNU: Final = re.compile(
     r"(?: general)?(?: public)?(?: licen[sc]e)?(?: \([al]?gpl\))?"
     r"[ ,-]*(?:version|ver\.?|v)?[ -]?(?P<version>[0-9](?:\.[0-9])?)?(?:\.0)?"
     r"(?P<later>\+|[ -]*or[ -]*(?:any[ -]*)?(?:later|newer|greater)(?: version)?|[ -]*only)?"
-    r"(?: \([al]?gpl.*\))?"
+    r"(?: \([al]?gpl[^()]*\))?"
+    r"(?:,? (?:[0-9]{1,2} )?[a-z]+ [0-9]{4})?"  # 29 June 2007
+    r"(?:,? (?:with|w/) .+)?"  # an exception, which lifts nothing
 )
 _KINDS: Final = {
     "affero": "AGPL",
@@ -40,6 +44,7 @@ _KINDS: Final = {
     "lgpl": "LGPL",
     "library": "LGPL",
 }
+_GNU_NAMES: Final = frozenset({"AGPL", "GPL", "LGPL"})
 # Deprecated ids of the SPDX list that name a licence with its exception.
 _WITH_EXCEPTION: Final = {
     "GPL-2.0-with-autoconf-exception": "GPL-2.0-only WITH Autoconf-exception-2.0",
@@ -117,11 +122,49 @@ _SPELLINGS: Final = {
     **dict.fromkeys(("psf", "python software foundation", "psf-2"), "PSF-2.0"),
     **dict.fromkeys(("zlib", "zlib/libpng"), "Zlib"),
     **dict.fromkeys(
-        ("sspl", "sspl-1", "server side public", "server side public, v 1"), "SSPL-1.0"
+        (
+            *("sspl", "sspl-1", "server side public", "server side public, v 1"),
+            "https://www.mongodb.com/licensing/server-side-public-license",
+        ),
+        "SSPL-1.0",
+    ),
+    **dict.fromkeys(
+        ("https://www.elastic.co/licensing/elastic-license", "elastic license"), "Elastic-2.0"
+    ),
+    **dict.fromkeys(
+        ("https://mariadb.com/bsl11", "https://mariadb.com/bsl11/", "business source"), "BUSL-1.1"
     ),
     **dict.fromkeys(("busl", "bsl 1.1", "business source 1.1"), "BUSL-1.1"),
     **dict.fromkeys(("bsl-1", "bsl 1.0", "boost", "boost software 1.0"), "BSL-1.0"),
 }
+# A name and the number of its version, with its short form behind or without.
+_NAMED_NUMBER: Final = re.compile(
+    r"(?:the )?(?P<words>[a-z][a-z -]*?(?:, )?)(?: license)?(?: \([a-z-]+\))?"
+    r"[ ,-]*(?:version|ver\.?|v\.?)? ?(?P<version>[0-9](?:\.[0-9])?)(?:\.0)?\+?"
+    r"(?: (?:international|unported|generic|universal))?"
+    r"(?: public)?(?: license)?(?: \([a-z -]+[0-9.]*\))?"
+)
+# Names of licences that are denied more than others, and of those that Maven and PyPI write out.
+_FAMILIES: Final = {
+    **dict.fromkeys(("eupl", "european union public"), "EUPL"),
+    **dict.fromkeys(("elastic", "elasticsearch", "elv"), "Elastic"),
+    **dict.fromkeys(("mpl", "mozilla public"), "MPL"),
+    **dict.fromkeys(("epl", "eclipse public"), "EPL"),
+    **dict.fromkeys(("cddl", "common development and distribution"), "CDDL"),
+    **dict.fromkeys(("cpl", "common public"), "CPL"),
+    **dict.fromkeys(("osl", "open software"), "OSL"),
+    **dict.fromkeys(("sspl", "server side public", "server-side public"), "SSPL"),
+    **dict.fromkeys(("busl", "business source"), "BUSL"),
+    **dict.fromkeys(("cpal", "common public attribution"), "CPAL"),
+    **dict.fromkeys(("afl", "academic free"), "AFL"),
+    **dict.fromkeys(("apsl", "apple public source"), "APSL"),
+}
+_TERMS: Final = (
+    (r"\bby\b|attribution", "BY"),
+    (r"\bnc\b|non[ -]?commercial", "NC"),
+    (r"\bnd\b|no[ -]?deriv", "ND"),
+    (r"\bsa\b|share[ -]?alike", "SA"),
+)
 
 
 COMMON: Final = frozenset(
@@ -141,6 +184,18 @@ COMMON: Final = frozenset(
     }
 )
 """Listed licences that need no library to be read."""
+
+
+# A choice that somebody wrote, in capitals or not, or as Cargo and R write it.
+_CHOICE: Final = re.compile(r"(?<![\w-])or(?![\w-])|[/|]", re.IGNORECASE)
+# What stands between the parts of a text: brackets, AND, and a choice that is no "or later".
+_BETWEEN: Final = re.compile(
+    r"[()]|(?<=[\s)])AND(?=[\s(])|(?<=[\s)])(?P<choice>or)(?=[\s(])"
+    r"(?!\s+(?:any|later|newer|greater)\b)",
+    re.IGNORECASE,
+)
+_OPERATOR: Final = re.compile(r"(\s+(?:AND|OR|WITH)\s+|[()])", re.IGNORECASE)
+_EITHER: Final = re.compile(r"[/|]")
 
 
 # What the parser's own parts raise on text that is no expression: `()`, `( AND MIT`.
@@ -168,6 +223,10 @@ class _Name(NamedTuple):
 @lru_cache(8192)
 def is_unknown(text: str) -> bool:
     """Whether nobody knows the licence, or one that holds beside those that are named."""
+    return any(map(_is_unknown, _members(text)))
+
+
+def _is_unknown(text: str) -> bool:
     if is_unknown_whole(text):
         return True
     if not any(word.lower() in _UNKNOWN for word in _WORD.findall(text)):
@@ -180,7 +239,69 @@ def is_unknown(text: str) -> bool:
 
 def is_unknown_whole(text: str) -> bool:
     """Whether a text says of the licence that nobody knows it, and nothing else."""
-    return len(text) > _LONGEST or _told(text).lower() in _UNKNOWN
+    return len(text) > _LONGEST or bool(_ELSEWHERE.match(text)) or _told(text).lower() in _UNKNOWN
+
+
+def conjunction(licences: Iterable[str]) -> str:
+    """Several licences that hold together, each whole: a choice in one is no choice of the rest."""
+    each = sorted({one.strip() for one in licences} - {""})
+    return " AND ".join(map(enclosed, each)) if len(each) > 1 else "".join(each)
+
+
+def enclosed(text: str) -> str:
+    """A licence as a part of an expression that nothing in it reaches out of.
+
+    Brackets that do not match would: they are left out.
+    """
+    if _depths(text) is None:
+        text = re.sub("[()]", " ", text).strip()
+    is_bare = _CHOICE.search(text) and _unwrapped(text) == text
+    return f"({text})" if is_bare else text
+
+
+def _depths(text: str) -> list[tuple[re.Match[str], int]] | None:
+    """What stands between the parts, and how deep; None where brackets do not match."""
+    found, depth = [], 0
+    for match in _BETWEEN.finditer(text):
+        if match[0] == "(":
+            depth += 1
+        found.append((match, depth))
+        if match[0] == ")":
+            depth -= 1
+        if depth < 0:
+            return None
+    return found if depth == 0 else None
+
+
+def _unwrapped(text: str) -> str:
+    """A text without brackets around the whole of it."""
+    if not text.startswith("("):
+        return text
+    first = next((m for m, deep in _depths(text) or () if m[0] == ")" and deep == 1), None)
+    is_whole = first is not None and first.end() == len(text)
+    return text[1:-1].strip() if is_whole else text
+
+
+def _members(text: str) -> list[str]:
+    """The parts of a text that hold together, each to be judged alone; itself where it is one.
+
+    They need not all be expressions: free text beside a licence does not hide it.
+    """
+    if len(text) > _LONGEST:
+        return [text]
+    members, pending = [], [text.strip()]
+    while pending:
+        part = pending.pop()
+        while (inner := _unwrapped(part)) != part:
+            part = inner
+        top = [match for match, depth in _depths(part) or () if depth == 0]
+        if not top or any(match["choice"] for match in top):
+            members.append(part)
+            continue
+        ends = [match.start() for match in top] + [len(part)]
+        starts = [0] + [match.end() for match in top]
+        pending += [part[a:b].strip() for a, b in zip(starts, ends, strict=True)][::-1]
+    return members
 
 
 def _told(text: str) -> str:
@@ -190,9 +311,7 @@ def _told(text: str) -> str:
     if address is not None:
         return address["name"]
     text = _R_RANGE.sub(r"\1-\2+", _R_FILE.sub("", text))
-    for sign, word in ((" | ", " OR "), (" & ", " AND ")):
-        text = text.replace(sign, word)
-    return text
+    return text.replace(" & ", " AND ")
 
 
 def denied_by(text: str, denied: Collection[str]) -> str | None:
@@ -203,10 +322,15 @@ def denied_by(text: str, denied: Collection[str]) -> str | None:
 @lru_cache(8192)
 def _denied_by(text: str, denied: tuple[str, ...]) -> str | None:
     asked = _asked(denied)
-    parsed = _parsed(text)
-    if parsed is None:
-        return _by_word(text, asked)
-    return _unavoidable(parsed, lambda name: _first(asked, name, _is_denied))
+    for member in _members(text):
+        parsed = _parsed(member)
+        if parsed is None:
+            found = _by_word(member, asked)
+        else:
+            found = _unavoidable(parsed, lambda name: _first(asked, name, _is_denied))
+        if found is not None:
+            return found
+    return None
 
 
 def outside(text: str, allowed: Collection[str]) -> str | None:
@@ -216,7 +340,12 @@ def outside(text: str, allowed: Collection[str]) -> str | None:
 
 @lru_cache(8192)
 def _outside(text: str, allowed: tuple[str, ...]) -> str | None:
-    asked = _asked(allowed)
+    members = _members(text)
+    if len(members) > 1:
+        return next((found for one in members if (found := _outside(one, allowed))), None)
+    asked, text = _asked(allowed), members[0]
+    if _told(text).lower() in _UNKNOWN:
+        return None if _told(text).lower() in map(str.lower, allowed) else text
     parsed = _parsed(text)
     if parsed is None:
         return None if _by_word(text, asked) == text.strip() else text.strip()[:200]
@@ -261,10 +390,13 @@ def _asked(names: tuple[str, ...]) -> tuple[tuple[str, _Name], ...]:
 
 
 def _is_denied(rule: _Name, name: _Name) -> bool:
-    """A version that is denied is denied as the lowest choice of "or later", too."""
+    """A version that is denied is denied as the lowest choice of "or later", too.
+
+    A name without a version may be any: nothing says that it is not the denied one.
+    """
     if rule.exception and rule.exception.lower() != name.exception.lower():
         return False
-    if rule.id.lower() == name.id.lower():
+    if rule.id.lower() == name.id.lower() or _is_any_version(rule, name):
         return True
     wanted, found = _GNU_FAMILY.fullmatch(rule.id), _GNU_FAMILY.fullmatch(name.id)
     if wanted is None or found is None or wanted[1] != found[1]:
@@ -293,15 +425,19 @@ def _by_word(text: str, asked: Iterable[tuple[str, _Name]]) -> str | None:
     if is_unknown(text):
         return None
     words = {word.lower() for word in _WORD.findall(text)}
-    words |= {
-        _spelled(word).lower()
+    spelled = {
+        _spelled(word)
         for word in (*words, *(found.strip(" .,(") for found in _IN_TEXT.findall(text)))
     }
+    words |= {word.lower() for word in spelled}
+    families = [_Name(word) for word in sorted(spelled & _GNU_NAMES)]
     whole = text.strip().lower()
     for written, rule in asked:
         if whole in {written.lower(), rule.text.lower()}:
             return text.strip()
         if words & {written.lower(), rule.id.lower()}:
+            return written
+        if any(_is_any_version(rule, name) for name in families):
             return written
     return None
 
@@ -334,9 +470,20 @@ def _name(symbol: LicenseExpression) -> _Name:
 
 def _known(key: str) -> str:
     """A licence that is not in the SPDX list, by its spelling."""
-    if key in COMMON or key in _licensing().known_symbols:
+    if _is_listed(key):
         return key
-    return _spelled(key) or key
+    without = key.removesuffix("+")  # "or later" may be read as the version that is named
+    return _spelled(key) or (without if _is_listed(without) else key)
+
+
+def _is_listed(key: str) -> bool:
+    return key in COMMON or key in _licensing().known_symbols
+
+
+def _is_any_version(rule: _Name, name: _Name) -> bool:
+    """Whether a name without a version, as `AGPL`, may be the licence that a rule names."""
+    rest = rule.id.lower().removeprefix(f"{name.id.lower()}-")
+    return rest != rule.id.lower() and rest[:1].isdigit() and not _is_listed(name.id)
 
 
 def _names(expression: LicenseExpression) -> list[_Name]:
@@ -396,10 +543,17 @@ def _by_library(text: str) -> LicenseExpression | None:
 
 
 def _as_expression(text: str) -> str:
-    """Old spellings of a choice and of "or later" as SPDX has them."""
-    if "/" in text and "://" not in text:
-        text = text.replace("/", " OR ")
-    return text
+    """Cargo's and R's choices (``MIT/Apache-2.0``) as SPDX has them: they bind what they touch."""
+    if not _EITHER.search(text):
+        return text
+    return "".join(map(_either, _OPERATOR.split(text)))
+
+
+def _either(operand: str) -> str:
+    parts = [part.strip() for part in _EITHER.split(operand)]
+    if len(parts) == 1 or not all(parts) or "://" in operand or _spelled(operand):
+        return operand
+    return f"({' OR '.join(_spelled(part) or part for part in parts)})"
 
 
 def _spelled(text: str) -> str:
@@ -410,12 +564,28 @@ def _spelled(text: str) -> str:
     if known:
         return known
     found = _GNU.fullmatch(plain)
-    if found is None or not found["version"]:
-        return ""
+    if found is None:
+        return _numbered(plain)
     kind = _KINDS.get(found["kind"], "GPL")
+    if not found["version"]:
+        return kind if "gpl" in plain or "public" in plain else ""
     version = found["version"] if "." in found["version"] else f"{found['version']}.0"
     later = (found["later"] or "").strip(" -")
     return f"{kind}-{version}-{'or-later' if later and later != 'only' else 'only'}"
+
+
+def _numbered(plain: str) -> str:
+    """``european union public license 1.2 (eupl 1.2)``, ``creative commons attribution 4.0``."""
+    found = _NAMED_NUMBER.fullmatch(plain)
+    if found is None:
+        return ""
+    words, version = found["words"].strip(" ,-"), found["version"]
+    version = version if "." in version else f"{version}.0"
+    name = _FAMILIES.get(words, "")
+    if not name and words.startswith(("cc", "creative commons")):
+        terms = [short for pattern, short in _TERMS if re.search(pattern, words)]
+        name = "-".join(("CC", *terms)) if terms else ""
+    return f"{name}-{version}" if name else ""
 
 
 @cache

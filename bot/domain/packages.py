@@ -17,6 +17,8 @@ from urllib.parse import unquote
 
 from packageurl import PackageURL
 
+from bot.domain.licences import conjunction
+
 _OS_TYPES: Final = frozenset({"alpine", "alpm", "apk", "deb", "ebuild", "qpkg", "rpm"})
 # Types whose package names hold their namespace before the last slash.
 _SLASHED: Final = frozenset({"composer", "github", "golang", "npm", "swift"})
@@ -419,7 +421,7 @@ def inventory(
         else:
             needed.append(name)
     versions.update((name, tuple(sorted(found))) for name, found in several.items())
-    licences.update((name, _all_of(found)) for name, found in together.items())
+    licences.update((name, conjunction(found)) for name, found in together.items())
     return Inventory(
         versions,
         licences,
@@ -431,11 +433,6 @@ def inventory(
         frozenset(development.difference(needed)),
         excluded,
     )
-
-
-def _all_of(licences: Iterable[str]) -> str:
-    """Several licences that hold together."""
-    return " AND ".join(sorted(f"({one})" if " OR " in one else one for one in licences))
 
 
 def merged(inventories: Iterable[Inventory]) -> Inventory | None:

@@ -14,8 +14,11 @@ from typing import Final
 
 from bot.domain.evidence import Finding, FindingKey, Scan, Suppression, repository_of
 from bot.domain.packages import PackageClass, Purl, read_purl
+from bot.domain.version_ranges import is_version
 
 _EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
+_LATEST: Final = datetime.max.replace(tzinfo=UTC)
+_SUPPRESSING: Final = frozenset({"fixed", "not_affected"})
 _IMAGE_TYPES: Final = frozenset({"oci", "docker"})
 _HUB: Final = ("index.docker.io/", "docker.io/", "library/")
 
@@ -30,6 +33,8 @@ class VexProduct:
     """Empty: the whole product."""
     digests: frozenset[str] = frozenset()
     """``sha256:...`` of it, where the document gives some."""
+    versions: tuple[str, ...] = ()
+    """Of the product: each one, or a range of them (``vers:npm/<2``); empty: any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +78,8 @@ def vex_answer(
     if not statements:
         return VexAnswer()
     # A later statement about the same thing replaces an earlier one (OpenVEX, "Updating"); of two
-    # that contradict each other at one time, neither suppresses.
-    ordered = sorted(statements, key=lambda one: (one.at or _EARLIEST, one.status not in accepted))
+    # that contradict each other at one time, the open one counts.
+    ordered = sorted(statements, key=_place_in_time)
     said: dict[tuple[FindingKey, Purl], VexStatement] = {}
     used: set[VexStatement] = set()
     by_name: dict[str, list[Finding]] = {}
@@ -100,8 +105,34 @@ def vex_answer(
     return VexAnswer(suppressed, frozenset(used))
 
 
+def _place_in_time(statement: VexStatement) -> tuple[datetime, bool]:
+    """Where no time tells which word is the later one, it is the one that suppresses nothing."""
+    is_open = statement.status not in _SUPPRESSING
+    return statement.at or (_LATEST if is_open else _EARLIEST), is_open
+
+
 def _is_about(statement: VexStatement, installed: Purl, scan: Scan) -> bool:
-    return any(_matches(product, installed, scan) for product in statement.products)
+    return any(
+        _matches(product, installed, scan) and _is_of_version(statement, product, installed, scan)
+        for product in statement.products
+    )
+
+
+def _is_of_version(
+    statement: VexStatement, product: VexProduct, installed: Purl, scan: Scan
+) -> bool:
+    """Whether it speaks of this version; where nobody can tell, a word that suppresses does not."""
+    if not product.versions:
+        return True
+    purl = read_purl(product.name)
+    said: set[bool | None]
+    if purl is None or purl.package.type in _IMAGE_TYPES:
+        known = {_tag_of(scan.image), *scan.digests, scan.image_id} - {""}
+        said = {None if one[:5] == "vers:" else one in known for one in product.versions}
+    else:
+        kind, name = installed.package.type, installed.package.name
+        said = {is_version(kind, one, installed.version, name=name) for one in product.versions}
+    return True in said or (None in said and statement.status not in _SUPPRESSING)
 
 
 def _matches(product: VexProduct, installed: Purl, scan: Scan) -> bool:

@@ -27,12 +27,14 @@ class Detail:
     packages: int = 40
     licences: int = 10
     commits: int = 50
-    blocking: int = 100
-    """Packages with findings that break a rule: the last that is left out."""
-    blocking_ids: int = 40
+    blocking: int = 1_000
+    """Packages with findings that break a rule: the last that is left out. More never fit."""
+    blocking_ids: int = 1_000
     """Vulnerabilities that are named of each."""
     per_package: int = 3
     """A package with more introduced findings than this takes one row for all of them."""
+    has_links: bool = True
+    """Whether what breaks a rule is linked: named without a link comes before not named."""
 
 
 # From rich to poor; what costs a reviewer least is left out first.
@@ -46,10 +48,16 @@ LEVELS: Final = (
     Detail(15, 10, 0, 0, 0, 0, 5, 0),
     Detail(10, 5, 0, 0, 0, 0, 0, 0),
     Detail(3, 1, 0, 0, 0, 0, 0, 0),
-    Detail(3, 0, 0, 0, 0, 0, 0, 0, blocking_ids=10),
-    Detail(3, 0, 0, 0, 0, 0, 0, 0, blocking=60, blocking_ids=5),
-    Detail(3, 0, 0, 0, 0, 0, 0, 0, blocking=30, blocking_ids=3),
-    Detail(0, 0, 0, 0, 0, 0, 0, 0, blocking=10, blocking_ids=2),
+    Detail(3, 0, 0, 0, 0, 0, 0, 0),
+    Detail(3, 0, 0, 0, 0, 0, 0, 0, has_links=False),
+    Detail(3, 0, 0, 0, 0, 0, 0, 0, blocking_ids=20, has_links=False),
+    Detail(3, 0, 0, 0, 0, 0, 0, 0, blocking_ids=5, has_links=False),
+    Detail(3, 0, 0, 0, 0, 0, 0, 0, blocking=500, blocking_ids=5, has_links=False),
+    Detail(3, 0, 0, 0, 0, 0, 0, 0, blocking=250, blocking_ids=5, has_links=False),
+    Detail(3, 0, 0, 0, 0, 0, 0, 0, blocking=120, blocking_ids=5, has_links=False),
+    Detail(3, 0, 0, 0, 0, 0, 0, 0, blocking=60, blocking_ids=5, has_links=False),
+    Detail(3, 0, 0, 0, 0, 0, 0, 0, blocking=30, blocking_ids=3, has_links=False),
+    Detail(0, 0, 0, 0, 0, 0, 0, 0, blocking=10, blocking_ids=2, has_links=False),
     Detail(0, 0, 0, 0, 0, 0, 0, 0, blocking=0),
 )
 

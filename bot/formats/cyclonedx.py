@@ -31,6 +31,7 @@ from bot.domain.evidence import (
     plain_id,
     repository_of,
 )
+from bot.domain.licences import conjunction
 from bot.domain.packages import (
     Inventory,
     Package,
@@ -43,6 +44,7 @@ from bot.domain.packages import (
     read_purl,
     whole_version,
 )
+from bot.domain.version_ranges import is_version
 from bot.domain.vex import VexProduct, VexStatement
 from bot.formats import grype, trivy
 from bot.formats.json_document import decoded
@@ -148,6 +150,8 @@ class _Analysis(Lax):
     justification: Text = None
     detail: Text = None
     response: list[str] | None = None
+    firstIssued: Text = None  # noqa: N815 - the specification's name
+    lastUpdated: Text = None  # noqa: N815 - the specification's name
 
 
 class _Version(Lax):
@@ -205,12 +209,17 @@ def read_cyclonedx_scan(document: bytes, file: str) -> Scan:
         raise UnreadableEvidenceError(
             file, "a CycloneDX SBOM without `vulnerabilities`: it says nothing about them"
         )
-    listed = _inventory(bom, _Properties(document, file))
+    properties = _Properties(document, file)
+    listed = _inventory(bom, properties)
     by_ref = _by_ref(bom)
     name, version = _tool(bom.metadata)
     root = bom.metadata.component if bom.metadata else None
     image = root.name if root else ""
-    sightings = list(_sightings(bom.vulnerabilities, by_ref, repository_of(image), file))
+    needless = _development(bom, properties)
+    sightings = [
+        (finding._replace(is_development=_installation(finding) in needless), analysis)
+        for finding, analysis in _sightings(bom.vulnerabilities, by_ref, repository_of(image), file)
+    ]
     findings = collapsed(finding for finding, analysis in sightings if not _holds(analysis))
     suppressed = {
         finding.key: Suppression(
@@ -245,33 +254,75 @@ def read_cyclonedx_vex(document: bytes, file: str) -> tuple[VexStatement, ...]:
     if bom.vulnerabilities is None:
         raise UnreadableEvidenceError(file, "a CycloneDX document without `vulnerabilities`")
     author, _ = _tool(bom.metadata)
-    by_ref = _by_ref(bom)
+    products = _Products(bom)
+    issued = bom.metadata.timestamp if bom.metadata else None
     return tuple(
-        _statement(entry, entry.analysis, by_ref, author or "its author")
+        _statement(entry, entry.analysis, products, author or "its author", issued)
         for entry in bom.vulnerabilities
         if entry.analysis is not None and entry.analysis.state in _STATUSES
     )
 
 
 def _statement(
-    entry: _Vulnerability, analysis: _Analysis, by_ref: Mapping[str, _Component], author: str
+    entry: _Vulnerability,
+    analysis: _Analysis,
+    products: _Products,
+    author: str,
+    issued: str | None,
 ) -> VexStatement:
+    """An analysis, of the time when it was made: that of the vulnerability is somebody else's.
+
+    Before 1.5 no analysis has a time of its own, and the document's is the latest that it can be.
+    """
     names = {entry.id, *(reference.id for reference in entry.references or [])}
+    status = _STATUSES[analysis.state or ""]
+    each = (products.of(one, is_holding=_holds(analysis)) for one in entry.affects or [])
     return VexStatement(
         frozenset(plain_id(name) for name in names if name),
-        tuple(VexProduct(_product(one.ref, by_ref)) for one in entry.affects or []),
-        _STATUSES[analysis.state or ""],
+        tuple(product for product in each if product is not None),
+        status,
         _why(analysis),
         author,
-        moment(entry.updated or entry.published),
+        moment(analysis.lastUpdated or analysis.firstIssued or issued),
     )
 
 
-def _product(ref: str, by_ref: Mapping[str, _Component]) -> str:
-    """A package URL where the reference leads to one."""
-    component = by_ref.get(ref)
-    inner = unquote(ref.rpartition("#")[2])
-    return (component.purl if component else None) or inner
+class _Products:
+    """What the references of a VEX document lead to; the thing that it describes is one of them."""
+
+    def __init__(self, bom: _Bom) -> None:
+        self._root = bom.metadata.component if bom.metadata else None
+        self._by_ref = _by_ref(bom)
+        if self._root is not None:
+            for ref in _refs(self._root):
+                self._by_ref.setdefault(ref, self._root)
+
+    def of(self, one: _Affected, *, is_holding: bool) -> VexProduct | None:
+        """The product that an analysis is about; None where it is about no version of it.
+
+        An analysis by which the vulnerability does not count says nothing of versions that the
+        same entry calls affected or does not know of, and the reverse.
+        """
+        versions = [
+            version.range or version.version or ""
+            for version in one.versions or []
+            if (
+                version.status in {None, "unaffected"}
+                if is_holding
+                else version.status != "unaffected"
+            )
+        ]
+        if one.versions and not versions:
+            return None
+        inner = unquote(one.ref.rpartition("#")[2])
+        component = self._by_ref.get(one.ref) or self._by_ref.get(inner)
+        if component is None:
+            return VexProduct(inner, versions=tuple(versions))
+        if component is not self._root or component.purl:
+            return VexProduct(component.purl or inner, versions=tuple(versions))
+        version = component.version or ""
+        digests = frozenset({version} if version.startswith("sha256:") else ())
+        return VexProduct(component.name, digests=digests, versions=tuple(versions))
 
 
 def _bom(document: bytes, file: str) -> _Bom:
@@ -334,6 +385,11 @@ class _Properties:
     def __init__(self, document: bytes, file: str) -> None:
         self._marks = tuple(mark for mark in _IN_BYTES if mark in document)
         self._file = file
+
+    @property
+    def may_say_development(self) -> bool:
+        """Whether any component may be there to build or test alone."""
+        return _DEVELOPMENT.encode() in self._marks
 
     def of(self, component: _Component) -> list[_Property]:
         """All of them."""
@@ -432,10 +488,9 @@ def _licence(every: Sequence[_LicenseChoice]) -> str:
         name = _licence_name(every[0])
         return "" if name in _NO_LICENCES else name
     concluded = [one for one in every if _acknowledged(one) == "concluded"]
-    names = {name for one in concluded or every if (name := _licence_name(one)) not in _NO_LICENCES}
-    if len(names) == 1:
-        return names.pop()
-    return " AND ".join(sorted(f"({name})" if " OR " in name else name for name in names))
+    return conjunction(
+        name for one in concluded or every if (name := _licence_name(one)) not in _NO_LICENCES
+    )
 
 
 def _acknowledged(choice: _LicenseChoice) -> str:
@@ -480,6 +535,19 @@ def _why(analysis: _Analysis) -> str:
 
 def _holds(analysis: _Analysis) -> bool:
     return (analysis.state or "") in _SUPPRESSED
+
+
+def _development(bom: _Bom, properties: _Properties) -> frozenset[tuple[PackageName, str]]:
+    """What is there to build or test alone, each version by itself."""
+    if not properties.may_say_development:
+        return frozenset()
+    packages = [found for one in _all(bom) if (found := _package(one, properties)) is not None]
+    needed = {(one.name, one.version) for one in packages if not one.is_development}
+    return frozenset((one.name, one.version) for one in packages if one.is_development) - needed
+
+
+def _installation(finding: Finding) -> tuple[PackageName, str]:
+    return finding.package, next(iter(finding.versions), "")
 
 
 def _sightings(
@@ -528,14 +596,20 @@ def _affected_packages(
 
 
 def _is_unaffected(purl: Purl, versions: Sequence[_Version]) -> bool:
-    """Whether the document says so of this very version; absent status means affected."""
-    kind = purl.package.type
+    """Whether the document says so of this very version; absent status means affected.
+
+    What may be affected by another line of the same entry is not unaffected.
+    """
+    kind, name = purl.package.type, purl.package.name
     said = [
-        one.status
+        (one.status, is_version(kind, one.range or one.version or "", purl.version, name=name))
         for one in versions
-        if one.version and whole_version(kind, one.version) == purl.version
+        if one.version or one.range
     ]
-    return bool(said) and all(status == "unaffected" for status in said)
+    is_said = any(status == "unaffected" and fits for status, fits in said)
+    return is_said and not any(
+        status != "unaffected" and fits is not False for status, fits in said
+    )
 
 
 def _finding(entry: _Vulnerability, one: Identified, named: Purl, image: str) -> Finding:

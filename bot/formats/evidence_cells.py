@@ -59,6 +59,11 @@ def vulnerability(finding: Finding) -> str:
     return f"[{name}]({url})" if url else code(name, _LONGEST_ID)
 
 
+def vulnerability_name(finding: Finding) -> str:
+    """Its id, without a link."""
+    return code(finding.vulnerability, _LONGEST_ID)
+
+
 def package_name(package: PackageName) -> str:
     """What its ecosystem calls it."""
     return code(package.full_name, _LONGEST_NAME)

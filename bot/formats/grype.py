@@ -406,7 +406,7 @@ def _cvss(entries: Iterable[_Vulnerability | _Related]) -> Cvss | None:
 def _fix(state: str, fixed_in: tuple[str, ...]) -> Fix:
     if fixed_in or state == "fixed":
         return Fix.AVAILABLE
-    return Fix.NONE  # not-fixed, wont-fix, unknown: nobody knows a version to go to
+    return Fix.NONE if state in {"not-fixed", "wont-fix"} else Fix.UNKNOWN
 
 
 def _installed(artifact: _Artifact) -> Purl:

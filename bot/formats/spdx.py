@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from bot.domain.evidence import UnreadableEvidenceError
+from bot.domain.licences import conjunction, enclosed
 from bot.domain.packages import (
     Inventory,
     Package,
@@ -196,7 +197,8 @@ def _package(package: _Package, extracted: dict[str, str]) -> Package:
     )
     if "LicenseRef-" in licence:
         words = licence.replace("(", "( ").replace(")", " )").split()
-        licence = " ".join(extracted.get(word, word) for word in words)
+        texts = (enclosed(extracted[word]) if word in extracted else word for word in words)
+        licence = " ".join(texts) if len(words) > 1 else extracted.get(licence, licence)
     name = cased(purl.package, package.name) if purl else PackageName("", "", package.name)
     source = package.note("SrcName") or (purl.source if purl else "")
     return Package(
@@ -273,8 +275,8 @@ def _licences_3(elements: Iterable[_Element]) -> dict[str, str]:
         targets = [element.to] if isinstance(element.to, str) else element.to or []
         names = [texts[target] for target in targets if target in texts]
         side = concluded if element.relationshipType == "hasConcludedLicense" else declared
-        if element.from_ and names and names[0] not in _NO_LICENCES:
-            side[element.from_] = " AND ".join(names)
+        if element.from_ and set(names) - _NO_LICENCES:
+            side[element.from_] = conjunction((side.get(element.from_, ""), *names))
     return declared | concluded
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from bot.domain.evidence import (
@@ -29,6 +29,7 @@ from bot.domain.evidence import (
     identified,
     repository_of,
 )
+from bot.domain.licences import conjunction
 from bot.domain.packages import (
     Inventory,
     Package,
@@ -232,7 +233,8 @@ def _scan(report: _Report, file: str) -> Scan:
     config = metadata.ImageConfig
     platform = config.platform if config else ""
     packages = _Packages(results)
-    place = repository_of(report.ArtifactName or ""), platform
+    image = _image(report.ArtifactName or "", metadata)
+    place = repository_of(image), platform
     findings = collapsed(
         finding
         for result in results
@@ -256,12 +258,23 @@ def _scan(report: _Report, file: str) -> Scan:
         inventory=_inventory(results, name, [*digests, metadata.ImageID or ""]),
         secrets=_secrets(results),
         platforms=(platform,) if platform else (),
-        image=report.ArtifactName or "",
+        image=image,
         digests=frozenset(digests),
         image_id=metadata.ImageID or "",
         layers=frozenset(metadata.DiffIDs or []),
         configuration=image_configuration(config),
     )
+
+
+def _image(artifact: str, metadata: _Metadata) -> str:
+    """What the image is called: of an archive or an id that was scanned, by the tag in it."""
+
+    def last(image: str) -> str:
+        return repository_of(image).rpartition("/")[2]
+
+    tags = [tag for tag in metadata.RepoTags or [] if tag]
+    known = {last(name) for name in (*tags, *(metadata.RepoDigests or []))}
+    return artifact if not tags or last(artifact) in known else tags[0]
 
 
 def has_data(family: str, release: str) -> bool:
@@ -343,23 +356,37 @@ def _named(identifier: _Identifier | None, name: str, kind: str, version: str) -
 
 
 class _Packages:
-    """What a report says of packages apart from their findings."""
+    """What a report says of packages apart from their findings.
+
+    One lock file may hold a package several times: in two versions, or once to build and once to
+    run. A finding is in those of its own version, and a word on one of them is none on the others.
+    """
 
     def __init__(self, results: Iterable[_Result]) -> None:
-        self._known: dict[tuple[str, str, str], _Package] = {}
+        self._known: dict[tuple[str, str], list[tuple[str, _Package]]] = {}
         for result in results:
+            kind = (result.Type or "").lower()
             for package in result.Packages or []:
-                self._known.setdefault((result.Target, package.Name, ""), package)
-                if package.FilePath:
-                    self._known[result.Target, package.Name, package.FilePath] = package
+                version = _whole(package, kind)
+                self._known.setdefault((result.Target, package.Name), []).append((version, package))
 
-    def of(self, entry: _Found, result: _Result) -> _Package | None:
-        """The package that a finding is in."""
-        if not self._known:
-            return None
-        name, path = entry.PkgName or "", entry.PkgPath or ""
-        exact = self._known.get((result.Target, name, path))
-        return exact or self._known.get((result.Target, name, ""))
+    def of(self, entry: _Found, result: _Result) -> Sequence[_Package]:
+        """The packages that a finding may be in; the most exact that the report tells apart."""
+        named = self._known.get((result.Target, entry.PkgName or ""), ())
+        found = [package for version, package in named if version == entry.InstalledVersion]
+        found = found or [package for _, package in named]
+        placed = [package for package in found if entry.PkgPath in {package.FilePath, None, ""}]
+        return placed or found
+
+
+def _whole(package: _Package, kind: str) -> str:
+    """A version as findings have it: with epoch and release."""
+    version = package.Version or ""
+    if kind not in _OS_FAMILIES:
+        return version
+    release = f"-{package.Release}" if package.Release else ""
+    epoch = f"{package.Epoch}:" if package.Epoch else ""
+    return f"{epoch}{version}{release}"
 
 
 def _findings(
@@ -372,7 +399,7 @@ def _findings(
     if fixed_in:
         fixed_in = tuple([whole_version(installed.package.type, fix) for fix in fixed_in])
     nvd = (entry.VendorSeverity or {}).get("nvd")
-    path = entry.PkgPath or (listed.FilePath if listed else None)
+    paths = [entry.PkgPath] if entry.PkgPath else [one.FilePath for one in listed]
     status = Status.of(entry.Status) if entry.Status else Status.UNKNOWN
     for one in identified(entry.VulnerabilityID or "", entry.VendorIDs or []):
         yield Finding(
@@ -392,9 +419,9 @@ def _findings(
             if nvd is not None and 0 <= nvd < len(_BY_NUMBER)
             else None,
             disclosed=day(entry.PublishedDate),
-            paths=(path,) if path else (),
-            source=(listed.SrcName if listed else None) or "",
-            is_development=bool(listed and listed.Dev),
+            paths=tuple(sorted({path for path in paths if path})),
+            source=next((one.SrcName for one in listed if one.SrcName), ""),
+            is_development=bool(listed) and all(one.Dev for one in listed),
             vectors=_vectors(entry.CVSS) if entry.CVSS else frozenset(),
         )
 
@@ -476,19 +503,11 @@ def _inventory(results: Iterable[_Result], system: str, digests: Iterable[str]) 
 
 def _package(package: _Package, result: _Result) -> Package:
     kind = (result.Type or "").lower()
-    version = package.Version or ""
-    if kind in _OS_FAMILIES:
-        release = f"-{package.Release}" if package.Release else ""
-        epoch = f"{package.Epoch}:" if package.Epoch else ""
-        version = f"{epoch}{version}{release}"
-    named = _named(package.Identifier, package.Name, kind, version)
-    licences = sorted({licence for licence in package.Licenses or [] if licence})
+    named = _named(package.Identifier, package.Name, kind, _whole(package, kind))
     return Package(
         named.package,
         named.version,
-        " AND ".join(f"({one})" if " OR " in one else one for one in licences)
-        if len(licences) > 1
-        else "".join(licences),
+        conjunction(package.Licenses) if package.Licenses else "",
         package.SrcName or "",
         (package.Layer.DiffID if package.Layer else None) or "",
         is_development=bool(package.Dev),

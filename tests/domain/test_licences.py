@@ -10,6 +10,7 @@ from bot.domain.licences import (
     _Name,
     _names,
     _unavoidable,
+    conjunction,
     denied_by,
     is_unknown,
     outside,
@@ -165,3 +166,69 @@ def test_a_part_that_nobody_knows_is_told_from_what_is_outside(
 ) -> None:
     assert is_unknown(text) is is_open
     assert outside_for_sure(text, ["MIT"]) == broken
+
+
+@pytest.mark.parametrize(
+    ("denied", "text"),
+    [
+        ("EUPL-1.2", "License :: OSI Approved :: European Union Public Licence 1.2 (EUPL 1.2)"),
+        ("Elastic-2.0", "Elastic License 2.0"),
+        ("MPL-2.0", "MPL-2.0+"),
+        ("CC-BY-NC-4.0", "Creative Commons Attribution Non Commercial 4.0"),
+        ("CC-BY-NC-SA-4.0", "Creative Commons Attribution-NonCommercial-ShareAlike 4.0"),
+        ("CC-BY-NC-4.0", "CC-BY-NC"),
+        ("AGPL-3.0-only", "AGPL"),
+        ("AGPL-3.0-only", "GNU AFFERO GENERAL PUBLIC LICENSE"),
+        ("AGPL-3.0-only", "Dual licence, AGPL or commercial (ask us"),
+        ("GPL-2.0-only", "The GNU General Public License, v2 with Universal FOSS Exception, v1.0"),
+        ("GPL-3.0-only", "GNU General Public License, Version 3, 29 June 2007"),
+        ("GPL-3.0-only", "GNU GENERAL PUBLIC LICENSE\n            Version 3, 29 June 2007"),
+        ("SSPL-1.0", "https://www.mongodb.com/licensing/server-side-public-license"),
+        ("SSPL-1.0", "SSPL v1"),
+    ],
+)
+def test_a_denied_licence_is_denied_by_its_names_outside_spdx(denied: str, text: str) -> None:
+    """Without a version it may be the denied one; with an exception or a date it is."""
+    assert denied_by(text, [denied]) == denied
+    assert denied_by(text, ["BUSL-1.1", "MIT-0"]) is None
+    assert outside(text, ["MIT"]) is not None
+
+
+@pytest.mark.parametrize(
+    "text", ["SEE LICENSE IN LICENSE.md", "MIT AND SEE LICENSE IN x", "see licence in x"]
+)
+def test_a_licence_that_stands_elsewhere_is_known_to_nobody(text: str) -> None:
+    assert is_unknown(text)
+
+
+CHOICES = ["MIT or ISC", "MIT OR ISC", "MIT/ISC", "MIT | ISC", "MIT|ISC", "MIT) OR (ISC", "(MIT"]
+
+
+@pytest.mark.parametrize("beside", CHOICES)
+def test_a_choice_in_one_licence_is_none_between_all(beside: str) -> None:
+    together = conjunction([beside, "AGPL-3.0-only"])
+    again = conjunction([together, "Zlib"])
+
+    assert denied_by(together, DENIED) == "AGPL-3.0-only"
+    assert denied_by(again, DENIED) == "AGPL-3.0-only"
+    assert outside(together, ["MIT", "ISC"]) == "AGPL-3.0-only"
+    assert outside(conjunction(["Zlib", "MIT/Apache-2.0"]), ["MIT", "Zlib"]) is None
+
+
+@pytest.mark.parametrize("text", ["AGPL-3.0-only {} MIT/ISC", "MIT|ISC {} AGPL-3.0-only"])
+@pytest.mark.parametrize("word", ["AND", "and", "&"])
+def test_a_slash_binds_what_it_touches(text: str, word: str) -> None:
+    assert denied_by(text.format(word), DENIED) == "AGPL-3.0-only"
+    assert denied_by(text.format("OR"), DENIED) is None
+
+
+@given(
+    st.lists(
+        st.lists(st.sampled_from([*CHOICES, "AND", "ISC", "(", ")", "x y", "/"]), max_size=5).map(
+            " ".join
+        ),
+        max_size=4,
+    )
+)
+def test_nothing_beside_a_denied_licence_hides_it(others: list[str]) -> None:
+    assert denied_by(conjunction([*others, "SSPL-1.0"]), DENIED) == "SSPL-1.0"

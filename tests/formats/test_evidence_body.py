@@ -235,7 +235,10 @@ def test_a_body_stays_within_its_budget_and_whole(size: int, word: str) -> None:
         assert "more" in body
 
 
-@pytest.mark.parametrize(("breaking", "packages"), [(1, 1), (31, 31), (31, 4), (300, 60)])
+@pytest.mark.parametrize(
+    ("breaking", "packages"),
+    [(1, 1), (31, 31), (31, 4), (300, 60), (400, 400), (700, 700), (600, 100)],
+)
 def test_what_blocks_is_named_and_comes_first(breaking: int, packages: int) -> None:
     """Whatever else there is: 1,500 findings that nobody minds are cut before one that blocks."""
     blocks = [
