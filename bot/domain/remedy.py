@@ -7,7 +7,7 @@ Fixes of older release lines are no way for a newer one, and nothing is ever a d
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cmp_to_key
 from typing import Final
@@ -72,16 +72,34 @@ def _lowest(
     name: PackageName, installed: Sequence[str], fixes: Sequence[str], findings: Sequence[Finding]
 ) -> str:
     """The lowest fix that is newer than all that is installed and frees it of every finding."""
+    ranks = _ranks(name, {*installed, *fixes})
+
+    def order(one: str, other: str) -> int:
+        return ranks[one] - ranks[other]
+
+    highest = max((ranks[version] for version in installed), default=-1)
+    newer = sorted((fix for fix in fixes if ranks[fix] > highest), key=ranks.__getitem__)
+    # Whoever is fixed last is asked first: one that is not free is seldom asked about all of them.
+    late = sorted(findings, key=lambda one: min(map(ranks.__getitem__, one.fixed_in)), reverse=True)
+    for candidate in newer:
+        if all(_frees(candidate, finding, order) for finding in late):
+            return candidate
+    return ""
+
+
+def _ranks(name: PackageName, versions: Iterable[str]) -> Mapping[str, int]:
+    """The place of each version among all, where equal ones have the same: compared once."""
 
     def order(one: str, other: str) -> int:
         return compare(name.type, one, other, name=name.name) or 0
 
-    newer = [fix for fix in fixes if all(order(fix, version) > 0 for version in installed)]
-    newer.sort(key=cmp_to_key(order))
-    for candidate in newer:
-        if all(_frees(candidate, finding, order) for finding in findings):
-            return candidate
-    return ""
+    ranks: dict[str, int] = {}
+    before = ""
+    for version in sorted(sorted(versions), key=cmp_to_key(order)):
+        is_same = bool(ranks) and order(before, version) == 0
+        ranks[version] = ranks[before] if is_same else len(ranks)
+        before = version
+    return ranks
 
 
 def _frees(candidate: str, finding: Finding, order: Order) -> bool:

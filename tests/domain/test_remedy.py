@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given, strategies as st
 
-from bot.domain.remedy import remedy
+from bot.domain.remedy import _frees, remedy
+from bot.domain.versions import compare
 from tests.domain.evidence import finding
 
 LOG4J = (
@@ -73,3 +76,32 @@ def test_no_way_out_is_vulnerable(fixed: list[dict[int, int]], line: int) -> Non
         else:
             assert minor in one or len(one) == 1
             assert patch >= one.get(minor, 10) or len(one) == 1
+
+
+def test_hundreds_of_fixes_of_one_package_are_compared_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compared = 0
+
+    def counting(kind: str, one: str, other: str, *, name: str = "") -> int | None:
+        nonlocal compared
+        compared += 1
+        return compare(kind, one, other, name=name)
+
+    monkeypatch.setattr("bot.domain.remedy.compare", counting)
+    asked = 0
+
+    def frees(*arguments: Any) -> bool:  # noqa: ANN401 - as `_frees` takes them
+        nonlocal asked
+        asked += 1
+        return _frees(*arguments)
+
+    monkeypatch.setattr("bot.domain.remedy._frees", frees)
+    findings = [
+        finding(f"CVE-2026-{n:04d}", kind="npm", versions=("1.0.0",), fixed_in=(f"1.{n}.1",))
+        for n in range(1, 901)
+    ]
+
+    assert remedy(findings).version == "1.900.1"
+    assert compared < 900 * 20
+    assert asked < 900 * 3
