@@ -9,6 +9,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import sqlalchemy as sa
+
+from bot.adapters.store import open_database
 from tests.world.github.records import PullRequest
 from tests.world.images import BuiltImage
 from tests.world.stage import NeverHappenedError, Stage
@@ -172,8 +175,17 @@ def settled(stage: Stage) -> None:
 def looked_at(stage: Stage) -> None:
     """Wait until the bot has seen the branches: what moves from now on asks for promotions."""
     query = "SELECT count(*) FROM lk_seen_head WHERE branch = 'develop'"
-    database = stage.directory / "data" / "lockkeeper.db"
-    stage.eventually(lambda: _count(database, query) or None, "a first look at the branches")
+    file = stage.directory / "data" / "lockkeeper.db"
+    database = open_database(
+        stage.bot.environment.get("LOCKKEEPER_DATABASE_URL", f"sqlite:///{file}")
+    )
+
+    def seen() -> int:
+        with database.connect() as connection:
+            return int(connection.execute(sa.text(query)).scalar_one())
+
+    stage.eventually(seen, "a first look at the branches")
+    database.dispose()
 
 
 def _busy(database: Path) -> bool:
