@@ -43,7 +43,10 @@ class AskedJobs:
     def put_once(self, job: Job, identity: str) -> bool:
         """As of `bot.ports.Jobs`."""
         with self._noted(job):
-            return self._jobs.put_once(job, identity)
+            is_new = self._jobs.put_once(job, identity)
+        if not is_new:
+            self._forget(job)
+        return is_new
 
     def states(self) -> Sequence[JobState]:
         """As of `bot.ports.Jobs`."""
@@ -75,6 +78,10 @@ class AskedJobs:
         try:
             yield
         except BaseException:
-            with self._lock:
-                self._moments.pop(job.key, None)
+            self._forget(job)
             raise
+
+    def _forget(self, job: Job) -> None:
+        """There is no row of it; where there is one after all, it fetches."""
+        with self._lock:
+            self._moments.pop(job.key, None)

@@ -18,6 +18,7 @@ class Queue:
 
     def __init__(self) -> None:
         self.is_away = False
+        self.is_known = False
 
     def put(self, job: Job) -> None:
         assert job.key
@@ -27,7 +28,7 @@ class Queue:
     def put_once(self, job: Job, identity: str) -> bool:
         assert identity
         self.put(job)
-        return True
+        return not self.is_known
 
     def states(self) -> Sequence[JobState]:
         return ()
@@ -140,3 +141,10 @@ def test_what_was_not_put_is_not_remembered(queue: Queue, jobs: AskedJobs) -> No
         jobs.put(LOOK)
 
     assert moment_of(jobs, LOOK) is None
+
+
+def test_a_webhook_that_was_handled_before_is_not_remembered(queue: Queue, jobs: AskedJobs) -> None:
+    queue.is_known = True
+    assert not jobs.put_once(WEBHOOK, "webhook one")
+
+    assert moment_of(jobs, WEBHOOK) is None
