@@ -839,9 +839,18 @@ class GitHub(Protocol):
 
     @acts("write the comment")
     def set_comment(
-        self, repository: GitHubRepository, number: int, marker: str, body: str
+        self,
+        repository: GitHubRepository,
+        number: int,
+        marker: str,
+        body: str,
+        *,
+        begins: bool = True,
     ) -> None:
-        """One comment of ours per marker: written once, edited afterwards, only when different."""
+        """One comment of ours per marker: written once, edited afterwards, only when different.
+
+        Where it does not stand yet and this does not begin it, nothing is written.
+        """
         ...
 
     @acts("set the check")

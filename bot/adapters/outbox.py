@@ -177,7 +177,9 @@ class Outbox:
             case CheckReport():
                 github.set_check(repository, report.check)
             case CommentReport():
-                github.set_comment(repository, report.number, report.marker, report.body)
+                github.set_comment(
+                    repository, report.number, report.marker, report.body, begins=report.begins
+                )
             case TimelineReport():
                 github.report_deployment(repository, report.deployment)
             case LabelReport():

@@ -178,6 +178,8 @@ class Application:
     """Globs over paths of the source repository whose changes reviewers want to see."""
     issues: tuple[IssuePattern, ...] = ()
     """How the issues are called that commits and pull requests name."""
+    promote: tuple[str, ...] = ()
+    """Globs over files of the manifests repository that travel with its images."""
 
 
 @dataclass(frozen=True, slots=True)

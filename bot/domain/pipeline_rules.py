@@ -7,7 +7,15 @@ from collections.abc import Iterable, Iterator
 from itertools import combinations
 from typing import Final, NamedTuple
 
-from bot.domain.environments import ImageId, ImageTag, Pipeline, differ_at_once, overlap
+from bot.domain.counterparts import have_counterparts
+from bot.domain.environments import (
+    Environment,
+    ImageId,
+    ImageTag,
+    Pipeline,
+    differ_at_once,
+    overlap,
+)
 from bot.domain.errors import RejectedError
 
 GLOB_LIMIT: Final = 256  # characters
@@ -164,9 +172,40 @@ def _check_lengths(pipeline: Pipeline) -> Iterator[Finding]:
                 fact = f"longer than {GLOB_LIMIT} characters"
                 yield Finding(("environments", name, key), fact, "write a shorter one")
     for name, application in pipeline.applications.items():
+        if any(len(glob) > GLOB_LIMIT for glob in application.promote):
+            fact = f"longer than {GLOB_LIMIT} characters"
+            yield Finding(("applications", name, "promote"), fact, "write a shorter one")
         if any(len(image.tag.text) > GLOB_LIMIT for image in application.images):
             fact = f"a tag is longer than {GLOB_LIMIT} characters"
             yield Finding(("applications", name), fact, "write a shorter one")
+
+
+def _check_promote(pipeline: Pipeline) -> Iterator[Finding]:
+    """Files that travel are files of environments, and it is clear where they go."""
+    travelling = [one for one in pipeline.applications.values() if one.promote]
+    if not travelling:
+        return
+    globs = [glob for one in pipeline.environments.values() for glob in one.manifests]
+    work = 0
+    for application in travelling:
+        at = ("applications", application.name, "promote")
+        if not any(_feeds(pipeline, one) for one in pipeline.environments.values()):
+            fact = "no two environments have `manifests` that pair, so nothing says where files go"
+            yield Finding(at, fact, "write them alike, as envs/stage/** and envs/prod/**")
+        for glob in application.promote:
+            work += sum(len(glob) * len(one) for one in globs if not differ_at_once(glob, one))
+            if work > _GLOB_WORK:
+                yield Finding(at, "too many globs to compare", "name files with fewer globs")
+                return
+            if not any(overlap(glob, one) for one in globs):
+                fact = f"{glob!r} matches no file of an environment"
+                yield Finding(at, fact, "name files under an environment's `manifests`")
+
+
+def _feeds(pipeline: Pipeline, environment: Environment) -> bool:
+    """Whether files can come here from the environment below."""
+    below = pipeline.environments.get(environment.source_environment or "")
+    return below is not None and have_counterparts(below, environment)
 
 
 def _check_refs(pipeline: Pipeline) -> Iterator[Finding]:
@@ -233,6 +272,7 @@ _CHECKS: Final = (
     _check_gates,
     _check_signature_tags,
     _check_files,
+    _check_promote,
     _check_refs,
     _check_repositories,
     _check_tags,

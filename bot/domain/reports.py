@@ -37,6 +37,8 @@ class CommentReport:
     number: int
     marker: str
     body: str
+    begins: bool = True
+    """False: it is written only where it stands already."""
 
     kind = "comments"
 

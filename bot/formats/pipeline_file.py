@@ -99,6 +99,7 @@ class _Application(Strict):
     at: list[_At] | None = None
     watch: list[str] | None = None
     issues: list[str | _Issue] | None = None
+    promote: list[str] | None = None
 
 
 class _File(Strict):
@@ -332,6 +333,7 @@ class _Reader:
             ),
             watched=self._watched(layers, at),
             issues=self._issues(layers, at),
+            promote=self._promote(name, layers, at),
         )
         for image in application.images:
             self._check_ci_tag(application, image, at)
@@ -344,6 +346,16 @@ class _Reader:
                 fact = f"not a path or glob in the source repository: {glob!r}"
                 self._wrong((*at, "watch"), fact, "write it like migrations/**")
         return tuple(globs)
+
+    def _promote(
+        self, name: str, layers: Sequence[_Application], at: Sequence[str | int]
+    ) -> tuple[str, ...]:
+        globs = next((layer.promote for layer in layers if layer.promote is not None), [])
+        for glob in globs:
+            if not _is_inside(glob) or not PurePosixPath(glob).parts:
+                fact = f"not a path or glob in this repository: {glob!r}"
+                self._wrong((*at, "promote"), fact, "write it like envs/*/{application}/config/**")
+        return tuple(glob.replace("{application}", name) for glob in globs)
 
     def _issues(
         self, layers: Sequence[_Application], at: Sequence[str | int]

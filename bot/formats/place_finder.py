@@ -10,7 +10,7 @@ Every scalar that speaks of an image of ours is either a part of a place or beco
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -750,14 +750,23 @@ class _Reader:
     # --- places that the pipeline file names ---
 
     def _named_places(self, root: Node) -> None:
-        for at in self.names.at_file(self.findings.path):
-            self._at(root, at)
+        named = [(at, _pointed(root, at.pointer)) for at in self.names.at_file(self.findings.path)]
+        wanted: dict[int, set[ImageId]] = {}
+        for at, pair in named:
+            if pair is not None:
+                wanted.setdefault(id(pair[1]), set()).add(at.image)
+        for at, pair in named:
+            if pair is not None:
+                self._at(at, pair, wanted[id(pair[1])] - {at.image})
 
-    def _at(self, root: Node, at: At) -> None:
-        pair = _pointed(root, at.pointer)
-        if pair is None:
-            return
+    def _at(self, at: At, pair: tuple[object, Node], others: Collection[ImageId]) -> None:
+        """A place, unless `others` are named at the same scalar: it is nobody's then."""
         key, value = pair
+        if others:
+            several = ", ".join(sorted(map(str, others)))
+            why = f"`at` says that it is {at.image}'s, and {several}'s as well"
+            self._refuse(value, at.pointer, why, "", at.image)
+            return
         if not isinstance(value, ScalarNode):
             self._refuse(value, at.pointer, "`at` names something that is no scalar", "", at.image)
             return

@@ -26,6 +26,7 @@ from bot.formats.configuration_section import Running, configuration, judged, su
 from bot.formats.evidence_cells import NOT_EVALUATED
 from bot.formats.markdown import code, details, moved, plain, text
 from bot.formats.source_section import SourceChanges, counted, source_section
+from bot.formats.travelling_section import TravellingFacts, travelling_section
 
 _MARKER: Final = re.compile(r"<!-- lockkeeper:promotion v1 id=([0-9a-f]{26})( superseded)? -->")
 _EVALUATED: Final = re.compile(r"evaluated [0-9-]{10} [0-9:]{5} UTC</sub>")
@@ -100,6 +101,8 @@ class BodyFacts:
     """Globs over files that reviewers want to see."""
     watched: Sequence[WatchedChange] | None = ()
     """Those that differ; None: nobody knows."""
+    travelling: TravellingFacts = field(default_factory=TravellingFacts)
+    """Files that come with the images."""
     before: str = ""
     """The environment that it is promoted from; empty: none."""
     is_cut: bool = False
@@ -142,6 +145,7 @@ def render(facts: BodyFacts) -> str:
             vulnerability_section.blocking(assessed, detail) if assessed else "",
             _identity(facts, detail),
             configuration(_running(facts)),
+            travelling_section(facts.travelling, 4 * detail.commits),
             evidence_body.policy(assessed, detail) if assessed else _policy(),
             vulnerability_section.vulnerabilities(assessed, detail)
             if assessed

@@ -30,6 +30,7 @@ from bot.usecases.granted import Refusal, check_environment, refusals
 from bot.usecases.resolve import is_in_source
 from bot.usecases.rules import all_mistakes, rules_at
 from bot.usecases.rules_in_force import demanded, is_same, lacking_now, rule_set
+from bot.usecases.rules_preview import preview_rules
 from bot.usecases.seals import adopted_too_late
 from bot.usecases.told import tell_commit, tell_rules
 from bot.usecases.verdicts import note_verdict
@@ -82,6 +83,8 @@ def answer_pull_request(view: View, number: int) -> Outcome:
     judgement = _judge_pull_request(view, pull_request)
     _tell(view, pull_request.head, judgement)
     _tell_rules_wanted(view, pull_request)
+    if not _is_promotion(view, pull_request):
+        preview_rules(view, pull_request, _fork_point(view, pull_request.head))
     return Done(f"pull request {number}: {judgement.title}")
 
 
@@ -152,14 +155,19 @@ def _tell(view: View, commit: str, said: Judgement) -> None:
 
 def _judge_pull_request(view: View, pull_request: PullRequest) -> Judgement:
     base = _fork_point(view, pull_request.head)
-    login = view.ports.github.login()
-    is_promotion = pull_request.author.login == login and pull_request.head_is_local
-    if is_promotion and pull_request.head_branch.startswith("lockkeeper/"):
+    if _is_promotion(view, pull_request):
         foreign = _foreign_commit(view, pull_request)
         if foreign:
             return Judgement(CheckState.FAILURE, "Edited by somebody else", foreign)
         return _judge(view, base, pull_request.head, pull_request.number)
     return _judge(view, base, pull_request.head)
+
+
+def _is_promotion(view: View, pull_request: PullRequest) -> bool:
+    """Whether the bot opened it, on a branch of its own."""
+    is_ours = pull_request.author.login == view.ports.github.login()
+    is_local = pull_request.head_is_local
+    return is_ours and is_local and pull_request.head_branch.startswith("lockkeeper/")
 
 
 def _foreign_commit(view: View, pull_request: PullRequest) -> str:

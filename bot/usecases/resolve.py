@@ -228,6 +228,47 @@ def is_published(view: View, environment: Environment, image: ImageId, digest: D
     )
 
 
+def shown_together(
+    view: View, environment: Environment, application: Application, images: Mapping[str, Digest]
+) -> str:
+    """The publication in which exactly these images stand together, the newest one known.
+
+    The ref itself counts where it shows them. Empty: no publication of ours does.
+    """
+    scope = view.scope(environment.name)
+    commits = {record.commit for record in view.ports.memory.publications(scope)}
+    brought = [
+        commit
+        for image, digest in images.items()
+        for commit in view.ports.memory.shown_by(scope, ImageId(application.name, image), digest)
+    ]
+    tip = view.history.heads().get(environment.ref, "")
+    looked_at = [one for one in dict.fromkeys([tip, *brought]) if one in commits]
+    shown = [one for one in looked_at if _shows_all(view, environment, one, application, images)]
+    # Of two, the one that contains the other is the newer: a ref only ever goes forward.
+    return next(
+        (
+            one
+            for one in shown
+            if not any(view.history.is_ancestor(one, o) for o in shown if o != one)
+        ),
+        "",
+    )
+
+
+def _shows_all(
+    view: View,
+    environment: Environment,
+    commit: str,
+    application: Application,
+    images: Mapping[str, Digest],
+) -> bool:
+    return all(
+        _shows(view, environment, commit, ImageId(application.name, image), digest)
+        for image, digest in images.items()
+    )
+
+
 def _shows(
     view: View, environment: Environment, commit: str, image: ImageId, digest: Digest
 ) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -54,6 +54,7 @@ from bot.formats.pull_request_body import (
     superseded,
     title,
 )
+from bot.formats.travelling_section import TravellingFacts, TravellingFile, refusals
 from bot.ports import GitHistory
 from bot.usecases.answer import answer_pull_request
 from bot.usecases.desk import View
@@ -61,6 +62,7 @@ from bot.usecases.evidence import Evaluated, evaluate, report_url
 from bot.usecases.granted import source_repository
 from bot.usecases.source_changes import source_changes
 from bot.usecases.told import ask_reviewers, tell_labels, tell_source
+from bot.usecases.travelling import Travelling, travelling
 from bot.usecases.verdicts import note_verdict
 
 STAGING: Final = "lockkeeper-staging"
@@ -94,6 +96,11 @@ class Proposal:
         return head_branch(self.environment, self.application)
 
     @property
+    def title(self) -> str:
+        """Of the pull request, and of its commit."""
+        return title(self.application.name, self.environment.name, self.branch, self.source)
+
+    @property
     def commits(self) -> list[str]:
         """Where the developer looks."""
         return [self.trigger, self.source]
@@ -125,11 +132,23 @@ def ensure_pull_request(view: View, proposal: Proposal) -> Outcome:
         why = "; ".join(str(one) for one in own[:5])
         _tell(view, proposal, CheckState.NEUTRAL, "Not promoted", prose(why, 600))
         return Done(why)
+    came = _travelling(view, proposal, existing)
+    if came.refused:
+        _tell(view, proposal, CheckState.NEUTRAL, "Not promoted", refusals(came.refused))
+        return Done("; ".join(came.refused[:5]))
     contents = {path: bytes_of(content) for path, content in edit.contents.items()}
+    contents |= {one.path: one.content for one in came.files}
     evaluated = evaluate(
         view, proposal.environment, proposal.application, proposal.images, view.rules
     )
-    pull_request = _ensure(view, proposal, existing, contents, evaluated.assessment)
+    body = render(_facts(view, proposal, evaluated.assessment, came))
+    is_current = (
+        existing is not None
+        and _is_current(view, proposal, existing, contents)
+        and (came.is_frozen or _brought(view, proposal, existing) <= contents.keys())
+    )
+    commit = None if is_current else _write(view, proposal, contents)
+    pull_request = _ensure(view, proposal, existing, commit, body)
     seen_in = None if existing is None else existing.number
     note_verdict(view, number, proposal.application, evaluated, seen_in)
     for job in evaluated.jobs:
@@ -203,10 +222,7 @@ def _untouchable(view: View, proposal: Proposal, existing: PullRequest) -> str:
         return ""
     if proposal.diverging:
         return f"pull request {existing.number} is open, and this build diverges from what runs"
-    if any(
-        review.state == "APPROVED" and review.author.is_person and review.commit == existing.head
-        for review in view.ports.github.reviews(view.repository, existing.number)
-    ):
+    if _is_approved(view, existing):
         newer = f"{proposal.branch} at {proposal.source[:SHORT_COMMIT]}"
         _note_newer(view, existing, newer)
         return f"pull request {existing.number} is approved and stays as it is; {newer} waits"
@@ -239,6 +255,29 @@ def _edit(view: View, proposal: Proposal) -> Edit:
     return edit_of(files, lambda path: view.text(paths[path].blob), wanted)
 
 
+def _travelling(view: View, proposal: Proposal, existing: PullRequest | None) -> Travelling:
+    """The files that come with the images; an approved head keeps those that it shows."""
+    environment, application = proposal.environment, proposal.application
+    found = travelling(view, environment, application, proposal.images)
+    if existing is None or not application.promote or not _is_approved(view, existing):
+        return found
+    now, shown = view.history.paths(view.head), view.history.paths(existing.head)
+    files = [
+        TravellingFile(path, view.history.read(now[path].blob) if path in now else None, content)
+        for path in sorted(_brought(view, proposal, existing))
+        for content in [view.history.read(shown[path].blob)]
+    ]
+    return replace(found, files=files, refused=(), is_frozen=True)
+
+
+def _is_approved(view: View, existing: PullRequest) -> bool:
+    """Whether a person approved the pull request as it is now."""
+    return any(
+        review.state == "APPROVED" and review.author.is_person and review.commit == existing.head
+        for review in view.ports.github.reviews(view.repository, existing.number)
+    )
+
+
 def written_for(
     environment: Environment, application: Application, image: str, digest: Digest, source: str
 ) -> Written:
@@ -252,15 +291,12 @@ def _ensure(
     view: View,
     proposal: Proposal,
     existing: PullRequest | None,
-    contents: Mapping[str, bytes],
-    assessment: Assessment,
+    commit: str | None,
+    body: str,
 ) -> PullRequest:
-    github, body = view.ports.github, render(_facts(view, proposal, assessment))
-    name = title(
-        proposal.application.name, proposal.environment.name, proposal.branch, proposal.source
-    )
-    if existing is None or not _is_current(view, proposal, existing, contents):
-        commit = _write(view, proposal, contents, name)
+    """The pull request, with the commit as its head; None: its head stays."""
+    github, name = view.ports.github, proposal.title
+    if commit is not None:
         github.set_branch(view.repository, proposal.head_branch, commit, force=True)
     if existing is None:
         opened = github.open_pull_request(
@@ -308,9 +344,17 @@ def _is_current(
     )
 
 
-def _write(view: View, proposal: Proposal, contents: Mapping[str, bytes], name: str) -> str:
+def _brought(view: View, proposal: Proposal, existing: PullRequest) -> set[str]:
+    """Files that travel, of those that our open pull request changes."""
+    base = _written(view, proposal)[existing.head].base
+    globs = proposal.application.promote
+    changed = view.history.changes(base, existing.head) if globs else {}
+    return {path for path in changed if any(matches(glob, path) for glob in globs)}
+
+
+def _write(view: View, proposal: Proposal, contents: Mapping[str, bytes]) -> str:
     """One commit on the default branch's head; ours by record before any branch names it."""
-    message = f"{name}\n\n" + "\n".join(
+    message = f"{proposal.title}\n\n" + "\n".join(
         f"{image}: {digest}" for image, digest in sorted(proposal.images.items())
     )
     commit = view.ports.github.write_commit(
@@ -415,7 +459,7 @@ def close_pointless(view: View, environment: Environment, application: Applicati
 # --- the body's facts ---
 
 
-def _facts(view: View, proposal: Proposal, assessment: Assessment) -> BodyFacts:
+def _facts(view: View, proposal: Proposal, assessment: Assessment, came: Travelling) -> BodyFacts:
     environment, application = proposal.environment, proposal.application
     found = _between(proposal, proposal.running, proposal.source)
     commits = found[:_COMMITS] if found is not None else None
@@ -447,6 +491,9 @@ def _facts(view: View, proposal: Proposal, assessment: Assessment) -> BodyFacts:
         issues=_issues(proposal, commits, contributions),
         watching=application.watched,
         watched=_watched(proposal),
+        travelling=TravellingFacts(
+            came.files, environment.source_environment or "", came.commit, came.kept
+        ),
         before=environment.source_environment or "",
         leaving=_leaving(proposal),
         signs=environment.signs,

@@ -27,6 +27,8 @@ MANIFESTS_CHECK = "lockkeeper"
 RULES_CHECK = "lockkeeper/rules"
 """The check on changes of the rules: what they lack to come into force."""
 COMMENT_MARKER = "<!-- lockkeeper:promotion-report -->"
+PREVIEW_MARKER = "<!-- lockkeeper:rules-preview -->"
+NOTHING_MOVES = "This pull request changes no rules any more, and moves nothing that they match."
 
 
 def tell_source(
@@ -129,6 +131,17 @@ def tell_pull_request(view: View, number: int, body: str) -> None:
     """Keep the one comment on a promotion pull request."""
     text = f"{COMMENT_MARKER}\n{body}"
     view.ports.outbox.tell(CommentReport(view.repository, number, COMMENT_MARKER, text))
+
+
+def tell_preview(view: View, number: int, body: str, *, begins: bool) -> None:
+    """Keep the comment on what a pull request's rules match.
+
+    Where it does not stand already it is written only if it ``begins`` something; without a body
+    it says that nothing moves any more.
+    """
+    text = f"{PREVIEW_MARKER}\n{body or NOTHING_MOVES}"
+    report = CommentReport(view.repository, number, PREVIEW_MARKER, text, begins=begins)
+    view.ports.outbox.tell(report)
 
 
 def ask_reviewers(view: View, pull_request: PullRequest, teams: tuple[str, ...]) -> None:

@@ -61,9 +61,15 @@ class Paper:
         self._write(check.title)
 
     def set_comment(
-        self, _repository: GitHubRepository, _number: int, _marker: str, body: str
+        self,
+        _repository: GitHubRepository,
+        _number: int,
+        _marker: str,
+        body: str,
+        *,
+        begins: bool,
     ) -> None:
-        self._write(body)
+        self._write(body if begins else f"only if there: {body}")
 
     def add_labels(
         self, _repository: GitHubRepository, _number: int, labels: Sequence[str]

@@ -315,3 +315,41 @@ def test_a_path_is_what_people_can_read(path: str) -> None:
     """NUL ends a name for git: it would end every look with an error that nobody foresaw."""
     with pytest.raises(ConfigurationError, match="not a path in this repository"):
         read_pipeline(f'policy: "{path}"\n{WHOLE}', commit="0" * 40)
+
+
+TRAVELLING = """\
+version: 1
+environments:
+  stage:
+    on: { branches: [release] }
+    image_repository: registry.example.com/stage/{image}
+    manifests: [envs/stage/**]
+  prod:
+    on: { branches: [main] }
+    from: stage
+    image_repository: registry.example.com/prod/{image}
+    manifests: [envs/prod/**]
+applications:
+  payments: { source: acme/payments, promote: ["envs/*/{application}/*.yaml"] }
+"""
+
+
+def test_files_that_travel_are_named_by_globs() -> None:
+    payments = read_pipeline(TRAVELLING).applications["payments"]
+
+    assert payments.promote == ("envs/*/payments/*.yaml",)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "fact"),
+    [
+        ("envs/*/{application}/*.yaml", "../envs/**", "not a path or glob in this repository"),
+        ("envs/*/{application}/*.yaml", "lockkeeper.yaml", "matches no file of an environment"),
+        ("[envs/prod/**]", "[clusters/eu/prod/**]", "no two environments have `manifests` that"),
+        ("    from: stage\n", "", "no two environments have `manifests` that pair"),
+        ("envs/*/{application}/*.yaml", "envs/" + "x" * 300, "longer than 256 characters"),
+    ],
+)
+def test_files_that_could_not_travel_are_refused(right: str, wrong: str, fact: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(fact)):
+        read_pipeline(TRAVELLING.replace(right, wrong))

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given, strategies as st
 
-from bot.domain.environments import ImageId
+from bot.domain.environments import At, ImageId, Template, Write
 from bot.domain.publication import Place
 from bot.formats.image_names import Names, Written, canonical_repository
 from bot.formats.manifest_file import edited, file_state, read_file
@@ -321,3 +322,17 @@ def test_both_parsers_agree_on_real_files() -> None:
         assert fast == pure, file
         compared += 1
     assert compared > 50
+
+
+def test_a_scalar_that_is_named_for_two_images_is_nobodys() -> None:
+    one, two = ImageId("one", "api"), ImageId("two", "api")
+    at = tuple(At(image, Template("f.yaml"), "/image/tag", Write.TAG) for image in (one, two))
+    found = read_file("f.yaml", "image: &i {tag: v1}\n", replace(NAMES, at=at))
+
+    assert not found.spots
+    assert [(remark.image, remark.kind) for remark in found.remarks] == [
+        (one, RemarkKind.REFUSED),
+        (two, RemarkKind.REFUSED),
+    ]
+    alone = read_file("f.yaml", "image: {tag: v1}\n", replace(NAMES, at=at[:1]))
+    assert [spot.image for spot in alone.spots] == [one]

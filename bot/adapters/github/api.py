@@ -480,14 +480,20 @@ class GitHubApi:
         )
 
     def set_comment(
-        self, repository: GitHubRepository, number: int, marker: str, body: str
+        self,
+        repository: GitHubRepository,
+        number: int,
+        marker: str,
+        body: str,
+        *,
+        begins: bool = True,
     ) -> None:
         """One comment of ours per marker; a marker in somebody else's comment is nothing."""
         with self._alone(repository, number, marker):
-            self._set_comment(repository, number, marker, self.hide(body))
+            self._set_comment(repository, number, marker, self.hide(body), begins=begins)
 
     def _set_comment(
-        self, repository: GitHubRepository, number: int, marker: str, body: str
+        self, repository: GitHubRepository, number: int, marker: str, body: str, *, begins: bool
     ) -> None:
         found = self._comment(repository, number, marker)
         key = repository, number, marker
@@ -495,7 +501,7 @@ class GitHubApi:
         if found is not None:
             if found.body != body:
                 self._edit_comment(repository, found.id, body)
-        elif buried is None or not self._edit_comment(repository, buried, body):
+        elif (buried is None or not self._edit_comment(repository, buried, body)) and begins:
             path = f"/issues/{number}/comments"
             answer = self._call(
                 repository, permissions.WRITE_PULL_REQUESTS, "POST", path, body={"body": body}
