@@ -66,7 +66,6 @@ from bot.settings import Settings
 from bot.usecases.desk import Limits, Ports
 from bot.usecases.diagnose import Doctor
 from bot.usecases.reconcile import may_concern, tells_something
-from bot.usecases.review_request import STAGING
 from bot.web.health import create_board
 from bot.web.intake import Authenticity, create_closed_intake, create_intake
 from bot.web.promotions import promotion_pages
@@ -392,10 +391,9 @@ def assemble_web(settings: Settings) -> Web:
 
 
 def _is_noise(settings: Settings, hint: WebhookHint) -> bool:
-    """What can ask for no look leaves no row: our own checks, staging branches, mere beginnings."""
+    """What can ask for no look leaves no row: our own checks, mere beginnings."""
     own_check = hint.check_app == settings.app_id and not hint.action.startswith("re")
-    is_staging = hint.ref.startswith(f"refs/heads/{STAGING}/")
-    return own_check or is_staging or not tells_something(hint)
+    return own_check or not tells_something(hint)
 
 
 def _migrated(settings: Settings) -> OpenStore:
@@ -587,7 +585,7 @@ def assemble(settings: Settings, share: Share = EVERYTHING) -> Lockkeeper:
     grants = Granted(Grants(settings.grants_dir, manifests), clock, journal, share)
     scanner = _scanner(settings, clock)
     checkups = Checkups(_doctor(settings, clock, grants, scanner))
-    github = journal.acting(GitHub, GitHubApi(calls, tokens, hiding(settings)))  # type: ignore[type-abstract]  # a Protocol names the port
+    github = journal.acting(GitHub, GitHubApi(calls, tokens, hiding(settings), engine.is_alone))  # type: ignore[type-abstract]  # a Protocol names the port
     mirrors = _mirrors(settings, tokens)
     outgoing = store.OutgoingStore(database, clock, _secret(settings))
     outbox = Outbox(github, outgoing, clock, journal.job)

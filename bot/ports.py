@@ -780,23 +780,18 @@ class GitHub(Protocol):
         self,
         repository: GitHubRepository,
         base: str,
-        contents: Mapping[str, bytes],
+        base_tree: str,
+        files: Sequence[FileWrite],
         message: str,
-        staging: str,
     ) -> str:
-        """A verified commit on ``base`` with these files; no lasting branch names it yet."""
+        """A verified commit on ``base``, which has ``base_tree``; no branch names it yet."""
         ...
 
     @acts("move the branch")
     def set_branch(
-        self, repository: GitHubRepository, branch: str, commit: str, *, force: bool
+        self, repository: GitHubRepository, branch: str, commit: str, *, is_there: bool
     ) -> None:
-        """Make the branch name the commit; RejectedError if it may not, not a fast-forward."""
-        ...
-
-    @acts("delete the branch")
-    def delete_branch(self, repository: GitHubRepository, branch: str) -> None:
-        """Make sure that the branch is gone."""
+        """Make a branch of ours name the commit; `is_there` says whether it probably exists."""
         ...
 
     @acts("open the pull request")

@@ -132,7 +132,12 @@ def superseded(body: str) -> str:
 
 def is_same(body: str, other: str) -> bool:
     """Whether two bodies say the same, at whatever time they were evaluated."""
-    return _EVALUATED.sub("", body) == _EVALUATED.sub("", other)
+    return without_time(body) == without_time(other)
+
+
+def without_time(body: str) -> str:
+    """What a body says, whenever it was evaluated."""
+    return _EVALUATED.sub("", body)
 
 
 def render(facts: BodyFacts) -> str:

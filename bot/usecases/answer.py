@@ -63,13 +63,15 @@ def answer(ports: Ports, manifests: int, subject: str) -> Outcome:
     """Set the check on a pull request (its number) or on a commit (its full id)."""
     view = look(ports, manifests)
     if subject.isascii() and subject.isdigit() and len(subject) < 20:  # noqa: PLR2004 - a commit id has 40 digits
-        return answer_pull_request(view, int(subject))
+        return answer_pull_request(
+            view, view.ports.github.pull_request(view.repository, int(subject))
+        )
     return answer_commit(view, subject)
 
 
-def answer_pull_request(view: View, number: int) -> Outcome:
+def answer_pull_request(view: View, pull_request: PullRequest) -> Outcome:
     """Judge the head of a pull request against the default branch."""
-    pull_request = view.ports.github.pull_request(view.repository, number)
+    number = pull_request.number
     if pull_request.base_branch != view.default_branch:
         return Done(f"pull request {number} asks for nothing")
     if pull_request.merge_commit and view.history.is_ancestor(pull_request.merge_commit, view.head):

@@ -26,6 +26,7 @@ from bot.domain.history import (
     Asker,
     CheckState,
     Contribution,
+    FileWrite,
     GitCommit,
     MergeRefusal,
     PathChange,
@@ -65,8 +66,6 @@ from bot.usecases.told import ask_reviewers, tell_labels, tell_source
 from bot.usecases.travelling import Travelling, travelling
 from bot.usecases.verdicts import note_verdict
 
-STAGING: Final = "lockkeeper-staging"
-"""Branches below it live for the seconds in which a commit is made."""
 _COMMITS: Final = 250
 _MERGE_AGAIN: Final = timedelta(seconds=15)
 _MERGE_SLOW: Final = timedelta(minutes=15)
@@ -114,11 +113,11 @@ def head_branch(environment: Environment, application: Application) -> str:
 def ensure_pull_request(view: View, proposal: Proposal) -> Outcome:
     """Open, update, keep frozen, close or merge the pull request, as the facts ask for."""
     number = _id(view, proposal)
-    rejected = _rejected(view, proposal, number)
+    existing, closed = _pull_requests(view, proposal)
+    rejected = _rejected(view, closed, number)
     if rejected:
         _tell(view, proposal, CheckState.NEUTRAL, "Not proposed again", rejected)
         return Done(rejected)
-    existing = _open(view, proposal)
     if existing is not None:
         stuck = _untouchable(view, proposal, existing)
         if stuck:
@@ -162,10 +161,19 @@ def _id(view: View, proposal: Proposal) -> str:
     )
 
 
-def _rejected(view: View, proposal: Proposal, promotion: str) -> str:
+def _pull_requests(
+    view: View, proposal: Proposal
+) -> tuple[PullRequest | None, Sequence[PullRequest]]:
+    """The open one of the promotion's branch, and the closed ones, newest first."""
+    head = proposal.head_branch
+    found = view.ports.github.pull_requests(view.repository, state="all", head=head)
+    living = [one for one in found if one.is_open and one.base_branch == view.default_branch]
+    return next(iter(living), None), [one for one in found if not one.is_open]
+
+
+def _rejected(view: View, closed: Sequence[PullRequest], promotion: str) -> str:
     """Why the same digests are not asked for again: a person closed or reverted them."""
     github = view.ports.github
-    closed = github.pull_requests(view.repository, state="closed", head=proposal.head_branch)
     for pull_request in closed:
         mark = marked_promotion(pull_request.body)
         ours = pull_request.author.login == github.login()
@@ -186,13 +194,6 @@ def _was_merged_here(view: View, pull_request: PullRequest) -> bool:
     """Its merge is on the default branch: what it brought is not there now, so it was undone."""
     merge = pull_request.merge_commit
     return merge is not None and view.history.is_ancestor(merge, view.head)
-
-
-def _open(view: View, proposal: Proposal) -> PullRequest | None:
-    found = view.ports.github.pull_requests(
-        view.repository, state="open", head=proposal.head_branch
-    )
-    return next((one for one in found if one.base_branch == view.default_branch), None)
 
 
 def _has_moved(view: View, proposal: Proposal) -> bool:
@@ -297,7 +298,8 @@ def _ensure(
     """The pull request, with the commit as its head; None: its head stays."""
     github, name = view.ports.github, proposal.title
     if commit is not None:
-        github.set_branch(view.repository, proposal.head_branch, commit, force=True)
+        is_there = existing is not None
+        github.set_branch(view.repository, proposal.head_branch, commit, is_there=is_there)
     if existing is None:
         opened = github.open_pull_request(
             view.repository,
@@ -311,7 +313,7 @@ def _ensure(
     _dress(view, proposal, existing)
     if existing.title != name or not is_same(existing.body, body):
         github.edit_pull_request(view.repository, existing.number, title=name, body=body)
-    return github.pull_request(view.repository, existing.number)
+    return replace(existing, title=name, body=body, head=commit or existing.head)
 
 
 def _dress(view: View, proposal: Proposal, pull_request: PullRequest) -> None:
@@ -357,12 +359,13 @@ def _write(view: View, proposal: Proposal, contents: Mapping[str, bytes]) -> str
     message = f"{proposal.title}\n\n" + "\n".join(
         f"{image}: {digest}" for image, digest in sorted(proposal.images.items())
     )
+    modes = {path: entry.mode for path, entry in view.history.paths(view.head).items()}
     commit = view.ports.github.write_commit(
         view.repository,
         view.head,
-        contents,
+        view.history.commit(view.head).tree,
+        [FileWrite(path, modes.get(path, "100644"), content) for path, content in contents.items()],
         message,
-        f"{STAGING}/{proposal.environment.name}/{proposal.application.name}",
     )
     view.ports.memory.record_written_head(
         WrittenHead(
@@ -383,7 +386,7 @@ def _settle(
     view: View, proposal: Proposal, pull_request: PullRequest, evaluated: Evaluated
 ) -> Outcome:
     """Say where the promotion is, and merge what the file lets the bot merge."""
-    answer_pull_request(view, pull_request.number)
+    answer_pull_request(view, pull_request)
     merge_itself = proposal.environment.merges_itself and not proposal.diverging
     link = f"[Pull request {pull_request.number}]({view.web_url}/pull/{pull_request.number})"
     if evaluated.assessment.verdict.blocks:

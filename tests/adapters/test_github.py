@@ -19,6 +19,7 @@ from bot.adapters.github import permissions, records
 from bot.adapters.github.api import GitHubApi, RefNotMovedError
 from bot.adapters.github.calls import Calls, GitHubRefusedError
 from bot.adapters.github.tokens import Tokens
+from bot.adapters.github.told import Memo
 from bot.domain.environments import GitHubRepository
 from bot.domain.errors import IntegrityError, NotFoundError, RejectedError, UnavailableError
 from bot.domain.history import (
@@ -77,6 +78,12 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
         yield Scene(world, api, deploy, dana)
 
 
+@pytest.fixture(params=[False, True], ids=["with others", "alone"])
+def either(scene: Scene, request: pytest.FixtureRequest) -> Scene:
+    """Whether another process may write as the same App or not."""
+    return replace(scene, api=replace(scene.api, is_alone=request.param))
+
+
 def check(scene: Scene, state: CheckState = CheckState.SUCCESS, title: str = "Fine") -> Check:
     return Check("lockkeeper", scene.head, state, title, "all of it")
 
@@ -88,44 +95,46 @@ def report(scene: Scene, state: str = "success") -> DeploymentReport:
 # --- every writer may be repeated ---
 
 
-def test_a_check_is_written_once_and_changed_in_place(scene: Scene) -> None:
+def test_a_check_is_written_once_and_changed_in_place(either: Scene) -> None:
     for state in (CheckState.IN_PROGRESS, CheckState.IN_PROGRESS, CheckState.FAILURE):
-        scene.api.set_check(DEPLOY, check(scene, state))
+        either.api.set_check(DEPLOY, check(either, state))
 
-    runs = list(scene.deploy.check_runs.values())
+    runs = list(either.deploy.check_runs.values())
     assert [(run.status, run.conclusion) for run in runs] == [("completed", "failure")]
 
 
-def test_two_lanes_that_answer_at_once_leave_one_check(scene: Scene) -> None:
+def test_two_lanes_that_answer_at_once_leave_one_check(either: Scene) -> None:
     with ThreadPoolExecutor(6) as lanes:
-        list(lanes.map(lambda _: scene.api.set_check(DEPLOY, check(scene)), range(6)))
+        list(lanes.map(lambda _: either.api.set_check(DEPLOY, check(either)), range(6)))
 
-    assert len(scene.deploy.check_runs) == 1
-
-
-def test_a_check_that_says_the_same_is_not_written_again(scene: Scene) -> None:
-    scene.api.set_check(DEPLOY, check(scene))
-    scene.world.fail("PATCH", "/repos/*", 500)
-    scene.world.fail("POST", "/repos/*", 500)
-
-    scene.api.set_check(DEPLOY, check(scene))
+    assert len(either.deploy.check_runs) == 1
 
 
-def test_a_check_of_another_app_is_left_alone(scene: Scene) -> None:
-    scene.world.complete_checks(scene.deploy, scene.head, name="lockkeeper", conclusion="failure")
+def test_a_check_that_says_the_same_is_not_written_again(either: Scene) -> None:
+    either.api.set_check(DEPLOY, check(either))
+    either.world.fail("PATCH", "/repos/*", 500)
+    either.world.fail("POST", "/repos/*", 500)
 
-    scene.api.set_check(DEPLOY, check(scene))
+    either.api.set_check(DEPLOY, check(either))
 
-    conclusions = sorted(str(run.conclusion) for run in scene.deploy.check_runs.values())
+
+def test_a_check_of_another_app_is_left_alone(either: Scene) -> None:
+    either.world.complete_checks(
+        either.deploy, either.head, name="lockkeeper", conclusion="failure"
+    )
+
+    either.api.set_check(DEPLOY, check(either))
+
+    conclusions = sorted(str(run.conclusion) for run in either.deploy.check_runs.values())
     assert conclusions == ["failure", "success"]
 
 
-def test_one_comment_is_kept_and_edited(scene: Scene) -> None:
-    pull = scene.pull_request()
-    scene.dana.comment(pull, "<!-- marker --> mine")
+def test_one_comment_is_kept_and_edited(either: Scene) -> None:
+    pull = either.pull_request()
+    either.dana.comment(pull, "<!-- marker --> mine")
 
     for text in ("one", "one", "two"):
-        scene.api.set_comment(DEPLOY, pull.number, "<!-- marker -->", f"<!-- marker -->\n{text}")
+        either.api.set_comment(DEPLOY, pull.number, "<!-- marker -->", f"<!-- marker -->\n{text}")
 
     assert [comment.body for comment in pull.comments] == [
         "<!-- marker --> mine",
@@ -133,11 +142,11 @@ def test_one_comment_is_kept_and_edited(scene: Scene) -> None:
     ]
 
 
-def test_a_deployment_is_made_once_and_gets_its_newest_state(scene: Scene) -> None:
+def test_a_deployment_is_made_once_and_gets_its_newest_state(either: Scene) -> None:
     for state in ("queued", "queued", "success"):
-        scene.api.report_deployment(DEPLOY, report(scene, state))
+        either.api.report_deployment(DEPLOY, report(either, state))
 
-    (deployment,) = scene.deploy.deployments.values()
+    (deployment,) = either.deploy.deployments.values()
     assert [status.state for status in deployment.statuses] == ["queued", "success"]
 
 
@@ -155,7 +164,7 @@ def test_labels_and_reviewers_may_be_asked_for_again(scene: Scene) -> None:
 
 
 def test_a_pull_request_is_opened_once_and_closed(scene: Scene) -> None:
-    scene.api.set_branch(DEPLOY, "lockkeeper/dev/x", written(scene), force=True)
+    scene.api.set_branch(DEPLOY, "lockkeeper/dev/x", written(scene), is_there=False)
 
     opened = [
         scene.api.open_pull_request(
@@ -171,9 +180,9 @@ def test_a_pull_request_is_opened_once_and_closed(scene: Scene) -> None:
 
 
 def written(scene: Scene, content: bytes = b"images: [new]\n") -> str:
-    return scene.api.write_commit(
-        DEPLOY, scene.head, {FILE: content}, "Promote\n\napi: digest", "lockkeeper-staging/x"
-    )
+    tree = scene.deploy.git.commit(scene.head).tree
+    files = [FileWrite(FILE, "100755", content)]
+    return scene.api.write_commit(DEPLOY, scene.head, tree, files, "Promote\n\napi: digest")
 
 
 def test_a_commit_is_verified_on_its_base_and_leaves_no_branch(scene: Scene) -> None:
@@ -187,18 +196,60 @@ def test_a_commit_is_verified_on_its_base_and_leaves_no_branch(scene: Scene) -> 
     assert list(scene.deploy.git.refs("refs/heads/")) == ["refs/heads/main"]
 
 
-@pytest.mark.parametrize("content", [b"images: [new]\n", b"\xff\xfe images"])
-def test_a_commit_is_made_without_graphql_too(scene: Scene, content: bytes) -> None:
-    scene.world.fail("POST", "/graphql", 404)
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_branch_is_set_whether_it_is_known_or_not(scene: Scene, *, is_there: bool) -> None:
+    for content in (b"one\n", b"two\n"):
+        commit = written(scene, content)
+        for _ in range(2):
+            scene.api.set_branch(DEPLOY, "lockkeeper/dev/x", commit, is_there=is_there)
+        assert scene.deploy.head("lockkeeper/dev/x") == commit
 
-    commit = written(scene, content)
 
-    git = scene.deploy.git
-    assert git.commit(commit).parents == (scene.head,)
-    assert git.text("diff", "--name-only", scene.head, commit) == FILE
-    assert git.run("show", f"{commit}:{FILE}") == content
-    assert commit in scene.deploy.verified
-    assert list(git.refs("refs/heads/")) == ["refs/heads/main"]
+def test_a_branch_that_a_rule_keeps_says_the_rule(scene: Scene) -> None:
+    scene.api.set_branch(DEPLOY, "lockkeeper/dev/x", scene.head, is_there=False)
+    commit = written(scene)
+    words = {"message": "Repository rule violations found"}
+    scene.world.fail("PATCH", "/repos/*", 422, body=words)
+
+    with pytest.raises(GitHubRefusedError, match="rule violations"):
+        scene.api.set_branch(DEPLOY, "lockkeeper/dev/x", commit, is_there=True)
+
+
+def asked(scene: Scene) -> list[str]:
+    """Verb and last part of the path of every request but those for tokens."""
+    found = [(verb, path.rpartition("/")[2]) for verb, path, _ in scene.world.requests]
+    return [f"{verb} {last}" for verb, last in found if last != "access_tokens"]
+
+
+def test_alone_nothing_that_was_told_is_read_again(scene: Scene) -> None:
+    api = replace(scene.api, is_alone=True)
+    commit = written(scene)
+    api.set_branch(DEPLOY, "change", commit, is_there=False)
+    pull = api.open_pull_request(DEPLOY, head="change", base="main", title="T", body="B")
+    before = len(asked(scene))
+
+    for state in (CheckState.IN_PROGRESS, CheckState.SUCCESS):
+        api.set_check(DEPLOY, Check("lockkeeper", commit, state, "x", "y"))
+        api.set_comment(DEPLOY, pull.number, "<!-- m -->", f"<!-- m --> {state}")
+    told = asked(scene)[before:]
+    assert [one.partition(" ")[0] for one in told] == ["POST", "POST", "PATCH", "PATCH"]
+
+    # Forty applications on one commit: its checks are read once.
+    before = len(asked(scene))
+    for number in range(40):
+        api.set_check(DEPLOY, Check(f"a{number}", scene.head, CheckState.SUCCESS, "x", "y"))
+    assert [one for one in asked(scene)[before:] if one.startswith("GET")] == ["GET check-runs"]
+
+
+def test_more_check_runs_than_a_page_are_all_known(scene: Scene) -> None:
+    for number in range(130):
+        scene.api.set_check(DEPLOY, Check(f"a{number}", scene.head, CheckState.FAILURE, "x", "y"))
+    again = replace(scene.api, is_alone=True, _runs=Memo())
+
+    for number in range(130):
+        again.set_check(DEPLOY, Check(f"a{number}", scene.head, CheckState.SUCCESS, "x", "y"))
+
+    assert len(scene.deploy.check_runs) == 130
 
 
 def merge(scene: Scene, pull: PullRequest) -> str | MergeRefusal:
@@ -335,7 +386,7 @@ def _deployment(scene: Scene, _: int) -> None:
 
 
 def _ref(scene: Scene, _: int) -> None:
-    scene.api.set_branch(DEPLOY, "lockkeeper/dev/x", scene.head, force=True)
+    scene.api.set_branch(DEPLOY, "lockkeeper/dev/x", scene.head, is_there=False)
 
 
 def _open(scene: Scene, _: int) -> None:
@@ -354,8 +405,9 @@ def _open(scene: Scene, _: int) -> None:
     ],
 )
 def test_a_write_whose_answer_is_lost_is_not_doubled(
-    scene: Scene, path: str, write: Callable[[Scene, int], None]
+    either: Scene, path: str, write: Callable[[Scene, int], None]
 ) -> None:
+    scene = either
     scene.dana.push(scene.deploy, "change", {"change.md": "1\n"})
     number = 0 if write is _open else scene.pull_request("other").number
     fault = scene.world.fail("POST", path, 502, when="after")

@@ -1,8 +1,9 @@
 """The port `bot.ports.GitHub` on GitHub's REST and GraphQL APIs.
 
-Contract. Every method may be repeated: writers look first and change only what is different.
+Contract. Every method may be repeated: writers look first and change only what is different. What
+this process wrote is not looked at again, as long as it is the only one that writes (`is_alone`).
 Methods may run concurrently for different subjects; for one subject the engine's lanes keep them
-serial. A write that fails in the middle leaves at most an unused commit or staging branch.
+serial. A write that fails in the middle leaves at most an unused commit.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from bot.adapters.github.calls import (
     quoted,
 )
 from bot.adapters.github.tokens import Tokens
+from bot.adapters.github.told import Memo, Written, digest_of
 from bot.domain.environments import GitHubRepository
 from bot.domain.errors import IntegrityError, NotFoundError, RejectedError, UnavailableError
 from bot.domain.history import (
@@ -47,13 +49,9 @@ from bot.domain.history import (
     Review,
 )
 from bot.domain.oci import Digest
-from bot.formats.pull_request_body import is_same
+from bot.formats.pull_request_body import without_time
 from bot.ports import CommitKey
 
-_CREATE_COMMIT: Final = """\
-mutation ($input: CreateCommitOnBranchInput!) {
-  createCommitOnBranch(input: $input) { commit { oid } }
-}"""
 _CONTRIBUTIONS: Final = """\
 query ($owner: String!, $name: String!DECLARED) {
   repository(owner: $owner, name: $name) {
@@ -89,8 +87,16 @@ class GitHubApi:
     tokens: Tokens
     hide: Callable[[str], str] = str
     """What people read on GitHub, without what only the operator should know."""
-    _comments: dict[tuple[GitHubRepository, int, str], int] = field(default_factory=dict)
-    """Comments of ours that were found or written, where a flood of others may bury them."""
+    is_alone: bool = False
+    """No other process writes as this App: what was told need not be read again."""
+    _comments: Memo[Written] = field(default_factory=Memo)
+    """(repository, pull request, marker) -> our comment, where a flood of others may bury it."""
+    _opened: Memo[bool] = field(default_factory=Memo)
+    """(repository, pull request): opened here, so each comment of ours on it is in `_comments`."""
+    _runs: Memo[dict[str, Written]] = field(default_factory=Memo)
+    """(repository, commit) -> our check runs on it, by name."""
+    _deployments: Memo[Written] = field(default_factory=Memo)
+    """(repository, environment, commit) -> our deployment, and the newest state that it has."""
     _cache: dict[str, str] = field(default_factory=dict)
     _writers: tuple[threading.Lock, ...] = field(
         default_factory=lambda: tuple(threading.Lock() for _ in range(_STRIPES)), repr=False
@@ -251,52 +257,15 @@ class GitHubApi:
         self,
         repository: GitHubRepository,
         base: str,
-        contents: Mapping[str, bytes],
+        base_tree: str,
+        files: Sequence[FileWrite],
         message: str,
-        staging: str,
     ) -> str:
-        """A verified commit: through GraphQL, else through REST git data (both by the App)."""
-        try:
-            return self._commit_on_branch(repository, base, contents, message, staging)
-        except (NotFoundError, GitHubRefusedError):
-            self.delete_branch(repository, staging)  # it only carried what GraphQL refused
-            files = [FileWrite(path, "100644", content) for path, content in contents.items()]
-            tree = self._tree(repository, self._tree_of(repository, base), files)
-            return self._commit(repository, tree, [base], message)
-
-    def _tree_of(self, repository: GitHubRepository, commit: str) -> str:
-        data = self._get(repository, permissions.READ_CONTENTS, f"/git/commits/{quoted(commit)}")
-        return str(data["tree"]["sha"])
-
-    def _commit_on_branch(
-        self,
-        repository: GitHubRepository,
-        base: str,
-        contents: Mapping[str, bytes],
-        message: str,
-        staging: str,
-    ) -> str:
-        self.set_branch(repository, staging, base, force=True)
-        headline, _, text = message.partition("\n\n")
-        additions = [
-            {"path": path, "contents": base64.b64encode(content).decode()}
-            for path, content in contents.items()
-        ]
-        wanted = {
-            "branch": {"repositoryNameWithOwner": str(repository), "branchName": staging},
-            "expectedHeadOid": base,
-            "message": {"headline": headline, "body": text},
-            "fileChanges": {"additions": additions},
-        }
-        data = self._graphql(
-            repository,
-            permissions.WRITE_CONTENTS,
-            "createCommitOnBranch",
-            _CREATE_COMMIT,
-            {"input": wanted},
-        )
-        self.delete_branch(repository, staging)
-        return str(data["createCommitOnBranch"]["commit"]["oid"])
+        """A verified commit: git data written by the App in its own name is signed by GitHub."""
+        tree = self._tree(repository, base_tree, files)
+        commit = self._commit(repository, tree, [base], message)
+        self._runs.put((repository, commit), {})
+        return commit
 
     def _graphql(
         self,
@@ -358,14 +327,25 @@ class GitHubApi:
         return str(answer.data["object"]["sha"]) if answer.status == HTTPStatus.OK else None
 
     def set_branch(
-        self, repository: GitHubRepository, branch: str, commit: str, *, force: bool
+        self, repository: GitHubRepository, branch: str, commit: str, *, is_there: bool
     ) -> None:
-        """Make the branch name the commit."""
-        head = self._branch_head(repository, branch)
-        if head is None:
+        """Make the branch name the commit, whatever it named; looks only if `is_there` is wrong."""
+        try:
+            self._write_ref(repository, branch, commit, is_there=is_there)
+        except (GitHubRefusedError, NotFoundError):
+            head = self._branch_head(repository, branch)
+            if (head is not None) == is_there:
+                raise
+            if head != commit:
+                self._write_ref(repository, branch, commit, is_there=not is_there)
+
+    def _write_ref(
+        self, repository: GitHubRepository, branch: str, commit: str, *, is_there: bool
+    ) -> None:
+        if is_there:
+            self._update_ref(repository, branch, commit, force=True)
+        else:
             self._create_ref(repository, branch, commit)
-        elif head != commit:
-            self._update_ref(repository, branch, commit, force=force)
 
     def _create_ref(self, repository: GitHubRepository, branch: str, commit: str) -> None:
         body = {"ref": f"refs/heads/{branch}", "sha": commit}
@@ -382,33 +362,25 @@ class GitHubApi:
             body={"sha": commit, "force": force},
         )
 
-    def delete_branch(self, repository: GitHubRepository, branch: str) -> None:
-        """Make sure that the branch is gone."""
-        self._call(
-            repository,
-            permissions.WRITE_CONTENTS,
-            "DELETE",
-            f"/git/refs/heads/{quoted(branch)}",
-            allow=(404, 422),
-        )
-
     # --- pull requests ---
 
     def open_pull_request(
         self, repository: GitHubRepository, *, head: str, base: str, title: str, body: str
     ) -> PullRequest:
         """Open it, or find the open one of this head."""
-        for found in self.pull_requests(repository, state="open", head=head):
-            if found.base_branch == base:
-                return found
-        answer = self._call(
-            repository,
-            permissions.WRITE_PULL_REQUESTS,
-            "POST",
-            "/pulls",
-            body={"head": head, "base": base, "title": title, "body": self.hide(body)},
-        )
-        return records.pull_request(answer.data)
+        wanted = {"head": head, "base": base, "title": title, "body": self.hide(body)}
+        try:
+            answer = self._call(
+                repository, permissions.WRITE_PULL_REQUESTS, "POST", "/pulls", body=wanted
+            )
+        except GitHubRefusedError:
+            for found in self.pull_requests(repository, state="open", head=head):
+                if found.base_branch == base:
+                    return found
+            raise
+        opened = records.pull_request(answer.data)
+        self._opened.put((repository, opened.number), known=True)
+        return opened
 
     def edit_pull_request(
         self, repository: GitHubRepository, number: int, *, title: str, body: str
@@ -495,18 +467,35 @@ class GitHubApi:
     def _set_comment(
         self, repository: GitHubRepository, number: int, marker: str, body: str, *, begins: bool
     ) -> None:
+        place, said = (repository, number, marker), digest_of(body)
+        with self._comments.doubted(place), self._opened.doubted(place[:2]):
+            found = self._own_comment(repository, number, marker)
+            if found is not None and found.said == said:
+                return
+            if found is not None and self._edit_comment(repository, found.id, body):
+                self._comments.put(place, Written(found.id, said))
+            elif begins:
+                path = f"/issues/{number}/comments"
+                answer = self._call(
+                    repository,
+                    permissions.WRITE_PULL_REQUESTS,
+                    "POST",
+                    path,
+                    body={"body": body},
+                )
+                self._comments.put(place, Written(int(answer.data["id"]), said))
+
+    def _own_comment(
+        self, repository: GitHubRepository, number: int, marker: str
+    ) -> Written | None:
+        """Our comment as it stands, as far as anybody knows."""
+        known = self._comments.get((repository, number, marker))
+        if self.is_alone and (known is not None or self._opened.get((repository, number))):
+            return known
         found = self._comment(repository, number, marker)
-        key = repository, number, marker
-        buried = self._comments.get(key)
         if found is not None:
-            if found.body != body:
-                self._edit_comment(repository, found.id, body)
-        elif (buried is None or not self._edit_comment(repository, buried, body)) and begins:
-            path = f"/issues/{number}/comments"
-            answer = self._call(
-                repository, permissions.WRITE_PULL_REQUESTS, "POST", path, body={"body": body}
-            )
-            self._comments[key] = int(answer.data["id"])
+            return Written(found.id, digest_of(found.body))
+        return None if known is None else replace(known, said=b"")
 
     def _edit_comment(self, repository: GitHubRepository, number: int, body: str) -> bool:
         """Whether the comment is there to be edited."""
@@ -558,22 +547,40 @@ class GitHubApi:
 
     def _set_check(self, repository: GitHubRepository, check: Check) -> None:
         check = replace(check, summary=self.hide(check.summary), text=self.hide(check.text))
-        wanted = _check_body(check)
-        for item in self._call(
-            repository,
-            permissions.WRITE_CHECKS,
-            "GET",
-            f"/commits/{quoted(check.commit)}/check-runs",
-            query={"check_name": check.name, "filter": "latest"},
-        ).data["check_runs"]:
-            run = records.read(item, records.CheckRunRecord)
-            if run.app is not None and str(run.app.id) == self.tokens.app_id:
-                if not _says(run, check):
-                    path = f"/check-runs/{run.id}"
-                    self._call(repository, permissions.WRITE_CHECKS, "PATCH", path, body=wanted)
+        place, said = (repository, check.commit), _said(_as_run(check))
+        with self._runs.doubted(place):
+            known = self._own_runs(repository, check)
+            found = known.get(check.name)
+            if found is not None and found.said == said:
                 return
-        body = {**wanted, "head_sha": check.commit}
-        self._call(repository, permissions.WRITE_CHECKS, "POST", "/check-runs", body=body)
+            body = _check_body(check)
+            if found is not None:
+                path = f"/check-runs/{found.id}"
+                self._call(repository, permissions.WRITE_CHECKS, "PATCH", path, body=body)
+                known[check.name] = Written(found.id, said)
+                return
+            body["head_sha"] = check.commit
+            answer = self._call(
+                repository, permissions.WRITE_CHECKS, "POST", "/check-runs", body=body
+            )
+            known[check.name] = Written(int(answer.data["id"]), said)
+
+    def _own_runs(self, repository: GitHubRepository, check: Check) -> dict[str, Written]:
+        """Our check runs on a commit by name, all of them; or where others write, this one."""
+        known = self._runs.get((repository, check.commit)) if self.is_alone else None
+        if known is not None:
+            return known
+        query = {"filter": "latest", "app_id": self.tokens.app_id, "per_page": "100"}
+        query |= {} if self.is_alone else {"check_name": check.name}
+        path = f"/repos/{quoted(str(repository))}/commits/{quoted(check.commit)}/check-runs"
+        found: dict[str, Written] = {}
+        with self._token(repository, permissions.WRITE_CHECKS) as token:
+            for item in self.calls.pages(token, path, query, within="check_runs"):
+                run = records.read(item, records.CheckRunRecord)
+                if run.app is not None and str(run.app.id) == self.tokens.app_id:
+                    found.setdefault(run.name, Written(run.id, _said(run)))
+        self._runs.put((repository, check.commit), found)
+        return found
 
     def report_deployment(self, repository: GitHubRepository, report: DeploymentReport) -> None:
         """One deployment of ours per (environment, commit) and its newest state."""
@@ -581,18 +588,33 @@ class GitHubApi:
             self._report_deployment(repository, report)
 
     def _report_deployment(self, repository: GitHubRepository, report: DeploymentReport) -> None:
+        place = repository, report.environment, report.commit
+        state, description = _status(report)
+        said = digest_of(state, description)
+        with self._deployments.doubted(place):
+            found = self._own_deployment(repository, report)
+            if found.said != said:
+                body = {"state": state, "description": description, "auto_inactive": False}
+                path = f"/deployments/{found.id}/statuses"
+                self._call(repository, permissions.WRITE_DEPLOYMENTS, "POST", path, body=body)
+            self._deployments.put(place, Written(found.id, said))
+
+    def _own_deployment(self, repository: GitHubRepository, report: DeploymentReport) -> Written:
+        """The deployment, made where there is none, and what its newest state says."""
+        known = self._deployments.get((repository, report.environment, report.commit))
+        if self.is_alone and known is not None:
+            return known
         query = {"sha": report.commit, "environment": report.environment}
         found = self._pages(repository, permissions.WRITE_DEPLOYMENTS, "/deployments", query)
         deployments = [records.read(item, records.DeploymentRecord) for item in found]
         ours = [d.id for d in deployments if records.actor(d.creator).login == self.login()]
-        number = ours[0] if ours else self._create_deployment(repository, report)
-        path = f"/deployments/{number}/statuses"
-        statuses = self._pages(repository, permissions.WRITE_DEPLOYMENTS, path)
+        if not ours:
+            return Written(self._create_deployment(repository, report), b"")
+        path = f"/deployments/{ours[0]}/statuses"
+        statuses = self._pages(repository, permissions.WRITE_DEPLOYMENTS, path, whole=False)
         newest = [records.read(item, records.DeploymentStatusRecord) for item in statuses[:1]]
-        if not newest or (newest[0].state, newest[0].description) != _status(report):
-            state, description = _status(report)
-            body = {"state": state, "description": description, "auto_inactive": False}
-            self._call(repository, permissions.WRITE_DEPLOYMENTS, "POST", path, body=body)
+        said = digest_of(newest[0].state, newest[0].description) if newest else b""
+        return Written(ours[0], said)
 
     def _create_deployment(self, repository: GitHubRepository, report: DeploymentReport) -> int:
         # The defaults would merge branches and wait for checks (documentation, "Create a
@@ -776,11 +798,20 @@ def _check_body(check: Check) -> dict[str, object]:
     return body | {"status": "completed", "conclusion": str(check.state)}
 
 
-def _says(run: records.CheckRunRecord, check: Check) -> bool:
+def _as_run(check: Check) -> records.CheckRunRecord:
+    """How the check stands at GitHub once it is written."""
+    output = records.CheckOutput(check.title[:255], check.summary[:65535], check.text[:65535])
+    if check.state is CheckState.IN_PROGRESS:
+        return records.CheckRunRecord(0, check.name, "in_progress", output)
+    return records.CheckRunRecord(0, check.name, "completed", output, str(check.state))
+
+
+def _said(run: records.CheckRunRecord) -> bytes:
+    """What people read; when it was evaluated does not count."""
     state = run.conclusion if run.status == "completed" else run.status
-    found = (state, run.output.title, run.output.text or "")
-    wanted = (str(check.state), check.title[:255], check.text[:65535])
-    return found == wanted and is_same(run.output.summary or "", check.summary[:65535])
+    output = run.output
+    summary = without_time(output.summary or "")
+    return digest_of(str(state), output.title or "", output.text or "", summary)
 
 
 def _status(report: DeploymentReport) -> tuple[str, str]:

@@ -135,16 +135,17 @@ class Calls:
         query: Mapping[str, str] | None = None,
         *,
         whole: bool = True,
+        within: str = "",
     ) -> Iterator[Any]:
         """Every item of a list, page by page, following ``Link`` by its page number only.
 
         Raises LimitExceededError for a list that is longer; without ``whole`` its beginning is
-        enough, as where the newest come first.
+        enough, as where the newest come first. Some lists stand ``within`` an object, by this key.
         """
         parameters = {"per_page": "100", **(query or {})}
         for _ in range(_PAGES):
             answer = self.send(authentication, "GET", path, query=parameters)
-            yield from answer.data
+            yield from answer.data[within] if within else answer.data
             following = _next(answer.headers.get("link", ""))
             if not following:
                 return
