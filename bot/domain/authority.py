@@ -8,7 +8,7 @@ makes somebody the author nor takes anybody's approval away.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bot.domain.environments import Approvals
 from bot.domain.history import ContributedCommit, PullRequest, Review
@@ -45,6 +45,8 @@ class Authorised:
     pull_request: int
     """0 where no authority is needed and none was found."""
     approved_by: tuple[str, ...]
+    merged_by: str = field(default="", compare=False)
+    """Who merged it, for people to read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ def authority(
     number = pull_request.number if pull_request else 0
     if not needed:
         approved = _approved(attribution, pull_request, rules) if pull_request else ()
-        return Authorised(number, approved)
+        return Authorised(number, approved, _merger(pull_request))
     if pull_request is None:
         return Unauthorised(
             f"commit {attribution.merge[:7]} came without a merged pull request", _ANEW
@@ -94,8 +96,13 @@ def authority(
             "merge a pull request whose commits are signed, or pushed by whom their addresses name",
         )
     return _lacking(attribution, pull_request, rules) or Authorised(
-        number, _approved(attribution, pull_request, rules)
+        number, _approved(attribution, pull_request, rules), _merger(pull_request)
     )
+
+
+def _merger(pull_request: PullRequest | None) -> str:
+    merged_by = pull_request.merged_by if pull_request else None
+    return merged_by.login if merged_by else ""
 
 
 def _lacking(

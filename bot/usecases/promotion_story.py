@@ -86,11 +86,10 @@ def _source(view: View, environment: Environment, promoted: Promoted) -> Standin
 def _pull_request(view: View, merge: str, authorised: Authorised) -> MergedPullRequest | None:
     if not authorised.pull_request:
         return None
-    found = view.ports.github.pull_request(view.repository, authorised.pull_request)
     return MergedPullRequest(
         repository=str(view.repository),
-        number=found.number,
+        number=authorised.pull_request,
         merge_commit=merge,
-        merged_by=found.merged_by.login if found.merged_by else "",
+        merged_by=authorised.merged_by,
         approved_by=authorised.approved_by,
     )

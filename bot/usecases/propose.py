@@ -305,12 +305,14 @@ def _candidates(subject: Subject, trigger: Trigger) -> Iterator[tuple[str, str]]
 def _all_candidates(subject: Subject, trigger: Trigger) -> Iterator[tuple[str, str]]:
     head = trigger.commit
     yield head.id, "the commit itself"
+    for parent in head.parents[1:]:  # a merge's own: nobody has to be asked for it
+        yield parent, "what was merged"
     source = subject.application.source
     for pull_request in subject.view.ports.github.pull_requests_of(source, head.id):
         merged_here = pull_request.merged and pull_request.merge_commit == head.id
         if merged_here and pull_request.base_branch == trigger.branch:
             yield pull_request.head, f"head of pull request {pull_request.number}"
-    for parent in head.parents:
+    for parent in head.parents[:1]:
         yield parent, "a parent"
     for ancestor in subject.history.first_parents(head.id, limit=_ANCESTORS)[1:]:
         if not _differences(subject, ancestor.id, head.id):

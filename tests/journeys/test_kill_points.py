@@ -18,7 +18,6 @@ from tests.journeys.walk import Walked
 from tests.world.stage import Stage
 
 ELSEWHERE = {
-    "GitHub.delete_branch": "part of writing a commit, inside of its adapter",
     "GitHub.close_pull_request": "only where somebody else brought the same digests",
 }
 """Effects that the path below does not contain, each with its reason."""

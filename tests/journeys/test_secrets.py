@@ -103,7 +103,7 @@ def test_no_secret_is_found_anywhere_after_a_journey_with_faults(guarded: Stage)
     with Watch() as watch:
         go_wrong(
             stage,
-            ("POST", "/graphql", 502, "before"),
+            ("POST", "/repos/*/git/trees", 502, "before"),
             ("POST", "/repos/*/check-runs", 500, "after"),
             ("POST", "/app/installations/*/access_tokens", 502, "before"),
         )

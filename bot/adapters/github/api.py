@@ -709,17 +709,20 @@ class GitHubApi:
         self, repository: GitHubRepository, ref: str, commit: str, *, create: bool
     ) -> None:
         """Fast-forward (or create) an environment ref; never by force."""
-        head = self._branch_head(repository, ref)
-        if head == commit:
-            return
-        if create != (head is None):
-            raise UnavailableError(f"{ref} changed while its publication was made; looking again")
         try:
             if create:
                 self._create_ref(repository, ref, commit)
             else:
                 self._update_ref(repository, ref, commit, force=False)
-        except GitHubRefusedError as error:
+        except (GitHubRefusedError, NotFoundError) as error:
+            head = self._branch_head(repository, ref)
+            if head == commit:
+                return
+            if create != (head is None):
+                fact = f"{ref} changed while its publication was made; looking again"
+                raise UnavailableError(fact) from error
+            if isinstance(error, NotFoundError):
+                raise
             raise RefNotMovedError(ref, error.message) from error
 
     # --- plumbing ---
