@@ -8,10 +8,11 @@ import json
 import socket
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from email.utils import format_datetime
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from flask import Flask, Request, Response, request
@@ -39,6 +40,9 @@ from tests.world.github.rest import (
 from tests.world.github.rest.endpoint import Answer, Call, Endpoint
 from tests.world.github.state import State
 
+if TYPE_CHECKING:  # typeshed alone knows them
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
 ENDPOINTS: list[Endpoint] = [
     *apps.ENDPOINTS,
     *attestations.ENDPOINTS,
@@ -54,6 +58,8 @@ ENDPOINTS: list[Endpoint] = [
 
 API_VERSIONS = {"2022-11-28", "2026-03-10"}
 ROOT = "/api/v3"
+_SERVER = "lockkeeper.server"
+"""Where a request keeps which server it came to."""
 
 POLL = 0.02
 """Seconds until the server notices that it shall stop."""
@@ -84,7 +90,7 @@ class Server:
         self._server = make_server(
             address.hostname or "127.0.0.1",
             address.port or 0,
-            self._application(),
+            self._answer,
             threaded=True,
             request_handler=_QuietHandler,
         )
@@ -101,31 +107,11 @@ class Server:
             self._server.server_close()
             self._server = self._thread = None
 
-    def _application(self) -> Flask:
-        application = Flask("github")
-        application.logger.disabled = True  # The alarm tells; no second report.
-        application.url_map.strict_slashes = False
-        for endpoint in ENDPOINTS:
-            application.add_url_rule(
-                ROOT + endpoint.rule,
-                endpoint.name,
-                self._view(endpoint),
-                methods=[endpoint.method],
-                provide_automatic_options=False,
-            )
-        application.add_url_rule("/api/graphql", "graphql", self._graphql, methods=["POST"])
-        application.add_url_rule(
-            "/<owner>/<name>.git/<path:rest>", "git", self._git, methods=["GET", "POST"]
-        )
-        add_pages(application, self.state)
-        application.register_error_handler(HTTPException, self._failed)
-        return application
-
-    def _view(self, endpoint: Endpoint) -> Callable[..., Response]:
-        def view(**path: str) -> Response:
-            return self._with_faults(lambda: self._rest(endpoint, path))
-
-        return view
+    def _answer(
+        self, environment: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        environment[_SERVER] = self
+        return _application()(environment, start_response)
 
     # --- one request ------------------------------------------------------------------------
 
@@ -143,6 +129,10 @@ class Server:
             response = _broken(fault, request)
         self.requests.append((request.method, path, response.status_code))
         return response
+
+    def rest(self, endpoint: Endpoint, path: dict[str, str]) -> Response:
+        """Answer a request to the REST API."""
+        return self._with_faults(lambda: self._rest(endpoint, path))
 
     def _rest(self, endpoint: Endpoint, path: dict[str, str]) -> Response:
         sent, answer = None, Answer()
@@ -186,7 +176,8 @@ class Server:
                 response.set_data(b"")
         return response
 
-    def _graphql(self) -> Response:
+    def graphql(self) -> Response:
+        """Answer a query or mutation."""
         return self._with_faults(self._graphql_answer)
 
     def _graphql_answer(self) -> Response:
@@ -201,10 +192,7 @@ class Server:
             return Response(json.dumps(error.body()), error.status, mimetype="application/json")
         return Response(json.dumps(body), 200, mimetype="application/json")
 
-    def _git(self, owner: str, name: str, rest: str) -> Response:
-        return githttp.answer(self.state, request, owner, name, rest)
-
-    def _failed(self, error: HTTPException) -> Response:
+    def failed(self, error: HTTPException) -> Response:
         """Answer for an address that the world does not have, or for a defect of the world."""
         path = request.path.removeprefix(ROOT)
         cause = getattr(error, "original_exception", None)
@@ -217,6 +205,46 @@ class Server:
         self.requests.append((request.method, path, status))
         answer = ApiError(status, "Not Found" if cause is None else "Server Error")
         return Response(json.dumps(answer.body()), status, mimetype="application/json")
+
+
+def _asked() -> Server:
+    """Which of the servers has the request at hand."""
+    server = request.environ[_SERVER]
+    assert isinstance(server, Server)
+    return server
+
+
+@cache
+def _application() -> Flask:
+    """The routes of every server: to compile them takes longer than to start one."""
+    application = Flask("github")
+    application.logger.disabled = True  # The alarm tells; no second report.
+    application.url_map.strict_slashes = False
+    for endpoint in ENDPOINTS:
+        application.add_url_rule(
+            ROOT + endpoint.rule,
+            endpoint.name,
+            _view(endpoint),
+            methods=[endpoint.method],
+            provide_automatic_options=False,
+        )
+    application.add_url_rule(
+        "/api/graphql", "graphql", lambda: _asked().graphql(), methods=["POST"]
+    )
+    application.add_url_rule(
+        "/<owner>/<name>.git/<path:rest>", "git", _git, methods=["GET", "POST"]
+    )
+    add_pages(application, lambda: _asked().state)
+    application.register_error_handler(HTTPException, lambda error: _asked().failed(error))
+    return application
+
+
+def _view(endpoint: Endpoint) -> Callable[..., Response]:
+    return lambda **path: _asked().rest(endpoint, path)
+
+
+def _git(owner: str, name: str, rest: str) -> Response:
+    return githttp.answer(_asked().state, request, owner, name, rest)
 
 
 class _QuietHandler(WSGIRequestHandler):
