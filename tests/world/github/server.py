@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import itertools
 import json
 import socket
@@ -18,6 +20,7 @@ from urllib.parse import urlsplit
 from flask import Flask, Request, Response, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
+from werkzeug.test import run_wsgi_app
 
 from tests.contract.validator import Exchange
 from tests.world.github import githttp
@@ -81,6 +84,8 @@ class Server:
     requests: list[tuple[str, str, int]] = field(default_factory=list)
     """(method, path below the API root, status) of every API request so far."""
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
+    connections: list[socket.socket] = field(default_factory=list)
+    """All so far. What is open ends with the server: nobody is answered who has asked before."""
     _server: BaseWSGIServer | None = None
     _thread: threading.Thread | None = None
 
@@ -92,7 +97,7 @@ class Server:
             address.port or 0,
             self._answer,
             threaded=True,
-            request_handler=_QuietHandler,
+            request_handler=_handler(self.connections),
         )
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(POLL,), name="github", daemon=True
@@ -104,6 +109,9 @@ class Server:
         if self._server is not None and self._thread is not None:
             self._server.shutdown()
             self._thread.join()
+            for connection in self.connections:
+                with contextlib.suppress(OSError):  # it is closed
+                    connection.shutdown(socket.SHUT_RDWR)
             self._server.server_close()
             self._server = self._thread = None
 
@@ -247,10 +255,60 @@ def _git(owner: str, name: str, rest: str) -> Response:
     return githttp.answer(_asked().state, request, owner, name, rest)
 
 
+def _handler(connections: list[socket.socket]) -> type[WSGIRequestHandler]:
+    return type("_Handler", (_QuietHandler,), {"connections": connections})
+
+
 class _QuietHandler(WSGIRequestHandler):
-    """Keep connections open, log nothing."""
+    """Keep connections open and known, log nothing.
+
+    Werkzeug's own way closes every connection, after a hundredth of a second in which something
+    may still come: it does not know whether the body was read. Here it always is.
+    """
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1  # one answer, one write
+    connections: list[socket.socket]
+
+    def handle(self) -> None:
+        """Answer one connection's requests."""
+        self.connections.append(self.connection)
+        super().handle()
+
+    def finish(self) -> None:
+        """End the connection, which the other side may have ended before."""
+        with contextlib.suppress(OSError):
+            super().finish()
+
+    def make_environ(self) -> WSGIEnvironment:
+        """Take the body whole, so that the next request begins where this one ends."""
+        environment = super().make_environ()
+        is_chunked = environment.get("wsgi.input_terminated", False)
+        length = -1 if is_chunked else int(environment.get("CONTENT_LENGTH") or 0)
+        environment["wsgi.input"] = io.BytesIO(environment["wsgi.input"].read(length))
+        return environment
+
+    def run_wsgi(self) -> None:
+        """Answer one request."""
+        with contextlib.suppress(OSError):  # nobody waits for the answer any more
+            if self.headers.get("Expect", "").lower() == "100-continue":
+                self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                self.wfile.flush()
+            content, status, headers = run_wsgi_app(
+                self.server.app, self.make_environ(), buffered=True
+            )
+            body = b"".join(content)
+            headers["Content-Length"] = headers.get("Content-Length", str(len(body)))
+            code, _, words = status.partition(" ")
+            self.send_response(int(code), words)
+            for name, value in headers:
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(b"" if self.command == "HEAD" else body)
+            self.wfile.flush()
+            return
+        self.close_connection = True
 
     def log(self, type: str, message: str, *args: object) -> None:  # noqa: A002 - werkzeug's name
         """Log nothing."""
