@@ -7,7 +7,9 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
+import jwt.algorithms
 import pytest
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from hypothesis import settings
 
 TESTS: Final = Path(__file__).parent
@@ -19,10 +21,19 @@ SLOW: Final = (*ALONE, "adapters", "bench", "contract", "ports", "world")
 
 # A tenth of a second for each key that a test's bot reads, and always the same for the same key.
 setattr(hashlib, "scrypt", cache(hashlib.scrypt))  # noqa: B010 - typeshed knows it as a function
+setattr(jwt.algorithms, "load_pem_private_key", cache(load_pem_private_key))  # noqa: B010 - the same
 
 # Time is measured by `make bench`, never by a test: a busy machine is no finding.
 settings.register_profile("lockkeeper", deadline=None)
 settings.load_profile("lockkeeper")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Read no file of the other half, where `make test` asks for one half by its mark."""
+    if not collection_path.match("test_*.py"):
+        return None
+    is_alone = collection_path.relative_to(TESTS).as_posix().startswith(ALONE)
+    return {"alone": not is_alone, "not alone": is_alone}.get(config.getoption("markexpr")) or None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -28,7 +28,7 @@ from bot.formats.markdown import prose
 from bot.formats.places import Spot
 from bot.ports import Commands
 from bot.usecases.desk import Ports, View, gate_of, look_at
-from bot.usecases.members import for_each
+from bot.usecases.members import for_each, in_time
 from bot.usecases.publish import brings_unsealed, rules_in_record
 from bot.usecases.reseal import reseal as reseal_environment
 from bot.usecases.resolve import resolve_again
@@ -41,6 +41,8 @@ _HARMLESS: Final = frozenset({"hold", "retry", "status"})
 """Verbs that anybody may leave a row for: they stop, look again, or only look."""
 _OLDEST: Final = timedelta(minutes=15)
 """A row that is older is not carried out: whoever left it has gone, or somebody copied it."""
+STATUS_SECONDS: Final = 4.0
+"""A person waits for `status`, and what is wrong is told whether GitHub answers or not."""
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
@@ -460,16 +462,19 @@ def retry(request: Request) -> Answer:
 def status(request: Request) -> Answer:
     """What each application is in each environment, what it waits for, and what is wrong.
 
-    A manifests repository that cannot be looked at is named with the reason; the others go on.
+    A manifests repository that cannot be looked at, or not within `STATUS_SECONDS`, is named with
+    the reason; the others go on.
     """
     states = request.ports.jobs.states()
     jobs = {state.key: state for state in states}
-    members = for_each(
-        request.ports.manifests, lambda one: _places(look_at(request.ports, one), jobs)
+    found, problems = in_time(
+        request.ports.looks(STATUS_SECONDS),
+        request.ports.manifests,
+        lambda one: _places(look_at(request.ports, one), jobs),
     )
     return {
-        "places": [place for found in members.found for place in found],
-        "problems": {str(name): str(error) for name, error in members.problems.items()},
+        "places": [place for places in found for place in places],
+        "problems": {str(name): reason for name, reason in problems.items()},
         "jobs": [_job(state) for state in states if state.key != request.own],
         "findings": [_finding(one) for one in request.ports.findings()],
     }

@@ -40,6 +40,7 @@ from bot.ports import (
     ImageRegistry,
     Jobs,
     KeyRing,
+    Looks,
     Memory,
     Mirrors,
     Outbox,
@@ -51,7 +52,7 @@ from bot.usecases.attribution import DefaultBranch
 from bot.usecases.commit_tree import CommitTree
 from bot.usecases.continuity import cut_off
 from bot.usecases.granted import check_application, check_environment, source_repository
-from bot.usecases.members import for_each
+from bot.usecases.members import InTurn, for_each
 from bot.usecases.rules import Rules, rules_at
 from bot.usecases.rules_in_force import Gate, Pending, is_same, rule_set
 
@@ -107,6 +108,8 @@ class Ports:
     """Where people reach the board; empty: nowhere."""
     findings: Callable[[], Sequence[Finding]] = tuple
     """What is not in order with the set-up, as it was last looked at."""
+    looks: Callable[[float], Looks] = lambda _seconds: InTurn()
+    """Makes looks that have so many seconds."""
 
 
 @dataclass(frozen=True, slots=True)

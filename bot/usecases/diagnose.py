@@ -37,9 +37,9 @@ from bot.formats.pipeline_file import PIPELINE_FILE, read_pipeline
 from bot.ports import AppSetUp, Clock, Grants, Looks, Premises, Reach, Scanner
 from bot.usecases.granted import Refusal, refusals, source_repository
 
-FIRST_ROUND_SECONDS: Final = 5.0
-SECOND_ROUND_SECONDS: Final = 4.0
-"""Both together stay below the ten seconds in which a wrong set-up must be named."""
+FIRST_ROUND_SECONDS: Final = 4.5
+SECOND_ROUND_SECONDS: Final = 3.5
+"""Both together leave the process two of the ten seconds in which a wrong set-up must be named."""
 SOURCES: Final = 50
 """Source repositories of one manifests repository that are asked about, in the order of the file:
 each costs a request, every five minutes, of an App that also has to work."""

@@ -3,14 +3,17 @@
 The check has a name of its own (``lockkeeper: <application> -> <environment> failed``): it never
 hides how far a promotion came, and what comes later never hides it. Where it stands is in the
 record, so that it is taken back after a restart as well. What cannot be told ends nothing.
+
+It stands on every commit that somebody waits for, however many those are: the head of each branch
+that asks and still stands, unless what is in the environment has it already; and on the merge, and
+the commits whose images it brought and that are not published yet.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterator, Sequence
 
-from bot.domain.environments import Environment, GitHubRepository
+from bot.domain.environments import Application, Environment, GitHubRepository
 from bot.domain.errors import IntegrityError, LockkeeperError
 from bot.domain.history import Check, CheckState
 from bot.domain.jobs import Job, JobKind
@@ -18,14 +21,13 @@ from bot.domain.memory import ToldFailure
 from bot.domain.oci import Digest
 from bot.domain.reports import CheckReport
 from bot.formats.markdown import code, plain, prose
+from bot.ports import GitHistory
 from bot.usecases.desk import Ports, View, look
 from bot.usecases.resolve import record_of
 from bot.usecases.told import source_check
 
 _WORDS = 600
 """Characters of an error that a check quotes."""
-_MOST = 10
-"""Commits that are told: many branches may feed one environment."""
 _TOLD = frozenset({JobKind.PROPOSE, JobKind.DELIVER, JobKind.PUBLISH})
 _STEPS = {
     JobKind.PROPOSE: "Could not be proposed",
@@ -41,8 +43,9 @@ def tell_failure(ports: Ports, job: Job, error: LockkeeperError) -> None:
     try:
         view = look(ports, job.manifests)
         name = f"{source_check(ports, view.repository, job.subject, job.environment)} failed"
-        places = islice(dict.fromkeys(_where(view, job)), _MOST)
-        failures = [ToldFailure(job.key, *place, name) for place in places]
+        failures = [
+            ToldFailure(job.key, *place, name) for place in dict.fromkeys(_where(view, job))
+        ]
     except LockkeeperError:
         return  # nobody can say where; the log, `status` and `doctor` have it
     ports.memory.record_told_failures(failures)
@@ -72,34 +75,66 @@ def _tell(ports: Ports, one: ToldFailure, state: CheckState, title: str, summary
 
 
 def _where(view: View, job: Job) -> Iterator[tuple[GitHubRepository, str]]:
-    """Repository and commit: branch heads that ask, the newest merge, what it wants."""
+    """Repository and commit: branch heads that ask; the newest merge, and what it brings."""
     environment = view.environment(job.environment)
-    if job.kind is not JobKind.PROPOSE:
-        yield view.repository, view.head
     if job.kind is JobKind.PROPOSE:
-        yield from _heads(view, environment, job.subject)
-    elif job.kind is JobKind.DELIVER:
-        yield from _wanted(view, environment, job.subject)
+        yield from _heads(view, environment, view.application(job.subject))
+        return
+    yield view.repository, view.head
+    if job.kind is JobKind.DELIVER:
+        yield from _wanted(view, environment, view.application(job.subject))
+        return
+    for application in view.pipeline.applications.values():
+        if _is_to_come(view, environment, application):
+            yield from _wanted(view, environment, application)
 
 
 def _heads(
-    view: View, environment: Environment, name: str
+    view: View, environment: Environment, application: Application
 ) -> Iterator[tuple[GitHubRepository, str]]:
-    source = view.application(name).source
-    for branch, head in sorted(view.ports.memory.seen_heads(str(source)).items()):
-        if head.followed and head.commit and environment.fed_by(branch):
-            yield source, head.commit
+    """Branches whose promotion is not over: old ones stand in the record for ever."""
+    source = application.source
+    asking = {
+        branch: head.commit
+        for branch, head in view.ports.memory.seen_heads(str(source)).items()
+        if head.followed and head.commit and environment.fed_by(branch)
+    }
+    try:
+        history = view.ports.mirrors.of(source)
+    except LockkeeperError:
+        history = None  # nobody knows what stands; who asks is told
+    wanted = [commit for _, commit in _wanted(view, environment, application)]
+    for branch, commit in sorted(asking.items()):
+        if history is None or (branch in history.heads() and not _is_over(history, commit, wanted)):
+            yield source, commit
+
+
+def _is_over(history: GitHistory, commit: str, wanted: Sequence[str]) -> bool:
+    """Whether all that the environment asks for contains the commit already."""
+    return bool(wanted) and all(
+        history.fetch_commit(one) and history.is_ancestor(commit, one) for one in wanted
+    )
+
+
+def _is_to_come(view: View, environment: Environment, application: Application) -> bool:
+    """Whether the default branch asks for an image that the environment's ref does not show."""
+    tip = view.history.heads().get(environment.ref, "")
+    shown = {one.place: one.written.digest for one in view.spots(tip, environment)} if tip else {}
+    return any(
+        spot.written.digest and shown.get(spot.place) != spot.written.digest
+        for spot in view.spots(view.head, environment)
+        if spot.image.application == application.name
+    )
 
 
 def _wanted(
-    view: View, environment: Environment, name: str
+    view: View, environment: Environment, application: Application
 ) -> Iterator[tuple[GitHubRepository, str]]:
-    application = view.application(name)
+    """The source commits of what the default branch asks for, as far as the record knows them."""
     commits: dict[str, None] = {}
     for spot in view.spots(view.head, environment):
-        if spot.place.application == name and spot.written.digest:
-            digest = Digest(spot.written.digest)
-            image = spot.place.image, digest
+        if spot.place.application == application.name and spot.written.digest:
+            image = spot.place.image, Digest(spot.written.digest)
             record = record_of(view, environment, application, view.head, image)
             if record is not None:
                 commits[record.commit] = None

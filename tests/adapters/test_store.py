@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import textwrap
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+import bot.adapters.store.database as opening
 from bot.adapters.clock import SystemClock
 from bot.adapters.store import (
     MIGRATIONS,
@@ -186,6 +188,22 @@ def test_a_missing_driver_is_named_with_what_brings_it(monkeypatch: pytest.Monke
 def test_a_url_of_another_kind_is_refused_without_showing_it(url: str) -> None:
     with pytest.raises(RejectedError, match="LOCKKEEPER_DATABASE_URL"):
         open_database(url)
+
+
+def test_a_postgresql_that_takes_connections_and_hangs_is_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The bot waited for it without a word, for ever."""
+    monkeypatch.setattr(opening, "_CONNECT_SECONDS", 1)
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        port = deaf.getsockname()[1]
+        database = open_database(f"postgresql://lockkeeper:hunter2@127.0.0.1:{port}/none")
+
+        with (
+            pytest.raises(UnavailableError, match=f"at 127.0.0.1:{port} failed"),
+            transaction(database),
+        ):
+            pass
 
 
 def test_a_database_that_does_not_answer_is_unavailable() -> None:

@@ -634,6 +634,6 @@ def test_a_github_that_hangs_does_not_hold_the_diagnosis(desk: Desk) -> None:
 
 
 def test_both_rounds_end_within_ten_seconds() -> None:
-    allowed = timedelta(seconds=10).total_seconds()
+    allowed = timedelta(seconds=10 - 2).total_seconds()  # two for the process itself
 
-    assert allowed > FIRST_ROUND_SECONDS + SECOND_ROUND_SECONDS
+    assert allowed >= FIRST_ROUND_SECONDS + SECOND_ROUND_SECONDS

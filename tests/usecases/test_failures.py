@@ -10,6 +10,7 @@ import pytest
 from bot.domain.jobs import Failed
 from tests.world.driver import Driver, driven
 from tests.world.github.records import Repository
+from tests.world.stage import PIPELINE
 
 pytestmark = pytest.mark.slow
 
@@ -67,7 +68,8 @@ def test_a_publication_that_github_refuses_is_told_on_the_merge_and_taken_back(
 ) -> None:
     stage = driver.stage
     driver.look_first()
-    driver.build(stage.source, stage.commit("develop"))
+    commit = stage.commit("develop")
+    driver.build(stage.source, commit)
     refuse(driver, "PATCH", "/repos/acme/deploy/git/refs/*")
     refuse(driver, "POST", "/repos/acme/deploy/git/trees")
 
@@ -75,14 +77,51 @@ def test_a_publication_that_github_refuses_is_told_on_the_merge_and_taken_back(
 
     head = stage.manifests.head("main")
     assert head
-    said = told(stage.manifests, head)["lockkeeper: dev failed"]
-    assert said.startswith("failure: Could not be published: ")
-    assert WORDS in said
+    for repository, one in ((stage.manifests, head), (stage.source, commit)):
+        said = told(repository, one)["lockkeeper: dev failed"]
+        assert said.startswith("failure: Could not be published: ")
+        assert WORDS in said
 
     stage.github.faults.clear()
     driver.run(driver.publish("dev"))
 
-    assert told(stage.manifests, head)["lockkeeper: dev failed"].startswith("neutral: Over")
+    for repository, one in ((stage.manifests, head), (stage.source, commit)):
+        assert told(repository, one)["lockkeeper: dev failed"].startswith("neutral: Over")
+
+
+def test_every_branch_that_still_asks_is_told_and_no_other(tmp_path: Path) -> None:
+    """Once ten were told, whichever they were; and the record keeps branches that are gone."""
+    with driven(
+        tmp_path, pipeline=PIPELINE.replace("[develop]", "[develop, 'feature/*']")
+    ) as driver:
+        stage, source = driver.stage, driver.stage.source
+        driver.look_first()
+        old = stage.commit("develop")
+        driver.build(source, old)
+        stage.dana.push(source, "feature/old", parent=old)
+        driver.run(driver.propose("dev"))
+        waiting = [
+            stage.dana.push(source, f"feature/{n}", {"n": f"{n}"}, parent=old) for n in range(11)
+        ]
+        gone = stage.dana.push(source, "feature/gone", {"n": "gone"}, parent=old)
+        driver.run(driver.propose("dev"))
+        stage.dana.delete_branch(source, "feature/gone")
+        newest = stage.dana.push(source, "develop", {"app.py": "print(9)\n"})
+        driver.build(source, newest)
+        refuse(driver, "POST", "/repos/acme/deploy/pulls")
+
+        driver.run(driver.propose("dev"))
+
+        name = "lockkeeper: payments -> dev failed"
+        asking = [newest, *waiting]
+        assert [name in told(source, commit) for commit in asking] == [True] * 12
+        assert [name in told(source, commit) for commit in (old, gone)] == [False, False]
+
+        stage.github.faults.clear()
+        driver.run(driver.propose("dev"))
+
+        overs = [told(source, commit)[name].startswith("neutral: Over") for commit in asking]
+        assert overs == [True] * 12
 
 
 def test_a_failure_that_cannot_be_told_is_the_failure_all_the_same(driver: Driver) -> None:

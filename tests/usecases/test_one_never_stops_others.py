@@ -7,13 +7,13 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
 from bot.adapters.grants import Grants
 from bot.cli.answers import words_of
-from bot.domain.doctor.findings import About
+from bot.domain.doctor.findings import About, Finding, Look, Severity, Unknown
 from bot.domain.environments import GitHubRepository
 from bot.domain.errors import UnavailableError
 from bot.domain.jobs import Done, Failed, Job, JobKind, JobState
@@ -523,6 +523,26 @@ def test_a_check_says_which_manifests_repository_it_speaks_of(
     assert stage.checks(stage.source, commit) == {
         "lockkeeper: payments -> dev (acme/deploy)": ("success", "Published")
     }
+
+
+class Silent:
+    """`bot.ports.Looks` at something that hangs."""
+
+    def begin(self, _look: Callable[[], object]) -> Callable[[], Look[Any]]:
+        return lambda: Unknown("no answer within 4 s")
+
+
+def test_status_tells_what_is_wrong_whether_github_answers_or_not(driver: Driver) -> None:
+    """While GitHub hung, `status` took half a minute: longer than it waits for its own answer."""
+    finding = Finding(About.API, driver.stage.github.api_url, Severity.UNKNOWN, "silence")
+    ports = replace(driver.ports, looks=lambda _seconds: Silent(), findings=lambda: [finding])
+
+    shown = status(Request(ports, (), "ops", lambda _key: False))
+
+    assert shown["problems"] == {"acme/deploy": "no answer within 4 s"}
+    assert [one["line"] for one in cast("list[dict[str, str]]", shown["findings"])] == [
+        finding.line
+    ]
 
 
 def test_status_does_not_list_the_question_itself(driver: Driver) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import gc
+import hashlib
 import json
 import os
 import select
@@ -22,9 +23,14 @@ import time
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import IO, Final
+
+import jwt.algorithms
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from tests.world.keys import STAGE_COST, STAGE_PASSWORD, generate_key_pair
 
 ROOT: Final = Path(__file__).parents[2]
 _MOST: Final = 1 << 20  # bytes of a request
@@ -217,11 +223,27 @@ def _run() -> int:
     return 0
 
 
+def _remember_keys() -> None:
+    """Derive the stage's keys, and take the App's as it is: every bot would need half a second.
+
+    What scrypt makes of one password and one salt is always the same; and the primes of an App's
+    key, which the tests have made themselves, need no proof.
+    """
+    from bot.adapters.signing.keys import load_signing_key  # noqa: PLC0415 - as above
+
+    setattr(hashlib, "scrypt", cache(hashlib.scrypt))  # noqa: B010 - typeshed knows it as a function
+    for password in (STAGE_PASSWORD, b""):
+        load_signing_key(generate_key_pair(password, cost=STAGE_COST).private, "key", password)
+    trusting = partial(load_pem_private_key, unsafe_skip_rsa_key_validation=True)
+    setattr(jwt.algorithms, "load_pem_private_key", trusting)  # noqa: B010 - as above
+
+
 def _main() -> None:
     import bot.__main__  # noqa: PLC0415 - as above
     import bot.assembly  # noqa: PLC0415 - what `serve` imports when it is asked
     import bot.cli.operate  # noqa: PLC0415, F401 - the same
 
+    _remember_keys()
     gc.collect()
     gc.freeze()
     _Parent(socket.socket(fileno=int(sys.argv[1]))).serve()

@@ -7,10 +7,17 @@ import hashlib
 import json
 import secrets
 from dataclasses import dataclass
+from typing import Final
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from nacl.secret import SecretBox
+
+STAGE_PASSWORD: Final = b"key-password-of-the-stage"
+"""Of the key that prod signs with on the stage."""
+STAGE_COST: Final = 32768
+_SALT: Final = hashlib.sha256(b"the salt of the tests").digest()
+"""One for all: what scrypt makes of a password is then made once, in a process that remembers."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +46,13 @@ def generate_key_pair(password: bytes = b"", *, cost: int = 65536) -> KeyFiles:
 
 def encrypted(der: bytes, password: bytes, cost: int = 65536) -> bytes:
     """A key file of cosign around these bytes."""
-    salt, nonce = secrets.token_bytes(32), secrets.token_bytes(SecretBox.NONCE_SIZE)
-    key = hashlib.scrypt(password, salt=salt, n=cost, r=8, p=1, maxmem=2**28, dklen=32)
+    nonce = secrets.token_bytes(SecretBox.NONCE_SIZE)
+    key = hashlib.scrypt(password, salt=_SALT, n=cost, r=8, p=1, maxmem=2**28, dklen=32)
     document = {
         "kdf": {
             "name": "scrypt",
             "params": {"N": cost, "r": 8, "p": 1},
-            "salt": base64.b64encode(salt).decode(),
+            "salt": base64.b64encode(_SALT).decode(),
         },
         "cipher": {"name": "nacl/secretbox", "nonce": base64.b64encode(nonce).decode()},
         "ciphertext": base64.b64encode(SecretBox(key).encrypt(der, nonce).ciphertext).decode(),

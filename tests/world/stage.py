@@ -30,7 +30,7 @@ from tests.world.github.people import User
 from tests.world.github.records import PullRequest, Repository
 from tests.world.github.world import GitHubWorld
 from tests.world.images import BuiltImage, build_image
-from tests.world.keys import KeyFiles, generate_key_pair
+from tests.world.keys import STAGE_COST, STAGE_PASSWORD, KeyFiles, generate_key_pair
 from tests.world.registry import Registry
 from tests.world.tools import free_port, installed, run_registry
 
@@ -40,7 +40,7 @@ REGISTRIES = ("registry", "docker-registry", "zot")
 """Real registry servers, the best first; else the project's own test registry."""
 ENVIRONMENTS = ("dev", "stage", "prod")
 SECRET = "webhook-secret-of-the-stage"  # noqa: S105 - of this stage alone
-PASSWORD = b"key-password-of-the-stage"
+PASSWORD = STAGE_PASSWORD
 
 PIPELINE = """\
 version: 1
@@ -450,7 +450,7 @@ def _grants(folder: Path, hosts: Mapping[str, str]) -> tuple[bytes, bytes]:
 @cache
 def _key_pairs() -> tuple[KeyFiles, KeyFiles]:
     """Prod's keys, of every stage: to make them costs as much as to start the rest."""
-    return generate_key_pair(PASSWORD, cost=32768), generate_key_pair(cost=32768)
+    return generate_key_pair(PASSWORD, cost=STAGE_COST), generate_key_pair(cost=STAGE_COST)
 
 
 def _log_in(folder: Path, login: str) -> None:

@@ -3,7 +3,7 @@
 Contract. Nothing is retried here: a request that may be repeated is repeated by the engine, which
 looks first. PyGithub carries the request with its own retries and pacing switched off (its
 defaults repeat a POST that was answered 502 after it was stored, and follow no 307). A PyGithub
-client is used for one request by one thread: clients shared by threads swap requests.
+client is used by one thread at a time (`clients`): clients shared by threads swap requests.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import parse_qsl, quote, urlsplit
@@ -18,6 +19,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 import github
 import requests
 
+from bot.adapters.github.clients import Clients
 from bot.domain.errors import (
     LimitExceededError,
     LockkeeperError,
@@ -69,7 +71,7 @@ class Answer:
     data: Any
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Calls:
     """Requests to one API."""
 
@@ -77,6 +79,23 @@ class Calls:
     clock: Clock
     timeout: int = _TIMEOUT
     """Seconds without a byte after which an answer is given up."""
+
+    @cached_property
+    def _clients(self) -> Clients:
+        return Clients(self._new_client)
+
+    def _new_client(self, authentication: github.Auth.Auth) -> github.Github:
+        return github.Github(
+            auth=authentication,
+            base_url=self.api_url,
+            timeout=self.timeout,
+            per_page=100,
+            retry=0,
+            seconds_between_requests=None,
+            seconds_between_writes=None,
+            lazy=True,
+            user_agent="lockkeeper",
+        )
 
     def send(
         self,
@@ -98,30 +117,18 @@ class Calls:
             body: JSON.
             allow: Statuses from 400 on that are answers here, not errors.
         """
-        client = github.Github(
-            auth=authentication,
-            base_url=self.api_url,
-            timeout=self.timeout,
-            per_page=100,
-            retry=0,
-            seconds_between_requests=None,
-            seconds_between_writes=None,
-            lazy=True,
-            user_agent="lockkeeper",
-        )
         request = f"{verb} {path}"
         try:
-            status, headers, text = client.requester.requestJson(
-                verb,
-                client.requester.graphql_url if path == GRAPHQL else path,
-                parameters=dict(query) if query else None,
-                headers={"X-GitHub-Api-Version": _API_VERSION},
-                input=body,
-            )
+            with self._clients.lent(authentication) as client:
+                status, headers, text = client.requester.requestJson(
+                    verb,
+                    client.requester.graphql_url if path == GRAPHQL else path,
+                    parameters=dict(query) if query else None,
+                    headers={"X-GitHub-Api-Version": _API_VERSION},
+                    input=body,
+                )
         except (requests.RequestException, OSError) as error:
             raise UnavailableError(f"GitHub does not answer {request}") from error
-        finally:
-            client.close()
         data = _parsed(text, request, None if status in allow else status)
         answer = Answer(status, headers, data)
         if status >= HTTPStatus.MULTIPLE_CHOICES and status not in allow:

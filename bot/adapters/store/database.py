@@ -33,6 +33,8 @@ _PRAGMAS: Final = (
 )
 _LET_GO_SECONDS: Final = 10
 """A replica that freezes in a transaction must not keep its locks from those who take over."""
+_CONNECT_SECONDS: Final = 5
+"""Until a PostgreSQL that says nothing counts as away; ``connect_timeout`` in the URL says else."""
 _INSPECT_SECONDS: Final = 3
 _MIGRATION_LOCK: Final = 0x6C6B5F73
 """PostgreSQL advisory lock of our migrations; any constant that nobody else takes."""
@@ -70,6 +72,7 @@ def _open_postgresql(url: sa.URL) -> sa.Engine:
     try:
         database = sa.create_engine(
             url.set(drivername="postgresql+psycopg"),
+            connect_args={"connect_timeout": url.query.get("connect_timeout", _CONNECT_SECONDS)},
             pool_size=20,
             pool_pre_ping=True,
             hide_parameters=True,

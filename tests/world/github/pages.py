@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Final
 from urllib.parse import urlencode
 
@@ -71,12 +72,12 @@ COMMIT: Final = (
 )
 
 
-def add_pages(application: Flask, state: State) -> None:
-    """Give the application its pages; they show everything to everybody."""
+def add_pages(application: Flask, state: Callable[[], State]) -> None:
+    """Give the application its pages; they show everything of a state to everybody."""
 
     def repository(owner: str, name: str) -> Repository:
         try:
-            return state.repository(f"{owner}/{name}")
+            return state().repository(f"{owner}/{name}")
         except ApiError:
             abort(404)
 
@@ -84,16 +85,17 @@ def add_pages(application: Flask, state: State) -> None:
     @application.post("/organizations/<owner>/settings/apps/new")
     def new_app(owner: str = "ghost") -> Response:
         """Register an App from a manifest, as if a person had pressed the button."""
-        account = state.account(owner)
+        here = state()
+        account = here.account(owner)
         manifest = json.loads(request.form["manifest"])
-        with state.lock:
-            code = registering.register_from_manifest(state, account, manifest)
+        with here.lock:
+            code = registering.register_from_manifest(here, account, manifest)
         answer = urlencode({"code": code, "state": request.args.get("state", "")})
         return Response(status=302, headers={"Location": f"{manifest['redirect_url']}?{answer}"})
 
     @application.get("/")
     def index() -> Response:
-        return _page(INDEX, title="Repositories", repositories=list(state.repositories.values()))
+        return _page(INDEX, title="Repositories", repositories=list(state().repositories.values()))
 
     @application.get("/<owner>/<name>")
     def one_repository(owner: str, name: str) -> Response:

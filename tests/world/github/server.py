@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import itertools
 import json
 import socket
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from email.utils import format_datetime
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from flask import Flask, Request, Response, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
+from werkzeug.test import run_wsgi_app
 
 from tests.contract.validator import Exchange
 from tests.world.github import githttp
@@ -39,6 +43,9 @@ from tests.world.github.rest import (
 from tests.world.github.rest.endpoint import Answer, Call, Endpoint
 from tests.world.github.state import State
 
+if TYPE_CHECKING:  # typeshed alone knows them
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
 ENDPOINTS: list[Endpoint] = [
     *apps.ENDPOINTS,
     *attestations.ENDPOINTS,
@@ -54,6 +61,8 @@ ENDPOINTS: list[Endpoint] = [
 
 API_VERSIONS = {"2022-11-28", "2026-03-10"}
 ROOT = "/api/v3"
+_SERVER = "lockkeeper.server"
+"""Where a request keeps which server it came to."""
 
 POLL = 0.02
 """Seconds until the server notices that it shall stop."""
@@ -75,6 +84,8 @@ class Server:
     requests: list[tuple[str, str, int]] = field(default_factory=list)
     """(method, path below the API root, status) of every API request so far."""
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
+    connections: list[socket.socket] = field(default_factory=list)
+    """All so far. What is open ends with the server: nobody is answered who has asked before."""
     _server: BaseWSGIServer | None = None
     _thread: threading.Thread | None = None
 
@@ -84,9 +95,9 @@ class Server:
         self._server = make_server(
             address.hostname or "127.0.0.1",
             address.port or 0,
-            self._application(),
+            self._answer,
             threaded=True,
-            request_handler=_QuietHandler,
+            request_handler=_handler(self.connections),
         )
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(POLL,), name="github", daemon=True
@@ -98,34 +109,17 @@ class Server:
         if self._server is not None and self._thread is not None:
             self._server.shutdown()
             self._thread.join()
+            for connection in self.connections:
+                with contextlib.suppress(OSError):  # it is closed
+                    connection.shutdown(socket.SHUT_RDWR)
             self._server.server_close()
             self._server = self._thread = None
 
-    def _application(self) -> Flask:
-        application = Flask("github")
-        application.logger.disabled = True  # The alarm tells; no second report.
-        application.url_map.strict_slashes = False
-        for endpoint in ENDPOINTS:
-            application.add_url_rule(
-                ROOT + endpoint.rule,
-                endpoint.name,
-                self._view(endpoint),
-                methods=[endpoint.method],
-                provide_automatic_options=False,
-            )
-        application.add_url_rule("/api/graphql", "graphql", self._graphql, methods=["POST"])
-        application.add_url_rule(
-            "/<owner>/<name>.git/<path:rest>", "git", self._git, methods=["GET", "POST"]
-        )
-        add_pages(application, self.state)
-        application.register_error_handler(HTTPException, self._failed)
-        return application
-
-    def _view(self, endpoint: Endpoint) -> Callable[..., Response]:
-        def view(**path: str) -> Response:
-            return self._with_faults(lambda: self._rest(endpoint, path))
-
-        return view
+    def _answer(
+        self, environment: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        environment[_SERVER] = self
+        return _application()(environment, start_response)
 
     # --- one request ------------------------------------------------------------------------
 
@@ -143,6 +137,10 @@ class Server:
             response = _broken(fault, request)
         self.requests.append((request.method, path, response.status_code))
         return response
+
+    def rest(self, endpoint: Endpoint, path: dict[str, str]) -> Response:
+        """Answer a request to the REST API."""
+        return self._with_faults(lambda: self._rest(endpoint, path))
 
     def _rest(self, endpoint: Endpoint, path: dict[str, str]) -> Response:
         sent, answer = None, Answer()
@@ -186,7 +184,8 @@ class Server:
                 response.set_data(b"")
         return response
 
-    def _graphql(self) -> Response:
+    def graphql(self) -> Response:
+        """Answer a query or mutation."""
         return self._with_faults(self._graphql_answer)
 
     def _graphql_answer(self) -> Response:
@@ -201,10 +200,7 @@ class Server:
             return Response(json.dumps(error.body()), error.status, mimetype="application/json")
         return Response(json.dumps(body), 200, mimetype="application/json")
 
-    def _git(self, owner: str, name: str, rest: str) -> Response:
-        return githttp.answer(self.state, request, owner, name, rest)
-
-    def _failed(self, error: HTTPException) -> Response:
+    def failed(self, error: HTTPException) -> Response:
         """Answer for an address that the world does not have, or for a defect of the world."""
         path = request.path.removeprefix(ROOT)
         cause = getattr(error, "original_exception", None)
@@ -219,10 +215,100 @@ class Server:
         return Response(json.dumps(answer.body()), status, mimetype="application/json")
 
 
+def _asked() -> Server:
+    """Which of the servers has the request at hand."""
+    server = request.environ[_SERVER]
+    assert isinstance(server, Server)
+    return server
+
+
+@cache
+def _application() -> Flask:
+    """The routes of every server: to compile them takes longer than to start one."""
+    application = Flask("github")
+    application.logger.disabled = True  # The alarm tells; no second report.
+    application.url_map.strict_slashes = False
+    for endpoint in ENDPOINTS:
+        application.add_url_rule(
+            ROOT + endpoint.rule,
+            endpoint.name,
+            _view(endpoint),
+            methods=[endpoint.method],
+            provide_automatic_options=False,
+        )
+    application.add_url_rule(
+        "/api/graphql", "graphql", lambda: _asked().graphql(), methods=["POST"]
+    )
+    application.add_url_rule(
+        "/<owner>/<name>.git/<path:rest>", "git", _git, methods=["GET", "POST"]
+    )
+    add_pages(application, lambda: _asked().state)
+    application.register_error_handler(HTTPException, lambda error: _asked().failed(error))
+    return application
+
+
+def _view(endpoint: Endpoint) -> Callable[..., Response]:
+    return lambda **path: _asked().rest(endpoint, path)
+
+
+def _git(owner: str, name: str, rest: str) -> Response:
+    return githttp.answer(_asked().state, request, owner, name, rest)
+
+
+def _handler(connections: list[socket.socket]) -> type[WSGIRequestHandler]:
+    return type("_Handler", (_QuietHandler,), {"connections": connections})
+
+
 class _QuietHandler(WSGIRequestHandler):
-    """Keep connections open, log nothing."""
+    """Keep connections open and known, log nothing.
+
+    Werkzeug's own way closes every connection, after a hundredth of a second in which something
+    may still come: it does not know whether the body was read. Here it always is.
+    """
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1  # one answer, one write
+    connections: list[socket.socket]
+
+    def handle(self) -> None:
+        """Answer one connection's requests."""
+        self.connections.append(self.connection)
+        super().handle()
+
+    def finish(self) -> None:
+        """End the connection, which the other side may have ended before."""
+        with contextlib.suppress(OSError):
+            super().finish()
+
+    def make_environ(self) -> WSGIEnvironment:
+        """Take the body whole, so that the next request begins where this one ends."""
+        environment = super().make_environ()
+        is_chunked = environment.get("wsgi.input_terminated", False)
+        length = -1 if is_chunked else int(environment.get("CONTENT_LENGTH") or 0)
+        environment["wsgi.input"] = io.BytesIO(environment["wsgi.input"].read(length))
+        return environment
+
+    def run_wsgi(self) -> None:
+        """Answer one request."""
+        with contextlib.suppress(OSError):  # nobody waits for the answer any more
+            if self.headers.get("Expect", "").lower() == "100-continue":
+                self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                self.wfile.flush()
+            content, status, headers = run_wsgi_app(
+                self.server.app, self.make_environ(), buffered=True
+            )
+            body = b"".join(content)
+            headers["Content-Length"] = headers.get("Content-Length", str(len(body)))
+            code, _, words = status.partition(" ")
+            self.send_response(int(code), words)
+            for name, value in headers:
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(b"" if self.command == "HEAD" else body)
+            self.wfile.flush()
+            return
+        self.close_connection = True
 
     def log(self, type: str, message: str, *args: object) -> None:  # noqa: A002 - werkzeug's name
         """Log nothing."""
