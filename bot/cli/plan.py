@@ -32,8 +32,9 @@ from bot.domain.errors import ConfigurationError, LimitExceededError, Lockkeeper
 from bot.domain.oci import Digest, TagReference
 from bot.domain.pipeline_rules import UnknownNameError
 from bot.formats.edits import Edit, State, edit_of
-from bot.formats.environment_files import LINK, read_environment
+from bot.formats.environment_files import read_environment
 from bot.formats.image_names import Names, Written, names_of
+from bot.formats.links import LINK
 from bot.formats.manifest_file import Reading, bytes_of, text_of
 from bot.formats.pipeline_file import mistakes, read_pipeline, schema
 from bot.formats.places import Remark

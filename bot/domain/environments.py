@@ -180,6 +180,15 @@ class Application:
     """How the issues are called that commits and pull requests name."""
 
 
+class Unmanaged(StrEnum):
+    """What becomes of images of others in an environment's files."""
+
+    WARN = "warn"
+    HOLD = "hold"
+    """A merge that brings one waits."""
+    IGNORE = "ignore"
+
+
 @dataclass(frozen=True, slots=True)
 class Environment:
     """One level of the canal: its triggers, image repository, files and gates."""
@@ -205,6 +214,10 @@ class Environment:
     """The environment ref without ``refs/heads/``."""
     adopt: frozenset[Digest] = frozenset()
     """Digests that are taken over unsealed."""
+    unmanaged: Unmanaged = Unmanaged.WARN
+    """What becomes of images that nobody promotes."""
+    allow_images: tuple[str, ...] = ()
+    """Globs over image repositories that nobody promotes and that may run all the same."""
     line: int = 0
     """Where the pipeline file describes it."""
 

@@ -10,11 +10,12 @@ import hashlib
 import posixpath
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final, Protocol
+from typing import Protocol
 
 from bot.domain.environments import Environment
 from bot.formats.image_names import Names
 from bot.formats.kustomization import KUSTOMIZATIONS, is_kustomization
+from bot.formats.links import LINK, resolved
 from bot.formats.manifest_file import (
     Reading,
     composes,
@@ -27,10 +28,6 @@ from bot.formats.manifest_file import (
     text_of,
 )
 from bot.formats.places import Remark, RemarkKind, Spot
-
-LINK: Final = "120000"  # git's mode of a symbolic link
-_LINKS: Final = 20
-"""Links that are followed one after the other."""
 
 
 class Tree(Protocol):
@@ -188,22 +185,7 @@ class _Environment:
         return [one for one in found if one is not None and self.tree.mode(one)]
 
     def _resolved(self, path: str) -> str | None:
-        """A path with every link on the way followed; None where it leaves the repository."""
-        for _ in range(_LINKS):
-            parts = path.split("/")
-            for count in range(1, len(parts) + 1):
-                head = "/".join(parts[:count])
-                if self.tree.mode(head) == LINK:
-                    target = text_of(self.tree.content(head))
-                    folder = posixpath.dirname(head)
-                    joined = posixpath.join(folder, target, *parts[count:])
-                    path = posixpath.normpath(joined)
-                    break
-            else:
-                return path
-            if path.startswith(("..", "/")):
-                return None
-        return None
+        return resolved(self.tree, path)
 
     def _link(self, path: str) -> None:
         """A link is read where it leads, and is no place: what it names is said of the link."""

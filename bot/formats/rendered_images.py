@@ -1,0 +1,109 @@
+"""The images in what a renderer put out: what objects run, and where a text speaks of ours.
+
+    images_in(output, names)   # -> (RenderedImage, ...)
+
+Ours are found as in files, by `bot.formats.manifest_file`: fields of objects, Helm values and
+sources of objects that deploy further ones, texts. Whatever else names us counts too, with the
+tag and digest that stand behind the name: no place has to be known for it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Final
+
+from bot.domain.environments import ImageId
+from bot.domain.errors import ConfigurationError
+from bot.domain.rendering import RenderedImage
+from bot.formats.foreign_images import foreign_in
+from bot.formats.image_names import Names, Written, canonical_repository
+from bot.formats.manifest_file import read_file
+from bot.formats.places import HOLDING, Remark, RemarkKind
+from bot.formats.yaml_tree import MappingNode, Node, ScalarNode, compose_all
+
+_FILE: Final = "rendered.yaml"
+_BEHIND: Final = re.compile(
+    r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?(?:@(?P<digest>sha(?:256|512):[0-9a-f]{32,}))?"
+)
+
+
+def images_in(output: str, names: Names) -> tuple[RenderedImage, ...]:
+    """Every image of ours, and every foreign one that an object runs.
+
+    Args:
+        output: objects, as kustomize and Helm put them out.
+        names: what our images are called; places that the pipeline file names do not count here.
+
+    Raises:
+        RejectedError: the output is no YAML, or too large.
+    """
+    roots = compose_all(output, _FILE)
+    objects = [(int(root.start_mark.line) + 1, _named(root)) for root in roots]
+
+    def object_at(line: int | None) -> str:
+        before = [name for start, name in objects if start <= (line or 1)]
+        return before[-1] if before else "the output"
+
+    plain_names = replace(names, at=(), tag_match={})
+    reading = read_file(_FILE, output, plain_names)
+    found: dict[RenderedImage, None] = {}
+    for spot in reading.spots:
+        own = _ours(object_at(spot.line), spot.written, spot.image, is_run=True)
+        found[own] = None
+    lines = output.split("\n")
+    for remark in reading.remarks:
+        if remark.kind is RemarkKind.UNREADABLE:
+            raise ConfigurationError(_FILE, remark.line, remark.reason)
+        if remark.kind in HOLDING:
+            for one in _mentioned(remark, lines, object_at(remark.line), plain_names):
+                found[one] = None
+    for foreign in foreign_in(_FILE, output, plain_names):
+        found[RenderedImage(object_at(foreign.line), foreign.text)] = None
+    return tuple(found)
+
+
+def _ours(object_: str, written: Written, image: ImageId | None, *, is_run: bool) -> RenderedImage:
+    known = image or ImageId("?", "?")
+    repository = written.canonical or written.repository
+    text = str(Written(repository, written.tag, written.digest))
+    return RenderedImage(object_, text, known.application, known.name, is_run)
+
+
+def _mentioned(
+    remark: Remark, lines: list[str], object_: str, names: Names
+) -> Iterator[RenderedImage]:
+    """What a text says of us, each time that it does, with what stands behind the name."""
+    name = remark.text
+    image = remark.image or names.image(Written.parse(name).repository)
+    line = lines[remark.line - 1] if remark.line and remark.line <= len(lines) else ""
+    starts = [found.start() for found in re.finditer(re.escape(name), line)] if name else []
+    if not starts or not canonical_repository(Written.parse(name).repository):
+        yield _ours(object_, Written.parse(name), image, is_run=False)
+    for start in starts:
+        behind = _BEHIND.match(line, start + len(name))
+        tag, digest = (behind["tag"], behind["digest"]) if behind else (None, None)
+        written = Written.parse(name)
+        whole = Written(written.repository, tag or written.tag, digest or written.digest)
+        yield _ours(object_, whole, image, is_run=remark.kind is RemarkKind.REFUSED)
+
+
+def _named(root: Node) -> str:
+    """``Deployment shop/api``, as people call an object."""
+    metadata = _get(root, "metadata")
+    kind, name, space = _said(root, "kind"), _said(metadata, "name"), _said(metadata, "namespace")
+    return f"{kind or 'object'} {f'{space}/' if space else ''}{name or '?'}"[:200]
+
+
+def _get(node: Node | None, name: str) -> Node | None:
+    for key, value in node.value if isinstance(node, MappingNode) else ():
+        if isinstance(key, ScalarNode) and key.value == name:
+            found: Node = value
+            return found
+    return None
+
+
+def _said(node: Node | None, name: str) -> str:
+    found = _get(node, name)
+    return str(found.value) if isinstance(found, ScalarNode) else ""
