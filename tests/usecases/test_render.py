@@ -78,6 +78,20 @@ class Scene:
         found = [r for r in runs if r.commit == commit and r.name == "lockkeeper: dev"]
         return str(found[-1].output["summary"])
 
+    def check_of(self, files: Mapping[str, str | None]) -> tuple[str, str, str]:
+        """State, title and the first line of the check on a pull request with these files."""
+        stage = self.driver.stage
+        branch = f"change-{len(stage.manifests.pulls)}"
+        stage.dana.push(stage.manifests, branch, dict(files))
+        pull = stage.dana.open_pull_request(stage.manifests, branch)
+        self.driver.run(self.driver.answer(str(pull.number)))
+        head = stage.manifests.head(branch)
+        runs = stage.manifests.check_runs.values()
+        run = [one for one in runs if one.commit == head and one.name == "lockkeeper"][-1]
+        summary = str(run.output["summary"])
+        lines = [line for line in summary.splitlines() if line.startswith("- ")]
+        return str(run.conclusion), str(run.output["title"]), lines[0] if lines else summary
+
     def tidy(self) -> None:
         """As it was before, and nothing waits."""
         if self.pushed:
@@ -203,6 +217,13 @@ def test_what_one_look_cannot_render_is_left_to_the_next(
     assert isinstance(scene.publish(), Again)
 
 
+def test_a_pull_request_is_told_of_images_of_others(scene: Scene) -> None:
+    state, title, line = scene.check_of({"envs/dev/c.yaml": _pod("c", "quay.io/x/proxy:v2")})
+
+    assert (state, title) == ("success", "No promoted digest changes")
+    assert line == "- `envs/dev/c.yaml:4`: `quay.io/x/proxy:v2` is no image of ours"
+
+
 def test_an_image_of_others_holds_where_that_is_wanted(tmp_path: Path) -> None:
     wanted = "    manifests: [envs/dev/**]\n"
     pipeline = PIPELINE.replace(
@@ -219,6 +240,11 @@ def test_an_image_of_others_holds_where_that_is_wanted(tmp_path: Path) -> None:
 
         assert "merges wait" in outcome.summary
         assert "`quay.io/unknown/proxy:v1` is no image of ours" in scene.summary(bad)
+        assert scene.check_of({"envs/dev/c.yaml": _pod("c", "quay.io/unknown/proxy:v2")}) == (
+            "failure",
+            "An image that nobody manages",
+            "- `envs/dev/c.yaml:4`: `quay.io/unknown/proxy:v2` is no image of ours",
+        )
         listed = stage.manifests.git.text("ls-tree", "-r", "--name-only", stage.ref("dev") or "")
         assert "envs/dev/a.yaml" in listed
         assert "envs/dev/b.yaml" not in listed
