@@ -63,9 +63,17 @@ def foreign_in(path: str, text: str, names: Names) -> list[ForeignImage]:
     for line, written in found:
         repository = Written.parse(written).repository
         is_name = bool(canonical_repository(repository)) and not has_placeholder(written)
-        if is_name and names.image(repository) is None and repository not in names.short:
+        if is_name and repository not in names.short and not _is_ours(written, names):
             images[ForeignImage(path, line, written)] = None
     return sorted(images, key=lambda one: (one.line, one.text))
+
+
+def _is_ours(written: str, names: Names) -> bool:
+    """Whether an application manages it; another variant in its repository is nobody's."""
+    parts = Written.parse(written)
+    image = names.image(parts.repository)
+    glob = names.tag_match.get(image, "") if image else ""
+    return image is not None and (not glob or not parts.tag or matches(glob, parts.tag))
 
 
 def is_allowed(image: ForeignImage | str, globs: Sequence[str]) -> bool:

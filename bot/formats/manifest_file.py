@@ -174,7 +174,9 @@ def _unreadable(
     image = next((one for _, _, one in found if one is not None), None)
     where = readable.count("\n", 0, found[0][0]) + 1 if found else None
     named = f" (line {where} names an image of ours)" if where else ""
-    yield Remark(kind, path, line, fact + named, image=image, text=found[0][1] if found else "")
+    said = found[0][1] if found else ""
+    state = hashlib.sha256(content).hexdigest()[:16] if kind is RemarkKind.UNREADABLE else ""
+    yield Remark(kind, path, line, fact + named, image=image, text=said, state=state)
 
 
 def _kustomization(path: str, roots: Sequence[Node], entries: tuple[Entry, ...]) -> Kustomization:

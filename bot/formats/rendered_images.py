@@ -9,8 +9,6 @@ tag and digest that stand behind the name: no place has to be known for it.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -18,15 +16,12 @@ from bot.domain.environments import ImageId
 from bot.domain.errors import ConfigurationError
 from bot.domain.rendering import RenderedImage
 from bot.formats.foreign_images import foreign_in
-from bot.formats.image_names import Names, Written, canonical_repository
+from bot.formats.image_names import Names, Written
 from bot.formats.manifest_file import read_file
-from bot.formats.places import HOLDING, Remark, RemarkKind
+from bot.formats.places import HOLDING, RemarkKind
 from bot.formats.yaml_tree import MappingNode, Node, ScalarNode, compose_all
 
 _FILE: Final = "rendered.yaml"
-_BEHIND: Final = re.compile(
-    r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?(?:@(?P<digest>sha(?:256|512):[0-9a-f]{32,}))?"
-)
 
 
 def images_in(output: str, names: Names) -> tuple[RenderedImage, ...]:
@@ -46,19 +41,20 @@ def images_in(output: str, names: Names) -> tuple[RenderedImage, ...]:
         before = [name for start, name in objects if start <= (line or 1)]
         return before[-1] if before else "the output"
 
-    plain_names = replace(names, at=(), tag_match={})
+    plain_names = replace(names, at=())
     reading = read_file(_FILE, output, plain_names)
     found: dict[RenderedImage, None] = {}
     for spot in reading.spots:
         own = _ours(object_at(spot.line), spot.written, spot.image, is_run=True)
         found[own] = None
-    lines = output.split("\n")
     for remark in reading.remarks:
         if remark.kind is RemarkKind.UNREADABLE:
             raise ConfigurationError(_FILE, remark.line, remark.reason)
         if remark.kind in HOLDING:
-            for one in _mentioned(remark, lines, object_at(remark.line), plain_names):
-                found[one] = None
+            written = Written.parse(remark.text)
+            image = remark.image or names.image(written.repository)
+            is_run = remark.kind is RemarkKind.REFUSED
+            found[_ours(object_at(remark.line), written, image, is_run=is_run)] = None
     for foreign in foreign_in(_FILE, output, plain_names):
         found[RenderedImage(object_at(foreign.line), foreign.text)] = None
     return tuple(found)
@@ -69,24 +65,6 @@ def _ours(object_: str, written: Written, image: ImageId | None, *, is_run: bool
     repository = written.canonical or written.repository
     text = str(Written(repository, written.tag, written.digest))
     return RenderedImage(object_, text, known.application, known.name, is_run)
-
-
-def _mentioned(
-    remark: Remark, lines: list[str], object_: str, names: Names
-) -> Iterator[RenderedImage]:
-    """What a text says of us, each time that it does, with what stands behind the name."""
-    name = remark.text
-    image = remark.image or names.image(Written.parse(name).repository)
-    line = lines[remark.line - 1] if remark.line and remark.line <= len(lines) else ""
-    starts = [found.start() for found in re.finditer(re.escape(name), line)] if name else []
-    if not starts or not canonical_repository(Written.parse(name).repository):
-        yield _ours(object_, Written.parse(name), image, is_run=False)
-    for start in starts:
-        behind = _BEHIND.match(line, start + len(name))
-        tag, digest = (behind["tag"], behind["digest"]) if behind else (None, None)
-        written = Written.parse(name)
-        whole = Written(written.repository, tag or written.tag, digest or written.digest)
-        yield _ours(object_, whole, image, is_run=remark.kind is RemarkKind.REFUSED)
 
 
 def _named(root: Node) -> str:

@@ -493,8 +493,7 @@ def _needs_adoption(desk: Desk, decided: Publication) -> Outcome:
     way = (
         "What was not adopted is promoted anew, or taken back."
         if begun
-        else "Digests that run already are taken over with "
-        f"`lockkeeper adopt {desk.environment.name}`."
+        else f"What runs already is taken over with `lockkeeper adopt {desk.environment.name}`."
     )
     summary = f"{desk.environment.ref} has no publication yet, and {listed}. {way}"
     title = f"{desk.environment.name} waits for its first publication"

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from bot.domain.environments import ImageId
@@ -73,3 +75,11 @@ def test_globs_are_over_repositories_in_one_spelling(
     glob: str, image: str, *, allowed: bool
 ) -> None:
     assert is_allowed(image, [glob]) is allowed
+
+
+def test_another_variant_in_a_repository_of_ours_is_managed_by_nobody() -> None:
+    names = replace(NAMES, tag_match={OURS: "agent-*"})
+    own = "image: registry.example.com/acme/api"
+    text = f"{own}:agent-1\n---\n{own}:x\n"
+
+    assert [one.line for one in foreign_in("pod.yaml", text, names)] == [3]
