@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from bot.domain.environments import Environment
+from bot.domain.errors import RejectedError
 from bot.formats.image_names import Names
 from bot.formats.kustomization import KUSTOMIZATIONS, is_kustomization
+from bot.formats.layered_values import Layered, Overridden
 from bot.formats.links import LINK, resolved
 from bot.formats.manifest_file import (
     Reading,
@@ -28,6 +30,7 @@ from bot.formats.manifest_file import (
     text_of,
 )
 from bot.formats.places import Remark, RemarkKind, Spot
+from bot.formats.yaml_tree import Node, compose_all
 
 
 class Tree(Protocol):
@@ -89,6 +92,7 @@ class _Environment:
         self.needs: dict[str, frozenset[str]] = {}
         """Path -> files that it refers to, directories resolved to their kustomization."""
         self.parents: dict[str, set[str]] = {}
+        self.documents: dict[str, Sequence[Node]] = {}
 
     def read(self) -> EnvironmentFiles:
         own = list(self._own())
@@ -100,6 +104,7 @@ class _Environment:
             self._link(path)
         self._follow([path for path in own if path in self.readings])
         self._values_again()
+        self._layered()
         composed = {path: tuple(self._composed(path)) for path in self.readings}
         self._judge()
         for path, remarks in composed.items():
@@ -229,6 +234,55 @@ class _Environment:
                     continue
                 if self.environment.owns(path) and path in self.readings:
                     self._read(path, is_values=True)
+
+    # --- Helm values that override each other ---
+
+    def _layered(self) -> None:
+        """Where values stand in layers, the highest that sets the version is the place."""
+        charts = [chart for _, one in sorted(self.readings.items()) for chart in one.charts]
+        if not charts:
+            return
+        found = Layered(self.readings, self._documents, self.names.home)
+        for chart in charts:
+            found.add(chart)
+        for path, at in found.versions().items():
+            if self.environment.owns(path):
+                names = replace(self.names, at=(*self.names.at, *at))
+                text = text_of(self.tree.content(self._resolved(path) or path))
+                reading = read_file(path, text, names, is_values=True)
+                self.readings[path] = replace(reading, charts=self.readings[path].charts)
+        for path, why in found.overridden(self.environment.owns).items():
+            self._override(path, why)
+
+    def _documents(self, path: str) -> Sequence[Node]:
+        """A file's documents; none where there is no such file, or it cannot be read."""
+        if path not in self.documents:
+            file = self._resolved(path)
+            is_there = file is not None and self.tree.mode(file)
+            text = text_of(self.tree.content(file)) if file and is_there else ""
+            try:
+                self.documents[path] = compose_all(text, path)
+            except RejectedError:
+                self.documents[path] = []
+        return self.documents[path]
+
+    def _override(self, path: str, why: Mapping[str, Overridden]) -> None:
+        """Take out the places that something above them overrides, or refuse them."""
+        reading = self.readings[path]
+        spots: list[Spot] = []
+        remarks = [one for one in reading.remarks if not _is_overridden(one, why)]
+        for spot in reading.spots:
+            found = why.get(spot.pointer)
+            if found is None:
+                spots.append(spot)
+            elif found.is_refused:
+                spots.append(replace(spot, refusal=found.words))
+            else:
+                remarks.append(self._remark(spot, RemarkKind.REPLACED, found.words))
+        outside = tuple(spot for spot in reading.outside if spot.pointer not in why)
+        self.readings[path] = replace(
+            reading, spots=tuple(spots), remarks=tuple(remarks), outside=outside
+        )
 
     # --- what is put together, or fetched ---
 
@@ -370,6 +424,12 @@ def _reached(start: Iterable[str], edges: Mapping[str, Iterable[str]]) -> set[st
                 seen.add(one)
                 pending.append(one)
     return seen
+
+
+def _is_overridden(remark: Remark, why: Mapping[str, Overridden]) -> bool:
+    """Whether a mention outside the globs is of a place that something above it overrides."""
+    found = why.get(remark.pointer)
+    return found is not None and not found.is_refused and remark.kind is RemarkKind.MENTION
 
 
 def _rendered_name(spot: Spot) -> str:

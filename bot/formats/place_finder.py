@@ -153,10 +153,10 @@ class _Reader:
         begin = len(self.findings.remarks)
         kind, group = _kind(root)
         sops = self._sops(root)
+        self._named_places(root)
         if is_kustomization:
             self._kustomization(root)
         else:
-            self._named_places(root)
             context = Context(names_only=_names_only(kind, group))
             if group.startswith("kustomize.config.k8s.io") and kind in {
                 "Kustomization",
@@ -768,7 +768,7 @@ class _Reader:
             self._at(root, at)
 
     def _at(self, root: Node, at: At) -> None:
-        pair = _pointed(root, at.pointer)
+        pair = pointed(root, at.pointer)
         if pair is None:
             return
         key, value = pair
@@ -1004,8 +1004,8 @@ def _beside(root: Node, pointer: str, said: str) -> str:
     """
     if Written.parse(said).digest:
         return ""
-    found, above = _pointed(root, pointer), pointer.rpartition("/")[0]
-    around = _pointed(root, above) if above else None
+    found, above = pointed(root, pointer), pointer.rpartition("/")[0]
+    around = pointed(root, above) if above else None
     own = found[1] if found else root
     parts = [*_direct(own), *_direct(around[1] if around else root)]
     if isinstance(own, ScalarNode):
@@ -1115,7 +1115,7 @@ def _below_path(node: Node | None, dotted: str) -> Node | None:
     return node
 
 
-def _pointed(root: Node, pointer: str) -> tuple[object, Node] | None:
+def pointed(root: Node, pointer: str) -> tuple[object, Node] | None:
     """What a pointer names, and the edge that leads there."""
     node: Node = root
     edge: object = None
