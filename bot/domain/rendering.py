@@ -98,6 +98,8 @@ class Rendering:
     """What came of one root."""
 
     images: tuple[RenderedImage, ...] = ()
+    faults: tuple[str, ...] = ()
+    """What no cluster accepts and a digest may have caused: labels with a digest in them."""
     failure: str = ""
     """Why it is not rendered; empty: it is."""
     lasts: bool = True
@@ -125,6 +127,11 @@ class Rendered:
             for image in one.images
             if image.application
         ]
+
+    @property
+    def faults(self) -> list[tuple[str, str]]:
+        """What no cluster accepts, with its root."""
+        return [(name, fault) for name, one in self.renderings.items() for fault in one.faults]
 
     @property
     def foreign(self) -> list[tuple[str, RenderedImage]]:

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from bot.domain.environments import Environment
 from bot.domain.errors import RejectedError
+from bot.formats.chart_labels import values_in_labels
 from bot.formats.image_names import Names
 from bot.formats.kustomization import KUSTOMIZATIONS, is_kustomization
 from bot.formats.layered_values import Layered, Overridden
@@ -93,6 +94,7 @@ class _Environment:
         """Path -> files that it refers to, directories resolved to their kustomization."""
         self.parents: dict[str, set[str]] = {}
         self.documents: dict[str, Sequence[Node]] = {}
+        self.labels: dict[str, Mapping[str, str]] = {}
 
     def read(self) -> EnvironmentFiles:
         own = list(self._own())
@@ -242,7 +244,7 @@ class _Environment:
         charts = [chart for _, one in sorted(self.readings.items()) for chart in one.charts]
         if not charts:
             return
-        found = Layered(self.readings, self._documents, self.names.home)
+        found = Layered(self.readings, self._documents, self._labels_of, self.names.home)
         for chart in charts:
             found.add(chart)
         for path, at in found.versions().items():
@@ -265,6 +267,20 @@ class _Environment:
             except RejectedError:
                 self.documents[path] = []
         return self.documents[path]
+
+    def _labels_of(self, folder: str) -> Mapping[str, str]:
+        """Dotted values that a chart here, or one below it, writes into labels -> file and line."""
+        if folder not in self.labels:
+            found: dict[str, str] = {}
+            for path in self.tree.under(folder):
+                steps = path[len(folder) :].strip("/").split("/")
+                prefix = f"{steps[1]}." if steps[0] == "charts" and len(steps) > 3 else ""  # noqa: PLR2004 - charts, its name, templates, a file
+                if self.tree.mode(path) == LINK or "templates" not in steps:
+                    continue
+                for line, dotted in values_in_labels(text_of(self.tree.content(path))):
+                    found.setdefault(f"{prefix}{dotted}", f"{path}:{line}")
+            self.labels[folder] = found
+        return self.labels[folder]
 
     def _override(self, path: str, why: Mapping[str, Overridden]) -> None:
         """Take out the places that something above them overrides, or refuse them."""

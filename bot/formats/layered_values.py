@@ -1,6 +1,6 @@
 """Which of several layers of Helm values is the place of an image.
 
-    layered = Layered(readings, documents_at, home)
+    layered = Layered(readings, documents_at, labels_of, home)
     layered.add(chart)            # for every deployed chart
     layered.versions()            # scalars that hold a version and no repository: file -> At
     layered.overridden(owns)      # places that something above them overrides: file -> pointers
@@ -46,6 +46,8 @@ class Layered:
     readings: Mapping[str, Reading]
     documents_at: Callable[[str], Sequence[Node]]
     """A file's documents; none where there is no such file, or it cannot be read."""
+    labels_of: Callable[[str], Mapping[str, str]]
+    """A chart's folder -> dotted values that it writes into labels, and where."""
     home: Mapping[ImageId, str]
     """Image -> its repository in this environment."""
     at: dict[tuple[str, str], At] = field(default_factory=dict)
@@ -59,10 +61,28 @@ class Layered:
             for spot, inner in self._spots(layer):
                 key = layer.file, spot.pointer
                 above = self._above(chart, chart.layers[index + 1 :], spot, inner)
+                above = above or self._labelled(chart, spot, inner)
                 if above is None:
                     self.effective.add(key)
-                else:
-                    self.lost.setdefault(key, above)
+                elif above.is_refused or key not in self.lost:
+                    self.lost[key] = above
+
+    def _labelled(self, chart: ChartValues, spot: Spot, inner: str) -> Overridden | None:
+        """Why a digest must not stand behind the tag: the chart writes it into a label."""
+        folder, _, last = inner.rpartition("/")
+        key = last if "beside" in spot.kind else "tag"
+        if not any(slot.shape is Shape.TAG_AND_DIGEST for slot in spot.slots) or not chart.folder:
+            return None
+        dotted = f"{folder}/{key}"[1:].replace("/", ".")
+        where = self.labels_of(chart.folder).get(dotted)
+        if where is None:
+            return None
+        words = (
+            f"{where} writes {dotted} into a label, which takes no '@' and no more than 63 "
+            'characters: let the label leave the digest out, as by `splitList "@"`, or let the '
+            "chart read a digest of its own"
+        )
+        return Overridden(words, is_refused=True)
 
     def versions(self) -> dict[str, list[At]]:
         """The scalars that hold a version alone, by file."""

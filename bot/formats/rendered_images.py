@@ -1,6 +1,7 @@
 """The images in what a renderer put out: what objects run, and where a text speaks of ours.
 
     images_in(output, names)   # -> (RenderedImage, ...)
+    label_faults(output)       # -> what no cluster accepts, because a digest stands in a label
 
 Ours are found as in files, by `bot.formats.manifest_file`: fields of objects, Helm values and
 sources of objects that deploy further ones, texts. Whatever else names us counts too, with the
@@ -9,6 +10,7 @@ tag and digest that stand behind the name: no place has to be known for it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -19,9 +21,12 @@ from bot.formats.foreign_images import foreign_in
 from bot.formats.image_names import Names, Written
 from bot.formats.manifest_file import read_file
 from bot.formats.places import HOLDING, RemarkKind
-from bot.formats.yaml_tree import MappingNode, Node, ScalarNode, compose_all
+from bot.formats.yaml_tree import MappingNode, Node, ScalarNode, SequenceNode, compose_all
 
 _FILE: Final = "rendered.yaml"
+_LABELS: Final = frozenset({"labels", "matchLabels"})
+_LABEL: Final = 63
+"""Characters of a label's value."""
 
 
 def images_in(output: str, names: Names) -> tuple[RenderedImage, ...]:
@@ -58,6 +63,34 @@ def images_in(output: str, names: Names) -> tuple[RenderedImage, ...]:
     for foreign in foreign_in(_FILE, output, plain_names):
         found[RenderedImage(object_at(foreign.line), foreign.text)] = None
     return tuple(found)
+
+
+def label_faults(output: str) -> tuple[str, ...]:
+    """Labels that a digest made invalid (Kubernetes, labels and selectors); RejectedError as above.
+
+    A chart that writes its tag into a label takes no digest behind it.
+    """
+    found: dict[str, None] = {}
+    for root in compose_all(output, _FILE):
+        pending: list[Node] = [root]
+        while pending:
+            node = pending.pop()
+            for key, value in node.value if isinstance(node, MappingNode) else ():
+                if isinstance(key, ScalarNode) and key.value in _LABELS:
+                    found |= {f"{_named(root)}: {fault}": None for fault in _faults_of(value)}
+                pending.append(value)
+            pending += node.value if isinstance(node, SequenceNode) else []
+    return tuple(found)
+
+
+def _faults_of(labels: Node) -> Iterator[str]:
+    for key, value in labels.value if isinstance(labels, MappingNode) else ():
+        if isinstance(value, ScalarNode) and "@sha" in str(value.value):
+            yield (
+                f"the label {key.value} would be {str(value.value)[:100]!r}, which has an '@'"
+                f"{' and more than 63 characters' if len(value.value) > _LABEL else ''}: let the "
+                "chart leave the digest out of its labels, or read a digest of its own"
+            )
 
 
 def _ours(object_: str, written: Written, image: ImageId | None, *, is_run: bool) -> RenderedImage:

@@ -44,6 +44,8 @@ class ChartValues:
     """Where the object stands that deploys it."""
     layers: tuple[Layer, ...]
     """The lowest first; those that are not there are left out by whoever looks."""
+    folder: str = ""
+    """Of the chart, where it may lie in this repository; empty: elsewhere."""
     parameters: tuple[tuple[str, str], ...] = ()
     """Dotted name -> pointer to its value: over all layers."""
 
@@ -106,7 +108,7 @@ def _argo(path: str, spec: Fields, at: str) -> Iterator[ChartValues]:
             (str(_map(one).get("name", "")), f"{here}/helm/parameters/{index}/value")
             for index, one in enumerate(_list(helm.get("parameters")))
         )
-        yield ChartValues(path, tuple(layers), parameters)
+        yield ChartValues(path, tuple(layers), folder, parameters)
 
 
 def _flux(path: str, spec: Fields) -> ChartValues:
@@ -115,7 +117,7 @@ def _flux(path: str, spec: Fields) -> ChartValues:
     files = [posixpath.normpath(str(one).lstrip("/")) for one in _list(chart.get("valuesFiles"))]
     layers = [Layer(one) for one in files or ([posixpath.join(folder, VALUES)] if folder else [])]
     layers += [Layer(path, "/spec/values")] if spec.get("values") else []
-    return ChartValues(path, tuple(layers))
+    return ChartValues(path, tuple(layers), folder)
 
 
 def _helm_charts(path: str, fields: Fields) -> Iterator[ChartValues]:
@@ -138,7 +140,8 @@ def _helm_charts(path: str, fields: Fields) -> Iterator[ChartValues]:
             layers = [*files[:-1], *inline, *files[-1:], *above]
         else:
             layers = [*files, *inline, *above]
-        yield ChartValues(path, tuple(layers))
+        folder = local(directory, posixpath.dirname(own)) or ""
+        yield ChartValues(path, tuple(layers), folder)
 
 
 def _map(value: object) -> Fields:

@@ -49,14 +49,20 @@ def unproven_mentions(desk: Desk, tree: str) -> list[str]:
 
 def unsealed_in_render(desk: Desk) -> list[str]:
     """Images in what comes of the tree that are neither sealed nor shown already."""
-    wrong = list(_wrong_in_render(desk, desk.rendered or Rendered()))
-    if not wrong:
+    rendered = desk.rendered or Rendered()
+    wrong = list(_wrong_in_render(desk, rendered))
+    if not (wrong or rendered.faults):
         return []
-    shown = _shown_before(desk)
+    before = _shown_before(desk)
+    shown = {(one.object, one.written) for _, one in (*before.ours, *before.foreign)}
+    known = {fault for _, fault in before.faults}
     return [
-        f"{image}, from {root}: {why}"
-        for root, image, why in wrong
-        if (image.object, image.written) not in shown
+        *(
+            f"{image}, from {root}: {why}"
+            for root, image, why in wrong
+            if (image.object, image.written) not in shown
+        ),
+        *(f"{fault} (from {root})" for root, fault in rendered.faults if fault not in known),
     ]
 
 
@@ -80,12 +86,11 @@ def _known_pins(desk: Desk) -> frozenset[str]:
     return frozenset(str(Written(one.canonical, one.tag, one.digest)) for one in found)
 
 
-def _shown_before(desk: Desk) -> set[tuple[str, str]]:
-    """Object and image of everything that comes of the last publication."""
+def _shown_before(desk: Desk) -> Rendered:
+    """Everything that comes of the last publication."""
     if desk.last is None:
-        return set()
-    before = render(desk.view, desk.environment, desk.last.commit)
-    return {(one.object, one.written) for _, one in (*before.ours, *before.foreign)}
+        return Rendered()
+    return render(desk.view, desk.environment, desk.last.commit)
 
 
 def rendering_words(desk: Desk) -> str:

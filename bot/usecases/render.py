@@ -17,7 +17,7 @@ from bot.domain.errors import RejectedError, UnavailableError
 from bot.domain.rendering import NotRenderedError, Rendered, Rendering, RenderRoot
 from bot.formats.image_names import Names
 from bot.formats.render_roots import roots_of
-from bot.formats.rendered_images import images_in
+from bot.formats.rendered_images import images_in, label_faults
 from bot.ports import Renderer, Renderings
 from bot.usecases.commit_tree import CommitTree
 from bot.usecases.desk import View
@@ -108,7 +108,8 @@ class _Work:
     def _tried(self, root: RenderRoot) -> Rendering:
         try:
             files = {path: (self.modes[path], self.tree.content(path)) for path in root.files}
-            return Rendering(images_in(self.renderer.render(root, files), self.names))
+            output = self.renderer.render(root, files)
+            return Rendering(images_in(output, self.names), label_faults(output))
         except NotRenderedError as error:
             return Rendering(failure=error.reason)
         except RejectedError as error:

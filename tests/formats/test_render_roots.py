@@ -7,7 +7,7 @@ import pytest
 from bot.domain.rendering import Parameter, RenderRoot, RenderTool, Values
 from bot.formats.image_names import names_of
 from bot.formats.render_roots import roots_of
-from bot.formats.rendered_images import images_in
+from bot.formats.rendered_images import images_in, label_faults
 from tests.attacks.test_hidden_images import PIPELINE, PROD, REPOSITORY, Files, Tree
 
 POD = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n"
@@ -257,3 +257,15 @@ def test_every_image_of_ours_in_an_output_is_found_with_its_object() -> None:
         ("ConfigMap shop/c", f"{REPOSITORY}:v1@{DIGEST}", "payments", False),
         ("Pod p", "quay.io/x/y:1", "", True),
     ]
+
+
+def test_a_label_that_a_digest_made_invalid_is_said() -> None:
+    output = (
+        f"kind: Deployment\nmetadata: {{name: d, labels: {{version: 'v1@{DIGEST}', app: a}}}}\n"
+        "spec: {template: {metadata: {labels: {a: b}}}}\n"
+    )
+
+    (fault,) = label_faults(output)
+
+    assert fault.startswith("Deployment d: the label version would be 'v1@sha256:")
+    assert "more than 63 characters" in fault

@@ -254,3 +254,35 @@ def test_an_overridden_layer_is_said_to_be_one() -> None:
         "envs/prod/first.yaml",
         "envs/prod/second.yaml",
     ]
+
+
+LABELS = {
+    "as it is": 'labels:\n    app: a\n    version: "{{ .Values.image.tag }}"\n',
+    "in a named template": (
+        '{{- define "app.labels" -}}\n{{- if true }}\na: b\n{{- end }}\n'
+        "app.kubernetes.io/version: {{ .Values.image.tag | quote }}\n{{- end }}\n"
+    ),
+    "of a selector": "selector:\n  matchLabels:\n    v: {{ .Values.image.tag }}\n",
+}
+HARMLESS = {
+    "shortened": 'labels:\n    version: "{{ .Values.image.tag | splitList "@" | first }}"\n',
+    "an annotation": '  labels:\n    a: b\n  annotations:\n    v: "{{ .Values.image.tag }}"\n',
+    "another value": "labels:\n    v: {{ .Values.other.tag }}\n",
+}
+
+
+@pytest.mark.parametrize(
+    "template", [*LABELS.values(), *HARMLESS.values()], ids=[*LABELS, *HARMLESS]
+)
+def test_a_tag_that_becomes_a_label_takes_no_digest(template: str) -> None:
+    files = argo({"first": ["repository", "tag"], "second": [], "object": []}, [])
+    files[f"{CHART}/templates/more.yaml"] = template
+
+    _, edit = promoted(files)
+
+    if template in HARMLESS.values():
+        assert edit.state is State.CHANGED
+    else:
+        assert edit.state is State.UNSUPPORTED
+        assert "templates/more.yaml:" in edit.refused[0].reason
+        assert "splitList" in edit.refused[0].reason
