@@ -197,4 +197,5 @@ def _reason(done: Done, room: Room, tool: RenderTool) -> str:
     """What the tool said, without the names of folders that are another each time."""
     said = done.said.replace(f"{room.given / 'tree'}/", "").replace(str(room.given / "tree"), ".")
     said = re.sub(re.escape(str(room.path)) + r"\S*?/", "", said)
+    said = re.sub(r"^\S*given/tree/?", "", said)  # cut off in the middle of the folder's name
     return f"{tool} says: {said}" if said else f"{tool} ended with status {done.status}"
