@@ -34,7 +34,7 @@ from bot.adapters.outbox import Outbox
 from bot.adapters.premises import LocalPremises
 from bot.adapters.registry import HostLimits, Registry
 from bot.adapters.rounds import Rounds
-from bot.adapters.scanning import harden, scanner_of
+from bot.adapters.scanning import harden, renderer_of, scanner_of
 from bot.adapters.signing import is_key_uri, load_key, load_public_key
 from bot.adapters.signing.keyless import KeylessVerifier
 from bot.adapters.signing.openpgp import load_commit_key
@@ -58,6 +58,7 @@ from bot.ports import (
     Jobs,
     KeyRing,
     Memory,
+    Renderer,
     Scanner,
     Signer,
     Verifier,
@@ -480,6 +481,16 @@ def _scanner(settings: Settings, clock: Clock) -> Scanner | None:
     )
 
 
+def _renderer(settings: Settings) -> Renderer | None:
+    return renderer_of(
+        kustomize=settings.kustomize,
+        helm=settings.helm,
+        directory=settings.scanner_dir,
+        seconds=settings.render_seconds,
+        memory_mib=settings.render_memory_mib,
+    )
+
+
 def _tokens(settings: Settings, calls: Calls) -> Tokens:
     return Tokens(calls, str(settings.required_app_id()), settings.required_private_key())
 
@@ -503,6 +514,8 @@ def hiding(settings: Settings) -> Callable[[str], str]:
         "LOCKKEEPER_SCANNER_DATABASE": settings.scanner_database,
         "LOCKKEEPER_SCANNER_CANARY": settings.scanner_canary,
         "LOCKKEEPER_SCANNER_DIR": settings.scanner_dir,
+        "LOCKKEEPER_KUSTOMIZE": settings.kustomize,
+        "LOCKKEEPER_HELM": settings.helm,
     }
     words = {
         spelled: name
@@ -549,6 +562,7 @@ def _doctor(settings: Settings, clock: Clock, grants: Granted, scanner: Scanner 
             grants.grants.state,
         ),
         scanner=scanner,
+        renderer=_renderer(settings),
         clock=clock,
         looks=LooksTogether,
     )
@@ -608,6 +622,8 @@ def assemble(settings: Settings, share: Share = EVERYTHING) -> Lockkeeper:
         reports=store.ReportStore(database, opened.proofs),
         scanner=scanner,
         scanner_may_be_partial=settings.scanner_may_be_partial,
+        renderer=_renderer(settings),
+        renderings=store.RenderingStore(database, opened.proofs, clock),
         feeds=FileFeeds(settings.kev_catalogue, settings.epss_scores),
         evaluations=store.EvaluationStore(database),
         certificates=KeylessVerifier(settings.trusted_root),

@@ -67,6 +67,7 @@ from bot.domain.memory import (
     WrittenHead,
 )
 from bot.domain.oci import Digest, DigestReference, ImageRepository, TagReference
+from bot.domain.rendering import Rendering, RenderRoot
 from bot.domain.reports import Pending, Report
 from bot.domain.trust import CertifiedEnvelope
 
@@ -569,6 +570,49 @@ class Reports(Protocol):
         self, scope: Scope, findings: Sequence[FindingKey], today: date
     ) -> Mapping[FindingKey, date]:
         """When each finding was first seen in (manifests, environment): today at the latest."""
+        ...
+
+
+# --- rendering -------------------------------------------------------------------------------
+
+
+class Renderer(Protocol):
+    """kustomize and Helm, kept away from the network and from every file but those of a root.
+
+    What they put out is text from outside like any other.
+    """
+
+    def generation(self) -> str:
+        """Another one means: render again."""
+        ...
+
+    def gaps(self) -> Sequence[str]:
+        """What does not keep them apart here; with a gap they are not asked, unless allowed."""
+        ...
+
+    def render(self, root: RenderRoot, files: Mapping[str, tuple[str, bytes]]) -> str:
+        """The objects that come of a root.
+
+        Args:
+            root: what to render.
+            files: path -> git's mode and the content, of exactly the root's files.
+
+        Raises:
+            NotRenderedError: the files cannot be put together, or the tool for them is not set.
+            UnavailableError: the tool was ended at a limit, or cannot be started.
+        """
+        ...
+
+
+class Renderings(Protocol):
+    """What came of roots, kept by their identity: equal files give equal objects."""
+
+    def rendering(self, identity: str) -> Rendering | None:
+        """What came of the root of this identity, if that is known."""
+        ...
+
+    def record_rendering(self, scope: Scope, root: str, identity: str, found: Rendering) -> None:
+        """Keep it; of one root of an environment the newest few are kept."""
         ...
 
 

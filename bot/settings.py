@@ -158,6 +158,18 @@ VARIABLES: Final = (
         "A database of the scanner that is older is not believed.",
         "7",
     ),
+    Variable(
+        "LOCKKEEPER_KUSTOMIZE",
+        "The kustomize that renders what is to be published.",
+        "none: kustomizations are not rendered",
+    ),
+    Variable(
+        "LOCKKEEPER_HELM",
+        "The Helm that renders charts of the manifests repository.",
+        "none: charts are not rendered",
+    ),
+    Variable("LOCKKEEPER_RENDER_SECONDS", "How long rendering one root may take.", "60"),
+    Variable("LOCKKEEPER_RENDER_MEMORY_MIB", "Memory of rendering one root, in MiB.", "1024"),
     Variable("LOCKKEEPER_TEST_CLOCK", "Tests only: a file with seconds to add to the clock.", ""),
     Variable("LOCKKEEPER_TEST_KILL", "Tests only: a file that names where to die.", ""),
     Variable("LOCKKEEPER_REQUIRE_TOOLS", "Tests only: a missing tool fails, it skips nothing.", ""),
@@ -214,6 +226,10 @@ class Settings:
     scanner_database_days: int
     scanner_may_be_partial: bool
     """The operator wrote down that a scanner counts which is not wholly kept apart."""
+    kustomize: Path | None
+    helm: Path | None
+    render_seconds: int
+    render_memory_mib: int
     test_clock: Path | None
     test_kill: Path | None
 
@@ -258,6 +274,10 @@ class Settings:
             scanner_memory_mib=_number(environ, "LOCKKEEPER_SCANNER_MEMORY_MIB", 4096, "MiB"),
             scanner_may_be_partial=_may_be_partial(environ),
             scanner_database_days=_number(environ, "LOCKKEEPER_SCANNER_DATABASE_DAYS", 7, "days"),
+            kustomize=_path(environ, "LOCKKEEPER_KUSTOMIZE"),
+            helm=_path(environ, "LOCKKEEPER_HELM"),
+            render_seconds=_number(environ, "LOCKKEEPER_RENDER_SECONDS", 60, "seconds"),
+            render_memory_mib=_number(environ, "LOCKKEEPER_RENDER_MEMORY_MIB", 1024, "MiB"),
             test_clock=_path(environ, "LOCKKEEPER_TEST_CLOCK"),
             test_kill=_path(environ, "LOCKKEEPER_TEST_KILL"),
         )

@@ -12,7 +12,7 @@ cache=${XDG_CACHE_HOME:-$HOME/.cache}/lockkeeper/tools
 bin=$root/.tools/bin
 stamps=$root/.tools/stamps
 # The small and the most used come first, so that an interrupted run is already of use.
-order=(crane registry actionlint kustomize cosign3 cosign2 regctl oras olareg syft grype trivy)
+order=(crane registry actionlint kustomize helm cosign3 cosign2 regctl oras olareg syft grype trivy)
 # Scanners name their version in reports; a build from a module does not know it by itself.
 version_of() {
   sed -n "s,^[[:space:]]*github.com/[a-z]*/$1 v\([0-9.]*\).*,\1,p" "$here/$1/go.mod"

@@ -8,7 +8,7 @@ import re
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -26,15 +26,18 @@ from bot.domain.environments import (
     ImageId,
     ManifestsRepository,
     Pipeline,
+    Unmanaged,
     image_tag,
 )
 from bot.domain.errors import ConfigurationError, LimitExceededError, LockkeeperError
 from bot.domain.oci import Digest, TagReference
 from bot.domain.pipeline_rules import UnknownNameError
 from bot.formats.edits import Edit, State, edit_of
-from bot.formats.environment_files import LINK, read_environment
+from bot.formats.environment_files import read_environment
+from bot.formats.foreign_images import ForeignImage, foreign_in, is_allowed
 from bot.formats.image_names import Names, Written, names_of
-from bot.formats.manifest_file import Reading, bytes_of, text_of
+from bot.formats.links import LINK
+from bot.formats.manifest_file import Reading, bytes_of, is_manifest_file, text_of
 from bot.formats.pipeline_file import mistakes, read_pipeline, schema
 from bot.formats.places import Remark
 from bot.formats.unified_diff import unified_diff
@@ -44,6 +47,8 @@ _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 _FOLDER: Final = click.Path(exists=True, file_okay=False, path_type=Path)
 _JSON: Final = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_LISTED: Final = 20
+"""Images of others that are printed one by one."""
 _COLOURS: Final = {"+": "green", "-": "red", "@": "cyan"}
 
 
@@ -86,12 +91,13 @@ def plan(
             raise UnknownNameError("environment", environment, pipeline.environments)
         wanted = _wanted(pipeline, target, images, commit)
         tree = CheckoutTree(checkout)
-        names = names_of(pipeline, target).only(wanted)
-        files = read_environment(tree, target, names)
+        names = names_of(pipeline, target)
+        files = read_environment(tree, target, names.only(wanted))
         edit = edit_of(files, lambda path: text_of(tree.content(path)), wanted)
         if write:
             _write_all(checkout, edit)
-        _print(edit, tree, as_json=as_json)
+        beside = (path for path, one in sorted(files.readings.items()) if one.spots)
+        _print(edit, tree, list(_unmanaged(tree, beside, target, names)), as_json=as_json)
     if edit.state in {State.UNSUPPORTED, State.UNREADABLE}:
         raise click.exceptions.Exit(WRONG_USAGE)
 
@@ -204,9 +210,25 @@ def _beside(target: Path, content: bytes) -> Path:
     return Path(name)
 
 
-def _print(edit: Edit, tree: CheckoutTree, *, as_json: bool) -> None:
+def _unmanaged(
+    tree: CheckoutTree, paths: Iterable[str], environment: Environment, names: Names
+) -> Iterator[ForeignImage]:
+    """Images of others in these files that the pipeline file lets not pass."""
+    if environment.unmanaged is Unmanaged.IGNORE:
+        return
+    for path in paths:
+        if is_manifest_file(path) and tree.mode(path) not in {"", LINK}:
+            for one in foreign_in(path, text_of(tree.content(path)), names):
+                if not is_allowed(one, environment.allow_images):
+                    yield one
+
+
+def _print(
+    edit: Edit, tree: CheckoutTree, foreign: Sequence[ForeignImage], *, as_json: bool
+) -> None:
     if as_json:
-        click.echo(json.dumps(_as_json(edit), indent=2))
+        document = {**_as_json(edit), "unmanaged": [_image(one) for one in foreign]}
+        click.echo(json.dumps(document, indent=2))
         return
     colours = sys.stdout.isatty()
     before = {change.file: change for change in edit.changes}
@@ -217,6 +239,18 @@ def _print(edit: Edit, tree: CheckoutTree, *, as_json: bool) -> None:
         click.echo("nothing would change")
     for remark in (*edit.refused, *edit.skipped, *edit.warnings):
         click.echo(f"{remark.kind}: {_printable(str(remark))}", err=True)
+    _print_unmanaged(foreign)
+
+
+def _print_unmanaged(foreign: Sequence[ForeignImage]) -> None:
+    for one in foreign[:_LISTED]:
+        click.echo(f"unmanaged: {_printable(str(one))}", err=True)
+    if len(foreign) > _LISTED:
+        click.echo(f"unmanaged: and {len(foreign) - _LISTED} more (--json has all)", err=True)
+
+
+def _image(one: ForeignImage) -> dict[str, object]:
+    return {"file": one.file, "line": one.line, "image": one.text}
 
 
 def _for_people(diff: str) -> str:
@@ -270,8 +304,16 @@ def config() -> None:
 @click.argument("file", type=_FILE)
 @click.option("--grants", type=_FOLDER, help="Hold it against this grants folder as well.")
 @click.option("--manifests", help="Whose grants: OWNER/NAME of the manifests repository.")
+@click.option("--checkout", type=_FOLDER, help="List the images of others in these files as well.")
 @_JSON
-def check(file: Path, grants: Path | None, manifests: str | None, *, as_json: bool) -> None:
+def check(
+    file: Path,
+    grants: Path | None,
+    manifests: str | None,
+    checkout: Path | None,
+    *,
+    as_json: bool,
+) -> None:
     """Say what is wrong with a pipeline file and the policy that it names: file, line, remedy."""
     if (grants is None) != (manifests is None):
         raise click.UsageError("--grants and --manifests belong together")
@@ -290,18 +332,54 @@ def check(file: Path, grants: Path | None, manifests: str | None, *, as_json: bo
         rules = rules_of(pipeline, _contents(file.parent))
         if grants and manifests:
             _check_grants(grants, manifests, pipeline, file, as_json=as_json)
+        unmanaged = _all_unmanaged(pipeline, checkout) if checkout else {}
+        _tell_held(pipeline, unmanaged, as_json=as_json)
         counts = {
             "environments": list(pipeline.environments),
             "applications": list(pipeline.applications),
             "policies": list(rules.policies),
         }
         if as_json:
-            click.echo(json.dumps({"valid": True, **counts}, indent=2))
+            listed = {name: [_image(one) for one in own] for name, own in unmanaged.items()}
+            more = {"unmanaged": listed} if checkout else {}
+            click.echo(json.dumps({"valid": True, **counts, **more}, indent=2))
         else:
+            for own in unmanaged.values():
+                _print_unmanaged(own)
             click.echo(
                 f"{file}: valid; {len(pipeline.environments)} environments, "
                 f"{len(pipeline.applications)} applications, {len(rules.policies)} policies"
             )
+
+
+def _all_unmanaged(pipeline: Pipeline, checkout: Path) -> dict[str, list[ForeignImage]]:
+    """Environment -> the images of others in all its files."""
+    tree, paths = CheckoutTree(checkout), list(CheckoutTree(checkout).under(""))
+    return {
+        name: list(
+            _unmanaged(
+                tree,
+                (path for path in paths if environment.owns(path)),
+                environment,
+                names_of(pipeline, environment),
+            )
+        )
+        for name, environment in pipeline.environments.items()
+    }
+
+
+def _tell_held(
+    pipeline: Pipeline, unmanaged: Mapping[str, Sequence[ForeignImage]], *, as_json: bool
+) -> None:
+    """An image that would hold a merge is a mistake like any other."""
+    way = "promote it, name its repository in `allow_images`, or take it out"
+    held = [
+        ConfigurationError(one.file, one.line, f"{one.text} is no image of ours ({name})", way)
+        for name, own in unmanaged.items()
+        if pipeline.environments[name].unmanaged is Unmanaged.HOLD
+        for one in own
+    ]
+    _tell_mistakes(held, as_json=as_json)
 
 
 @contextmanager

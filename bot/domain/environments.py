@@ -182,6 +182,15 @@ class Application:
     """Globs over files of the manifests repository that travel with its images."""
 
 
+class Unmanaged(StrEnum):
+    """What becomes of images of others in an environment's files."""
+
+    WARN = "warn"
+    HOLD = "hold"
+    """A merge that brings one waits."""
+    IGNORE = "ignore"
+
+
 @dataclass(frozen=True, slots=True)
 class Environment:
     """One level of the canal: its triggers, image repository, files and gates."""
@@ -207,6 +216,10 @@ class Environment:
     """The environment ref without ``refs/heads/``."""
     adopt: frozenset[Digest] = frozenset()
     """Digests that are taken over unsealed."""
+    unmanaged: Unmanaged = Unmanaged.WARN
+    """What becomes of images that nobody promotes."""
+    allow_images: tuple[str, ...] = ()
+    """Globs over image repositories that nobody promotes and that may run all the same."""
     line: int = 0
     """Where the pipeline file describes it."""
 

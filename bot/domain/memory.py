@@ -5,6 +5,7 @@ Losing all of this makes Lockkeeper hold, never guess.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -88,12 +89,19 @@ class PublicationRecord:
 
 @dataclass(frozen=True, slots=True)
 class Adoption:
-    """A digest that a person took over unsealed."""
+    """What a person took over unsealed."""
 
     scope: Scope
     digest: Digest
+    """An image's, or `mention_digest` of what only speaks of one."""
     actor: str
     at: datetime
+
+
+def mention_digest(path: str, identity: str) -> Digest:
+    """What a mention of an image is known by, where it is taken over: no image has this digest."""
+    said = f"mention\0{path}\0{identity}".encode("utf-8", "surrogateescape")
+    return Digest(f"sha256:{hashlib.sha256(said).hexdigest()}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, Protocol
+from typing import Protocol
 
 from bot.domain.environments import Environment
+from bot.domain.errors import RejectedError
+from bot.formats.chart_labels import values_in_labels
 from bot.formats.image_names import Names
 from bot.formats.kustomization import KUSTOMIZATIONS, is_kustomization
+from bot.formats.layered_values import Layered, Overridden
+from bot.formats.links import LINK, resolved
 from bot.formats.manifest_file import (
     Reading,
     composes,
@@ -27,10 +31,7 @@ from bot.formats.manifest_file import (
     text_of,
 )
 from bot.formats.places import Remark, RemarkKind, Spot
-
-LINK: Final = "120000"  # git's mode of a symbolic link
-_LINKS: Final = 20
-"""Links that are followed one after the other."""
+from bot.formats.yaml_tree import Node, compose_all
 
 
 class Tree(Protocol):
@@ -92,6 +93,8 @@ class _Environment:
         self.needs: dict[str, frozenset[str]] = {}
         """Path -> files that it refers to, directories resolved to their kustomization."""
         self.parents: dict[str, set[str]] = {}
+        self.documents: dict[str, Sequence[Node]] = {}
+        self.labels: dict[str, Mapping[str, str]] = {}
 
     def read(self) -> EnvironmentFiles:
         own = list(self._own())
@@ -103,6 +106,7 @@ class _Environment:
             self._link(path)
         self._follow([path for path in own if path in self.readings])
         self._values_again()
+        self._layered()
         composed = {path: tuple(self._composed(path)) for path in self.readings}
         self._judge()
         for path, remarks in composed.items():
@@ -188,22 +192,7 @@ class _Environment:
         return [one for one in found if one is not None and self.tree.mode(one)]
 
     def _resolved(self, path: str) -> str | None:
-        """A path with every link on the way followed; None where it leaves the repository."""
-        for _ in range(_LINKS):
-            parts = path.split("/")
-            for count in range(1, len(parts) + 1):
-                head = "/".join(parts[:count])
-                if self.tree.mode(head) == LINK:
-                    target = text_of(self.tree.content(head))
-                    folder = posixpath.dirname(head)
-                    joined = posixpath.join(folder, target, *parts[count:])
-                    path = posixpath.normpath(joined)
-                    break
-            else:
-                return path
-            if path.startswith(("..", "/")):
-                return None
-        return None
+        return resolved(self.tree, path)
 
     def _link(self, path: str) -> None:
         """A link is read where it leads, and is no place: what it names is said of the link."""
@@ -247,6 +236,69 @@ class _Environment:
                     continue
                 if self.environment.owns(path) and path in self.readings:
                     self._read(path, is_values=True)
+
+    # --- Helm values that override each other ---
+
+    def _layered(self) -> None:
+        """Where values stand in layers, the highest that sets the version is the place."""
+        charts = [chart for _, one in sorted(self.readings.items()) for chart in one.charts]
+        if not charts:
+            return
+        found = Layered(self.readings, self._documents, self._labels_of, self.names.home)
+        for chart in charts:
+            found.add(chart)
+        for path, at in found.versions().items():
+            if self.environment.owns(path):
+                names = replace(self.names, at=(*self.names.at, *at))
+                text = text_of(self.tree.content(self._resolved(path) or path))
+                reading = read_file(path, text, names, is_values=True)
+                self.readings[path] = replace(reading, charts=self.readings[path].charts)
+        for path, why in found.overridden(self.environment.owns).items():
+            self._override(path, why)
+
+    def _documents(self, path: str) -> Sequence[Node]:
+        """A file's documents; none where there is no such file, or it cannot be read."""
+        if path not in self.documents:
+            file = self._resolved(path)
+            is_there = file is not None and self.tree.mode(file)
+            text = text_of(self.tree.content(file)) if file and is_there else ""
+            try:
+                self.documents[path] = compose_all(text, path)
+            except RejectedError:
+                self.documents[path] = []
+        return self.documents[path]
+
+    def _labels_of(self, folder: str) -> Mapping[str, str]:
+        """Dotted values that a chart here, or one below it, writes into labels -> file and line."""
+        if folder not in self.labels:
+            found: dict[str, str] = {}
+            for path in self.tree.under(folder):
+                steps = path[len(folder) :].strip("/").split("/")
+                prefix = f"{steps[1]}." if steps[0] == "charts" and len(steps) > 3 else ""  # noqa: PLR2004 - charts, its name, templates, a file
+                if self.tree.mode(path) == LINK or "templates" not in steps:
+                    continue
+                for line, dotted in values_in_labels(text_of(self.tree.content(path))):
+                    found.setdefault(f"{prefix}{dotted}", f"{path}:{line}")
+            self.labels[folder] = found
+        return self.labels[folder]
+
+    def _override(self, path: str, why: Mapping[str, Overridden]) -> None:
+        """Take out the places that something above them overrides, or refuse them."""
+        reading = self.readings[path]
+        spots: list[Spot] = []
+        remarks = [one for one in reading.remarks if not _is_overridden(one, why)]
+        for spot in reading.spots:
+            found = why.get(spot.pointer)
+            if found is None:
+                spots.append(spot)
+            elif found.is_refused:
+                spots.append(replace(spot, refusal=found.words))
+            else:
+                remarks.append(self._remark(spot, RemarkKind.REPLACED, found.words))
+        outside = tuple(spot for spot in reading.outside if spot.pointer not in why)
+        self.readings[path] = replace(
+            reading, spots=tuple(spots), remarks=tuple(remarks), outside=outside
+        )
 
     # --- what is put together, or fetched ---
 
@@ -388,6 +440,12 @@ def _reached(start: Iterable[str], edges: Mapping[str, Iterable[str]]) -> set[st
                 seen.add(one)
                 pending.append(one)
     return seen
+
+
+def _is_overridden(remark: Remark, why: Mapping[str, Overridden]) -> bool:
+    """Whether a mention outside the globs is of a place that something above it overrides."""
+    found = why.get(remark.pointer)
+    return found is not None and not found.is_refused and remark.kind is RemarkKind.MENTION
 
 
 def _rendered_name(spot: Spot) -> str:

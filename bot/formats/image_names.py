@@ -20,6 +20,9 @@ _PLACEHOLDER: Final = re.compile(r"\{\{|\$\{|\$\(")
 # A host with a dot, a port or capitals, and a path; or a path alone, which means Docker Hub.
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._-]+(?::[0-9]{1,5})?(?:/[a-z0-9._-]+)+")
 _TAGGED: Final = re.compile(r"[a-z0-9._/-]+(?::[A-Za-z0-9_][A-Za-z0-9._-]*|@sha[0-9]+:[0-9a-f]+)+")
+_VERSION: Final = re.compile(
+    r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@sha(?:256|512):[0-9a-fA-F]{32,128})?"
+)
 _DIGEST: Final = re.compile(r"sha(?:256:[0-9a-f]{64}|512:[0-9a-f]{128})")
 
 
@@ -163,7 +166,7 @@ class Names:
         )
 
     def mentions(self, text: str, key: str = "") -> Iterator[tuple[int, str, ImageId | None]]:
-        """Where a text speaks of us: position, the name or digest that it says, whose it is."""
+        """Where a text speaks of us: position, name with version or digest, whose it is."""
         for token in _TOKEN.finditer(text):
             yield from self._in_token(token, text, key)
         if self.digests:
@@ -182,10 +185,16 @@ class Names:
             if has_host or (start == token.start() and _is_short_reference(text, key)):
                 image = self.repositories.get(canonical_repository(_without_tag(name)))
                 if image is not None:
-                    yield start, name, image
+                    yield start, name + _behind(text, start + len(name)), image
                     return
             skipped = len(head) + 1
             name, start = name[skipped:], start + skipped
+
+
+def _behind(text: str, end: int) -> str:
+    """The tag and the digest that stand behind a name."""
+    found = _VERSION.match(text, end)
+    return found[0] if found else ""
 
 
 def _without_tag(name: str) -> str:

@@ -36,6 +36,7 @@ from bot.formats.places import (
 )
 from bot.formats.splice import Splice, spliced
 from bot.formats.text_frame import Frame
+from bot.formats.value_layers import ChartValues, charts_in, value_file
 from bot.formats.yaml_tree import (
     VALUE_LIMIT,
     MappingNode,
@@ -67,6 +68,8 @@ class Reading:
     """Repository paths that it calls Helm values."""
     outside: tuple[Spot, ...] = ()
     """Places of a file that no glob of the environment names."""
+    charts: tuple[ChartValues, ...] = ()
+    """The charts that it deploys, with the order of their values."""
 
 
 def is_manifest_file(path: str) -> bool:
@@ -99,13 +102,17 @@ def read_file(path: str, text: str, names: Names, *, is_values: bool = False) ->
         is_values: something calls it Helm values; else its name decides.
     """
     concerns_us = bool(names.at_file(path)) or names.occur_in(bytes_of(text))
-    kustomized = is_kustomization(path)
-    if not (concerns_us or kustomized):
+    if not (concerns_us or is_kustomization(path) or deploys_charts(text)):
         return Reading(path)
     try:
         return _read(path, text, names, is_values=is_values or is_values_file(path))
     except (RejectedError, RecursionError) as error:
         return Reading(path, remarks=tuple(_unreadable(path, text, names, error)))
+
+
+def deploys_charts(text: str) -> bool:
+    """A cheap look before parsing: whether an object may say which files are Helm values."""
+    return "argoproj.io/" in text or "helm.toolkit.fluxcd.io/" in text
 
 
 def _read(path: str, text: str, names: Names, *, is_values: bool) -> Reading:
@@ -120,14 +127,26 @@ def _read(path: str, text: str, names: Names, *, is_values: bool) -> Reading:
     _missing_at(findings, roots)
     findings.remarks += _markers(path, text, findings.spots)
     kustomization = _kustomization(path, roots, tuple(findings.entries)) if kustomized else None
+    charts = tuple(_charts(path, roots)) if kustomized or deploys_charts(text) else ()
     values = kustomization.values if kustomization else _values_named(path, roots)
+    layers = (layer.file for chart in charts for layer in chart.layers)
     return Reading(
         path,
         tuple(findings.spots),
         tuple(findings.remarks),
         kustomization,
-        values,
+        values | frozenset(one for one in layers if one != path),
+        charts=charts,
     )
+
+
+def _charts(path: str, roots: Sequence[Node]) -> Iterator[ChartValues]:
+    for number, root in enumerate(roots, start=1):
+        try:
+            document = plain(root, path).value
+        except RejectedError:
+            continue
+        yield from charts_in(path, document, number, is_kustomization=is_kustomization(path))
 
 
 def _missing_at(findings: Findings, roots: Sequence[Node]) -> None:
@@ -174,7 +193,9 @@ def _unreadable(
     image = next((one for _, _, one in found if one is not None), None)
     where = readable.count("\n", 0, found[0][0]) + 1 if found else None
     named = f" (line {where} names an image of ours)" if where else ""
-    yield Remark(kind, path, line, fact + named, image=image, text=found[0][1] if found else "")
+    said = found[0][1] if found else ""
+    state = hashlib.sha256(content).hexdigest()[:16] if kind is RemarkKind.UNREADABLE else ""
+    yield Remark(kind, path, line, fact + named, image=image, text=said, state=state)
 
 
 def _kustomization(path: str, roots: Sequence[Node], entries: tuple[Entry, ...]) -> Kustomization:
@@ -233,20 +254,11 @@ def _values_named(path: str, roots: Sequence[Node]) -> frozenset[str]:
                 files = own.get("valueFiles")
                 for item in files.value if isinstance(files, SequenceNode) else ():
                     if isinstance(item, ScalarNode):
-                        found.add(_value_file(base, str(item.value)))
+                        found.add(value_file(base, str(item.value)))
                 pending += [(base, value) for value in own.values()]
             elif isinstance(node, SequenceNode):
                 pending += [(base, item) for item in node.value]
     return frozenset(found - {""})
-
-
-def _value_file(base: str, name: str) -> str:
-    if name.startswith("$"):
-        name, base = name.partition("/")[2], ""
-    if "://" in name or not name:
-        return ""
-    path = posixpath.normpath(name.lstrip("/") if name.startswith("/") else f"{base}/{name}")
-    return "" if path.startswith("..") else path.lstrip("/")
 
 
 def spots(path: str, text: str, names: Names) -> list[Spot]:

@@ -28,6 +28,7 @@ from bot.domain.environments import (
     Pipeline,
     SourceRepository,
     Template,
+    Unmanaged,
     Write,
     image_tag,
 )
@@ -40,6 +41,7 @@ from bot.formats.placed_struct import PlacedDocument, Strict
 PIPELINE_FILE: Final = "lockkeeper.yaml"
 _NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _REF: Final = re.compile(r"env/[a-z0-9](?:[a-z0-9._/-]{0,98}[a-z0-9])?")
+_REPOSITORY_GLOB: Final = re.compile(r"[A-Za-z0-9*?._:-]+(?:/[a-z0-9*?._-]+)*")
 _TEAM: Final = re.compile(r"[A-Za-z0-9-]+/[A-Za-z0-9._-]+")
 
 
@@ -73,6 +75,8 @@ class _Environment(Strict):
     approvals: _Approvals | None = None
     publish: _Publish | None = None
     adopt: tuple[str, ...] = ()
+    unmanaged: Literal["warn", "hold", "ignore"] = "warn"
+    allow_images: tuple[str, ...] = ()
 
 
 class _Image(Strict):
@@ -285,8 +289,18 @@ class _Reader:
             approvals=self._approvals(entry, at),
             ref=self._ref(entry, name, at),
             adopt=self._digests(entry.adopt, (*at, "adopt")),
+            unmanaged=Unmanaged(entry.unmanaged),
+            allow_images=self._allowed(entry.allow_images, (*at, "allow_images")),
             line=self.placed.line(at) or 0,
         )
+
+    def _allowed(self, globs: Sequence[str], at: Sequence[str]) -> tuple[str, ...]:
+        for index, glob in enumerate(globs):
+            if not _REPOSITORY_GLOB.fullmatch(glob):
+                fact = f"not a glob over image repositories: {glob[:200]!r}"
+                remedy = "write host/path without tag or digest, as quay.io/prometheus/**"
+                self._wrong((*at, index), fact, remedy)
+        return tuple(globs)
 
     def _approvals(self, entry: _Environment, at: Sequence[str]) -> Approvals:
         approvals = entry.approvals or _Approvals(count=1 if entry.sign else 0)

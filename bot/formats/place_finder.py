@@ -10,6 +10,7 @@ Every scalar that speaks of an image of ours is either a part of a place or beco
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -19,7 +20,7 @@ from bot.domain.errors import RejectedError
 from bot.domain.publication import Place
 from bot.formats.image_names import Names, Written, fault, has_placeholder
 from bot.formats.kustomization import KNOWN_KEYS, Entry
-from bot.formats.places import Remark, RemarkKind, Shape, Slot, Spot
+from bot.formats.places import HOLDING, Remark, RemarkKind, Shape, Slot, Spot
 from bot.formats.splice import Span
 from bot.formats.text_frame import Frame
 from bot.formats.yaml_tree import (
@@ -34,6 +35,8 @@ from bot.formats.yaml_tree import (
 Pair = tuple[ScalarNode, Node]
 Fields = Mapping[str, Pair]
 
+_SHORT: Final = 1_000
+"""Characters of a scalar that may be a part of an image."""
 _DEEPEST: Final = 3
 """Texts inside texts that are looked into."""
 _ENTRY_KEYS: Final = ("name", "newName", "newTag", "digest", "tagSuffix")
@@ -147,12 +150,13 @@ class _Reader:
 
     def read(self, root: Node, *, is_kustomization: bool, is_values: bool) -> None:
         """Every place and every remark of a document."""
+        begin = len(self.findings.remarks)
         kind, group = _kind(root)
         sops = self._sops(root)
+        self._named_places(root)
         if is_kustomization:
             self._kustomization(root)
         else:
-            self._named_places(root)
             context = Context(names_only=_names_only(kind, group))
             if group.startswith("kustomize.config.k8s.io") and kind in {
                 "Kustomization",
@@ -168,6 +172,16 @@ class _Reader:
                 self._walk(root, "", context, kind)
         self._settle(root, sops)
         self._mentions(root, _names_only(kind, group))
+        self._surround(root, begin)
+
+    def _surround(self, root: Node, begin: int) -> None:
+        """Tell remarks apart by what stands beside them: a tag that changes is another image."""
+        for index in range(begin, len(self.findings.remarks)):
+            remark = self.findings.remarks[index]
+            inner = remark.pointer.removeprefix(self.prefix)
+            if remark.kind in HOLDING and not remark.state and "#" not in inner:
+                state = _beside(root, inner, remark.text)
+                self.findings.remarks[index] = replace(remark, state=state)
 
     def _sops(self, root: Node) -> str:
         """Why sops would not accept an edit; empty: it does."""
@@ -750,7 +764,7 @@ class _Reader:
     # --- places that the pipeline file names ---
 
     def _named_places(self, root: Node) -> None:
-        named = [(at, _pointed(root, at.pointer)) for at in self.names.at_file(self.findings.path)]
+        named = [(at, pointed(root, at.pointer)) for at in self.names.at_file(self.findings.path)]
         wanted: dict[int, set[ImageId]] = {}
         for at, pair in named:
             if pair is not None:
@@ -991,6 +1005,38 @@ class _Reader:
                 self._remark(kind, node, pointer, reason, name, image, line=line)
 
 
+def _beside(root: Node, pointer: str, said: str) -> str:
+    """What may be a part of one image with what a pointer names, as one short text.
+
+    Its own lines that say the name, the scalars in it, and those in the mapping or list around it:
+    a tag of its own, the next argument. A name with its digest is told apart by itself.
+    """
+    if Written.parse(said).digest:
+        return ""
+    found, above = pointed(root, pointer), pointer.rpartition("/")[0]
+    around = pointed(root, above) if above else None
+    own = found[1] if found else root
+    parts = [*_direct(own), *_direct(around[1] if around else root)]
+    if isinstance(own, ScalarNode):
+        parts += [line for line in str(own.value).splitlines() if said in line]
+    text = "\0".join(sorted(parts)).encode("utf-8", "replace")
+    return hashlib.sha256(text).hexdigest()[:16]
+
+
+def _direct(node: Node) -> list[str]:
+    """The short scalars that stand directly in a mapping or a list."""
+    pairs: list[tuple[str, Node]] = []
+    if isinstance(node, MappingNode):
+        pairs = [(str(key.value), value) for key, value in node.value]
+    elif isinstance(node, SequenceNode):
+        pairs = [(str(index), value) for index, value in enumerate(node.value)]
+    return [
+        f"{name}={value.value}"
+        for name, value in pairs
+        if isinstance(value, ScalarNode) and len(value.value) < _SHORT
+    ]
+
+
 def escaped(key: str) -> str:
     """A key as a step of a pointer (RFC 6901, section 3)."""
     return key.replace("~", "~0").replace("/", "~1")
@@ -1078,7 +1124,7 @@ def _below_path(node: Node | None, dotted: str) -> Node | None:
     return node
 
 
-def _pointed(root: Node, pointer: str) -> tuple[object, Node] | None:
+def pointed(root: Node, pointer: str) -> tuple[object, Node] | None:
     """What a pointer names, and the edge that leads there."""
     node: Node = root
     edge: object = None

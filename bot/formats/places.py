@@ -76,6 +76,8 @@ class Remark:
     """What stands there, where it is a name of ours."""
     image: ImageId | None = None
     """Whose it is, where that is known."""
+    state: str = ""
+    """What else decides which image it is, as one short text: it is another remark once that is."""
 
     def __str__(self) -> str:
         place = self.file if self.line is None else f"{self.file}:{self.line}"
@@ -85,7 +87,7 @@ class Remark:
     @property
     def identity(self) -> str:
         """The same remark in another version of the file, lines apart."""
-        return f"{self.kind}\0{self.pointer}\0{self.text or self.reason}"
+        return f"{self.kind}\0{self.pointer}\0{self.text or self.reason}\0{self.state}"
 
 
 @dataclass(frozen=True, slots=True)

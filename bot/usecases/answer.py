@@ -6,11 +6,11 @@ with them is judged like a promotion, and digests together with rules have to co
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from bot.domain.environments import Application, Environment, Pipeline
+from bot.domain.environments import Application, Environment, Pipeline, Unmanaged
 from bot.domain.errors import ConfigurationError, RejectedError
 from bot.domain.history import CheckState, PullRequest
 from bot.domain.images import RegistryRefusesError
@@ -20,6 +20,7 @@ from bot.domain.policy import Result
 from bot.domain.promotion import promotion_id
 from bot.domain.publication import Place
 from bot.formats.check_output import check_output
+from bot.formats.foreign_images import ForeignImage, foreign_in, is_allowed
 from bot.formats.image_names import Written
 from bot.formats.markdown import code, prose
 from bot.formats.pipeline_file import PIPELINE_FILE
@@ -220,13 +221,54 @@ def _judge(view: View, base: str, commit: str, ours: int | None = None) -> Judge
     if unplaced.holding:
         title = "An image stands where it cannot be sealed"
         return Judgement(CheckState.FAILURE, title, _listed(unplaced.holding))
+    foreign = _foreign(view, base, commit, changed)
+    if foreign.holding:
+        title = "An image that nobody manages"
+        way = "Promote it, name its repository in `allow_images`, or take it out."
+        return Judgement(CheckState.FAILURE, title, f"{_listed(foreign.holding)}\n\n{way}")
     said = Judgement(CheckState.SUCCESS, "No promoted digest changes", "Nothing to judge.")
     if moved:
         said = _judge_digests(view, moved, ours)
-    if not unplaced.warnings:
-        return said
-    warnings = f"{said.summary}\n\n**Take note:**\n\n{_listed(unplaced.warnings)}"
-    return replace(said, summary=warnings)
+    if unplaced.warnings:
+        warnings = f"{said.summary}\n\n**Take note:**\n\n{_listed(unplaced.warnings)}"
+        said = replace(said, summary=warnings)
+    if foreign.warnings:
+        listed = f"**Images that nobody manages:**\n\n{_listed(foreign.warnings)}"
+        said = replace(said, summary=f"{said.summary}\n\n{listed}")
+    return said
+
+
+@dataclass(frozen=True, slots=True)
+class _Foreign:
+    """Images of others that a change brings."""
+
+    holding: tuple[ForeignImage, ...]
+    warnings: tuple[ForeignImage, ...]
+
+
+def _foreign(view: View, base: str, commit: str, changed: Collection[str]) -> _Foreign:
+    """What the changed files name now, and did not before, and no `allow_images` lets pass."""
+    found: dict[Unmanaged, dict[ForeignImage, None]] = {one: {} for one in Unmanaged}
+    for environment in view.pipeline.environments.values():
+        if environment.unmanaged is Unmanaged.IGNORE:
+            continue
+        for path in sorted(path for path in changed if environment.owns(path)):
+            known = {one.text for one in _foreign_at(view, environment, base, path)}
+            found[environment.unmanaged] |= {
+                one: None
+                for one in _foreign_at(view, environment, commit, path)
+                if one.text not in known and not is_allowed(one, environment.allow_images)
+            }
+    return _Foreign(tuple(found[Unmanaged.HOLD]), tuple(found[Unmanaged.WARN]))
+
+
+def _foreign_at(
+    view: View, environment: Environment, commit: str, path: str
+) -> Sequence[ForeignImage]:
+    entry = view.history.paths(commit).get(path) if commit else None
+    if entry is None or not entry.is_file:
+        return ()
+    return foreign_in(path, view.text(entry.blob), view.names(environment))
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +297,7 @@ def _unplaced(view: View, base: str, commit: str) -> _Unplaced:
     return _Unplaced(tuple(holding.values()), tuple(warnings.values()))
 
 
-def _listed(remarks: Sequence[Remark]) -> str:
+def _listed(remarks: Sequence[Remark | ForeignImage]) -> str:
     lines = [f"- {prose(str(one), 300)}" for one in remarks[:_REMARKS]]
     more = len(remarks) - _REMARKS
     return "\n".join([*lines, f"- and {more} more"] if more > 0 else lines)

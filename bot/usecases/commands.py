@@ -21,9 +21,11 @@ from bot.domain.memory import (
     KnownSource,
     PublicationRecord,
     Scope,
+    mention_digest,
 )
 from bot.domain.oci import Digest
 from bot.domain.pipeline_rules import UnknownNameError
+from bot.formats.manifest_file import unsealable
 from bot.formats.markdown import prose
 from bot.formats.places import Spot
 from bot.ports import Commands
@@ -227,7 +229,8 @@ def _take_over(view: View, environment: Environment, actor: str) -> Sequence[Dig
     pinned = _pinned(view, environment, shows)
     digests = sorted({Digest(s.written.digest) for s in pinned})
     now = ports.clock.now()
-    for digest in digests:
+    mentions = _mentions(view, environment, shows)
+    for digest in (*digests, *mentions):
         ports.memory.record_adoption(Adoption(scope, digest, actor, now))
     tip = view.history.heads().get(environment.ref, "")
     if tip or ports.memory.publications(scope):
@@ -244,6 +247,7 @@ def _take_over(view: View, environment: Environment, actor: str) -> Sequence[Dig
             "tip": tip,
             "from": shows,
             "digests": " ".join(digests),
+            "mentions": str(len(mentions)),
         },
     )
     title, words = "Taken over", f"{actor} took over what {shows[:7]} shows, unsealed"
@@ -371,6 +375,18 @@ def _shows(view: View, environment: Environment) -> str:
 
 def _pinned(view: View, environment: Environment, commit: str) -> list[Spot]:
     return [s for s in view.spots(commit, environment) if s.written.digest]
+
+
+def _mentions(view: View, environment: Environment, commit: str) -> list[Digest]:
+    """What speaks of images there and is no place, where that would hold a merge."""
+    if not environment.signs:
+        return []
+    files = view.files(commit, environment)
+    return [
+        mention_digest(path, identity)
+        for path in files.readings
+        for identity in unsealable(files.remarks_of(path))
+    ]
 
 
 def hold(request: Request) -> Answer:

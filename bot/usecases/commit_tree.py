@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, MutableMapping
 from functools import cached_property
 from typing import Final
 
-from bot.formats.environment_files import LINK
 from bot.formats.image_names import Names
+from bot.formats.links import LINK
 from bot.formats.manifest_file import Reading
 from bot.ports import GitHistory
 

@@ -44,6 +44,8 @@ from bot.ports import (
     Memory,
     Mirrors,
     Outbox,
+    Renderer,
+    Renderings,
     Reports,
     Scanner,
     Verifier,
@@ -98,6 +100,10 @@ class Ports:
     scanner: Scanner | None = None
     scanner_may_be_partial: bool = False
     """Where nothing is signed, one counts that is not wholly kept apart: the operator's word."""
+    renderer: Renderer | None = None
+    """Renders what is to be published; none: nothing is rendered, and that is said."""
+    renderings: Renderings | None = None
+    """What it said before; there as soon as there is a renderer."""
     feeds: Feeds | None = None
     evaluations: Evaluations | None = None
     certificates: Certificates | None = None

@@ -15,7 +15,7 @@ from bot.domain.doctor.branches import BranchRules, EnvironmentPlan, RefState
 from bot.domain.doctor.diagnosis import Diagnosis, SetUp, diagnose
 from bot.domain.doctor.environments import KeyState, RegistryState
 from bot.domain.doctor.findings import Known, Look, Unknown
-from bot.domain.doctor.machine import FolderState, Machine, ScannerState
+from bot.domain.doctor.machine import FolderState, Machine, RenderingState, ScannerState
 from bot.domain.doctor.members import (
     Installation,
     Member,
@@ -34,7 +34,7 @@ from bot.domain.errors import ConfigurationError, LockkeeperError, RejectedError
 from bot.domain.grants import KeyRole
 from bot.domain.oci import ImageRepository
 from bot.formats.pipeline_file import PIPELINE_FILE, read_pipeline
-from bot.ports import AppSetUp, Clock, Grants, Looks, Premises, Reach, Scanner
+from bot.ports import AppSetUp, Clock, Grants, Looks, Premises, Reach, Renderer, Scanner
 from bot.usecases.granted import Refusal, refusals, source_repository
 
 FIRST_ROUND_SECONDS: Final = 4.5
@@ -89,6 +89,7 @@ class Doctor:
     grants: Grants
     premises: Premises
     scanner: Scanner | None
+    renderer: Renderer | None
     clock: Clock
     looks: Callable[[float], Looks]
     """Makes looks that have so many seconds."""
@@ -130,10 +131,19 @@ class Doctor:
         premises = self.premises
         writable, free = looks.begin(premises.write), looks.begin(premises.free)
         database, versions = looks.begin(premises.database), looks.begin(premises.versions)
-        scanner = looks.begin(self._scanner)
+        scanner, rendering = looks.begin(self._scanner), looks.begin(self._rendering)
         return lambda: Machine(
-            FolderState(premises.data_folder, writable(), free()), database(), versions(), scanner()
+            FolderState(premises.data_folder, writable(), free()),
+            database(),
+            versions(),
+            scanner(),
+            rendering(),
         )
+
+    def _rendering(self) -> RenderingState | None:
+        if self.renderer is None:
+            return None
+        return RenderingState(self.renderer.generation(), tuple(self.renderer.gaps()))
 
     def _scanner(self) -> ScannerState | None:
         if self.scanner is None:

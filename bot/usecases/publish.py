@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -27,14 +28,24 @@ from bot.domain.publication import (
     publication,
 )
 from bot.formats.image_names import Written
-from bot.formats.manifest_file import edited, file_state, image_of, references, unsealable
+from bot.formats.manifest_file import edited, image_of
 from bot.formats.markdown import code, prose
 from bot.formats.pipeline_file import PIPELINE_FILE
 from bot.formats.pull_request_body import authored
 from bot.usecases.admission import authorise
 from bot.usecases.desk import Ports, View, is_held, look
+from bot.usecases.last_look import (
+    LISTED,
+    check_places,
+    record_rendered,
+    rendering_words,
+    unproven_mentions,
+    unsealed_in_render,
+)
+from bot.usecases.ref_desk import Desk, may_show
+from bot.usecases.render import UnfinishedError, render
 from bot.usecases.resolve import record_of
-from bot.usecases.seals import comes_back, has_begun, is_sealed, needs_attestation
+from bot.usecases.seals import comes_back, has_begun, needs_attestation
 from bot.usecases.told import tell_deployment, tell_merge, tell_pull_request, tell_source
 from bot.usecases.wishes import Wish, returning
 
@@ -45,50 +56,6 @@ _PUT_BACK: Final = 20
 """Publications that are tried, newest first, when a ref has vanished."""
 _HELD: Final = re.compile(r"^Held: ([0-9a-f]{40})$", re.MULTILINE)
 BOT: Final = "lockkeeper"
-
-
-@dataclass(frozen=True, slots=True)
-class Desk:
-    """One environment's ref and everything that decides what it should show."""
-
-    view: View
-    environment: Environment
-    tip: str
-    """What the ref names now; empty: it does not exist."""
-    last: PublicationRecord | None
-    """Our newest record whose commit the ref has named."""
-
-    @property
-    def is_first(self) -> bool:
-        """No publication has been made, or the last one has no known source."""
-        return self.last is None or not self.last.source
-
-    def state(self, commit: str, path: str) -> FileState | None:
-        """One file at a commit."""
-        entry = self.view.history.paths(commit).get(path) if commit else None
-        if entry is None:
-            return None
-        files = self.view.files(commit, self.environment)
-        reading = files.reading(path)
-        waits = unsealable(files.remarks_of(path)) if self._holds else {}
-        if not reading.spots:
-            return FileState(f"{entry.mode}:{entry.blob}", {}, references(reading), waits)
-        found = file_state(self.view.text(entry.blob), reading)
-        return replace(found, skeleton=f"{entry.mode}:{found.skeleton}", unsealable=waits)
-
-    @property
-    def _holds(self) -> bool:
-        """Whether what names us and is no place holds a merge.
-
-        What stands there before the first publication runs already: nothing could adopt it.
-        """
-        return self.environment.signs and not self.is_first
-
-    def pins(self, commit: str) -> dict[Place, str]:
-        """Everything that a commit shows at this environment's places."""
-        if not commit:
-            return {}
-        return {spot.place: str(spot.written) for spot in self.view.spots(commit, self.environment)}
 
 
 def publish(ports: Ports, manifests: int, environment: str) -> Outcome:
@@ -256,7 +223,7 @@ def _unsealed_at_tip(desk: Desk) -> list[Place]:
     return [
         place
         for place, pin in desk.pins(desk.tip).items()
-        if (place, pin) not in before and not _may_show(desk, pin, place)
+        if (place, pin) not in before and not may_show(desk, pin, place)
     ]
 
 
@@ -380,33 +347,14 @@ def _decide(desk: Desk, merges: Sequence[Merge]) -> Publication:
     origins = {} if desk.is_first else _origins(merges)
     cache: dict[tuple[Place, str], bool] = {}
 
-    def may_show(place: Place, pin: str) -> bool:
+    def is_shown(place: Place, pin: str) -> bool:
         if (place, pin) not in cache:
-            cache[place, pin] = _may_show(desk, pin, place) and _had_authority(
+            cache[place, pin] = may_show(desk, pin, place) and _had_authority(
                 desk, pin, place, origins.get((place, Written.parse(pin).digest), "")
             )
         return cache[place, pin]
 
-    return publication(desk.pins(trusted), merges, may_show, visible)
-
-
-def _may_show(desk: Desk, pin: str, place: Place) -> bool:
-    """A digest must be sealed and its application not held by anybody at this moment.
-
-    A place without a digest has nothing to adopt: it passes at the first publication.
-    """
-    reference = Written.parse(pin).reference()
-    if reference is None:
-        return False
-    if reference.digest is None:
-        return desk.is_first
-    application = desk.view.pipeline.applications.get(place.application)
-    if application is None or is_held(desk.view, desk.environment.name, application.name):
-        return False
-    expected = desk.environment.repository_of(application, place.image)
-    return reference.repository == expected.canonical and is_sealed(
-        desk.view, desk.environment, image_of(place), reference.digest
-    )
+    return publication(desk.pins(trusted), merges, is_shown, visible)
 
 
 def _origins(merges: Sequence[Merge]) -> dict[tuple[Place, str], str]:
@@ -459,11 +407,18 @@ def _carry_out(desk: Desk, merges: Sequence[Merge], decided: Publication) -> Out
         return _needs_adoption(desk, decided)
     files = _files(desk, merges, decided)
     tree = view.history.build_tree(view.head, files, GITHUB_FOLDER)
-    _check_again(desk, tree)
+    check_places(desk, tree)
     if desk.tip and not _is_relevant(desk, tree):
         return _held_outcome(desk, merges, decided) or Done(
             f"{environment.ref} shows all there is to show"
         )
+    try:
+        desk = replace(desk, rendered=render(view, environment, tree))
+        unproven = [*unproven_mentions(desk, tree), *unsealed_in_render(desk)]
+    except UnfinishedError as error:
+        return Again(str(error), view.ports.clock.now())
+    if unproven:
+        return _refused(desk, unproven)
     _adopt_by_file(desk, tree)
     commit = _write(desk, decided, files, tree)
     _record_shown(desk, commit, tree)
@@ -478,6 +433,7 @@ def _carry_out(desk: Desk, merges: Sequence[Merge], decided: Publication) -> Out
             rules=rules_in_record(view),
         )
     )
+    record_rendered(desk, commit)
     view.ports.github.set_environment_ref(
         view.repository, environment.ref, commit, create=not desk.tip
     )
@@ -537,8 +493,7 @@ def _needs_adoption(desk: Desk, decided: Publication) -> Outcome:
     way = (
         "What was not adopted is promoted anew, or taken back."
         if begun
-        else "Digests that run already are taken over with "
-        f"`lockkeeper adopt {desk.environment.name}`."
+        else f"What runs already is taken over with `lockkeeper adopt {desk.environment.name}`."
     )
     summary = f"{desk.environment.ref} has no publication yet, and {listed}. {way}"
     title = f"{desk.environment.name} waits for its first publication"
@@ -625,15 +580,24 @@ def _serves(state: FileState | None, shown: Shown) -> bool:
     )
 
 
-def _check_again(desk: Desk, tree: str) -> None:
-    """Read the new tree as Argo CD will, and prove every digest once more."""
-    trusted = desk.pins(desk.last.commit) if desk.last else {}
-    for place, pin in desk.pins(tree).items():
-        if trusted.get(place) != pin and not _may_show(desk, pin, place):
-            raise IntegrityError(
-                f"the publication of {desk.environment.name} would show {pin} in {place.path}, "
-                "which is not sealed; nothing was written"
-            )
+def _refused(desk: Desk, unproven: Sequence[str]) -> Outcome:
+    """Nothing is written, and people are told which image, in which object, from which root."""
+    listed = "\n".join(f"- {prose(one, 400)}" for one in unproven[:LISTED])
+    more = len(unproven) - LISTED
+    listed += f"\n- and {more} more" if more > 0 else ""
+    way = (
+        "Promote it, write a sealed digest, or take it out. What ran before Lockkeeper came is "
+        f"taken over with {code(f'lockkeeper adopt {desk.environment.name}')}."
+    )
+    tell_merge(
+        desk.view,
+        desk.environment,
+        desk.view.head,
+        CheckState.FAILURE,
+        f"Not published: {desk.environment.ref} would show what is not sealed",
+        f"{listed}\n\n{way}\n\n{rendering_words(desk)}".strip(),
+    )
+    return Failed(f"nothing was written to {desk.environment.ref}: {unproven[0]}")
 
 
 def _is_relevant(desk: Desk, tree: str) -> bool:
@@ -738,6 +702,9 @@ def _conclude(desk: Desk, before: str, commit: str, tree: str) -> None:
     )
     if record is None or view.ports.audit.has(once):
         return
+    if desk.rendered is None:
+        with suppress(UnfinishedError):
+            desk = replace(desk, rendered=render(view, environment, tree))
     _report(desk, before, commit, tree)
     facts = {"ref": environment.ref, "commit": commit, "source": record.source}
     view.ports.audit.append("published", view.scope(environment.name), facts, once=once)
@@ -812,7 +779,7 @@ def _tell_published(desk: Desk, merge: str, commit: str) -> None:
 
 def _stands_at(desk: Desk, commit: str) -> str:
     link = f"[{commit[:7]}]({desk.view.web_url}/commit/{commit})"
-    return f"{code(desk.environment.ref)} is at {link}."
+    return f"{code(desk.environment.ref)} is at {link}.\n\n{rendering_words(desk)}".strip()
 
 
 def _sealed_words(desk: Desk, promoted: Promoted, summary: str) -> str:

@@ -69,6 +69,7 @@ def test_json_names_every_scalar(checkout: Path) -> None:
         ],
         "skipped": [],
         "warnings": [],
+        "unmanaged": [],
     }
 
 
@@ -290,3 +291,41 @@ def test_a_file_that_is_too_large_to_be_read_is_wrong_like_any_other(
     assert (told.exit_code, asked.exit_code) == (2, 2)
     assert "the limit is" in told.stderr
     assert "the limit is" in json.loads(asked.stdout)["error"]["text"]
+
+
+def test_images_of_others_are_listed_by_plan_and_check(tmp_path: Path) -> None:
+    config = tmp_path / "lockkeeper.yaml"
+    config.write_text(
+        "version: 1\nenvironments:\n  prod:\n    on: {branches: [main]}\n"
+        "    image_repository: registry.example.com/acme/{image}\n"
+        "    manifests: [envs/prod/**]\n    allow_images: [nginx]\n"
+        "applications: {api: {source: acme/api}}\n"
+    )
+    folder = tmp_path / "envs" / "prod"
+    folder.mkdir(parents=True)
+    (folder / "pod.yaml").write_text(
+        "kind: Pod\nspec:\n  containers:\n"
+        "  - {name: a, image: 'registry.example.com/acme/api:v1'}\n"
+        "  - {name: b, image: 'quay.io/x/proxy:v1'}\n  - {name: c, image: nginx}\n"
+    )
+    (folder / "redis.yaml").write_text("kind: Pod\nimage: redis:7\n")
+    listed = [{"file": "envs/prod/pod.yaml", "line": 5, "image": "quay.io/x/proxy:v1"}]
+    more = [*listed, {"file": "envs/prod/redis.yaml", "line": 2, "image": "redis:7"}]
+
+    digest = "v2@sha256:" + "1" * 64
+    where = ["--config", str(config), "--checkout", str(tmp_path)]
+    plan = ["plan", *where, "--environment", "prod", "--image", f"api={digest}", "--json"]
+    planned = CliRunner().invoke(lockkeeper, plan)
+    check = ["config", "check", str(config), "--checkout", str(tmp_path), "--json"]
+    checked = CliRunner().invoke(lockkeeper, check)
+
+    assert json.loads(planned.stdout)["unmanaged"] == listed
+    assert json.loads(checked.stdout)["unmanaged"] == {"prod": more}
+
+    config.write_text(
+        config.read_text().replace("allow_images", "unmanaged: hold\n    allow_images")
+    )
+    held = CliRunner().invoke(lockkeeper, check)
+
+    assert held.exit_code == 2
+    assert "envs/prod/redis.yaml:2: redis:7 is no image of ours (prod)" in held.stderr

@@ -303,3 +303,40 @@ def test_a_file_that_cannot_be_read_says_so_and_whether_it_names_us() -> None:
     assert [(r.kind, r.line) for r in ours.remarks] == [(RemarkKind.UNREADABLE, 2)]
     assert "line 1 names an image of ours" in ours.remarks[0].reason
     assert [r.kind for r in utf16.remarks] == [RemarkKind.UNREADABLE]
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("env.yaml", f"kind: Pod\nenv: [{{name: A, value: '{PROD}:%s'}}]\n"),
+        ("args.yaml", f"kind: Pod\nargs: ['--sidecar={PROD}@sha256:%s, and more']\n"),
+        ("args.yaml", f"kind: Pod\nargs: [--image, '{PROD}', --digest, 'sha256:%s']\n"),
+        ("args.yaml", f"kind: Pod\nargs: '--image={PROD} --digest=%s'\n"),
+        ("text.yaml", f"data:\n  a: |\n    x\n    run {PROD}:%s now\n"),
+        (
+            "cr.yaml",
+            f"kind: Engine\nspec: {{container: {{imageRepository: {PROD}, version: '%s'}}}}\n",
+        ),
+        (
+            "cr.yaml",
+            f"kind: E\nspec: {{imageName: {PROD}, pull: [x], build: {{a: 1}}, tag: '%s'}}\n",
+        ),
+        ("values.yaml", f"image: {PROD}:v1\ntag: '%s'\n"),
+        (
+            "values.yaml",
+            f"image: {{repository: '{PROD}', tag: '%s', digest: '$(A)'}}\n",
+        ),
+        ("kustomization.yaml", f"images: [{{name: a, newName: '{PROD}:%s', newTag: v1}}]\n"),
+        ("broken.yaml", f"image: {PROD}:%s\nbroken: [\n"),
+    ],
+)
+def test_another_version_where_no_place_is_holds_anew(path: str, text: str) -> None:
+    """Whoever let one image pass let no other one pass."""
+    before, same, after = (
+        manifest_file.unsealable(read_file(path, one, NAMES).remarks)
+        for one in (text % "aaaaaaaa", "# a comment\n" + text % "aaaaaaaa", text % "bbbbbbbb")
+    )
+
+    assert before
+    assert not before.keys() & after.keys()
+    assert path == "broken.yaml" or before.keys() == same.keys()

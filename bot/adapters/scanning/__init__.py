@@ -1,6 +1,7 @@
-"""Scanners of images, kept away from everything else.
+"""Scanners of images, and what renders manifests, kept away from everything else.
 
-Without a scanner every rule on vulnerabilities is *not evaluated*; nothing is taken for clean.
+Without a scanner every rule on vulnerabilities is *not evaluated*, without kustomize and Helm what
+they would put together is *not rendered*; nothing is taken for clean.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from bot.adapters.scanning.grype import Grype
 from bot.adapters.scanning.hardening import harden
+from bot.adapters.scanning.renderer import ConfinedRenderer
 from bot.adapters.scanning.renewal import Renewed, renew, source_of
 from bot.adapters.scanning.sandbox import Confinement, Limits, Sandbox
 from bot.adapters.scanning.scanner import DEFAULT_CANARY, Canary, ConfinedScanner
@@ -18,9 +20,18 @@ from bot.adapters.scanning.tools import Tool
 from bot.adapters.scanning.trivy import Trivy
 from bot.adapters.scanning.trivy_server import Gate, TrivyServer
 from bot.domain.errors import ConfigurationError
+from bot.domain.rendering import RenderTool
 from bot.ports import Clock
 
-__all__ = ["ConfinedScanner", "Confinement", "harden", "renewal_of", "scanner_of"]
+__all__ = [
+    "ConfinedRenderer",
+    "ConfinedScanner",
+    "Confinement",
+    "harden",
+    "renderer_of",
+    "renewal_of",
+    "scanner_of",
+]
 
 _KINDS = ("trivy", "grype")
 _SETTING = "LOCKKEEPER_SCANNER"
@@ -69,6 +80,30 @@ def scanner_of(
         clock=clock,
         oldest=timedelta(days=database_days),
     )
+
+
+def renderer_of(
+    *,
+    kustomize: Path | None = None,
+    helm: Path | None = None,
+    directory: Path | None = None,
+    seconds: int = 60,
+    memory_mib: int = 1024,
+) -> ConfinedRenderer | None:
+    """What renders manifests, as far as the operator has set it; None: nothing.
+
+    Args:
+        kustomize: its executable.
+        helm: its executable.
+        directory: where files are laid out; the system's folder for temporary files without.
+        seconds: by the clock on the wall, for one root.
+        memory_mib: for one root.
+    """
+    named = {RenderTool.KUSTOMIZE: kustomize, RenderTool.HELM: helm}
+    tools = {tool: path.absolute() for tool, path in named.items() if path is not None}
+    if not tools:
+        return None
+    return ConfinedRenderer(tools, seconds=seconds, memory_mib=memory_mib, directory=directory)
 
 
 def renewal_of(

@@ -26,6 +26,7 @@ import signal
 import socket
 import struct
 import sys
+from collections.abc import Callable
 from typing import Any, Final, TypedDict
 
 FAILED: Final = 125  # exit status of a launcher that never became the scanner
@@ -34,6 +35,8 @@ _LOOK: Final = 0.1  # seconds between two looks at its memory
 
 # include/uapi/linux/sched.h, prctl.h, landlock.h, seccomp.h, filter.h, audit.h
 _CLONE_THREAD: Final = 0x00010000
+# Time, mounts, control groups, host name, IPC, users, processes, network; and tracing it.
+_CLONE_NAMESPACES: Final = 0x80 | 0x20000 | 0x7E000000 | 0x2000
 _NEW_NAMESPACES: Final = 0x40000000 | 0x20000000 | 0x08000000  # network, processes, IPC
 _NEW_USER: Final = 0x10000000
 _PR_SET_PDEATHSIG: Final = 1
@@ -81,6 +84,8 @@ class Plan(TypedDict):
     """The one TCP port that may be connected to."""
     listener: int | None
     """Descriptor of a Unix socket: a listener on that port of the inner loopback goes over it."""
+    children: bool
+    """It may start the other executables; only in process numbers of its own."""
 
 
 class Report(TypedDict):
@@ -350,6 +355,7 @@ _SYSCALLS: Final[dict[str, tuple[int | None, int | None]]] = {
     "fsetxattr": (190, 7),
     "setxattrat": (463, 463),
 }
+_STARTING: Final = frozenset({"fork", "vfork"})
 # Landlock does not govern them, and scanners tidy up with them: done without doing anything.
 _PRETENDED: Final[dict[str, tuple[int | None, int | None]]] = {
     "chmod": (90, None),
@@ -414,6 +420,14 @@ class _Filter:
             self._return(_ALLOW)
         self._return(_ERRNO | errno.EPERM)
 
+    def refuse_bits(self, numbers: tuple[int, int], argument: int, bits: int) -> None:
+        """Refuse this call if any of the bits is set in its argument."""
+        self._emit(0x15, 0, 4, numbers[self._column])
+        self._load_argument(argument)
+        self._emit(0x45, 0, 1, bits)  # jump if any bit is set
+        self._return(_ERRNO | errno.EPERM)
+        self._return(_ALLOW)
+
     def refuse_values(self, numbers: tuple[int, int], argument: int, values: list[int]) -> None:
         """Refuse this call if the lower half of its argument is one of the values."""
         self._emit(0x15, 0, 2 + 2 * len(values), numbers[self._column])
@@ -459,7 +473,7 @@ class _Filter:
         self._emit(0x06, 0, 0, answer)
 
 
-def _filter(*, network: bool) -> _Filter | None:
+def _filter(*, network: bool, children: bool) -> _Filter | None:
     known = _MACHINES.get(platform.machine())
     if known is None:
         return None
@@ -469,21 +483,25 @@ def _filter(*, network: bool) -> _Filter | None:
         made.only_internet_streams(_SOCKET)
     made.refuse(_SOCKET, errno.EPERM)
     made.refuse(_SOCKETPAIR, errno.EPERM)
-    made.only_bits(_CLONE, 0, _CLONE_THREAD)
+    if children:
+        made.refuse_bits(_CLONE, 0, _CLONE_NAMESPACES)
+    else:
+        made.only_bits(_CLONE, 0, _CLONE_THREAD)
+        made.only_values(_TGKILL, 0, [own])
     made.refuse(_CLONE3, errno.ENOSYS)  # its flags are out of reach; libc falls back to clone
-    made.only_values(_TGKILL, 0, [own])
     made.only_values(_PRLIMIT, 0, [0, own])
     made.refuse_values(_FCNTL, 1, _SIGNAL_COMMANDS)
     made.refuse_values(_PRCTL, 0, [_PR_SET_PDEATHSIG])  # nothing outlives the bot
-    for refused in _SYSCALLS.values():
-        made.refuse(refused, errno.EPERM)
+    for name, refused in _SYSCALLS.items():
+        if not (children and name in _STARTING):
+            made.refuse(refused, errno.EPERM)
     for pretended in _PRETENDED.values():
         made.refuse(pretended, 0)
     return made
 
 
-def _filtered(libc: _Libc, *, network: bool) -> bool:
-    made = _filter(network=network)
+def _filtered(libc: _Libc, *, network: bool, children: bool) -> bool:
+    made = _filter(network=network, children=children)
     if made is None:
         return False
     try:
@@ -514,20 +532,37 @@ def main(plan: Plan) -> int:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
         _enter(libc, plan, report)
     os.close(plan["status"])
-    return _watch(pid, plan["memory"])
+    return _watch(pid, plan["memory"], _family if plan["children"] else _alone)
 
 
-def _watch(pid: int, memory: int) -> int:
+def _watch(pid: int, memory: int, family: Callable[[int], list[int]]) -> int:
     """Wait for the scanner; its exit status, or `TOO_LARGE` once it was that."""
     while True:
         found, status = os.waitpid(pid, os.WNOHANG)
         if found:
             return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
-        if _resident(pid) > memory:
+        if sum(map(_resident, family(pid))) > memory:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
             return TOO_LARGE
         signal.sigtimedwait([signal.SIGCHLD], _LOOK)
+
+
+def _alone(pid: int) -> list[int]:
+    return [pid]
+
+
+def _family(pid: int) -> list[int]:
+    """A process and all that it has started, as this side numbers them."""
+    found, pending = [], [pid]
+    while pending:
+        one = pending.pop()
+        found.append(one)
+        with contextlib.suppress(OSError):
+            for thread in os.listdir(f"/proc/{one}/task"):  # noqa: PTH208 - starts without pathlib
+                with open(f"/proc/{one}/task/{thread}/children") as file:  # noqa: PTH123 - starts without pathlib
+                    pending += map(int, file.read().split())
+    return found
 
 
 def _resident(pid: int) -> int:
@@ -544,6 +579,8 @@ def _resident(pid: int) -> int:
 def _leave(libc: _Libc, plan: Plan, report: Report) -> None:
     """Enter namespaces of its own; what shall reach a port does not start without them."""
     report["namespaces"] = _separated(libc)
+    if plan["children"] and not report["namespaces"]:
+        raise PermissionError(errno.EPERM, "process numbers of its own cannot be had here")
     if plan["listener"] is None or plan["port"] is None:
         return
     if not report["namespaces"]:
@@ -579,7 +616,8 @@ def _confine(libc: _Libc, plan: Plan, report: Report) -> None:
     if rules:
         rules.enforce()
         report["landlock"] = abi
-    report["seccomp"] = _filtered(libc, network=plan["port"] is not None)
+    network, children = plan["port"] is not None, plan["children"]
+    report["seccomp"] = _filtered(libc, network=network, children=children)
 
 
 def _tell(plan: Plan, facts: dict[str, Any]) -> None:

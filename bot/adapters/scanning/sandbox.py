@@ -132,6 +132,8 @@ class Sandbox:
         limits: Limits | None = None,
         directory: Path | None = None,
         user: int = USER,
+        called: str = "the scanner",
+        setting: str = "LOCKKEEPER_SCANNER",
     ) -> None:
         """Run nothing yet.
 
@@ -140,8 +142,11 @@ class Sandbox:
             limits: of each run.
             directory: where its folders are made; the system's for temporary files without.
             user: who it becomes where the bot is root.
+            called: what people call it, for messages.
+            setting: which variable names it, for messages.
         """
         self.executable = executable
+        self._called, self._setting = called, setting
         self.limits = limits or Limits()
         self._directory = directory
         self._user = user if os.geteuid() == 0 else None
@@ -186,30 +191,41 @@ class Sandbox:
         readable: Sequence[Path] = (),
         environment: Mapping[str, str] | None = None,
         port: Port | None = None,
+        children: Sequence[Path] = (),
     ) -> Done:
         """Run it to its end.
+
+        Args:
+            room: where its files are.
+            arguments: behind its name.
+            readable: what it may read beside the room.
+            environment: variables beside its own.
+            port: the only address that it may connect to.
+            children: other executables that it may start, within the same limits together.
 
         Raises:
             UnavailableError: it cannot be started, or it went over a limit and was ended.
         """
-        self._check_executable()
+        self._check_executable(self.executable)
+        for child in children:
+            self._check_executable(child)
         if self._user is not None:
             for path in readable:
                 if not path.is_relative_to(room.path):
                     rooms.check_readable(path, self._user)
         command = [str(self.executable), *arguments]
-        run = self._running(room, command, readable, environment or {}, port)
+        run = self._running(room, command, readable, environment or {}, port, children)
         done, _report = run.finish()
         return done
 
-    def _check_executable(self) -> None:
-        if not os.access(self.executable, os.X_OK) or not self.executable.is_file():
+    def _check_executable(self, program: Path) -> None:
+        if not os.access(program, os.X_OK) or not program.is_file():
             raise UnavailableError(
-                f"the scanner {self.executable} is not an executable file; install it there, or"
-                " correct LOCKKEEPER_SCANNER"
+                f"{self._called} {program} is not an executable file; install it there, or"
+                f" correct {self._setting}"
             )
         if self._user is not None:
-            rooms.check_readable(self.executable, self._user)
+            rooms.check_readable(program, self._user)
 
     def _running(
         self,
@@ -218,13 +234,16 @@ class Sandbox:
         readable: Sequence[Path],
         environment: Mapping[str, str],
         port: Port | None,
+        children: Sequence[Path] = (),
     ) -> _Run:
         limits = self.limits
         plan = confine.Plan(
             command=command,
             environment={**_environment(room, limits), **environment},
             cwd=str(room.work),
-            executable=[str(path) for path in _executable(self.executable)],
+            executable=[
+                str(path) for one in (self.executable, *children) for path in _executable(one)
+            ],
             readable=[str(room.given), *map(str, readable)],
             writable=[str(room.work)],
             user=self._user,
@@ -236,6 +255,7 @@ class Sandbox:
             status=-1,
             port=port.number if port else None,
             listener=None,
+            children=bool(children),
         )
         return _Run(self.executable.name, room, plan, limits, port)
 

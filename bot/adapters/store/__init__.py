@@ -15,6 +15,7 @@ from bot.adapters.store.evaluations import EvaluationStore
 from bot.adapters.store.memory import MemoryStore
 from bot.adapters.store.outgoing import OutgoingStore
 from bot.adapters.store.proofs import Proofs
+from bot.adapters.store.renderings import RenderingStore
 from bot.adapters.store.reports import ReportStore
 from bot.adapters.store.schema import MIGRATIONS
 
@@ -26,6 +27,7 @@ __all__ = [
     "MemoryStore",
     "OutgoingStore",
     "Proofs",
+    "RenderingStore",
     "ReportStore",
     "demand",
     "inspect",

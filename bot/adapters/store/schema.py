@@ -115,6 +115,13 @@ MIGRATIONS: Final[Sequence[Sequence[str]]] = (
             application VARCHAR NOT NULL, source VARCHAR NOT NULL, github_id BIGINT NOT NULL,
             at VARCHAR NOT NULL, proof VARCHAR NOT NULL, UNIQUE (manifests, source))""",
     ),
+    (
+        """CREATE TABLE lk_rendering (
+            identity VARCHAR PRIMARY KEY, manifests BIGINT NOT NULL, environment VARCHAR NOT NULL,
+            root VARCHAR NOT NULL, at VARCHAR NOT NULL, document {bytes} NOT NULL,
+            proof VARCHAR NOT NULL)""",
+        "CREATE INDEX lk_rendering_root ON lk_rendering (manifests, environment, root)",
+    ),
 )
 """For ``migrate``, part ``store``; ``{number}`` counts rows in the order they were written,
 ``{bytes}`` is what holds bytes."""
@@ -205,6 +212,12 @@ MATCH: Final = _table(
 FIRST_SEEN: Final = _table(
     "lk_first_seen", "environment", "vulnerability", "package", "day", numbers=["manifests"]
 )
+RENDERING: Final = _table(
+    "lk_rendering",
+    *("identity", "environment", "root", "at", "proof"),
+    numbers=["manifests"],
+    contents=["document"],
+)
 PROVEN: Final = {
     RESOLUTION: ("manifests", "application", "commit_id"),
     PUBLICATION: ("manifests", "environment", "application", "ref", "commit_id"),
@@ -216,5 +229,6 @@ PROVEN: Final = {
     EXAMINATION: ("scanner", "digest"),
     MATCH: ("digest",),
     SOURCE: ("manifests", "source"),
+    RENDERING: ("identity",),
 }
 """Tables whose rows authorise something, so carry a proof -> what makes two rows the same."""

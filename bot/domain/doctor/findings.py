@@ -57,6 +57,7 @@ class About(StrEnum):
     SIGNING_KEY = "keys.signing"
     ATTESTATION_KEY = "keys.attest"
     SCANNER = "scanner.answers"
+    RENDERING = "rendering"
     DATABASE = "database"
     DATA_FOLDER = "data.folder"
     DISK = "data.space"

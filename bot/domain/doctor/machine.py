@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from bot.domain.doctor.findings import EVERYTHING, About, Finding, Look, Severity, Unknown
+from bot.domain.doctor.findings import EVERYTHING, About, Finding, Known, Look, Severity, Unknown
 
 ROOM_LIMIT: Final = 1024 * 1024 * 1024
 """Bytes that should be free in the data folder: git mirrors and the database grow there."""
@@ -51,6 +51,19 @@ class ScannerState:
 
 
 @dataclass(frozen=True, slots=True)
+class RenderingState:
+    """What renders manifests here."""
+
+    generation: str
+    """The tools that are set, each with its hash."""
+    gaps: Sequence[str] = ()
+    """What does not keep them apart on this machine."""
+
+
+_NOT_SET: Final[Look[RenderingState | None]] = Known(None)
+
+
+@dataclass(frozen=True, slots=True)
 class Machine:
     """What was asked about the machine."""
 
@@ -60,6 +73,8 @@ class Machine:
     """Program -> version."""
     scanner: Look[ScannerState | None]
     """None: there is none."""
+    rendering: Look[RenderingState | None] = _NOT_SET
+    """None: no tool is set."""
 
 
 def machine_findings(machine: Machine, now: datetime) -> Iterator[Finding]:
@@ -67,6 +82,7 @@ def machine_findings(machine: Machine, now: datetime) -> Iterator[Finding]:
     yield from _folder(machine.folder)
     yield from _database(machine.database)
     yield from _scanner(machine.scanner, now)
+    yield _rendering(machine.rendering)
     if isinstance(machine.versions, Unknown):
         remedy = "install git, and see that it is on the PATH"
         reason = machine.versions.reason
@@ -142,3 +158,18 @@ def _scanner(look: Look[ScannerState | None], now: datetime) -> Iterator[Finding
         age = (now - state.database).days
         fact = f"{state.version} answers; its database is {age} days old"
         yield Finding(about, state.name, Severity.OK, fact)
+
+
+def _rendering(look: Look[RenderingState | None]) -> Finding:
+    about = About.RENDERING
+    if isinstance(look, Unknown):
+        remedy = "see LOCKKEEPER_KUSTOMIZE and LOCKKEEPER_HELM (docs/operating.md, Rendering)"
+        return Finding(about, "", look.severity, look.reason, remedy)
+    if look.value is None:
+        fact = "neither kustomize nor Helm is set: publications are not rendered"
+        return Finding(about, "", Severity.OK, fact)
+    if look.value.gaps:
+        fact = f"the tools are not kept apart here: {'; '.join(look.value.gaps)}"
+        remedy = "environments that sign are not rendered (docs/operating.md, Rendering)"
+        return Finding(about, "", Severity.WARNING, fact, remedy)
+    return Finding(about, "", Severity.OK, look.value.generation)

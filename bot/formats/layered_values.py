@@ -1,0 +1,198 @@
+"""Which of several layers of Helm values is the place of an image.
+
+    layered = Layered(readings, documents_at, labels_of, home)
+    layered.add(chart)            # for every deployed chart
+    layered.versions()            # scalars that hold a version and no repository: file -> At
+    layered.overridden(owns)      # places that something above them overrides: file -> pointers
+
+The highest layer that sets tag or digest is the place. A place that is overridden in every chart
+that has it is none; where what overrides it cannot be edited, it is refused with both names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from bot.domain.environments import At, ImageId, Template, Write
+from bot.domain.errors import RejectedError
+from bot.formats.image_names import canonical_repository
+from bot.formats.manifest_file import Reading
+from bot.formats.place_finder import pointed
+from bot.formats.places import Shape, Spot
+from bot.formats.value_layers import ChartValues, Layer
+from bot.formats.yaml_tree import Node, ScalarNode, compose_all
+
+_PLAIN: Final = re.compile(r"[^*?{}]+")
+"""A path that is no glob and no template."""
+_DIGESTS: Final = ("digest", "sha")
+_NULL: Final = frozenset({"", "~", "null", "Null", "NULL"})
+
+
+@dataclass(frozen=True, slots=True)
+class Overridden:
+    """Why a place is none, or cannot be edited."""
+
+    words: str
+    is_refused: bool = False
+
+
+@dataclass
+class Layered:
+    """The places of all charts of an environment."""
+
+    readings: Mapping[str, Reading]
+    documents_at: Callable[[str], Sequence[Node]]
+    """A file's documents; none where there is no such file, or it cannot be read."""
+    labels_of: Callable[[str], Mapping[str, str]]
+    """A chart's folder -> dotted values that it writes into labels, and where."""
+    home: Mapping[ImageId, str]
+    """Image -> its repository in this environment."""
+    at: dict[tuple[str, str], At] = field(default_factory=dict)
+    """File and pointer of a version -> whose it is."""
+    effective: set[tuple[str, str]] = field(default_factory=set)
+    lost: dict[tuple[str, str], Overridden] = field(default_factory=dict)
+
+    def add(self, chart: ChartValues) -> None:
+        """Look at the layers of one chart, the lowest first."""
+        for index, layer in enumerate(chart.layers):
+            for spot, inner in self._spots(layer):
+                key = layer.file, spot.pointer
+                above = self._above(chart, chart.layers[index + 1 :], spot, inner)
+                above = above or self._labelled(chart, spot, inner)
+                if above is None:
+                    self.effective.add(key)
+                elif above.is_refused or key not in self.lost:
+                    self.lost[key] = above
+
+    def _labelled(self, chart: ChartValues, spot: Spot, inner: str) -> Overridden | None:
+        """Why a digest must not stand behind the tag: the chart writes it into a label."""
+        folder, _, last = inner.rpartition("/")
+        key = last if "beside" in spot.kind else "tag"
+        if not any(slot.shape is Shape.TAG_AND_DIGEST for slot in spot.slots) or not chart.folder:
+            return None
+        dotted = f"{folder}/{key}"[1:].replace("/", ".")
+        where = self.labels_of(chart.folder).get(dotted)
+        if where is None:
+            return None
+        words = (
+            f"{where} writes {dotted} into a label, which takes no '@' and no more than 63 "
+            'characters: let the label leave the digest out, as by `splitList "@"`, or let the '
+            "chart read a digest of its own"
+        )
+        return Overridden(words, is_refused=True)
+
+    def versions(self) -> dict[str, list[At]]:
+        """The scalars that hold a version alone, by file."""
+        found: dict[str, list[At]] = {}
+        for (path, _), at in self.at.items():
+            found.setdefault(path, []).append(at)
+        return found
+
+    def overridden(self, owns: Callable[[str], bool]) -> dict[str, dict[str, Overridden]]:
+        """The places that nothing deploys as they are, by file and pointer."""
+        found: dict[str, dict[str, Overridden]] = {}
+        for (path, pointer), why in self.lost.items():
+            if (path, pointer) not in self.effective and (owns(path) or not why.is_refused):
+                found.setdefault(path, {})[pointer] = why
+        return found
+
+    def _spots(self, layer: Layer) -> Iterator[tuple[Spot, str]]:
+        """The places in the values of a layer, each with its pointer in them."""
+        reading = self.readings.get(layer.file)
+        for spot in (*reading.spots, *reading.outside) if reading else ():
+            is_same = not layer.pointer or spot.document == layer.document
+            inner = spot.pointer.removeprefix(layer.pointer).removeprefix("#")
+            is_below = spot.pointer.startswith(layer.pointer) and inner.startswith("/")
+            if is_below and is_same and "#" not in inner and spot.kind.startswith("helm values"):
+                yield spot, inner
+
+    def _above(
+        self, chart: ChartValues, higher: Sequence[Layer], spot: Spot, inner: str
+    ) -> Overridden | None:
+        """What overrides a place; None: nothing."""
+        folder, _, last = inner.rpartition("/")
+        for one in higher:
+            if any(other == inner for _, other in self._spots(one)):
+                return Overridden(f"{one.file} puts another one over it")
+        names = dict(chart.parameters)
+        if inner[1:].replace("/", ".") in names:
+            return Overridden(f"a parameter in {chart.file} puts another one over it")
+        keys = (last,) if "beside" in spot.kind else (*_DIGESTS, "tag")
+        if last == "image" and "beside" not in spot.kind:
+            return None  # one string: only the same key overrides it
+        found = self._version_above(chart, higher, folder, keys)
+        return None if found is None else self._moved(spot, *found)
+
+    def _version_above(
+        self, chart: ChartValues, higher: Sequence[Layer], folder: str, keys: tuple[str, ...]
+    ) -> tuple[str, str, str] | None:
+        """The highest scalar above that sets the version: its file, pointer and key."""
+        names = dict(chart.parameters)
+        for key in keys:
+            here = names.get(f"{folder}/{key}"[1:].replace("/", "."))
+            if here is not None:
+                return chart.file, here, key
+        for one in reversed(higher):
+            for key in keys:
+                if self._says(one, f"{folder}/{key}"):
+                    return one.file, f"{self._base(one)}{folder}/{key}", key
+        return None
+
+    def _moved(self, spot: Spot, file: str, pointer: str, key: str) -> Overridden | None:
+        """Make the scalar above the place, or say why it cannot be."""
+        if file == spot.place.path and any(slot.pointer == pointer for slot in spot.slots):
+            return None  # the place has it already
+        words = f"{file} ({pointer}) sets its {key} over it"
+        own = canonical_repository(self.home.get(spot.image, ""))
+        has_digest = any(slot.shape in {Shape.DIGEST, Shape.HEX} for slot in spot.slots)
+        can_move = (
+            _PLAIN.fullmatch(file) is not None
+            and "#" not in pointer
+            and len(self.documents_at(file)) == 1
+            and spot.written.canonical == own
+            and key != "sha"
+            and (key in _DIGESTS or not (has_digest and spot.written.digest))
+        )
+        if not can_move:
+            both = f"{words}: write repository and version in one place"
+            return Overridden(both, is_refused=True)
+        write = Write.DIGEST if key in _DIGESTS else Write.TAG_AND_DIGEST
+        self.at[file, pointer] = At(spot.image, Template(file), pointer, write)
+        return Overridden(words)
+
+    def _says(self, layer: Layer, pointer: str) -> bool:
+        document = self._document(layer)
+        found = pointed(document, pointer) if document is not None else None
+        return (
+            found is not None
+            and isinstance(found[1], ScalarNode)
+            and bool(found[1].style or found[1].value not in _NULL)
+        )
+
+    def _base(self, layer: Layer) -> str:
+        """What the pointers of a layer begin with: of values in a text, behind its ``#``."""
+        return f"{layer.pointer}#" if isinstance(self._node(layer), ScalarNode) else layer.pointer
+
+    def _node(self, layer: Layer) -> Node | None:
+        documents = self.documents_at(layer.file)
+        if len(documents) < layer.document:
+            return None
+        document = documents[layer.document - 1]
+        if not layer.pointer:
+            return document
+        found = pointed(document, layer.pointer)
+        return found[1] if found else None
+
+    def _document(self, layer: Layer) -> Node | None:
+        """The values of a layer; those of a text are read."""
+        node = self._node(layer)
+        if not isinstance(node, ScalarNode):
+            return node
+        try:
+            inner = compose_all(str(node.value), layer.file)
+        except RejectedError:
+            return None
+        return inner[0] if inner else None

@@ -1,0 +1,492 @@
+"""What deployers start from in an environment's files, and everything that goes into each.
+
+    roots_of(tree, environment, repository)   # -> [RenderRoot]
+
+A root is a kustomization that no other one of the environment refers to; a chart that an Argo CD
+Application or a Flux HelmRelease takes from this repository, with their values; any other chart
+among the environment's files, with the values files beside it. What an object adds to a
+kustomization (Argo CD's and Flux's ``images``, Flux's ``patches``) goes around it.
+
+Only what a root refers to is there while it is rendered, so that its identity is complete by
+construction: a reference that is overlooked here makes the tool fail, and that is told.
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from bot.domain.environments import Environment
+from bot.domain.errors import RejectedError
+from bot.domain.rendering import Parameter, RenderRoot, RenderTool, Values
+from bot.formats.environment_files import Tree, literal_folder
+from bot.formats.image_names import Written, has_placeholder
+from bot.formats.kustomization import KUSTOMIZATIONS, is_kustomization, local
+from bot.formats.links import LINK, followed
+from bot.formats.manifest_file import is_manifest_file, is_values_file, text_of
+from bot.formats.yaml_tree import compose_all, plain
+
+OVERLAY: Final = ".lockkeeper-overlay"
+"""The folder of the kustomization around another one; nobody's file is called so."""
+_CHART: Final = "Chart.yaml"
+_DEPLOYERS: Final = (b"argoproj.io", b"toolkit.fluxcd.io")
+_NESTED: Final = ("generators", "transformers", "validators", "configurations")
+_CHART_KEYS: Final = ("helmCharts", "helmChartInflationGenerator")
+_MOST: Final = 20_000
+"""Files of one root."""
+
+Fields = Mapping[str, object]
+
+
+def roots_of(tree: Tree, environment: Environment, repository: str) -> list[RenderRoot]:
+    """Every root of an environment, in the order of their names.
+
+    Args:
+        tree: the files of one commit.
+        environment: whose files are looked at.
+        repository: ``owner/name`` of the manifests repository: sources of it lie in the tree.
+    """
+    return _Roots(tree, environment, repository).found()
+
+
+class _Roots:
+    def __init__(self, tree: Tree, environment: Environment, repository: str) -> None:
+        self.tree, self.environment, self.repository = tree, environment, repository
+        self.documents: dict[str, list[Fields]] = {}
+        self.roots: dict[str, RenderRoot] = {}
+        self.deployed: set[str] = set()
+        """Folders that an object deploys by itself."""
+
+    def found(self) -> list[RenderRoot]:
+        own = list(self._own())
+        for path in own:
+            if not is_kustomization(path) and is_manifest_file(path):
+                self._deployers(path)
+        kustomizations = [path for path in own if is_kustomization(path)]
+        self._kustomizations(kustomizations)
+        self._charts([posixpath.dirname(p) for p in own if posixpath.basename(p) == _CHART], own)
+        return [root for _, root in sorted(self.roots.items())]
+
+    def _own(self) -> Iterator[str]:
+        seen: set[str] = set()
+        for glob in self.environment.manifests:
+            for path in self.tree.under(literal_folder(glob)):
+                if path not in seen and self.environment.owns(path):
+                    seen.add(path)
+                    yield path
+
+    def _add(self, root: RenderRoot) -> None:
+        name, count = root.name, 2
+        while name in self.roots:
+            name, count = f"{root.name} ({count})", count + 1
+        self.roots[name] = replace(root, name=name)
+
+    # --- kustomizations ---
+
+    def _kustomizations(self, own: Sequence[str]) -> None:
+        """Those that nothing refers to; of a circle that nothing else reaches, its first one."""
+        named = {path: self._named(path) for path in own}
+        below = {target for path, targets in named.items() for target in targets - {path}}
+        for path in own:
+            if path not in below and not self._is_component(path):
+                self._kustomization(path)
+        covered = {file for root in self.roots.values() for file in root.files}
+        for path in own:
+            if path not in covered and not self._is_component(path):
+                self._kustomization(path)
+                covered |= {file for root in self.roots.values() for file in root.files}
+
+    def _named(self, path: str) -> set[str]:
+        """The kustomizations that one refers to, directly or through others."""
+        found: set[str] = set()
+        pending = [path]
+        while pending:
+            folder = posixpath.dirname(pending[-1])
+            document = self._document(pending.pop())
+            for text in _references(document):
+                inner = self._kustomization_in(local(folder, text))
+                if inner and inner not in found:
+                    found.add(inner)
+                    pending.append(inner)
+        return found
+
+    def _kustomization(self, path: str) -> None:
+        folder = posixpath.dirname(path)
+        if folder in self.deployed:
+            return
+        self._add(self._kustomize_root(folder or ".", path))
+
+    def _kustomize_root(self, name: str, path: str, overlay: str = "") -> RenderRoot:
+        closure = _Closure(self)
+        closure.add(path)
+        return RenderRoot(
+            name=name,
+            renderer=RenderTool.KUSTOMIZE,
+            folder=posixpath.dirname(path),
+            files=closure.sorted(),
+            overlay=overlay,
+            has_charts=closure.has_charts,
+            obstacle=closure.obstacle,
+        )
+
+    def _is_component(self, path: str) -> bool:
+        return self._document(path).get("kind") == "Component"
+
+    def _kustomization_in(self, path: str | None) -> str:
+        """The kustomization that a reference means: a file of it, or the one of its folder."""
+        target = followed(self.tree, path) if path else None
+        if target is None:
+            return ""
+        if self.tree.mode(target[0]):
+            return target[0] if is_kustomization(target[0]) else ""
+        inside = (f"{target[0]}/{name}" for name in sorted(KUSTOMIZATIONS))
+        return next((one for one in inside if self.tree.mode(one)), "")
+
+    # --- charts ---
+
+    def _charts(self, folders: Sequence[str], own: Sequence[str]) -> None:
+        """Charts that nobody was found to deploy: their values, and each values file over them."""
+        used = {file for root in self.roots.values() for file in root.files}
+        for folder in folders:
+            chart = f"{folder}/{_CHART}" if folder else _CHART
+            if chart in used or "charts" in folder.split("/") or self._is_library(chart):
+                continue
+            values = [
+                path
+                for path in own
+                if posixpath.dirname(path) == folder
+                and is_values_file(path)
+                and posixpath.basename(path) not in {"values.yaml", "values.schema.json"}
+            ]
+            for one in values or [""]:
+                self._add(self._chart_root(one or folder or ".", folder, [one] if one else []))
+
+    def _is_library(self, chart: str) -> bool:
+        return self._document(chart).get("type") == "library"
+
+    def _chart_root(self, name: str, folder: str, values: Iterable[str | Values]) -> RenderRoot:
+        closure = _Closure(self)
+        closure.add_folder(folder)
+        layers = [one if isinstance(one, Values) else Values(one) for one in values]
+        lacking = [one.file for one in layers if one.file and not closure.add_file(one.file)]
+        return RenderRoot(
+            name=name,
+            renderer=RenderTool.HELM,
+            folder=folder,
+            files=closure.sorted(),
+            values=tuple(layers),
+            obstacle=f"{lacking[0]} is not there" if lacking else closure.obstacle,
+        )
+
+    # --- objects that deploy ---
+
+    def _deployers(self, path: str) -> None:
+        content = self.tree.content(path)
+        if self.tree.mode(path) == LINK or not any(one in content for one in _DEPLOYERS):
+            return
+        for document in self._documents(path):
+            group, _, _ = str(document.get("apiVersion", "")).rpartition("/")
+            kind, name = str(document.get("kind", "")), _text(document, "metadata", "name")
+            label = f"{kind} {name} in {path}"
+            match group, kind:
+                case "argoproj.io", "Application":
+                    self._argo(label, name, _map(document.get("spec")))
+                case "argoproj.io", "ApplicationSet":
+                    template = _map(_map(document.get("spec")).get("template"))
+                    self._argo(label, name, _map(template.get("spec")))
+                case "helm.toolkit.fluxcd.io", "HelmRelease":
+                    self._flux_release(label, document)
+                case "kustomize.toolkit.fluxcd.io", "Kustomization":
+                    self._flux_kustomization(label, _map(document.get("spec")))
+                case _:
+                    pass
+
+    def _argo(self, label: str, name: str, spec: Fields) -> None:
+        sources = [_map(one) for one in _list(spec.get("sources"))] or [_map(spec.get("source"))]
+        references = {str(one["ref"]): one for one in sources if one.get("ref")}
+        target = _map(spec.get("destination"))
+        for source in sources:
+            folder = self._source_folder(source)
+            helm, kustomize = _map(source.get("helm")), _map(source.get("kustomize"))
+            if source.get("chart"):
+                self._elsewhere(label, RenderTool.HELM, f"the chart {source['chart']} is remote")
+            elif folder is None:
+                if source.get("path") and not self._is_own(source):
+                    why = f"its source {source.get('repoURL', '')} is another repository"
+                    self._elsewhere(label, RenderTool.HELM, why)
+            elif has_placeholder(folder):
+                self._elsewhere(label, RenderTool.HELM, "an ApplicationSet fills in its path")
+            elif self.tree.mode(f"{folder}/{_CHART}"):
+                self._argo_chart(label, name, folder, helm, references, target)
+            elif kustomize.get("images") and (inner := self._kustomization_in(folder)):
+                self.deployed.add(posixpath.dirname(inner))
+                images = [_argo_image(str(one)) for one in _list(kustomize["images"])]
+                overlay = _overlay(posixpath.dirname(inner), {"images": images})
+                self._add(self._kustomize_root(label, inner, overlay))
+
+    def _argo_chart(
+        self,
+        label: str,
+        name: str,
+        folder: str,
+        helm: Fields,
+        references: Mapping[str, Fields],
+        target: Fields,
+    ) -> None:
+        """Argo CD's order: values files, then values, then valuesObject, then parameters."""
+        values: list[str | Values] = []
+        obstacle = ""
+        for file in map(str, _list(helm.get("valueFiles"))):
+            path = self._argo_file(folder, file, references)
+            if path is None:
+                obstacle = f"its values file {file} lies elsewhere"
+            elif self.tree.mode(path) or not helm.get("ignoreMissingValueFiles"):
+                values.append(path)
+        if helm.get("valuesObject") is not None:  # it takes the place of `values`
+            values.append(Values(text=json.dumps(helm["valuesObject"])))
+        elif isinstance(helm.get("values"), str):
+            values.append(Values(text=str(helm["values"])))
+        if helm.get("fileParameters"):
+            obstacle = obstacle or "its fileParameters are not read here"
+        parameters = tuple(
+            Parameter(
+                str(one.get("name", "")),
+                str(one.get("value", "")),
+                is_text=one.get("forceString") is True,
+            )
+            for one in map(_map, _list(helm.get("parameters")))
+        )
+        root = self._chart_root(label, folder, values)
+        self._add(
+            replace(
+                root,
+                parameters=parameters,
+                release=str(helm.get("releaseName") or name or "release"),
+                namespace=str(target.get("namespace") or "default"),
+                obstacle=obstacle or root.obstacle,
+            )
+        )
+
+    def _argo_file(self, folder: str, file: str, references: Mapping[str, Fields]) -> str | None:
+        if "://" in file:
+            return None
+        if file.startswith("$"):
+            name, _, rest = file[1:].partition("/")
+            return rest if self._is_own(references.get(name, {})) else None
+        return file.lstrip("/") if file.startswith("/") else local(folder, file)
+
+    def _flux_release(self, label: str, document: Fields) -> None:
+        spec, metadata = _map(document.get("spec")), _map(document.get("metadata"))
+        chart = _map(_map(spec.get("chart")).get("spec"))
+        folder = local("", str(chart.get("chart", "")))
+        kind = _text(chart, "sourceRef", "kind")
+        if spec.get("chartRef") or kind != "GitRepository" or folder is None:
+            named = chart.get("chart") or _text(spec, "chartRef", "name")
+            self._elsewhere(label, RenderTool.HELM, f"the chart {named} is remote")
+            return
+        if not self.tree.mode(f"{folder}/{_CHART}"):
+            self._elsewhere(label, RenderTool.HELM, f"the chart {folder} is not in this repository")
+            return
+        # Relative to the source's root.
+        files = map(str, _list(chart.get("valuesFiles")))
+        values: list[str | Values] = [posixpath.normpath(file.lstrip("/")) for file in files]
+        values.append(Values(text=json.dumps(_map(spec.get("values")))))
+        obstacle = "its valuesFrom stand in the cluster" if spec.get("valuesFrom") else ""
+        namespace = spec.get("targetNamespace") or metadata.get("namespace") or "default"
+        release = spec.get("releaseName") or metadata.get("name") or "release"
+        root = self._chart_root(label, folder, values)
+        self._add(
+            replace(
+                root,
+                release=str(release),
+                namespace=str(namespace),
+                obstacle=obstacle or root.obstacle,
+            )
+        )
+
+    def _flux_kustomization(self, label: str, spec: Fields) -> None:
+        """What Flux adds to a kustomization; without additions it is one like any other."""
+        added = {key: spec[key] for key in ("images", "patches") if spec.get(key)}
+        inner = self._kustomization_in(local("", str(spec.get("path", ""))))
+        if added and inner:
+            self.deployed.add(posixpath.dirname(inner))
+            overlay = _overlay(posixpath.dirname(inner), added)
+            self._add(self._kustomize_root(label, inner, overlay))
+
+    def _elsewhere(self, label: str, renderer: RenderTool, obstacle: str) -> None:
+        self._add(RenderRoot(label, renderer, "", obstacle=obstacle))
+
+    def _source_folder(self, source: Fields) -> str | None:
+        """A source's folder in this repository; None where it lies in another one."""
+        path = source.get("path")
+        if not isinstance(path, str) or not self._is_own(source):
+            return None
+        return "" if path in {".", "./", "/", ""} else local("", path.lstrip("/"))
+
+    def _is_own(self, source: Fields) -> bool:
+        url = str(source.get("repoURL", "")).lower().removesuffix("/").removesuffix(".git")
+        own = self.repository.lower()
+        return url.endswith((f"/{own}", f":{own}")) or not url or has_placeholder(url)
+
+    # --- documents ---
+
+    def _document(self, path: str) -> Fields:
+        """A file's documents together, as kustomize reads a kustomization."""
+        merged: dict[str, object] = {}
+        for one in self._documents(path):
+            merged |= one
+        return merged
+
+    def _documents(self, path: str) -> list[Fields]:
+        """The mappings of a file; none where it cannot be read: whoever needs it says so."""
+        if path not in self.documents:
+            found = followed(self.tree, path)
+            is_there = found is not None and self.tree.mode(found[0])
+            text = text_of(self.tree.content(found[0])) if found and is_there else ""
+            self.documents[path] = list(_mappings(path, text))
+        return self.documents[path]
+
+
+@dataclass
+class _Closure:
+    """Everything that a root may read."""
+
+    roots: _Roots
+    files: set[str] = field(default_factory=set)
+    has_charts: bool = False
+    obstacle: str = ""
+
+    def sorted(self) -> tuple[str, ...]:
+        return tuple(sorted(self.files))
+
+    def add_file(self, path: str) -> bool:
+        """A file and the links that lead to it; whether there is one."""
+        tree = self.roots.tree
+        found = followed(tree, path)
+        if found is None or not tree.mode(found[0]):
+            return False
+        self.files |= {found[0], *found[1]}
+        return True
+
+    def _add_links(self, path: str) -> None:
+        """The links that lead to a folder or a file."""
+        found = followed(self.roots.tree, path)
+        self.files |= set(found[1]) if found else set()
+
+    def add_folder(self, folder: str) -> None:
+        """Everything below a folder."""
+        found = followed(self.roots.tree, folder) if folder else ("", ())
+        if found is None:
+            return
+        self.files |= set(found[1])
+        for path in self.roots.tree.under(found[0]):
+            if len(self.files) > _MOST:
+                self.obstacle = f"more than {_MOST} files go into it"
+                return
+            self.add_file(path)
+
+    def add(self, path: str) -> None:
+        """A kustomization and all that it names."""
+        pending = [(path, posixpath.dirname(path))]
+        seen: set[tuple[str, str]] = set()
+        while pending and not self.obstacle:
+            one = pending.pop()
+            if one not in seen and self.add_file(one[0]):
+                seen.add(one)
+                pending += self._named_by(*one)
+
+    def _named_by(self, path: str, folder: str) -> Iterator[tuple[str, str]]:
+        """What one file names, relative to a folder: every text that is a path here.
+
+        Keys are not asked: a text that means something else and is a path as well costs nothing.
+        """
+        document = self.roots._document(path)  # noqa: SLF001 - the same module's other half
+        nested = {text for key in _NESTED for text in _list(document.get(key))}
+        if any(document.get(key) for key in _CHART_KEYS) or _inflates(document):
+            self.has_charts = True
+            home = _text(document, "helmGlobals", "chartHome") or "charts"
+            self.add_folder(local(folder, home) or "")
+        for text in _texts_in(document):
+            target = local(folder, text)
+            inner = self.roots._kustomization_in(target)  # noqa: SLF001 - as above
+            if inner:
+                self._add_links(str(target))
+                yield inner, posixpath.dirname(inner)
+            elif target and self.add_file(target):
+                if text in nested:
+                    yield target, folder
+            elif target:
+                self.add_folder(target)
+
+
+# --- what objects add to a kustomization ---
+
+
+def _overlay(folder: str, added: Mapping[str, object]) -> str:
+    """A kustomization around a folder; JSON is YAML."""
+    return json.dumps({"resources": [posixpath.join("..", folder)], **added})
+
+
+def _argo_image(text: str) -> dict[str, str]:
+    """``[name=]repository[:tag][@digest]`` as `kustomize edit set image` takes it."""
+    name, equals, reference = text.partition("=")
+    written = Written.parse(reference if equals else name)
+    entry = {"name": name if equals else written.repository, "newName": written.repository}
+    parts = {"newTag": written.tag, "digest": written.digest}
+    return entry | {key: value for key, value in parts.items() if value}
+
+
+# --- plain values ---
+
+
+def _mappings(path: str, text: str) -> Iterator[Fields]:
+    try:
+        for root in compose_all(text, path):
+            value = plain(root, path).value
+            if isinstance(value, dict):
+                yield value
+    except RejectedError:
+        return
+
+
+def _references(document: Fields) -> Iterator[str]:
+    """What a kustomization takes objects from."""
+    for key in ("resources", "bases", "components", "generators", "transformers", "validators"):
+        yield from (one for one in _list(document.get(key)) if isinstance(one, str))
+
+
+def _inflates(document: Fields) -> bool:
+    return document.get("kind") == "HelmChartInflationGenerator"
+
+
+def _texts_in(value: object) -> Iterator[str]:
+    """Every text below, and what stands behind ``=`` in it (``files: [key=path]``)."""
+    pending = [value]
+    while pending:
+        one = pending.pop()
+        if isinstance(one, Mapping):
+            pending += one.values()
+        elif isinstance(one, list):
+            pending += one
+        elif isinstance(one, str) and "\n" not in one:
+            yield one
+            if "=" in one:
+                yield one.partition("=")[2]
+
+
+def _map(value: object) -> Fields:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
+
+
+def _text(document: Fields, *steps: str) -> str:
+    value: object = document
+    for step in steps:
+        value = _map(value).get(step)
+    return value if isinstance(value, str) else ""

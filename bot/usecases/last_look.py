@@ -1,0 +1,136 @@
+"""The last look at what a publication would write: no image of ours in it that nobody sealed.
+
+Asked of the new tree itself, after everything was decided: its places, what speaks of our images
+and is no place, and what comes of it when kustomize and Helm put it together. What the last
+publication shows may stay; what ran before the first one, somebody took over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from bot.domain.environments import Unmanaged
+from bot.domain.errors import IntegrityError
+from bot.domain.publication import Place
+from bot.domain.rendering import Rendered, RenderedImage, reasons
+from bot.formats.foreign_images import is_allowed
+from bot.formats.image_names import Written
+from bot.formats.markdown import code, prose
+from bot.usecases.ref_desk import Desk, may_show
+from bot.usecases.render import render
+
+LISTED: Final = 20
+"""Images, and roots that are not rendered, that are named one by one."""
+
+
+def check_places(desk: Desk, tree: str) -> None:
+    """Read the new tree as Argo CD will, and prove every digest once more."""
+    trusted = desk.pins(desk.last.commit) if desk.last else {}
+    for place, pin in desk.pins(tree).items():
+        if trusted.get(place) != pin and not may_show(desk, pin, place):
+            raise IntegrityError(
+                f"the publication of {desk.environment.name} would show {pin} in {place.path}, "
+                "which is not sealed; nothing was written"
+            )
+
+
+def unproven_mentions(desk: Desk, tree: str) -> list[str]:
+    """What names an image of ours in the new tree, is no place, and was not there before."""
+    if not desk.environment.signs:
+        return []
+    known = desk.mentions(desk.last.commit) if desk.last else {}
+    return [
+        words
+        for (path, identity), words in desk.mentions(tree).items()
+        if (path, identity) not in known and desk.waiting(path, {identity: words})
+    ]
+
+
+def unsealed_in_render(desk: Desk) -> list[str]:
+    """Images in what comes of the tree that are neither sealed nor shown already."""
+    rendered = desk.rendered or Rendered()
+    wrong = list(_wrong_in_render(desk, rendered))
+    if not (wrong or rendered.faults):
+        return []
+    before = _shown_before(desk)
+    shown = {(one.object, one.written) for _, one in (*before.ours, *before.foreign)}
+    known = {fault for _, fault in before.faults}
+    return [
+        *(
+            f"{image}, from {root}: {why}"
+            for root, image, why in wrong
+            if (image.object, image.written) not in shown
+        ),
+        *(f"{fault} (from {root})" for root, fault in rendered.faults if fault not in known),
+    ]
+
+
+def _wrong_in_render(desk: Desk, rendered: Rendered) -> Iterator[tuple[str, RenderedImage, str]]:
+    environment, known = desk.environment, _known_pins(desk)
+    for root, image in rendered.ours:
+        written = Written.parse(image.written)
+        counts = image.is_run or written.tag or written.digest or environment.signs
+        place = Place(root, image.application, image.image, 0)
+        if counts and image.written not in known and not may_show(desk, image.written, place):
+            yield root, image, f"{image.image} is not sealed for {environment.name}"
+    for root, image in rendered.foreign if environment.unmanaged is Unmanaged.HOLD else ():
+        if not is_allowed(image.written, environment.allow_images):
+            yield root, image, "nobody manages it, and `unmanaged: hold` stands"
+
+
+def _known_pins(desk: Desk) -> frozenset[str]:
+    """What the last publication shows at its places, in one spelling."""
+    pins = desk.pins(desk.last.commit).values() if desk.last else ()
+    found = [Written.parse(pin) for pin in pins]
+    return frozenset(str(Written(one.canonical, one.tag, one.digest)) for one in found)
+
+
+def _shown_before(desk: Desk) -> Rendered:
+    """Everything that comes of the last publication."""
+    if desk.last is None:
+        return Rendered()
+    return render(desk.view, desk.environment, desk.last.commit)
+
+
+def rendering_words(desk: Desk) -> str:
+    """What was rendered, what was not and why, and what nobody manages."""
+    rendered = desk.rendered or Rendered()
+    done = len(rendered.renderings) - len(rendered.not_rendered)
+    parts = []
+    if done:
+        count = len({(one.object, one.written) for _, one in rendered.ours})
+        parts.append(f"Rendered: {done} roots with {count} images of ours.")
+    if rendered.not_rendered:
+        lines = "\n".join(f"- {prose(one, 300)}" for one in reasons(rendered, LISTED))
+        parts.append(f"**Not rendered**, so nobody knows what comes of it:\n\n{lines}")
+    foreign = _foreign_words(desk, rendered)
+    return "\n\n".join([*parts, *([foreign] if foreign else [])])
+
+
+def _foreign_words(desk: Desk, rendered: Rendered) -> str:
+    environment = desk.environment
+    if environment.unmanaged is Unmanaged.IGNORE:
+        return ""
+    found = sorted({one.written for _, one in rendered.foreign})
+    foreign = [one for one in found if not is_allowed(one, environment.allow_images)]
+    if not foreign:
+        return ""
+    shown = ", ".join(code(one) for one in foreign[:LISTED])
+    more = f" and {len(foreign) - LISTED} more" if len(foreign) > LISTED else ""
+    return f"Images that nobody manages: {shown}{more}."
+
+
+def record_rendered(desk: Desk, commit: str) -> None:
+    """Enter into the audit what was rendered of a publication, before it is visible."""
+    rendered = desk.rendered or Rendered()
+    missing = reasons(rendered, LISTED)
+    facts = {
+        "commit": commit,
+        "roots": str(len(rendered.renderings)),
+        "not rendered": "; ".join(missing)[:2000],
+    }
+    if rendered.renderings:
+        scope = desk.view.scope(desk.environment.name)
+        once = f"rendered:{desk.view.id}:{commit}"
+        desk.view.ports.audit.append("rendered", scope, facts, once=once)

@@ -1,0 +1,271 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from bot.domain.rendering import Parameter, RenderRoot, RenderTool, Values
+from bot.formats.image_names import names_of
+from bot.formats.render_roots import roots_of
+from bot.formats.rendered_images import images_in, label_faults
+from tests.attacks.test_hidden_images import PIPELINE, PROD, REPOSITORY, Files, Tree
+
+POD = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n"
+CHART = {"charts/app/Chart.yaml": "name: app\n", "charts/app/templates/pod.yaml": POD}
+DIGEST = "sha256:" + "1" * 64
+
+
+def roots(files: Files) -> dict[str, RenderRoot]:
+    return {one.name: one for one in roots_of(Tree(files), PROD, "acme/deploy")}
+
+
+def application(source: dict[str, object], **spec: object) -> Files:
+    own = {"repoURL": "https://github.com/acme/deploy.git", **source}
+    document = {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "Application",
+        "metadata": {"name": "shop"},
+        "spec": {"source": own, "destination": {"namespace": "shop"}, **spec},
+    }
+    return {"envs/prod/app.json": json.dumps(document)}
+
+
+def release(spec: dict[str, object]) -> Files:
+    document = {
+        "apiVersion": "helm.toolkit.fluxcd.io/v2",
+        "kind": "HelmRelease",
+        "metadata": {"name": "shop", "namespace": "shop"},
+        "spec": spec,
+    }
+    return {"envs/prod/release.json": json.dumps(document)}
+
+
+def test_a_kustomization_that_another_one_refers_to_is_no_root() -> None:
+    found = roots(
+        {
+            "envs/prod/kustomization.yaml": "resources: [a, ../../base]\ncomponents: [c]\n",
+            "envs/prod/a/kustomization.yaml": "resources: [pod.yaml]\n",
+            "envs/prod/a/pod.yaml": POD,
+            "envs/prod/c/kustomization.yaml": "kind: Component\n",
+            "envs/prod/b/Kustomization": "namePrefix: b\n",
+            "base/kustomization.yml": "resources: [x]\n",
+            "base/x": POD,
+            "base/other": POD,
+        }
+    )
+
+    assert list(found) == ["envs/prod", "envs/prod/b"]
+    assert found["envs/prod"].files == (
+        "base/kustomization.yml",
+        "base/x",
+        "envs/prod/a/kustomization.yaml",
+        "envs/prod/a/pod.yaml",
+        "envs/prod/c/kustomization.yaml",
+        "envs/prod/kustomization.yaml",
+    )
+
+
+def test_two_that_refer_to_each_other_are_looked_at_all_the_same() -> None:
+    found = roots(
+        {
+            "envs/prod/a/kustomization.yaml": "resources: [../b]\n",
+            "envs/prod/b/kustomization.yaml": "resources: [../a]\n",
+        }
+    )
+
+    assert list(found) == ["envs/prod/a"]
+
+
+def test_what_generators_transformers_and_charts_need_belongs_to_a_root() -> None:
+    found = roots(
+        {
+            "envs/prod/kustomization.yaml": (
+                "configMapGenerator: [{name: c, files: [k=data.txt], envs: [e.env]}]\n"
+                "transformers: [t.yaml]\nhelmCharts: [{name: app, valuesFile: v.yaml}]\n"
+                "openapi: {path: schema.json}\n"
+            ),
+            "envs/prod/t.yaml": "kind: PatchTransformer\npath: patch.yaml\n",
+            **{f"envs/prod/{name}": "" for name in ("data.txt", "e.env", "patch.yaml", "v.yaml")},
+            "envs/prod/schema.json": "{}",
+            "envs/prod/charts/app/Chart.yaml": "name: app\n",
+            "envs/prod/charts/app/files/x": "",
+            "envs/prod/unused.txt": "",
+        }
+    )
+
+    (root,) = found.values()
+    assert root.has_charts
+    assert {path.removeprefix("envs/prod/") for path in root.files} == {
+        *("charts/app/Chart.yaml", "charts/app/files/x", "data.txt", "e.env"),
+        *("kustomization.yaml", "patch.yaml", "schema.json", "t.yaml", "v.yaml"),
+    }
+
+
+def test_links_on_the_way_come_along_and_lead_nowhere_else() -> None:
+    found = roots(
+        {
+            "envs/prod/kustomization.yaml": "resources: [base, out]\n",
+            "envs/prod/base": ("../../elsewhere",),
+            "envs/prod/out": ("../../../../etc/passwd",),
+            "elsewhere/kustomization.yaml": "resources: [pod.yaml]\n",
+            "elsewhere/pod.yaml": POD,
+        }
+    )
+
+    assert found["envs/prod"].files == (
+        "elsewhere/kustomization.yaml",
+        "elsewhere/pod.yaml",
+        "envs/prod/base",
+        "envs/prod/kustomization.yaml",
+    )
+
+
+def test_argo_cd_s_values_come_in_its_order() -> None:
+    helm = {
+        "valueFiles": ["values-prod.yaml", "/envs/prod/more.yaml"],
+        "values": "ignored: true\n",
+        "valuesObject": {"a": 1},
+        "parameters": [{"name": "tag", "value": "12", "forceString": True}],
+        "releaseName": "front",
+    }
+    files = {**CHART, "charts/app/values-prod.yaml": "", "envs/prod/more.yaml": ""}
+
+    found = roots({**files, **application({"path": "charts/app", "helm": helm})})
+
+    root = found["Application shop in envs/prod/app.json"]
+    assert (root.renderer, root.folder, root.obstacle) == (RenderTool.HELM, "charts/app", "")
+    assert root.values == (
+        Values("charts/app/values-prod.yaml"),
+        Values("envs/prod/more.yaml"),
+        Values(text='{"a": 1}'),
+    )
+    assert root.parameters == (Parameter("tag", "12", is_text=True),)
+    assert (root.release, root.namespace) == ("front", "shop")
+    assert "envs/prod/more.yaml" in root.files
+
+
+def test_what_flux_deploys_is_a_root_with_its_values() -> None:
+    chart = {
+        "chart": "./charts/app",
+        "sourceRef": {"kind": "GitRepository", "name": "deploy"},
+        "valuesFiles": ["envs/prod/v.yaml"],
+    }
+    spec = {"chart": {"spec": chart}, "values": {"a": 1}}
+
+    found = roots({**CHART, "envs/prod/v.yaml": "", **release(spec)})
+
+    root = found["HelmRelease shop in envs/prod/release.json"]
+    assert root.values == (Values("envs/prod/v.yaml"), Values(text='{"a": 1}'))
+    assert (root.obstacle, root.namespace) == ("", "shop")
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        (
+            application({"chart": "redis", "repoURL": "https://charts.example.com"}),
+            "redis is remote",
+        ),
+        (
+            application({"path": "x", "repoURL": "https://github.com/acme/other"}),
+            "https://github.com/acme/other is another repository",
+        ),
+        (application({"path": "apps/{{ .name }}"}), "an ApplicationSet fills in its path"),
+        (
+            application({"path": "charts/app", "helm": {"valueFiles": ["absent.yaml"]}}),
+            "charts/app/absent.yaml is not there",
+        ),
+        (
+            release(
+                {"chart": {"spec": {"chart": "redis", "sourceRef": {"kind": "HelmRepository"}}}}
+            ),
+            "redis is remote",
+        ),
+        (
+            release(
+                {
+                    "chart": {
+                        "spec": {"chart": "charts/app", "sourceRef": {"kind": "GitRepository"}}
+                    },
+                    "valuesFrom": [{"kind": "ConfigMap", "name": "c"}],
+                }
+            ),
+            "valuesFrom stand in the cluster",
+        ),
+    ],
+)
+def test_what_the_repository_does_not_show_is_an_obstacle(files: Files, reason: str) -> None:
+    (root,) = roots({**CHART, **files}).values()
+
+    assert reason in root.obstacle
+
+
+def test_what_a_deployer_adds_goes_around_a_kustomization() -> None:
+    base = {"envs/prod/app/kustomization.yaml": "namePrefix: a\n"}
+    kustomize = {"images": [f"api={REPOSITORY}:v1@{DIGEST}"]}
+
+    found = roots({**base, **application({"path": "envs/prod/app", "kustomize": kustomize})})
+
+    (root,) = found.values()
+    assert json.loads(root.overlay) == {
+        "resources": ["../envs/prod/app"],
+        "images": [{"name": "api", "newName": REPOSITORY, "newTag": "v1", "digest": DIGEST}],
+    }
+
+
+def test_a_chart_that_nobody_deploys_is_rendered_with_each_values_file_beside_it() -> None:
+    chart = "envs/prod/app"
+    found = roots(
+        {
+            f"{chart}/Chart.yaml": "name: app\n",
+            f"{chart}/values.yaml": "",
+            f"{chart}/values-blue.yaml": "",
+            f"{chart}/values-green.yaml": "",
+            f"{chart}/charts/sub/Chart.yaml": "name: sub\n",
+            "envs/prod/lib/Chart.yaml": "name: lib\ntype: library\n",
+        }
+    )
+
+    assert list(found) == [f"{chart}/values-blue.yaml", f"{chart}/values-green.yaml"]
+
+
+def test_the_identity_follows_every_file_and_nothing_else() -> None:
+    (root,) = roots(
+        {"envs/prod/kustomization.yaml": "resources: [a]\n", "envs/prod/a": POD}
+    ).values()
+    blobs = {"envs/prod/kustomization.yaml": "1", "envs/prod/a": "2", "elsewhere": "3"}
+
+    same = root.identity(blobs, "reader")
+
+    assert root.identity({**blobs, "elsewhere": "4"}, "reader") == same
+    assert root.identity({**blobs, "envs/prod/a": "4"}, "reader") != same
+    assert root.identity(blobs, "another") != same
+
+
+def test_every_image_of_ours_in_an_output_is_found_with_its_object() -> None:
+    output = (
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c, namespace: shop}\n"
+        f"data:\n  text: |\n    first\n    sidecar={REPOSITORY}:v1@{DIGEST}, more\n---\n"
+        f"kind: Pod\nmetadata: {{name: p}}\nspec:\n  containers:\n  - image: {REPOSITORY}:v2\n"
+        "    name: a\n  - {name: b, image: 'quay.io/x/y:1'}\n"
+    )
+
+    found = images_in(output, names_of(PIPELINE, PROD))
+
+    assert [(one.object, one.written, one.application, one.is_run) for one in found] == [
+        ("Pod p", f"{REPOSITORY}:v2", "payments", True),
+        ("ConfigMap shop/c", f"{REPOSITORY}:v1@{DIGEST}", "payments", False),
+        ("Pod p", "quay.io/x/y:1", "", True),
+    ]
+
+
+def test_a_label_that_a_digest_made_invalid_is_said() -> None:
+    output = (
+        f"kind: Deployment\nmetadata: {{name: d, labels: {{version: 'v1@{DIGEST}', app: a}}}}\n"
+        "spec: {template: {metadata: {labels: {a: b}}}}\n"
+    )
+
+    (fault,) = label_faults(output)
+
+    assert fault.startswith("Deployment d: the label version would be 'v1@sha256:")
+    assert "more than 63 characters" in fault

@@ -1,0 +1,73 @@
+"""What names an image of ours and is no place holds a first publication, like any later one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bot.domain.jobs import Done
+from bot.usecases.commands import Request, adopt
+from bot.usecases.last_look import unproven_mentions
+from bot.usecases.ref_desk import Desk
+from tests.world.driver import Driver, driven
+
+pytestmark = pytest.mark.slow
+NOTE = "envs/prod/note.yaml"
+
+
+@pytest.fixture
+def driver(tmp_path: Path) -> Iterator[Driver]:
+    with driven(tmp_path) as up:
+        yield up
+
+
+def mention(driver: Driver, tag: str) -> dict[str, str]:
+    text = f"run {driver.stage.hosts['prod']}/acme/payments:{tag}"
+    return {NOTE: f"kind: ConfigMap\nmetadata: {{name: note}}\ndata: {{text: '{text}'}}\n"}
+
+
+def publish(driver: Driver) -> str:
+    driver.ran.clear()
+    driver.run(driver.publish("prod"))
+    return driver.ran[0][1].summary
+
+
+def test_a_first_publication_waits_until_somebody_takes_it_over(driver: Driver) -> None:
+    stage = driver.stage
+    stage.dana.push(stage.manifests, "main", dict(mention(driver, "v1")))
+
+    waits = publish(driver)
+
+    assert NOTE in waits
+    assert "lockkeeper adopt prod" in waits
+    assert stage.ref("prod") is None
+
+    adopt(Request(driver.ports, ("prod",), "olga", lambda _key: False))
+    assert "published" in publish(driver)
+    assert (entry := driver.ports.audit.entries()[-1]).kind == "published", entry
+    adopted = [e for e in driver.ports.audit.entries() if e.kind == "adopted"]
+    assert adopted[-1].facts["mentions"] == "1"
+
+    stage.dana.push(stage.manifests, "main", dict(mention(driver, "v2")))
+    assert "merges wait" in publish(driver)
+    assert ":v1" in stage.file(stage.ref("prod") or "", NOTE)
+
+
+def test_the_last_look_asks_the_new_tree_itself(driver: Driver) -> None:
+    """Whatever was decided, a mention that the last publication lacks is not written."""
+    stage = driver.stage
+    driver.look_first()
+    old = stage.ref("prod") or ""
+    head = stage.dana.push(stage.manifests, "main", dict(mention(driver, "v1")))
+    view = driver.look()
+    records = driver.ports.memory.publications(view.scope("prod"))
+    desk = Desk(view, view.environment("prod"), old, records[-1])
+
+    found = unproven_mentions(desk, head)
+
+    assert len(found) == 1
+    assert NOTE in found[0]
+    assert unproven_mentions(desk, old) == []
+    assert isinstance(driver.ran[0][1], Done)
