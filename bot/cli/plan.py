@@ -38,7 +38,6 @@ from bot.formats.manifest_file import Reading, bytes_of, text_of
 from bot.formats.pipeline_file import mistakes, read_pipeline, schema
 from bot.formats.places import Remark
 from bot.formats.unified_diff import unified_diff
-from bot.usecases.rules import mistakes_of, rules_of
 
 _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 _FOLDER: Final = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -273,6 +272,8 @@ def config() -> None:
 @_JSON
 def check(file: Path, grants: Path | None, manifests: str | None, *, as_json: bool) -> None:
     """Say what is wrong with a pipeline file and the policy that it names: file, line, remedy."""
+    from bot.usecases.rules import mistakes_of, rules_of  # noqa: PLC0415 - slow import
+
     if (grants is None) != (manifests is None):
         raise click.UsageError("--grants and --manifests belong together")
     with failing(as_json=as_json), _as_mistake(file):

@@ -36,6 +36,7 @@ from bot.formats.places import (
 )
 from bot.formats.splice import Splice, spliced
 from bot.formats.text_frame import Frame
+from bot.formats.traces import Traces, traces_of
 from bot.formats.yaml_tree import (
     VALUE_LIMIT,
     MappingNode,
@@ -89,6 +90,11 @@ def bytes_of(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
+def says_something(path: str, traces: Traces, names: Names) -> bool:
+    """Whether a file has to be read: where it has not, `read_file` finds nothing in it."""
+    return is_kustomization(path) or bool(names.at_file(path)) or names.meet(traces)
+
+
 def read_file(path: str, text: str, names: Names, *, is_values: bool = False) -> Reading:
     """Everything that a file says of our images; one that cannot be read says that it cannot.
 
@@ -98,9 +104,7 @@ def read_file(path: str, text: str, names: Names, *, is_values: bool = False) ->
         names: what our images are called.
         is_values: something calls it Helm values; else its name decides.
     """
-    concerns_us = bool(names.at_file(path)) or names.occur_in(bytes_of(text))
-    kustomized = is_kustomization(path)
-    if not (concerns_us or kustomized):
+    if not says_something(path, traces_of(bytes_of(text)), names):
         return Reading(path)
     try:
         return _read(path, text, names, is_values=is_values or is_values_file(path))
