@@ -8,10 +8,10 @@ import re
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import click
 
@@ -39,6 +39,7 @@ from bot.formats.pipeline_file import mistakes, read_pipeline, schema
 from bot.formats.places import Remark
 from bot.formats.unified_diff import unified_diff
 
+T = TypeVar("T")
 _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 _FOLDER: Final = click.Path(exists=True, file_okay=False, path_type=Path)
 _JSON: Final = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -171,6 +172,14 @@ class CheckoutTree:
         """Nothing is kept: a plan is one look."""
         del path, names, is_values
         return read()
+
+    def expect(self, paths: Collection[str], names: Names) -> None:
+        """Files are at hand."""
+
+    def fact(self, about: str, path: str, read: Callable[[bytes], T]) -> T:
+        """What ``read`` says of a file's bytes."""
+        del about
+        return read(self.content(path))
 
 
 def _write_all(checkout: Path, edit: Edit) -> None:

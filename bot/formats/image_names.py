@@ -6,6 +6,7 @@ by its bare name only where one application alone has an image of that name.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -116,6 +117,22 @@ class Names:
         return [*self._at_paths.get(path, ()), *(a for g, a in self._at_globs if matches(g, path))]
 
     @cached_property
+    def identity(self) -> str:
+        """Equal for names that mean the same, and for no others."""
+        said = repr(
+            (
+                sorted(self.repositories.items()),
+                sorted(self.short.items()),
+                sorted(self.tag_match.items()),
+                self.at,
+                self.environment,
+                sorted(self.home.items()),
+                sorted(self.digests),
+            )
+        )
+        return hashlib.sha256(said.encode()).hexdigest()
+
+    @cached_property
     def _at_paths(self) -> Mapping[str, Sequence[At]]:
         """Named places whose file is named in full."""
         found: dict[str, list[At]] = {}
@@ -176,8 +193,9 @@ class Names:
 
     def mentions(self, text: str, key: str = "") -> Iterator[tuple[int, str, ImageId | None]]:
         """Where a text speaks of us: position, the name or digest that it says, whose it is."""
-        for token in _TOKEN.finditer(text):
-            yield from self._in_token(token, text, key)
+        if "/" in text:  # else it has no token, and most texts have none
+            for token in _TOKEN.finditer(text):
+                yield from self._in_token(token, text, key)
         if self.digests:
             for digest in _DIGEST.finditer(text):
                 if digest[0] in self.digests:

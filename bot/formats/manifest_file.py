@@ -95,7 +95,14 @@ def says_something(path: str, traces: Traces, names: Names) -> bool:
     return is_kustomization(path) or bool(names.at_file(path)) or names.meet(traces)
 
 
-def read_file(path: str, text: str, names: Names, *, is_values: bool = False) -> Reading:
+def read_file(
+    path: str,
+    text: str,
+    names: Names,
+    *,
+    is_values: bool = False,
+    traces: Traces | None = None,
+) -> Reading:
     """Everything that a file says of our images; one that cannot be read says that it cannot.
 
     Args:
@@ -103,8 +110,9 @@ def read_file(path: str, text: str, names: Names, *, is_values: bool = False) ->
         text: its characters.
         names: what our images are called.
         is_values: something calls it Helm values; else its name decides.
+        traces: those of these characters, where they are known.
     """
-    if not says_something(path, traces_of(bytes_of(text)), names):
+    if not says_something(path, traces or traces_of(bytes_of(text)), names):
         return Reading(path)
     try:
         return _read(path, text, names, is_values=is_values or is_values_file(path))
@@ -408,20 +416,20 @@ def image_of(place: Place) -> ImageId:
     return ImageId(place.application, place.image)
 
 
-def containers_name(text: str, path: str, name: str) -> bool | None:
-    """Whether a container of an object has an image of this name; None: it cannot be told.
+def container_images(text: str, path: str) -> frozenset[str] | None:
+    """The images of an object's containers, as they are written; None: it cannot be told.
 
     kustomize's image transformer looks at containers and init containers (api/internal/accumulator,
     api/filters/imagetag), at any depth, and nowhere else.
     """
     try:
         roots = compose_all(text, path)
-        return any(_has_container(root, path, name) for root in roots)
+        return frozenset(image for root in roots for image in _container_images(root, path))
     except RejectedError:
         return None
 
 
-def _has_container(root: Node, path: str, name: str) -> bool:
+def _container_images(root: Node, path: str) -> Iterator[str]:
     pending: list[tuple[Node, bool]] = [(root, False)]
     seen: set[int] = set()
     while pending:
@@ -433,14 +441,9 @@ def _has_container(root: Node, path: str, name: str) -> bool:
             pending += [(item, is_container) for item in node.value]
         elif isinstance(node, MappingNode):
             for key, value in pairs_of(node, path):
-                if is_container and key.value == "image" and _says(value, name):
-                    return True
+                if is_container and key.value == "image" and isinstance(value, ScalarNode):
+                    yield str(value.value)
                 pending.append((value, key.value in {"containers", "initContainers"}))
-    return False
-
-
-def _says(node: Node, name: str) -> bool:
-    return isinstance(node, ScalarNode) and is_named(str(node.value), name)
 
 
 def is_named(text: str, name: str) -> bool:

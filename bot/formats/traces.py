@@ -15,7 +15,7 @@ what is nobody's to read.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from struct import pack
 from typing import Final
@@ -25,6 +25,7 @@ VERSION: Final = 1
 """Of what is looked for; what an older one found is looked for anew."""
 _WIDTH: Final = 4
 """Bytes of a word."""
+_FLAGS: Final = 3
 _HIDING: Final = (b"\\", b"!!", b"!<", b"!binary", b"%TAG", b"\x00")
 """Signs of a name in other characters."""
 _JOINING: Final = (b"tagsuffix",)
@@ -37,6 +38,7 @@ _ENTRIES: Final = (b"images", b"imagetag")
 """Keys below which a bare name means an image."""
 _KEPT: Final = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/:")
 _SPACES: Final = bytes(one if one in _KEPT else 32 for one in range(256))
+_JOINT: Final = re.compile(rb"[./]")
 _LOWER: Final = re.compile(rb"[a-z0-9._-]+")
 _DIGEST: Final = re.compile(rb"sha(?:256:[0-9a-f]{64}|512:[0-9a-f]{128})")
 # A path that ends within a word, where a host begins: both are found, though nothing is between.
@@ -53,6 +55,18 @@ class Traces:
     """Bare names may mean images."""
     is_opaque: bool = False
     """Names may stand there in other characters: it has to be read."""
+
+    @property
+    def encoded(self) -> bytes:
+        """As it is kept."""
+        return bytes([self.has_entries | self.is_opaque << 1]) + self.words
+
+    @classmethod
+    def decoded(cls, row: bytes) -> Traces:
+        """The same from there; what was not written by `encoded` says nothing, so all is read."""
+        if not row or row[0] > _FLAGS or len(row) % _WIDTH != 1:
+            return cls(is_opaque=True)
+        return cls(row[1:], bool(row[0] & 1), bool(row[0] & 2))
 
     def have_any(self, words: frozenset[bytes]) -> bool:
         """Whether one of these, of `as_words`, may stand there."""
@@ -90,9 +104,9 @@ def _words(content: bytes, lower: bytes) -> Iterable[bytes]:
 
     Hosts in lower case, and steps of paths, which end where lower case ends.
     """
-    runs = set(content.translate(_SPACES).split())
-    if not any(key in lower for key in _SPLIT):
-        runs = {run for run in runs if b"." in run or b"/" in run}
+    flat = content.translate(_SPACES)
+    every = any(key in lower for key in _SPLIT)
+    runs = set(flat.split() if every else _jointed(flat))
     joined = b"/".join(runs).replace(b":", b"/")
     low = joined.lower()
     words = set(low.split(b"/"))
@@ -102,6 +116,17 @@ def _words(content: bytes, lower: bytes) -> Iterable[bytes]:
     if b"sha" in lower:
         found.update(_DIGEST.findall(lower))
     return found
+
+
+def _jointed(flat: bytes) -> Iterator[bytes]:
+    """The runs with a dot or a slash, between spaces."""
+    joint = _JOINT.search(flat)
+    while joint is not None:
+        start = flat.rfind(b" ", 0, joint.start()) + 1
+        end = flat.find(b" ", joint.end())
+        end = len(flat) if end < 0 else end
+        yield flat[start:end]
+        joint = _JOINT.search(flat, end)
 
 
 def _word(text: bytes) -> bytes:

@@ -96,8 +96,8 @@ def _wanted(
 ) -> Iterator[tuple[GitHubRepository, str]]:
     application = view.application(name)
     commits: dict[str, None] = {}
-    for spot in view.spots(view.head, environment):
-        if spot.place.application == name and spot.written.digest:
+    for spot in view.spots_of(view.head, environment, name):
+        if spot.written.digest:
             digest = Digest(spot.written.digest)
             image = spot.place.image, digest
             record = record_of(view, environment, application, view.head, image)
