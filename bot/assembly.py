@@ -615,6 +615,7 @@ def assemble(settings: Settings, share: Share = EVERYTHING) -> Lockkeeper:
         certificates=KeylessVerifier(settings.trusted_root),
         public_key=load_public_key,
         board_url=settings.board_url,
+        blobs=store.BlobStore(database, opened.proofs),
         findings=lambda: (
             *outbox.findings(),
             *opened.proofs.findings(),

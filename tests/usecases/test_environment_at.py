@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from bot.adapters.git.mirror import Mirror
 from bot.adapters.git.objects import Readers
+from bot.adapters.store import MIGRATIONS, BlobStore, migrate, open_database
 from bot.domain.environments import GitHubRepository
 from bot.domain.history import FileWrite
 from bot.formats.environment_files import EnvironmentFiles
@@ -19,6 +20,7 @@ from bot.formats.image_names import names_of
 from bot.formats.pipeline_file import read_pipeline
 from bot.usecases.environment_at import files_at
 from bot.usecases.shelf import COMMITS, Line, Recent, Shelf
+from tests.world.rows import PROOFS
 
 PIPELINE = read_pipeline("""\
 version: 1
@@ -176,6 +178,55 @@ def _imported(folder: Path, files: Mapping[str, str]) -> str:
     subprocess.run([*git, "fast-import", "--quiet", "--force"], input=said, check=True)
     done = subprocess.run([*git, "rev-parse", "main"], capture_output=True, check=True)
     return done.stdout.decode().strip()
+
+
+# --- what is kept for the next process ---
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Iterator[BlobStore]:
+    database = open_database(f"sqlite:///{tmp_path / 'store.db'}")
+    migrate(database, "store", MIGRATIONS)
+    yield BlobStore(database, PROOFS)
+    database.dispose()
+
+
+def found_by(mirror: Mirror, index: BlobStore, tree: str) -> tuple[EnvironmentFiles, list[str]]:
+    """What a process that knows nothing finds, and the blobs that it reads for that."""
+    asked: list[str] = []
+    read_all = mirror.read_all
+
+    def noted(blobs: Collection[str]) -> Iterator[tuple[str, bytes]]:
+        asked.extend(blobs)
+        return read_all(blobs)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(mirror, "read_all", noted)
+        return files_at(Shelf(), index, mirror, 1, tree, PROD, NAMES), asked
+
+
+def test_the_next_process_reads_what_may_be_ours_alone(mirror: Mirror, index: BlobStore) -> None:
+    others = {f"envs/prod/{n}.yaml": f"kind: Service # {n}\n" for n in range(20)}
+    tree = tree_of(mirror, {**others, "envs/prod/app.yaml": OURS})
+
+    first, read_at_first = found_by(mirror, index, tree)
+    second, read_then = found_by(mirror, index, tree)
+
+    assert (len(read_at_first), len(read_then)) == (21, 1)
+    assert (second.readings, len(second.spots)) == (first.readings, 1)
+
+
+@pytest.mark.parametrize("said", ["X'00'", "''", "X'0000000000'"])
+def test_a_row_of_somebody_else_hides_no_file(mirror: Mirror, index: BlobStore, said: str) -> None:
+    tree = tree_of(mirror, {"envs/prod/app.yaml": OURS})
+    first, _ = found_by(mirror, index, tree)
+    with index.database.begin() as connection:
+        for change in ("said", "proof"):
+            connection.exec_driver_sql(f"UPDATE lk_blob SET {change} = {said}")  # noqa: S608 - from above
+
+    second, _ = found_by(mirror, index, tree)
+
+    assert (second.readings, len(second.spots)) == (first.readings, 1)
 
 
 def test_what_is_remembered_has_a_bound() -> None:

@@ -115,6 +115,11 @@ MIGRATIONS: Final[Sequence[Sequence[str]]] = (
             application VARCHAR NOT NULL, source VARCHAR NOT NULL, github_id BIGINT NOT NULL,
             at VARCHAR NOT NULL, proof VARCHAR NOT NULL, UNIQUE (manifests, source))""",
     ),
+    (
+        """CREATE TABLE lk_blob (
+            number {number}, blob VARCHAR NOT NULL UNIQUE, version BIGINT NOT NULL,
+            said {bytes} NOT NULL, proof {bytes} NOT NULL)""",
+    ),
 )
 """For ``migrate``, part ``store``; ``{number}`` counts rows in the order they were written,
 ``{bytes}`` is what holds bytes."""
@@ -205,6 +210,7 @@ MATCH: Final = _table(
 FIRST_SEEN: Final = _table(
     "lk_first_seen", "environment", "vulnerability", "package", "day", numbers=["manifests"]
 )
+BLOB: Final = _table("lk_blob", "blob", numbers=["number", "version"], contents=["said", "proof"])
 PROVEN: Final = {
     RESOLUTION: ("manifests", "application", "commit_id"),
     PUBLICATION: ("manifests", "environment", "application", "ref", "commit_id"),
