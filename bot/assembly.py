@@ -630,6 +630,7 @@ def assemble(settings: Settings, share: Share = EVERYTHING) -> Lockkeeper:
         public_key=load_public_key,
         board_url=settings.board_url,
         looks=LooksTogether,
+        blobs=store.BlobStore(database, opened.proofs),
         findings=lambda: (
             *outbox.findings(),
             *opened.proofs.findings(),

@@ -7,7 +7,7 @@ process before, after and behind every one of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -731,8 +731,24 @@ class GitHistory(Protocol):
         """The content of a file."""
         ...
 
+    def read_all(self, blobs: Collection[str]) -> Iterator[tuple[str, bytes]]:
+        """The contents of many files, one after the other."""
+        ...
+
     def build_tree(self, tree: str, files: Sequence[FileWrite], without: str) -> str:
         """The id of ``tree`` with these files, without one top folder."""
+        ...
+
+
+class BlobIndex(Protocol):
+    """What was found in files, by the blobs that they are: a blob never says anything else."""
+
+    def known(self, version: int, blobs: Collection[str]) -> Mapping[str, bytes]:
+        """What that version of the reader kept of these; of some nothing may be kept."""
+        ...
+
+    def keep(self, version: int, rows: Mapping[str, bytes]) -> None:
+        """Keep what was found, for later processes; what cannot be kept is found again."""
         ...
 
 

@@ -8,10 +8,10 @@ import re
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import click
 
@@ -41,8 +41,8 @@ from bot.formats.manifest_file import Reading, bytes_of, is_manifest_file, text_
 from bot.formats.pipeline_file import mistakes, read_pipeline, schema
 from bot.formats.places import Remark
 from bot.formats.unified_diff import unified_diff
-from bot.usecases.rules import mistakes_of, rules_of
 
+T = TypeVar("T")
 _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 _FOLDER: Final = click.Path(exists=True, file_okay=False, path_type=Path)
 _JSON: Final = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -178,6 +178,14 @@ class CheckoutTree:
         """Nothing is kept: a plan is one look."""
         del path, names, is_values
         return read()
+
+    def expect(self, paths: Collection[str], names: Names) -> None:
+        """Files are at hand."""
+
+    def fact(self, about: str, path: str, read: Callable[[bytes], T]) -> T:
+        """What ``read`` says of a file's bytes."""
+        del about
+        return read(self.content(path))
 
 
 def _write_all(checkout: Path, edit: Edit) -> None:
@@ -315,6 +323,8 @@ def check(
     as_json: bool,
 ) -> None:
     """Say what is wrong with a pipeline file and the policy that it names: file, line, remedy."""
+    from bot.usecases.rules import mistakes_of, rules_of  # noqa: PLC0415 - slow import
+
     if (grants is None) != (manifests is None):
         raise click.UsageError("--grants and --manifests belong together")
     with failing(as_json=as_json), _as_mistake(file):

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final, NamedTuple, NewType, Self
 
 from bot.domain.errors import RejectedError
@@ -25,6 +26,7 @@ _VERSION: Final = re.compile(
 )
 _COMMIT_IN_NAME: Final = re.compile(r"-sha-([0-9a-f]{7,40})$")
 _VARIABLE: Final = re.compile(r"\{([a-z_]+)(?::([0-9]{1,2}))?\}")
+_WILD: Final = re.compile(r"[*?]")
 SHORT_COMMIT: Final = 7
 
 
@@ -288,11 +290,24 @@ def matches(glob: str, text: str) -> bool:
 
     Linear in ``len(glob) * len(text)``: no backtracking that a hostile name could use.
     """
-    parts = _parts(glob)
+    literal, parts = _split(glob)
+    if not text.startswith(literal):
+        return False
+    if parts == ("**",):
+        return True
     reached = _skip_stars(parts, {0})
-    for character in text:
+    for character in text[len(literal) :]:
         reached = _step(parts, reached, character)
+        if not reached:
+            return False
     return len(parts) in reached
+
+
+@lru_cache(maxsize=4096)
+def _split(glob: str) -> tuple[str, tuple[str, ...]]:
+    """What stands before the first star or question mark, and the parts from there on."""
+    literal = _WILD.split(glob, maxsplit=1)[0]
+    return literal, tuple(_parts(glob)[len(literal) :])
 
 
 def overlap(one: str, other: str) -> bool:
@@ -321,7 +336,7 @@ def overlap(one: str, other: str) -> bool:
 
 def differ_at_once(one: str, other: str) -> bool:
     """Whether what stands before the first star or question mark differs already."""
-    left, right = re.split(r"[*?]", one, maxsplit=1)[0], re.split(r"[*?]", other, maxsplit=1)[0]
+    left, right = _split(one)[0], _split(other)[0]
     shared = min(len(left), len(right))
     return left[:shared] != right[:shared]
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from functools import cached_property, partial
+from typing import Protocol, TypeVar
 
 from bot.domain.environments import Environment
 from bot.domain.errors import RejectedError
+from bot.domain.oci import Digest, ImageRepository
+from bot.domain.publication import Place
 from bot.formats.chart_labels import values_in_labels
 from bot.formats.image_names import Names
 from bot.formats.kustomization import KUSTOMIZATIONS, is_kustomization
@@ -22,7 +25,7 @@ from bot.formats.links import LINK, resolved
 from bot.formats.manifest_file import (
     Reading,
     composes,
-    containers_name,
+    container_images,
     is_manifest_file,
     is_named,
     read_file,
@@ -32,6 +35,8 @@ from bot.formats.manifest_file import (
 )
 from bot.formats.places import Remark, RemarkKind, Spot
 from bot.formats.yaml_tree import Node, compose_all
+
+T = TypeVar("T")
 
 
 class Tree(Protocol):
@@ -46,10 +51,16 @@ class Tree(Protocol):
     def content(self, path: str) -> bytes:
         """A file's bytes; a link's are where it leads."""
 
+    def expect(self, paths: Collection[str], names: Names) -> None:
+        """Read together what will be asked for one by one."""
+
     def reading(
         self, path: str, names: Names, *, is_values: bool, read: Callable[[], Reading]
     ) -> Reading:
         """What `read` says, kept where the tree keeps such things."""
+
+    def fact(self, about: str, path: str, read: Callable[[bytes], T]) -> T:
+        """What `read` says of a file's bytes, kept in the same way; ``about`` names the fact."""
 
 
 @dataclass(frozen=True)
@@ -60,16 +71,52 @@ class EnvironmentFiles:
     """Path -> what it says, of every file that says something."""
     beyond: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Path -> the files that it reaches and that no glob of the environment names."""
+    asked: frozenset[str] = frozenset()
+    """Paths outside the globs that were looked at, whether there is a file or not; a folder ends
+    in a slash."""
 
-    @property
-    def spots(self) -> list[Spot]:
+    @cached_property
+    def spots(self) -> Sequence[Spot]:
         """Every place, by path and in the file's order."""
-        return [spot for _, one in sorted(self.readings.items()) for spot in one.spots]
+        return [spot for _, one in self._sorted for spot in one.spots]
 
-    @property
-    def remarks(self) -> list[Remark]:
+    @cached_property
+    def remarks(self) -> Sequence[Remark]:
         """Everything else that speaks of us."""
-        return [remark for _, one in sorted(self.readings.items()) for remark in one.remarks]
+        return [remark for _, one in self._sorted for remark in one.remarks]
+
+    @cached_property
+    def _sorted(self) -> Sequence[tuple[str, Reading]]:
+        return sorted(self.readings.items())
+
+    @cached_property
+    def _by_application(self) -> Mapping[str, Sequence[Spot]]:
+        found: dict[str, list[Spot]] = {}
+        for spot in self.spots:
+            found.setdefault(spot.place.application, []).append(spot)
+        return found
+
+    def spots_of(self, application: str) -> Sequence[Spot]:
+        """The places of one application, in the same order."""
+        return self._by_application.get(application, ())
+
+    @cached_property
+    def by_place(self) -> Mapping[Place, Spot]:
+        """The place -> what is known of it."""
+        return {spot.place: spot for spot in self.spots}
+
+    @cached_property
+    def shown(self) -> frozenset[tuple[ImageRepository, Digest]]:
+        """Which digests stand at its places, and where."""
+        references = (spot.written.reference() for spot in self.spots)
+        return frozenset((r.repository, r.digest) for r in references if r and r.digest)
+
+    def depend_on(self, path: str) -> bool:
+        """Whether a file of no glob went into this, or would have if it had been there."""
+        folders = (path[: at + 1] for at, one in enumerate(path) if one == "/")
+        if "" in self.asked:  # the whole repository
+            return True
+        return path in self.asked or any(folder in self.asked for folder in folders)
 
     def reading(self, path: str) -> Reading:
         """What one file says."""
@@ -86,6 +133,23 @@ def read_environment(tree: Tree, environment: Environment, names: Names) -> Envi
     return _Environment(tree, environment, names).read()
 
 
+@dataclass(frozen=True)
+class _Noted:
+    """A tree, with every path that was asked for: with another answer all is read anew."""
+
+    tree: Tree
+    asked: set[str]
+
+    def mode(self, path: str) -> str:
+        """Git's mode of a file; empty where there is none."""
+        self.asked.add(path)
+        return self.tree.mode(path)
+
+    def content(self, path: str) -> bytes:
+        """A file's bytes; a link's are where it leads."""
+        return self.tree.content(path)
+
+
 class _Environment:
     def __init__(self, tree: Tree, environment: Environment, names: Names) -> None:
         self.tree, self.environment, self.names = tree, environment, names
@@ -95,29 +159,40 @@ class _Environment:
         self.parents: dict[str, set[str]] = {}
         self.documents: dict[str, Sequence[Node]] = {}
         self.labels: dict[str, Mapping[str, str]] = {}
+        self.asked: set[str] = set()
+        self.noted = _Noted(tree, self.asked)
+        self.found: dict[str, tuple[str, ...]] = {}
+        """Reference -> the files that it means."""
 
     def read(self) -> EnvironmentFiles:
         own = list(self._own())
         links = [path for path in own if self.tree.mode(path) == LINK]
-        for path in own:
-            if path not in links and is_manifest_file(path):
-                self._read(path)
+        leads = set(links)
+        files = [path for path in own if path not in leads and is_manifest_file(path)]
+        self.tree.expect(files, self.names)
+        for path in files:
+            self._read(path)
         for path in links:
             self._link(path)
         self._follow([path for path in own if path in self.readings])
         self._values_again()
         self._layered()
-        composed = {path: tuple(self._composed(path)) for path in self.readings}
+        composed = {
+            path: remarks
+            for path, reading in self.readings.items()
+            if reading.kustomization and (remarks := tuple(self._composed(path)))
+        }
         self._judge()
         for path, remarks in composed.items():
             reading = self.readings[path]
             self.readings[path] = replace(reading, remarks=(*reading.remarks, *remarks))
         found = {p: r for p, r in self.readings.items() if r.spots or r.remarks or references(r)}
         beyond = {path: reached for path in found if (reached := self._beyond(path))}
-        return EnvironmentFiles(found, beyond)
+        asked = frozenset(path for path in self.asked if not self.environment.owns(path))
+        return EnvironmentFiles(found, beyond, asked)
 
     def _own(self) -> Iterator[str]:
-        seen: set[str] = set()
+        seen = set[str]()
         for glob in self.environment.manifests:
             for path in self.tree.under(literal_folder(glob)):
                 if path not in seen and self.environment.owns(path):
@@ -138,19 +213,29 @@ class _Environment:
     def _follow(self, pending: list[str]) -> None:
         """Read what kustomizations refer to; files that no glob names hold no places."""
         while pending:
-            path = pending.pop()
+            beyond = self._needed_by(pending)
+            self.tree.expect(beyond, self.names)
+            for path in beyond:
+                self._outside(path)
+            pending = beyond
+
+    def _needed_by(self, paths: Iterable[str]) -> list[str]:
+        """The files that these refer to and that were not read yet."""
+        beyond: dict[str, None] = {}
+        for path in paths:
             reading = self.readings[path]
-            needed: set[str] = set()
-            for reference in references(reading):
-                needed.update(self._files_of(reference))
+            named = references(reading)
+            if not named:
+                continue
+            needed = {file for reference in named for file in self._files_of(reference)}
             self.needs[path] = frozenset(needed)
             resources = self._resources(reading)
-            for target in needed:
+            for target in sorted(needed):
                 if target in resources:
                     self.parents.setdefault(target, set()).add(path)
                 if target not in self.readings:
-                    self._outside(target)
-                    pending.append(target)
+                    beyond[target] = None
+        return list(beyond)
 
     def _beyond(self, path: str) -> frozenset[str]:
         """What a file refers to outside the globs, directly or through others there."""
@@ -180,19 +265,30 @@ class _Environment:
             reading, spots=(), remarks=(*reading.remarks, *remarks), outside=reading.spots
         )
 
-    def _files_of(self, reference: str) -> list[str]:
+    def _files_of(self, reference: str) -> Sequence[str]:
         """The file, or the kustomization of the directory, that a reference means."""
+        found = self.found.get(reference)
+        if found is None:
+            found = self.found[reference] = tuple(self._meant(reference))
+        return found
+
+    def _meant(self, reference: str) -> Iterator[str]:
         path = self._resolved(reference)
         if path is None:
-            return []
-        if self.tree.mode(path):
-            return [path]
-        inside = [f"{path}/{name}" for name in sorted(KUSTOMIZATIONS)]
-        found = [self._resolved(one) for one in inside]
-        return [one for one in found if one is not None and self.tree.mode(one)]
+            return
+        if self._mode(path):
+            yield path
+            return
+        for name in sorted(KUSTOMIZATIONS):
+            inside = self._resolved(f"{path}/{name}")
+            if inside is not None and self._mode(inside):
+                yield inside
+
+    def _mode(self, path: str) -> str:
+        return self.noted.mode(path)
 
     def _resolved(self, path: str) -> str | None:
-        return resolved(self.tree, path)
+        return resolved(self.noted, path)
 
     def _link(self, path: str) -> None:
         """A link is read where it leads, and is no place: what it names is said of the link."""
@@ -202,9 +298,10 @@ class _Environment:
             remark = Remark(RemarkKind.BROKEN, path, None, reason)
             self.readings[path] = Reading(path, remarks=(remark,))
             return
-        if self.tree.mode(target):
+        if self._mode(target):
             self._linked_file(path, target)
             return
+        self.asked.add(f"{target}/" if target != "." else "")
         remarks: list[Remark] = []
         for file in self.tree.under(target):
             if is_manifest_file(file) and not self.environment.owns(file):
@@ -232,7 +329,7 @@ class _Environment:
         for reading in list(self.readings.values()):
             for reference in reading.values:
                 path = self._resolved(reference)
-                if path is None or not self.tree.mode(path) or path == reading.path:
+                if path is None or not self._mode(path) or path == reading.path:
                     continue
                 if self.environment.owns(path) and path in self.readings:
                     self._read(path, is_values=True)
@@ -260,7 +357,7 @@ class _Environment:
         """A file's documents; none where there is no such file, or it cannot be read."""
         if path not in self.documents:
             file = self._resolved(path)
-            is_there = file is not None and self.tree.mode(file)
+            is_there = file is not None and self._mode(file)
             text = text_of(self.tree.content(file)) if file and is_there else ""
             try:
                 self.documents[path] = compose_all(text, path)
@@ -272,6 +369,7 @@ class _Environment:
         """Dotted values that a chart here, or one below it, writes into labels -> file and line."""
         if folder not in self.labels:
             found: dict[str, str] = {}
+            self.asked.add(f"{folder}/" if folder else "")
             for path in self.tree.under(folder):
                 steps = path[len(folder) :].strip("/").split("/")
                 prefix = f"{steps[1]}." if steps[0] == "charts" and len(steps) > 3 else ""  # noqa: PLR2004 - charts, its name, templates, a file
@@ -320,9 +418,11 @@ class _Environment:
 
     def _astray(self, path: str, reference: str) -> str:
         """Why a reference that is no file here may be fetched (``github.com/owner/name``)."""
+        if self._files_of(reference):
+            return ""
         written = posixpath.relpath(reference, posixpath.dirname(path) or ".")
         host = written.partition("/")[0]
-        if "." not in host.strip(".") or "/" not in written or self._files_of(reference):
+        if "." not in host.strip(".") or "/" not in written:
             return ""
         return f"{written[:200]} is no file here, so it is fetched: nobody reads it here"
 
@@ -337,28 +437,42 @@ class _Environment:
             seen.add(file)
             if is_kustomization(file):
                 pending += sorted(self.needs.get(file, frozenset()))
-            elif composes(text_of(self.tree.content(file)), file):
+            elif self.tree.fact("composes", file, partial(_composes, file)):
                 yield f"{file} writes a part of an image"
 
     def _state(self, path: str) -> str:
         """Everything but the places of what goes into what the kustomization goes into."""
-        above: dict[str, set[str]] = {}
-        for one, needed in self.needs.items():
-            for file in needed:
-                above.setdefault(file, set()).add(one)
-        files = _reached(_reached({path}, above), self.needs)
+        files = _reached(_reached({path}, self._above), self.needs)
         state = hashlib.sha256()
         for file in sorted(files):
-            reading = self.readings.get(file) or Reading(file)
-            text = text_of(self.tree.content(self._resolved(file) or file))
-            skeleton = skeleton_of(text, (*reading.spots, *reading.outside))
-            state.update(f"{file}\0{skeleton}\0".encode())
+            state.update(f"{file}\0{self._skeleton(file)}\0".encode())
         return state.hexdigest()
+
+    @cached_property
+    def _above(self) -> Mapping[str, set[str]]:
+        """File -> what needs it; asked only when everything was followed."""
+        found: dict[str, set[str]] = {}
+        for one, needed in self.needs.items():
+            for file in needed:
+                found.setdefault(file, set()).add(one)
+        return found
+
+    def _skeleton(self, file: str) -> str:
+        reading = self.readings.get(file) or Reading(file)
+        spots = (*reading.spots, *reading.outside)
+        path = self._resolved(file) or file
+        if not spots:
+            return self.tree.fact(
+                "skeleton", path, lambda content: skeleton_of(text_of(content), ())
+            )
+        return skeleton_of(text_of(self.tree.content(path)), spots)
 
     # --- what no file tells alone ---
 
     def _judge(self) -> None:
         for path, reading in list(self.readings.items()):
+            if not (reading.spots or reading.outside):
+                continue
             spots: list[Spot] = []
             remarks = list(reading.remarks)
             for spot in reading.spots:
@@ -419,7 +533,8 @@ class _Environment:
 
     def _has_container(self, path: str, name: str, seen: set[str]) -> bool | None:
         if not is_kustomization(path):
-            return containers_name(text_of(self.tree.content(path)), path, name)
+            images = self.tree.fact("containers", path, partial(_containers, path))
+            return None if images is None else any(is_named(one, name) for one in images)
         below = self.readings.get(path)
         entries = below.kustomization.entries if below and below.kustomization else ()
         if any(entry.becomes == name for entry in entries):
@@ -446,6 +561,14 @@ def _is_overridden(remark: Remark, why: Mapping[str, Overridden]) -> bool:
     """Whether a mention outside the globs is of a place that something above it overrides."""
     found = why.get(remark.pointer)
     return found is not None and not found.is_refused and remark.kind is RemarkKind.MENTION
+
+
+def _composes(path: str, content: bytes) -> bool:
+    return composes(text_of(content), path)
+
+
+def _containers(path: str, content: bytes) -> frozenset[str] | None:
+    return container_images(text_of(content), path)
 
 
 def _rendered_name(spot: Spot) -> str:

@@ -6,8 +6,9 @@ by its bare name only where one application alone has an image of that name.
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Final
@@ -15,6 +16,7 @@ from typing import Final
 from bot.domain.environments import At, Environment, ImageId, Pipeline, matches
 from bot.domain.errors import RejectedError
 from bot.domain.oci import Digest, ImageReference, ImageRepository, canonical_host
+from bot.formats.traces import Traces, as_words
 
 _PLACEHOLDER: Final = re.compile(r"\{\{|\$\{|\$\(")
 # A host with a dot, a port or capitals, and a path; or a path alone, which means Docker Hub.
@@ -115,8 +117,41 @@ class Names:
 
     def at_file(self, path: str) -> list[At]:
         """The named places of a file."""
+        return [*self._at_paths.get(path, ()), *(a for g, a in self._at_globs if matches(g, path))]
+
+    @cached_property
+    def identity(self) -> str:
+        """Equal for names that mean the same, and for no others."""
+        said = repr(
+            (
+                sorted(self.repositories.items()),
+                sorted(self.short.items()),
+                sorted(self.tag_match.items()),
+                self.at,
+                self.environment,
+                sorted(self.home.items()),
+                sorted(self.digests),
+            )
+        )
+        return hashlib.sha256(said.encode()).hexdigest()
+
+    @cached_property
+    def _at_paths(self) -> Mapping[str, Sequence[At]]:
+        """Named places whose file is named in full."""
+        found: dict[str, list[At]] = {}
+        for file, one in self._at_files:
+            if not _is_glob(file):
+                found.setdefault(file, []).append(one)
+        return found
+
+    @cached_property
+    def _at_globs(self) -> Sequence[tuple[str, At]]:
+        return [(file, one) for file, one in self._at_files if _is_glob(file)]
+
+    @cached_property
+    def _at_files(self) -> Sequence[tuple[str, At]]:
         values = {"environment": self.environment}
-        return [one for one in self.at if matches(one.file.render(values) or "", path)]
+        return [(one.file.render(values) or "", one) for one in self.at]
 
     def only(self, images: Collection[ImageId]) -> Names:
         """The names of these images alone; what a bare name may mean is still known."""
@@ -128,47 +163,42 @@ class Names:
         )
 
     @cached_property
-    def _hosts(self) -> tuple[bytes, ...]:
-        found = {name.partition("/")[0] for name in self.repositories}
-        hosts = {host.removesuffix(":443").encode() for host in found - {"docker.io"}}
-        return tuple(sorted(hosts))
+    def _words(self) -> _Words:
+        """What stands wherever one of ours stands, as traces are compared."""
+        hosts, steps, hub = set[str](), set[str](), set[str]()
+        for name in self.repositories:
+            host, _, path = name.partition("/")
+            (hub if host == "docker.io" else steps).add(path.rpartition("/")[2])
+            hosts.add(host.partition(":")[0])
+        return _Words(
+            hosts=as_words(hosts - {"docker.io"}),
+            steps=as_words(steps),
+            hub=as_words(hub),
+            bare=as_words(_last_word(name) for name in self.short),
+            digests=as_words(self.digests),
+            # A host that is a number (``[::1]``) is no word, nor is a name without letters.
+            are_known=not any(host.startswith("[") for host in hosts)
+            and all(map(_last_word, self.short)),
+        )
 
-    @cached_property
-    def _paths(self) -> frozenset[bytes]:
-        paths = {name.partition("/")[2] for name in self.repositories}
-        official = {path.removeprefix("library/") for path in paths}
-        return frozenset(path.encode() for path in (*paths, *official, *self.short))
-
-    @cached_property
-    def _stems(self) -> tuple[bytes, ...]:
-        """Something short that every path of ours begins with, where there are few of them."""
-        stems = {path.rpartition(b"/")[0] + b"/" for path in self._paths if b"/" in path}
-        return tuple(sorted(stems)) if len(stems) <= 32 else ()  # noqa: PLR2004 - a loop's length
-
-    def occur_in(self, content: bytes) -> bool:
-        """A cheap look before parsing: False only where nothing of ours can stand."""
-        lower = content.lower()
-        if any(host in lower for host in self._hosts) or _is_encoded(content):
+    def meet(self, traces: Traces) -> bool:
+        """Whether something of ours may stand in a file; False only where nothing can."""
+        own = self._words
+        if traces.is_opaque or not own.are_known:
             return True
-        if self._stems:
-            if any(stem in lower for stem in self._stems):
-                return True
-        elif any(token in self._paths for token in _BYTES_TOKEN.findall(lower)):
+        if traces.have_any(own.hosts) and traces.have_any(own.steps):
             return True
-        words = _WORDS.findall(lower) if b"images" in lower or b"imagetag" in lower else ()
-        return any(word in self._paths for word in words) or self._has_bare(lower)
-
-    def _has_bare(self, lower: bytes) -> bool:
-        """Docker Hub's official images need no slash."""
-        bare = [n for n in self.repositories if n.startswith("docker.io/library/")]
-        return any(name.rpartition("/")[2].encode() in lower for name in bare) or (
-            bool(self.digests) and any(d.decode() in self.digests for d in _DIGESTS.findall(lower))
+        return (
+            traces.have_any(own.hub)
+            or (traces.has_entries and traces.have_any(own.bare))
+            or traces.have_any(own.digests)
         )
 
     def mentions(self, text: str, key: str = "") -> Iterator[tuple[int, str, ImageId | None]]:
         """Where a text speaks of us: position, name with version or digest, whose it is."""
-        for token in _TOKEN.finditer(text):
-            yield from self._in_token(token, text, key)
+        if "/" in text:  # else it has no token, and most texts have none
+            for token in _TOKEN.finditer(text):
+                yield from self._in_token(token, text, key)
         if self.digests:
             for digest in _DIGEST.finditer(text):
                 if digest[0] in self.digests:
@@ -207,15 +237,32 @@ def _is_short_reference(text: str, key: str) -> bool:
     return _TAGGED.fullmatch(text) is not None or "image" in lower or "repository" in lower
 
 
-_BYTES_TOKEN: Final = re.compile(rb"[a-z0-9._-]+(?:/[a-z0-9._-]+)+")
-_WORDS: Final = re.compile(rb"[a-z0-9][a-z0-9._/-]*")
-_DIGESTS: Final = re.compile(rb"sha256:[0-9a-f]{64}")
-_SUSPICIOUS: Final = (b"\\", b"!!", b"!<", b"!binary", b"\x00")
+def _is_glob(text: str) -> bool:
+    return "*" in text or "?" in text
 
 
-def _is_encoded(content: bytes) -> bool:
-    """Whether a name may stand there in other characters: escapes, tags, UTF-16."""
-    return any(sign in content for sign in _SUSPICIOUS)
+def _last_word(name: str) -> str:
+    """The last word of a name, as a file that has it in any place has it."""
+    found = _WORD.findall(name)
+    return found[-1].lower().strip("._-") if found else ""
+
+
+_WORD: Final = re.compile(r"[A-Za-z0-9._-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """Words of names, hashed as traces are."""
+
+    hosts: frozenset[bytes]
+    steps: frozenset[bytes]
+    """Last steps of paths."""
+    hub: frozenset[bytes]
+    """Last steps of Docker Hub's, which need no host."""
+    bare: frozenset[bytes]
+    digests: frozenset[bytes]
+    are_known: bool
+    """They tell something: else every file has to be read."""
 
 
 def names_of(

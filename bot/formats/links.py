@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Iterator
 from typing import Final, Protocol
 
 from bot.formats.manifest_file import text_of
@@ -32,9 +33,7 @@ def followed(tree: Linked, path: str) -> tuple[str, tuple[str, ...]] | None:
     """A path without links, and the links that lead there; None where it leaves the repository."""
     links: list[str] = []
     while len(links) < _LINKS:
-        parts = path.split("/")
-        heads = ("/".join(parts[:count]) for count in range(1, len(parts) + 1))
-        link = next((head for head in heads if tree.mode(head) == LINK), None)
+        link = next((head for head in _heads(path) if tree.mode(head) == LINK), None)
         if link is None:
             return path, tuple(links)
         links.append(link)
@@ -44,3 +43,12 @@ def followed(tree: Linked, path: str) -> tuple[str, tuple[str, ...]] | None:
         if path.startswith(("..", "/")):
             return None
     return None
+
+
+def _heads(path: str) -> Iterator[str]:
+    """The path's folders, the outermost first, and itself."""
+    at = path.find("/")
+    while at >= 0:
+        yield path[:at]
+        at = path.find("/", at + 1)
+    yield path

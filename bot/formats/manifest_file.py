@@ -36,6 +36,7 @@ from bot.formats.places import (
 )
 from bot.formats.splice import Splice, spliced
 from bot.formats.text_frame import Frame
+from bot.formats.traces import Traces, traces_of
 from bot.formats.value_layers import ChartValues, charts_in, value_file
 from bot.formats.yaml_tree import (
     VALUE_LIMIT,
@@ -92,7 +93,21 @@ def bytes_of(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-def read_file(path: str, text: str, names: Names, *, is_values: bool = False) -> Reading:
+def says_something(path: str, traces: Traces, names: Names) -> bool:
+    """Whether a file has to be read: where it has not, `read_file` finds nothing in it."""
+    if is_kustomization(path) or traces.has_charts or names.at_file(path):
+        return True
+    return names.meet(traces)
+
+
+def read_file(
+    path: str,
+    text: str,
+    names: Names,
+    *,
+    is_values: bool = False,
+    traces: Traces | None = None,
+) -> Reading:
     """Everything that a file says of our images; one that cannot be read says that it cannot.
 
     Args:
@@ -100,9 +115,9 @@ def read_file(path: str, text: str, names: Names, *, is_values: bool = False) ->
         text: its characters.
         names: what our images are called.
         is_values: something calls it Helm values; else its name decides.
+        traces: those of these characters, where they are known.
     """
-    concerns_us = bool(names.at_file(path)) or names.occur_in(bytes_of(text))
-    if not (concerns_us or is_kustomization(path) or deploys_charts(text)):
+    if not says_something(path, traces or traces_of(bytes_of(text)), names):
         return Reading(path)
     try:
         return _read(path, text, names, is_values=is_values or is_values_file(path))
@@ -416,20 +431,20 @@ def image_of(place: Place) -> ImageId:
     return ImageId(place.application, place.image)
 
 
-def containers_name(text: str, path: str, name: str) -> bool | None:
-    """Whether a container of an object has an image of this name; None: it cannot be told.
+def container_images(text: str, path: str) -> frozenset[str] | None:
+    """The images of an object's containers, as they are written; None: it cannot be told.
 
     kustomize's image transformer looks at containers and init containers (api/internal/accumulator,
     api/filters/imagetag), at any depth, and nowhere else.
     """
     try:
         roots = compose_all(text, path)
-        return any(_has_container(root, path, name) for root in roots)
+        return frozenset(image for root in roots for image in _container_images(root, path))
     except RejectedError:
         return None
 
 
-def _has_container(root: Node, path: str, name: str) -> bool:
+def _container_images(root: Node, path: str) -> Iterator[str]:
     pending: list[tuple[Node, bool]] = [(root, False)]
     seen: set[int] = set()
     while pending:
@@ -441,14 +456,9 @@ def _has_container(root: Node, path: str, name: str) -> bool:
             pending += [(item, is_container) for item in node.value]
         elif isinstance(node, MappingNode):
             for key, value in pairs_of(node, path):
-                if is_container and key.value == "image" and _says(value, name):
-                    return True
+                if is_container and key.value == "image" and isinstance(value, ScalarNode):
+                    yield str(value.value)
                 pending.append((value, key.value in {"containers", "initContainers"}))
-    return False
-
-
-def _says(node: Node, name: str) -> bool:
-    return isinstance(node, ScalarNode) and is_named(str(node.value), name)
 
 
 def is_named(text: str, name: str) -> bool:

@@ -23,6 +23,7 @@ from bot.formats.kustomization import KNOWN_KEYS, Entry
 from bot.formats.places import HOLDING, Remark, RemarkKind, Shape, Slot, Spot
 from bot.formats.splice import Span
 from bot.formats.text_frame import Frame
+from bot.formats.traces import traces_of
 from bot.formats.yaml_tree import (
     MappingNode,
     Node,
@@ -736,7 +737,7 @@ class _Reader:
         is_named = context.parent in _TEXTS
         if self.depth >= _DEEPEST or id(node) in self.consumed or not (is_named or "\n" in text):
             return
-        if not self.names.occur_in(text.encode("utf-8", "surrogatepass")):
+        if not self.names.meet(traces_of(text.encode("utf-8", "surrogatepass"))):
             return
         try:
             roots = compose_all(text, self.findings.path)

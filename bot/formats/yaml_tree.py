@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 import yaml
@@ -100,6 +101,11 @@ def _composed(text: str) -> Iterator[Node]:
 
 def _positions(text: str) -> Any:  # noqa: ANN401 - a class that exists only with libyaml
     """A parser of libyaml that takes every scalar for text: kinds are `scalar`'s business."""
+    return _positions_class()(text)
+
+
+@cache
+def _positions_class() -> Any:  # noqa: ANN401 - as above
     from yaml.cyaml import CParser  # type: ignore[attr-defined]  # noqa: PLC0415 - with libyaml
 
     class Positions(CParser):
@@ -112,7 +118,7 @@ def _positions(text: str) -> Any:  # noqa: ANN401 - a class that exists only wit
         def ascend_resolver(self) -> None:
             return None
 
-    return Positions(text)
+    return Positions
 
 
 def _composed_purely(text: str) -> Iterator[Node]:

@@ -20,6 +20,7 @@ from bot.domain.policy import Result
 from bot.domain.promotion import promotion_id
 from bot.domain.publication import Place
 from bot.formats.check_output import check_output
+from bot.formats.environment_files import EnvironmentFiles
 from bot.formats.foreign_images import ForeignImage, foreign_in, is_allowed
 from bot.formats.image_names import Written
 from bot.formats.markdown import code, prose
@@ -284,9 +285,12 @@ def _unplaced(view: View, base: str, commit: str) -> _Unplaced:
     holding: dict[tuple[str, str], Remark] = {}
     warnings: dict[tuple[str, str], Remark] = {}
     for environment in view.pipeline.environments.values():
-        before = view.files(base, environment).remarks if base else []
-        known = {(one.file, one.identity) for one in before}
-        for one in view.files(commit, environment).remarks:
+        before = view.files(base, environment) if base else EnvironmentFiles()
+        after = view.files(commit, environment)
+        if before is after:
+            continue
+        known = {(one.file, one.identity) for one in before.remarks}
+        for one in after.remarks:
             key = one.file, one.identity
             if key in known:
                 continue
@@ -388,11 +392,14 @@ def _moved(view: View, base: str, commit: str) -> list[Moved]:
     """Places whose repository, tag or digest is new in ``commit``."""
     moved: list[Moved] = []
     for environment in view.pipeline.environments.values():
-        before = {s.place: s.written for s in view.spots(base, environment)} if base else {}
+        before = view.files(base, environment) if base else EnvironmentFiles()
+        after = view.files(commit, environment)
+        if before is after:
+            continue  # nothing that goes into this environment changes
         moved += [
             Moved(environment, spot.place, spot.written)
-            for spot in view.spots(commit, environment)
-            if before.get(spot.place) != spot.written
+            for spot in after.spots
+            if (known := before.by_place.get(spot.place)) is None or known.written != spot.written
         ]
     return moved
 

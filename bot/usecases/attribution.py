@@ -6,7 +6,7 @@ whose merge it is, and to no other that happens to contain it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -34,8 +34,12 @@ class DefaultBranch:
     history: GitHistory
     branch: str
     head: str
-    own: frozenset[str] = frozenset()
+    written: Callable[[], Collection[str]] = tuple
     """Commits that the bot wrote, by its record: not every GitHub signs what its Apps write."""
+
+    def is_own(self, commit: str) -> bool:
+        """Whether the bot wrote a commit; the record of all of them is read where it is asked."""
+        return commit in self.written()
 
 
 def merged_pull_request(line: DefaultBranch, commit: str) -> PullRequest | None:
@@ -173,7 +177,7 @@ def _approving(reviews: Sequence[Review]) -> dict[int, str]:
 def _brings(line: DefaultBranch, commit: ContributedCommit, base: str) -> bool:
     """Whether somebody has to answer for a commit: it is new there, not ours, and not empty."""
     is_there = bool(base) and line.history.is_ancestor(commit.id, base)
-    return not (is_there or commit.id in line.own or _is_empty(line.history, commit))
+    return not (is_there or line.is_own(commit.id) or _is_empty(line.history, commit))
 
 
 def _is_empty(history: GitHistory, commit: ContributedCommit) -> bool:
@@ -192,7 +196,7 @@ def _pushed_by(line: DefaultBranch, pull_request: PullRequest) -> frozenset[int]
         return None
     actors: set[int] = set()
     for one in pushes:
-        if one.after in line.own:
+        if line.is_own(one.after):
             return frozenset(actors)  # what stood there before was written over by the bot
         actors.add(one.actor.id)
         if one.creates:

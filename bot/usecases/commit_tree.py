@@ -3,26 +3,38 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cached_property
-from typing import Final
+from typing import Final, TypeVar
 
 from bot.formats.image_names import Names
 from bot.formats.links import LINK
-from bot.formats.manifest_file import Reading
-from bot.ports import GitHistory
+from bot.formats.manifest_file import Reading, read_file, says_something, text_of
+from bot.formats.traces import VERSION, Traces, traces_of
+from bot.ports import BlobIndex, GitHistory
+from bot.usecases.shelf import Shelf
 
+T = TypeVar("T")
 _SUBMODULE: Final = "160000"
-Readings = MutableMapping[tuple[str, str, str, bool], Reading]
-"""Environment, path, blob, whether it is Helm values -> what the file says."""
+_AT_ONCE: Final = 1000
+"""Rows that are kept in one go, while the next files are read."""
 
 
 class CommitTree:
-    """The files of one commit; what a blob says is read once in a look, in whatever commit."""
+    """The files of one commit; what a blob says is read once, in whatever commit and look."""
 
-    def __init__(self, history: GitHistory, commit: str, readings: Readings) -> None:
-        """Look at a commit; `readings` is kept between the commits of one look."""
-        self._history, self._readings = history, readings
+    def __init__(
+        self, history: GitHistory, commit: str, shelf: Shelf, index: BlobIndex | None
+    ) -> None:
+        """Look at a commit.
+
+        Args:
+            history: the repository.
+            commit: or a tree.
+            shelf: what this process knows already.
+            index: what was known of blobs before; None: nothing.
+        """
+        self._history, self._shelf, self._index = history, shelf, index
         self._entries = history.paths(commit)
 
     @cached_property
@@ -48,12 +60,73 @@ class CommitTree:
         """A file's bytes; a link's are where it leads."""
         return self._history.read(self._entries[path].blob)
 
+    def expect(self, paths: Collection[str], names: Names) -> None:
+        """Read what is not known of these files yet: from the index, else from their bytes.
+
+        Where the index says that nothing of ours can stand in a file, its bytes are not read. It
+        proves its rows (`bot.adapters.store.blob_index`); what is found is found in the bytes.
+        """
+        unread: dict[str, list[str]] = {}
+        for path in paths:
+            blob = self._blob(path)
+            if blob and self._shelf.reading(names, path, blob) is None:
+                unread.setdefault(blob, []).append(path)
+        known = self._known(unread)
+        wanted: list[str] = []
+        for blob, here in unread.items():
+            traces = known.get(blob)
+            said = traces and [one for one in here if says_something(one, traces, names)]
+            for path in here if traces else ():
+                if not said or path not in said:
+                    self._shelf.keep_reading(names, Reading(path), blob)
+            if said or not traces:
+                wanted.append(blob)
+        self._read(wanted, unread, known, names)
+
+    def _known(self, blobs: Collection[str]) -> Mapping[str, Traces]:
+        rows = self._index.known(VERSION, blobs) if self._index and blobs else {}
+        return {blob: Traces.decoded(row) for blob, row in rows.items()}
+
+    def _read(
+        self,
+        blobs: Collection[str],
+        paths: Mapping[str, Collection[str]],
+        known: Mapping[str, Traces],
+        names: Names,
+    ) -> None:
+        new: dict[str, bytes] = {}
+        for blob, content in self._history.read_all(blobs):
+            traces = known.get(blob) or traces_of(content)
+            for path in paths[blob]:
+                if self._shelf.reading(names, path, blob) is None:
+                    reading = read_file(path, text_of(content), names, traces=traces)
+                    self._shelf.keep_reading(names, reading, blob)
+            if blob not in known:
+                new[blob] = traces.encoded
+            if len(new) == _AT_ONCE:
+                self._keep(new)
+                new = {}
+        self._keep(new)
+
+    def _keep(self, rows: Mapping[str, bytes]) -> None:
+        if self._index and rows:
+            self._index.keep(VERSION, rows)
+
     def reading(
         self, path: str, names: Names, *, is_values: bool, read: Callable[[], Reading]
     ) -> Reading:
         """What a file says, read once for each blob and environment."""
-        blob = "" if self.mode(path) == LINK else self._entries[path].blob
-        key = names.environment, path, blob, is_values
-        if key not in self._readings:
-            self._readings[key] = read()
-        return self._readings[key]
+        blob = self._blob(path)
+        known = self._shelf.reading(names, path, blob, is_values=is_values)
+        if known is None:
+            known = read()
+            self._shelf.keep_reading(names, known, blob, is_values=is_values)
+        return known
+
+    def fact(self, about: str, path: str, read: Callable[[bytes], T]) -> T:
+        """What is told of a file's bytes, once for each blob."""
+        entry = self._entries[path]
+        return self._shelf.fact((about, path, entry.blob), lambda: read(self.content(path)))
+
+    def _blob(self, path: str) -> str:
+        return "" if self.mode(path) in {"", LINK} else self._entries[path].blob

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import cache
 
 from bot.domain.doctor.findings import Finding
 from bot.domain.environments import (
@@ -23,13 +24,13 @@ from bot.domain.grants import KeyRole
 from bot.domain.images import Presence
 from bot.domain.memory import Hold, KnownSource, RulesAccepted, Scope
 from bot.domain.oci import Digest, DigestReference, ImageRepository
-from bot.formats.environment_files import EnvironmentFiles, read_environment
-from bot.formats.image_names import Names, names_of
-from bot.formats.manifest_file import Reading
+from bot.formats.environment_files import EnvironmentFiles
+from bot.formats.image_names import Names
 from bot.formats.pipeline_file import PIPELINE_FILE, read_pipeline
 from bot.formats.places import Spot
 from bot.ports import (
     Audit,
+    BlobIndex,
     Certificates,
     Clock,
     Evaluations,
@@ -51,12 +52,13 @@ from bot.ports import (
     Verifier,
 )
 from bot.usecases.attribution import DefaultBranch
-from bot.usecases.commit_tree import CommitTree
 from bot.usecases.continuity import cut_off
+from bot.usecases.environment_at import files_at
 from bot.usecases.granted import check_application, check_environment, source_repository
 from bot.usecases.members import InTurn, for_each
 from bot.usecases.rules import Rules, rules_at
 from bot.usecases.rules_in_force import Gate, Pending, is_same, rule_set
+from bot.usecases.shelf import Shelf
 
 _HISTORY: int = 1000
 """First-parent commits that are searched for a valid pipeline file."""
@@ -116,6 +118,10 @@ class Ports:
     """What is not in order with the set-up, as it was last looked at."""
     looks: Callable[[float], Looks] = lambda _seconds: InTurn()
     """Makes looks that have so many seconds."""
+    blobs: BlobIndex | None = None
+    """What was found in files before; None: nothing is kept."""
+    shelf: Shelf = field(default_factory=Shelf)
+    """What the looks of this process know together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,12 +144,6 @@ class View:
     """A change of the rules that waits for approvals."""
     cut_off: str = ""
     """Why the record is not believed to be whole, so everything is held; empty: it is."""
-    _files: dict[tuple[str, str], EnvironmentFiles] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
-    _readings: dict[tuple[str, str, str, bool], Reading] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
 
     @property
     def web_url(self) -> str:
@@ -234,23 +234,24 @@ class View:
 
     def names(self, environment: Environment) -> Names:
         """How images are called in the files of an environment."""
-        return names_of(self.pipeline, environment)
+        return self.ports.shelf.names(self.pipeline, environment)
 
     def text(self, blob: str) -> str:
         """A file's characters; undecodable bytes come back as they were."""
         return self.history.read(blob).decode("utf-8", "surrogateescape")
 
     def files(self, commit: str, environment: Environment) -> EnvironmentFiles:
-        """What the environment's files say at a commit; each blob is read once in a look."""
-        key = commit, environment.name
-        if key not in self._files:
-            tree = CommitTree(self.history, commit, self._readings)
-            self._files[key] = read_environment(tree, environment, self.names(environment))
-        return self._files[key]
+        """What the environment's files say at a commit; all looks share what they read."""
+        ports, names = self.ports, self.names(environment)
+        return files_at(ports.shelf, ports.blobs, self.history, self.id, commit, environment, names)
 
-    def spots(self, commit: str, environment: Environment) -> list[Spot]:
+    def spots(self, commit: str, environment: Environment) -> Sequence[Spot]:
         """Every place of the environment's files at a commit."""
         return self.files(commit, environment).spots
+
+    def spots_of(self, commit: str, environment: Environment, application: str) -> Sequence[Spot]:
+        """Those of one application."""
+        return self.files(commit, environment).spots_of(application)
 
 
 def look(ports: Ports, manifests: int) -> View:
@@ -307,14 +308,16 @@ def _line(
     history: GitHistory,
     pipeline: Pipeline,
 ) -> DefaultBranch:
-    own = frozenset(
-        head.commit
-        for environment in pipeline.environments
-        for head in ports.memory.written_heads(Scope(number, environment))
-    )
-    return DefaultBranch(
-        ports.github, repository, history, branch, history.heads().get(branch, ""), own
-    )
+    @cache
+    def written() -> frozenset[str]:
+        return frozenset(
+            head.commit
+            for environment in pipeline.environments
+            for head in ports.memory.written_heads(Scope(number, environment))
+        )
+
+    head = history.heads().get(branch, "")
+    return DefaultBranch(ports.github, repository, history, branch, head, written)
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,10 +60,9 @@ def published(
     """The application's images -> digests in the newest publication; empty before the first."""
     tip = view.history.heads().get(environment.ref)
     found: dict[str, set[Digest]] = {}
-    for spot in view.spots(tip, environment) if tip else ():
+    for spot in view.spots_of(tip, environment, application.name) if tip else ():
         reference = spot.written.reference()
-        own = spot.image.application == application.name
-        if own and reference is not None and reference.digest is not None:
+        if reference is not None and reference.digest is not None:
             found.setdefault(spot.place.image, set()).add(reference.digest)
     return found
 

@@ -132,8 +132,8 @@ def _wanted(
 ) -> Iterator[tuple[GitHubRepository, str]]:
     """The source commits of what the default branch asks for, as far as the record knows them."""
     commits: dict[str, None] = {}
-    for spot in view.spots(view.head, environment):
-        if spot.place.application == application.name and spot.written.digest:
+    for spot in view.spots_of(view.head, environment, application.name):
+        if spot.written.digest:
             image = spot.place.image, Digest(spot.written.digest)
             record = record_of(view, environment, application, view.head, image)
             if record is not None:

@@ -121,11 +121,7 @@ def propose(ports: Ports, manifests: int, environment: str, application: str) ->
     except NotFoundError as error:
         return Done(str(error))
     images = {image.name for image in promoted.images}
-    places = [
-        s
-        for s in view.spots(view.head, target)
-        if s.image.application == application and s.image.name in images
-    ]
+    places = [s for s in view.spots_of(view.head, target, application) if s.image.name in images]
     reason = "" if places else _why_nowhere(view, target, promoted)
     if not (places or reason):
         return Done(f"{application} has no place in {environment}")
@@ -170,7 +166,7 @@ def _why_nowhere(view: View, environment: Environment, application: Application)
     if about:
         return "; ".join(str(one) for one in about[:5])
     for other in view.pipeline.environments.values():
-        if any(s.image.application == application.name for s in view.spots(view.head, other)):
+        if view.spots_of(view.head, other, application.name):
             return ""
     return f"{application.name} has no place in the files of any environment"
 

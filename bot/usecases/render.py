@@ -77,7 +77,7 @@ class _Work:
     ) -> None:
         self.view, self.environment = view, environment
         self.renderer, self.renderings = renderer, renderings
-        self.tree = CommitTree(view.history, tree, {})
+        self.tree = CommitTree(view.history, tree, view.ports.shelf, view.ports.blobs)
         entries = view.history.paths(tree)
         self.modes = {path: entry.mode for path, entry in entries.items()}
         self.blobs = {path: f"{entry.mode}:{entry.blob}" for path, entry in entries.items()}

@@ -167,8 +167,8 @@ def record_of(
     """
     together = {
         spot.image.name: Digest(spot.written.digest)
-        for spot in view.spots(at, environment)
-        if spot.image.application == application.name and spot.written.digest
+        for spot in view.spots_of(at, environment, application.name)
+        if spot.written.digest
     }
     name, digest = image
     found = proposed_as(view, environment, application, together)
@@ -276,5 +276,5 @@ def _shows(
         return False
     return any(
         spot.image == image and spot.written.digest == digest
-        for spot in view.spots(commit, environment)
+        for spot in view.spots_of(commit, environment, image.application)
     )

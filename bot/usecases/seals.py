@@ -108,6 +108,19 @@ def needs_attestation(
     return own not in {one.statement.promotion for one in found}
 
 
+def may_need_authority(view: View, environment: Environment, reference: DigestReference) -> bool:
+    """Whether a sealed digest may lack what `needs_attestation` or `comes_back` ask for.
+
+    Without a merge to ask about: what is adopted or shown lacks nothing, whoever brought it.
+    """
+    signs = bool(view.attestation_keys(environment).signers)
+    if not (signs or environment.needs_authority):
+        return False
+    return not (
+        is_adopted(view, environment, reference.digest) or _is_shown(view, environment, reference)
+    )
+
+
 def comes_back(
     view: View, environment: Environment, image: ImageId, reference: DigestReference, merge: str
 ) -> bool:
@@ -129,12 +142,8 @@ def _is_shown(view: View, environment: Environment, reference: DigestReference) 
     records = view.ports.memory.publications(view.scope(environment.name))
     if not records or not view.history.has(records[-1].commit):
         return False
-    shown = (s.written.reference() for s in view.spots(records[-1].commit, environment))
-    return any(
-        one is not None
-        and (one.repository, one.digest) == (reference.repository.canonical, reference.digest)
-        for one in shown
-    )
+    shown = view.files(records[-1].commit, environment).shown
+    return (reference.repository.canonical, reference.digest) in shown
 
 
 def record_signatures(

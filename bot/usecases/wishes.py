@@ -11,7 +11,7 @@ from bot.domain.publication import Place
 from bot.formats.places import Spot
 from bot.usecases.desk import View
 from bot.usecases.resolve import record_of
-from bot.usecases.seals import comes_back, is_sealed, needs_attestation
+from bot.usecases.seals import comes_back, is_sealed, may_need_authority, needs_attestation
 
 _AT_ONCE = 100
 """Merges that changed the file, as many as are read at once; merges of other files never count."""
@@ -57,8 +57,8 @@ def wishes_of(view: View, environment: Environment, application: Application) ->
     """Digests at the application's places that lack a seal, or the merge's authority; each once."""
     images = {image.name: image for image in application.images}
     wishes: dict[tuple[str, Digest, str], Wish] = {}
-    for spot in view.spots(view.head, environment):
-        if spot.image.application != application.name or spot.image.name not in images:
+    for spot in view.spots_of(view.head, environment, application.name):
+        if spot.image.name not in images:
             continue
         reference = spot.written.reference()
         if reference is None or reference.digest is None:
@@ -67,7 +67,11 @@ def wishes_of(view: View, environment: Environment, application: Application) ->
         if reference.repository != expected.canonical:
             continue
         image = images[spot.place.image]
-        wish = _wish(view, environment, application, image, reference.digest, spot)
+        digest_there = expected.at(reference.digest)
+        sealed = is_sealed(view, environment, spot.image, reference.digest)
+        if sealed and not may_need_authority(view, environment, digest_there):
+            continue  # nearly all of them: who brought it is not asked of git
+        wish = _wish(view, environment, application, image, digest_there, spot, sealed=sealed)
         key = image.name, wish.digest, wish.merge
         known = wishes.get(key)
         wishes[key] = replace(known, places=(*known.places, spot.place)) if known else wish
@@ -87,13 +91,15 @@ def _wish(
     environment: Environment,
     application: Application,
     image: Image,
-    digest: Digest,
+    reference: DigestReference,
     spot: Spot,
+    *,
+    sealed: bool,
 ) -> Wish:
+    digest, places = reference.digest, (spot.place,)
     record = record_of(view, environment, application, view.head, (image.name, digest))
     merge = _merge_that_brought(view, environment, spot)
-    sealed = is_sealed(view, environment, ImageId(application.name, image.name), digest)
-    return Wish(view, environment, application, image, digest, merge, record, sealed, (spot.place,))
+    return Wish(view, environment, application, image, digest, merge, record, sealed, places)
 
 
 def returning(
@@ -136,5 +142,5 @@ def _merge_that_brought(view: View, environment: Environment, spot: Spot) -> str
 
 def says(view: View, environment: Environment, commit: str, place: Place) -> str:
     """The digest at a place of a commit; empty: none."""
-    found = (s for s in view.spots(commit, environment) if s.place == place) if commit else ()
-    return next((one.written.digest for one in found), "")
+    found = view.files(commit, environment).by_place.get(place) if commit else None
+    return found.written.digest if found else ""

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from bot.adapters.git.bounded import Bounded
 from bot.adapters.git.mirror import Mirror, Mirrors
+from bot.adapters.git.objects import Reader, Readers
 from bot.domain.environments import GitHubRepository
 from bot.domain.errors import IntegrityError, NotFoundError, UnavailableError
 from bot.domain.history import FileWrite
@@ -188,7 +190,7 @@ def test_a_git_that_was_killed_has_not_said_no(
     first = mirror.heads()["main"]
     second = origin.commit({"a.yaml": "two"})
     mirror.refresh()
-    broken_git(tmp_path, monkeypatch, "--batch-check", how)
+    broken_git(tmp_path, monkeypatch, "--batch-command", how)
 
     looks: list[Callable[[], object]] = [
         lambda: mirror.has(first),
@@ -419,3 +421,68 @@ def test_after_many_fetches_git_tidies(
 
     assert len(list((folder / "objects" / "pack").glob("*.pack"))) < 6
     assert mirror.commit(mirror.heads()["main"]).subject == "change a.yaml"
+
+
+# --- what is kept, and who reads ---
+
+
+def test_files_are_listed_by_what_differs(origin: Origin, mirror: Mirror, tmp_path: Path) -> None:
+    commits = [mirror.heads()["main"]]
+    commits += [
+        origin.commit({"a.yaml": "two", "b/c.yaml": None}),
+        origin.commit({"b/c.yaml/d": "a folder where a file was", "a.yaml": None}),
+        origin.commit({"ü": "1"}),
+    ]
+    mirror.refresh()
+
+    for commit in [*commits, *reversed(commits)]:
+        alone = Mirrors(tmp_path / "mirrors", str(tmp_path / "web"), lambda _: "t").of(REPOSITORY)
+        assert mirror.paths(commit) == alone.paths(commit)
+
+
+def test_a_reader_that_was_killed_is_followed_by_another(
+    origin: Origin, mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = origin.commit({"a.yaml": "two"})
+    mirror.refresh()
+    blob = mirror.paths(first)["a.yaml"].blob
+    with monkeypatch.context() as patched:
+        broken_git(tmp_path, patched, "--batch-command", "kill -9 $$")
+        with pytest.raises(UnavailableError):
+            mirror.read(blob)
+
+    assert list(mirror.read_all([blob, blob])) == [(blob, b"two")] * 2
+    with pytest.raises(NotFoundError):
+        list(mirror.read_all([blob, "1" * 40]))
+
+
+def test_few_mirrors_have_a_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bot.adapters.git.objects.OPEN_LIMIT", 2)
+    ended: list[Path] = []
+    end = Reader.end
+
+    def noted(self: Reader) -> None:
+        ended.append(self.path)
+        end(self)
+
+    monkeypatch.setattr(Reader, "end", noted)
+    readers = Readers()
+    made = [Reader(tmp_path / str(number), readers) for number in range(3)]
+    for one in made:
+        subprocess.run(["git", "init", "-q", "--bare", str(one.path)], check=True)
+    for one in (*made, made[0]):
+        assert one.content("1" * 40) is None
+
+    assert ended == [made[0].path, made[1].path]
+
+
+def test_what_is_kept_has_a_bound() -> None:
+    kept = Bounded[str, bytes](10, len)
+    kept.put("a", b"1234")
+    kept.put("b", b"1234")
+    assert kept.get("a") == b"1234"
+    kept.put("c", b"1234")
+
+    assert (kept.get("a"), kept.get("b"), kept.get("c")) == (b"1234", None, b"1234")
+    kept.put("whole", b"0" * 100)
+    assert (kept.get("a"), kept.newest()) == (None, ("whole", b"0" * 100))

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -20,6 +21,7 @@ from bot.formats.manifest_file import Reading, unsealable
 from bot.formats.pipeline_file import read_pipeline
 from tests.world.tools import attempt, tool
 
+T = TypeVar("T")
 REPOSITORY = "registry.prod.example.com/acme/payments"
 GOOD, EVIL = "sha256:" + "a" * 64, "sha256:" + "e" * 64
 IMAGE = f"{REPOSITORY}@{EVIL}"
@@ -63,6 +65,12 @@ class Tree:
     ) -> Reading:
         del path, names, is_values
         return read()
+
+    def expect(self, paths: Collection[str], names: Names) -> None: ...
+
+    def fact(self, about: str, path: str, read: Callable[[bytes], T]) -> T:
+        del about
+        return read(self.content(path))
 
 
 def content_of(found: str | bytes | tuple[str]) -> bytes:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from bot.domain.environments import ImageId
 from bot.formats.environment_files import EnvironmentFiles, read_environment
@@ -11,6 +12,7 @@ from bot.formats.image_names import Names, names_of
 from bot.formats.manifest_file import Reading
 from bot.formats.pipeline_file import read_pipeline
 
+T = TypeVar("T")
 PIPELINE = read_pipeline("""\
 version: 1
 environments:
@@ -45,6 +47,12 @@ class Texts:
     ) -> Reading:
         del path, names, is_values
         return read()
+
+    def expect(self, paths: Collection[str], names: Names) -> None: ...
+
+    def fact(self, about: str, path: str, read: Callable[[bytes], T]) -> T:
+        del about
+        return read(self.content(path))
 
 
 def read(files: Mapping[str, str]) -> EnvironmentFiles:

@@ -20,10 +20,11 @@ import contextlib
 import math
 import re
 import secrets
+import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -33,6 +34,8 @@ from typing import Final
 from git.cmd import Git
 from git.exc import CommandError, GitError
 
+from bot.adapters.git.bounded import Bounded
+from bot.adapters.git.objects import Reader, Readers
 from bot.domain.environments import GitHubRepository
 from bot.domain.errors import IntegrityError, NotFoundError, UnavailableError
 from bot.domain.history import FileWrite, GitCommit, PathChange, TreeEntry
@@ -49,6 +52,10 @@ _FETCHES_UNTIL_TIDY: Final = 100
 _REACH_SECONDS: Final = 10
 _PLAIN: Final = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
 _NO_BLOB: Final = "0" * 40
+_CONTENTS_BYTES: Final = 16 * 2**20
+"""Contents that are kept of one mirror."""
+_LISTED_PATHS: Final = 100_000
+"""Paths of the commits, and of the differences, that are kept listed of one mirror."""
 _PREFIX: Final = re.compile(r"[0-9a-f]{4,64}")
 _NOTHING_IN_COMMON: Final = 1
 """git-merge-base's exit code for histories that share no commit."""
@@ -71,6 +78,7 @@ class Mirrors:
     """When all that has to be seen had happened, `time.monotonic`; None: now, at each question."""
     _mirrors: dict[GitHubRepository, Mirror] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _readers: Readers = field(default_factory=Readers)
 
     def as_of(self, moment: float | None) -> Mirrors:
         """The same mirrors, for one job: what was fetched after this moment is new enough."""
@@ -98,6 +106,7 @@ class Mirrors:
                     self.directory / repository.owner / f"{repository.name}.git",
                     f"{self.web_url}/{repository}.git",
                     lambda: self.token(repository),
+                    self._readers,
                 )
                 self._mirrors[repository] = mirror
             return mirror
@@ -123,7 +132,12 @@ class Mirror:
     """One repository's mirror."""
 
     def __init__(
-        self, repository: GitHubRepository, path: Path, url: str, token: Callable[[], str]
+        self,
+        repository: GitHubRepository,
+        path: Path,
+        url: str,
+        token: Callable[[], str],
+        readers: Readers,
     ) -> None:
         """Create the mirror's directory if it is not there; nothing is fetched yet."""
         self.repository = repository
@@ -134,10 +148,11 @@ class Mirror:
         self._fetches = 0
         self._fetched = self._expired = -math.inf
         self._heads: Mapping[str, str] | None = None
-        self.read = lru_cache(maxsize=4096)(self._read)
-        self.paths = lru_cache(maxsize=64)(self._paths)
+        self._objects = Reader(path, readers)
+        self._contents = Bounded[str, bytes](_CONTENTS_BYTES, len)
+        self._differences = Bounded[tuple[str, str], Mapping[str, PathChange]](_LISTED_PATHS, len)
+        self._listings = Bounded[str, Mapping[str, TreeEntry]](_LISTED_PATHS, len)
         self.commit = lru_cache(maxsize=4096)(self._commit)
-        self.changes = lru_cache(maxsize=4096)(self._changes)
         self._kind = lru_cache(maxsize=16384)(self._kind_of)
         self._contains = lru_cache(maxsize=16384)(self._contains_it)
         path.mkdir(parents=True, exist_ok=True)
@@ -202,12 +217,10 @@ class Mirror:
 
     def _kind_of(self, thing: str) -> str:
         """The kind of an object; NotFoundError: there is none of that id."""
-        said = self._git(["cat-file", "--batch-check"], stdin=f"{thing}\n".encode()).split()
-        if said[1:2] == ["missing"]:
+        found = self._objects.kind(thing)
+        if found is None:
             raise NotFoundError(thing, f"the mirror of {self.repository}")
-        if len(said) != len(("id", "kind", "size")) or said[0] != thing:
-            raise UnavailableError(f"git says something else in the mirror of {self.repository}")
-        return said[1]
+        return found
 
     def message(self, commit: str) -> str:
         """A commit's whole message."""
@@ -306,8 +319,17 @@ class Mirror:
         found = self._git(["log", "-z", "--format=%B", *revisions, "--"])
         return [message.strip("\n") for message in found.split("\0") if message.strip("\n")]
 
-    def _changes(self, old: str, new: str) -> Mapping[str, PathChange]:
+    def changes(self, old: str, new: str) -> Mapping[str, PathChange]:
         """Every path that differs between two commits or trees; an empty ``old`` is no files."""
+        if old == new:
+            return {}
+        found = self._differences.get((old, new))
+        if found is None:
+            found = self._changes(old, new)
+            self._differences.put((old, new), found)
+        return found
+
+    def _changes(self, old: str, new: str) -> Mapping[str, PathChange]:
         before = _checked(old) if old else _EMPTY_TREE
         fields = self._git(["diff-tree", "-r", "-z", "--no-renames", before, _checked(new)]).split(
             "\0"
@@ -341,18 +363,60 @@ class Mirror:
         """One commit; NotFoundError if it is not there."""
         return self._log(["-n1", _checked(commit)])[0]
 
-    def _paths(self, tree: str) -> Mapping[str, TreeEntry]:
-        """Every file of a commit or tree."""
+    def paths(self, tree: str) -> Mapping[str, TreeEntry]:
+        """Every file of a commit or tree.
+
+        By what is different in one that was listed before: of a large tree that is a hundredth of
+        the work, and of the memory, for entries that are equal are the same.
+        """
+        found = self._listings.get(tree)
+        if found is None:
+            known = self._listings.newest()
+            found = self._listed(tree) if known is None else self._listed_by(tree, *known)
+            self._listings.put(tree, found)
+        return found
+
+    def _listed(self, tree: str) -> Mapping[str, TreeEntry]:
         listing = self._git(["ls-tree", "-r", "-z", "--full-tree", _checked(tree)])
         entries = (line.split("\t", 1) for line in listing.split("\0") if line)
         return {
-            path: TreeEntry(mode, blob)
+            path: TreeEntry(sys.intern(mode), blob)
             for (mode, _, blob), path in ((meta.split(" "), path) for meta, path in entries)
         }
 
-    def _read(self, blob: str) -> bytes:
-        """The content of a file."""
-        return self._run(["cat-file", "blob", _checked(blob)])
+    def _listed_by(
+        self, tree: str, known: str, listing: Mapping[str, TreeEntry]
+    ) -> Mapping[str, TreeEntry]:
+        try:
+            changes = self.changes(known, tree)
+        except NotFoundError:
+            return self._listed(tree)  # one of the two is not there, or not any more
+        found = dict(listing)
+        for path, change in changes.items():
+            if change.after is None:
+                found.pop(path, None)
+            else:
+                found[path] = change.after
+        return found
+
+    def read(self, blob: str) -> bytes:
+        """The content of a file; NotFoundError if it is not there."""
+        found = self._contents.get(blob)
+        if found is None:
+            found = self._there(blob, self._objects.content(_checked(blob)))
+            self._contents.put(blob, found)
+        return found
+
+    def read_all(self, blobs: Collection[str]) -> Iterator[tuple[str, bytes]]:
+        """The contents of many files, one after the other; nothing of them is kept."""
+        wanted = [_checked(blob) for blob in blobs]
+        for blob, content in self._objects.contents(wanted):
+            yield blob, self._there(blob, content)
+
+    def _there(self, blob: str, content: bytes | None) -> bytes:
+        if content is None:
+            raise NotFoundError(blob, f"the mirror of {self.repository}")
+        return content
 
     def _store(self, content: bytes) -> str:
         return self._git(["hash-object", "-w", "--stdin"], stdin=content)
@@ -384,6 +448,7 @@ class Mirror:
                 seconds=_FETCH_SECONDS,
             )
         self._kind.cache_clear()
+        self._objects.end()  # it holds packs that are gone
 
     def _git(
         self,

@@ -9,6 +9,7 @@ one database at once; a failure in the middle leaves nothing behind.
 from __future__ import annotations
 
 from bot.adapters.store.audit import AuditStore
+from bot.adapters.store.blob_index import BlobStore
 from bot.adapters.store.commands import CommandStore
 from bot.adapters.store.database import demand, inspect, migrate, name_of, open_database
 from bot.adapters.store.evaluations import EvaluationStore
@@ -22,6 +23,7 @@ from bot.adapters.store.schema import MIGRATIONS
 __all__ = [
     "MIGRATIONS",
     "AuditStore",
+    "BlobStore",
     "CommandStore",
     "EvaluationStore",
     "MemoryStore",

@@ -283,6 +283,21 @@ def replace(
     )
 
 
+def all_replaced(
+    connection: sa.Connection,
+    table: sa.Table,
+    rows: Sequence[Mapping[str, object]],
+    keys: Sequence[str],
+) -> None:
+    """`replace` for many rows of the same columns at once."""
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    statement = insert(table)
+    others = {name: statement.excluded[name] for name in rows[0] if name not in keys}
+    connection.execute(
+        statement.on_conflict_do_update(index_elements=list(keys), set_=others), list(rows)
+    )
+
+
 def text_of(at: datetime) -> str:
     """A moment as it is stored: UTC, microseconds, so that the order of texts is that of time."""
     return at.astimezone(UTC).isoformat(timespec="microseconds")

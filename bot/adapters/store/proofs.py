@@ -61,15 +61,18 @@ class Proofs:
                 if not any(isinstance(value, bytes) for value in row):
                     self._believed.add(it)
             return True
-        said = json.dumps(_proven_values(row._asdict()), default=str)
-        place = table.name, hashlib.sha256(said.encode()).hexdigest()
+        self.refuse(table.name, json.dumps(_proven_values(row._asdict()), default=str))
+        return False
+
+    def refuse(self, table: str, said: str) -> None:
+        """Tell once of a row that proves nothing; ``said`` is what it says."""
+        place = table, hashlib.sha256(said.encode()).hexdigest()
         with self._guard:
             known = place in self._refused or len(self._refused) >= _REMEMBERED
             if not known:
                 self._refused[place] = None
         if not known:
-            _LOG.warning("row without proof", extra={"table": table.name, "row": said[:300]})
-        return False
+            _LOG.warning("row without proof", extra={"table": table, "row": said[:300]})
 
     def ensure(
         self, connection: sa.Connection, table: sa.Table, values: Mapping[str, object]

@@ -122,6 +122,11 @@ MIGRATIONS: Final[Sequence[Sequence[str]]] = (
             proof VARCHAR NOT NULL)""",
         "CREATE INDEX lk_rendering_root ON lk_rendering (manifests, environment, root)",
     ),
+    (
+        """CREATE TABLE lk_blob (
+            number {number}, blob VARCHAR NOT NULL UNIQUE, version BIGINT NOT NULL,
+            said {bytes} NOT NULL, proof {bytes} NOT NULL)""",
+    ),
 )
 """For ``migrate``, part ``store``; ``{number}`` counts rows in the order they were written,
 ``{bytes}`` is what holds bytes."""
@@ -218,6 +223,7 @@ RENDERING: Final = _table(
     numbers=["manifests"],
     contents=["document"],
 )
+BLOB: Final = _table("lk_blob", "blob", numbers=["number", "version"], contents=["said", "proof"])
 PROVEN: Final = {
     RESOLUTION: ("manifests", "application", "commit_id"),
     PUBLICATION: ("manifests", "environment", "application", "ref", "commit_id"),
