@@ -71,8 +71,11 @@ def test_a_publication_that_github_refuses_is_told_on_the_merge_and_taken_back(
     commit = stage.commit("develop")
     driver.build(stage.source, commit)
     refuse(driver, "PATCH", "/repos/acme/deploy/git/refs/*")
-    refuse(driver, "POST", "/repos/acme/deploy/git/trees")
 
+    def merges() -> None:  # the pull request's own tree is written before
+        refuse(driver, "POST", "/repos/acme/deploy/git/trees")
+
+    stage.github.just_before("PUT", "/repos/acme/deploy/pulls/*/merge", merges)
     driver.run(driver.propose("dev"))
 
     head = stage.manifests.head("main")
