@@ -25,6 +25,7 @@ from bot.adapters.git.mirror import Mirrors
 from bot.adapters.github import permissions
 from bot.adapters.github.api import GitHubApi
 from bot.adapters.github.calls import Calls
+from bot.adapters.github.pace import Urgency, urgency
 from bot.adapters.github.set_up import GitHubSetUp
 from bot.adapters.github.tokens import Tokens
 from bot.adapters.grants import Grants, KeyFile, ManifestsGrant
@@ -43,7 +44,7 @@ from bot.domain.environments import GitHubRepository
 from bot.domain.errors import LockkeeperError, NotGrantedError, RejectedError
 from bot.domain.floors import Floor
 from bot.domain.grants import KeyPlace, KeyRole, RegistryGrant
-from bot.domain.jobs import EVERYTHING, Done, Job, Outcome, Share
+from bot.domain.jobs import EVERYTHING, Done, Job, JobKind, Outcome, Share
 from bot.domain.oci import ImageRepository
 from bot.formats.docker_config import parse_registry_grant
 from bot.formats.grant_floor import read_floor
@@ -568,6 +569,10 @@ def _doctor(settings: Settings, clock: Clock, grants: Granted, scanner: Scanner 
     )
 
 
+_URGENCIES = {JobKind.DELIVER: Urgency.DELIVERY, JobKind.PUBLISH: Urgency.DELIVERY}
+"""What uses up GitHub's budget first; what is told (the outbox) waits for all jobs."""
+
+
 def assemble(settings: Settings, share: Share = EVERYTHING) -> Lockkeeper:
     """Put one process together; nothing is contacted but the database.
 
@@ -590,7 +595,8 @@ def assemble(settings: Settings, share: Share = EVERYTHING) -> Lockkeeper:
     opened.proofs.renew(database)
 
     def run(job: Job) -> Outcome:  # the engine and the workflows need each other
-        return workflows(job)
+        with urgency(_URGENCIES.get(job.kind, Urgency.PROPOSAL)):
+            return workflows(job)
 
     engine = Engine(database, clock, run, share=share)
     asked = AskedJobs(engine, is_alone=engine.is_alone)

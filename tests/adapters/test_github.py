@@ -708,3 +708,21 @@ def test_a_page_where_the_api_should_be_is_refused_or_tried_again(
         server.shutdown()
     assert "hunter2" not in str(caught.value)
     assert (kind is GitHubRefusedError) == ("LOCKKEEPER_GITHUB_URL" in str(caught.value))
+
+
+def test_a_refusal_for_the_rate_silences_the_whole_installation_and_is_no_answer(
+    scene: Scene,
+) -> None:
+    """A 403 that `pushes` takes for "not told" elsewhere is none here."""
+    scene.api.facts(DEPLOY)
+    scene.api.pushes(DEPLOY, "main")
+    headers = {"retry-after": "30"}
+    scene.world.fail("GET", "/repos/acme/deploy/activity", 403, headers=headers)
+
+    with pytest.raises(UnavailableError):
+        scene.api.pushes(DEPLOY, "main")
+    with pytest.raises(UnavailableError) as caught:
+        scene.api.pull_requests(DEPLOY, state="open")
+
+    assert "GET pulls" not in asked(scene)
+    assert 0 < (caught.value.retry_after or 0) <= 30

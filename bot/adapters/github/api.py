@@ -281,6 +281,7 @@ class GitHubApi:
         errors = answer.data.get("errors")
         if errors:
             if any(error.get("type") == "RATE_LIMITED" for error in errors):
+                self.calls.silence(repository.owner, 60)
                 raise UnavailableError("GitHub's rate limit stops GraphQL", retry_after=60)
             text = str(errors[0].get("message", ""))[:200]
             raise GitHubRefusedError(f"GraphQL {name}", answer.status, text)

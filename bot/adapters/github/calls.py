@@ -20,6 +20,7 @@ import github
 import requests
 
 from bot.adapters.github.clients import Clients
+from bot.adapters.github.pace import Pace
 from bot.domain.errors import (
     LimitExceededError,
     LockkeeperError,
@@ -31,6 +32,8 @@ from bot.ports import Clock
 
 GRAPHQL: Final = "/graphql"
 """Stands for the GraphQL endpoint, which GHES serves beside the REST API's root."""
+APP: Final = "the App"
+"""Whose budget is used by what the App asks as itself."""
 _TIMEOUT: Final = 15  # seconds
 _API_VERSION: Final = "2022-11-28"
 _SECONDARY_LIMIT_SECONDS: Final = 60.0  # GitHub, "Rate limits for the REST API"
@@ -62,6 +65,15 @@ class StaleTokenError(UnavailableError):
         self.request = request
 
 
+class AccountToken(github.Auth.Token):
+    """A token of the installation on an account, whose budget it uses."""
+
+    def __init__(self, account: str, text: str) -> None:
+        """Name the account (in any spelling)."""
+        super().__init__(text)
+        self.account = account.lower()
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What came back."""
@@ -81,6 +93,11 @@ class Calls:
     """Seconds without a byte after which an answer is given up."""
 
     @cached_property
+    def _pace(self) -> Pace:
+        host = urlsplit(self.api_url).hostname or ""
+        return Pace(self.clock, host == "api.github.com" or host.endswith(".ghe.com"))
+
+    @cached_property
     def _clients(self) -> Clients:
         return Clients(self._new_client)
 
@@ -96,6 +113,10 @@ class Calls:
             lazy=True,
             user_agent="lockkeeper",
         )
+
+    def silence(self, account: str, seconds: float) -> None:
+        """Send nothing for the installation on an account for a while."""
+        self._pace.silence(account.lower(), seconds)
 
     def send(
         self,
@@ -118,6 +139,8 @@ class Calls:
             allow: Statuses from 400 on that are answers here, not errors.
         """
         request = f"{verb} {path}"
+        account = authentication.account if isinstance(authentication, AccountToken) else APP
+        self._pace.admit(account, request)
         try:
             with self._clients.lent(authentication) as client:
                 status, headers, text = client.requester.requestJson(
@@ -131,6 +154,11 @@ class Calls:
             raise UnavailableError(f"GitHub does not answer {request}") from error
         data = _parsed(text, request, None if status in allow else status)
         answer = Answer(status, headers, data)
+        self._pace.heard(account, headers)
+        wait = self._rate_limited(answer)
+        if wait is not None:  # whatever a refusal would mean here, this is none
+            self._pace.silence(account, wait)
+            raise UnavailableError(f"GitHub's rate limit stops {request}", retry_after=wait)
         if status >= HTTPStatus.MULTIPLE_CHOICES and status not in allow:
             raise self._error(answer, request)
         return answer
@@ -174,9 +202,6 @@ class Calls:
     def _error(self, answer: Answer, request: str) -> LockkeeperError:
         """What a refusal means, by GitHub's documentation of its rate limits and errors."""
         message = message_of(answer.data)
-        wait = self._rate_limited(answer, message)
-        if wait is not None:
-            return UnavailableError(f"GitHub's rate limit stops {request}", retry_after=wait)
         if answer.status == HTTPStatus.UNAUTHORIZED:
             return StaleTokenError(request)
         if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR or answer.status in _PASSING:
@@ -190,7 +215,8 @@ class Calls:
             message += f" (needs {missing[:100]})"
         return GitHubRefusedError(request, answer.status, message)
 
-    def _rate_limited(self, answer: Answer, message: str) -> float | None:
+    def _rate_limited(self, answer: Answer) -> float | None:
+        """Seconds of silence that GitHub asks for; None: it does not."""
         if answer.status not in {403, 429}:
             return None
         after = answer.headers.get("retry-after", "")
@@ -201,7 +227,7 @@ class Calls:
             seconds = float(reset) - self.clock.now().timestamp() if reset.isdigit() else 0.0
             return max(1.0, seconds + 1)
         too_many = answer.status == HTTPStatus.TOO_MANY_REQUESTS
-        limited = too_many or "rate limit" in message.lower()
+        limited = too_many or "rate limit" in message_of(answer.data).lower()
         return _SECONDARY_LIMIT_SECONDS if limited else None
 
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 import github
 import jwt
 
-from bot.adapters.github.calls import Calls, quoted
+from bot.adapters.github.calls import AccountToken, Calls, quoted
 from bot.domain.environments import GitHubRepository
 from bot.domain.errors import RejectedError
 
@@ -78,7 +78,7 @@ class Tokens:
 
     def of(self, repository: GitHubRepository, permissions: Mapping[str, str]) -> github.Auth.Auth:
         """Who may do this, in this repository, and nothing else."""
-        return github.Auth.Token(self.text(repository, permissions))
+        return AccountToken(repository.owner, self.text(repository, permissions))
 
     def text(self, repository: GitHubRepository, permissions: Mapping[str, str]) -> str:
         """The same as text, for git."""
