@@ -726,3 +726,24 @@ def test_a_refusal_for_the_rate_silences_the_whole_installation_and_is_no_answer
 
     assert "GET pulls" not in asked(scene)
     assert 0 < (caught.value.retry_after or 0) <= 30
+
+
+def test_what_did_not_change_is_not_sent_again(scene: Scene) -> None:
+    pull = scene.pull_request()
+    found = [scene.api.pull_request(DEPLOY, pull.number) for _ in range(2)]
+    scene.dana.edit(pull, title="Another title")
+    changed = scene.api.pull_request(DEPLOY, pull.number)
+
+    statuses = [s for _, path, s in scene.world.requests if path.endswith(f"/pulls/{pull.number}")]
+    assert statuses == [200, 304, 200]
+    assert found[0] == found[1]
+    assert changed.title == "Another title"
+
+
+def test_every_page_of_a_list_is_remembered_with_what_follows(scene: Scene) -> None:
+    pull = scene.pull_request()
+    for number in range(120):
+        scene.dana.review(pull, "COMMENT", f"review {number}")
+
+    assert [len(scene.api.reviews(DEPLOY, pull.number)) for _ in range(2)] == [120, 120]
+    assert [s for _, path, s in scene.world.requests if path.endswith("/reviews")].count(304) == 2

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from bot.adapters.github.pace import Pace, Urgency, urgency
+from bot.adapters.github.remembered import Kept, Key, Remembered
 from bot.domain.errors import UnavailableError
 
 OPEN, CHECK = "POST /repos/acme/deploy/pulls", "POST /repos/acme/deploy/check-runs"
@@ -104,3 +105,21 @@ def test_odd_headers_say_nothing(text: str) -> None:
     pace.heard("acme", {f"x-ratelimit-{name}": text for name in names})
 
     assert waits(pace, CHECK) == 0
+
+
+def test_answers_are_remembered_by_what_is_used_and_fits() -> None:
+    kept = Remembered()
+
+    def key(number: int) -> Key:
+        return ("token", f"/{number}", ())
+
+    for number in range(40):
+        kept.put(key(number), Kept("e", {}, "x" * 256 * 1024))
+        kept.get(key(0))
+    kept.put(key(50), Kept("e", {}, "x" * 256 * 1025))
+    kept.put(key(51), Kept("", {}, "x"))
+
+    there = [number for number in range(52) if kept.get(key(number))]
+    assert there == [0, *range(9, 40)]
+    kept.put(key(0), Kept("f", {}, "y"))
+    assert kept.get(key(0)) == Kept("f", {}, "y")

@@ -21,6 +21,7 @@ import requests
 
 from bot.adapters.github.clients import Clients
 from bot.adapters.github.pace import Pace
+from bot.adapters.github.remembered import Kept, Remembered
 from bot.domain.errors import (
     LimitExceededError,
     LockkeeperError,
@@ -98,6 +99,10 @@ class Calls:
         return Pace(self.clock, host == "api.github.com" or host.endswith(".ghe.com"))
 
     @cached_property
+    def _remembered(self) -> Remembered:
+        return Remembered()
+
+    @cached_property
     def _clients(self) -> Clients:
         return Clients(self._new_client)
 
@@ -141,17 +146,24 @@ class Calls:
         request = f"{verb} {path}"
         account = authentication.account if isinstance(authentication, AccountToken) else APP
         self._pace.admit(account, request)
+        key = authentication.token, path, tuple(sorted((query or {}).items()))
+        known = self._remembered.get(key) if verb == "GET" else None
+        extra = {"If-None-Match": known.etag} if known else {}
         try:
             with self._clients.lent(authentication) as client:
                 status, headers, text = client.requester.requestJson(
                     verb,
                     client.requester.graphql_url if path == GRAPHQL else path,
                     parameters=dict(query) if query else None,
-                    headers={"X-GitHub-Api-Version": _API_VERSION},
+                    headers={"X-GitHub-Api-Version": _API_VERSION, **extra},
                     input=body,
                 )
         except (requests.RequestException, OSError) as error:
             raise UnavailableError(f"GitHub does not answer {request}") from error
+        if known and status == HTTPStatus.NOT_MODIFIED:
+            status, headers, text = 200, {**known.headers, **headers}, known.text
+        elif verb == "GET" and status == HTTPStatus.OK:
+            self._remembered.put(key, Kept(headers.get("etag", ""), headers, text))
         data = _parsed(text, request, None if status in allow else status)
         answer = Answer(status, headers, data)
         self._pace.heard(account, headers)
