@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -53,6 +54,7 @@ from bot.formats.yaml_tree import (
 _SUFFIXES: Final = (".yaml", ".yml", ".json")
 _UTF16: Final = (b"\xff\xfe", b"\xfe\xff")
 _ARGO_OVERRIDES: Final = ".argocd-source"
+_IMAGE_LINE: Final = re.compile(r"^[ \t-]*image:[ \t]*[\"']?([\w./:@-]+)", re.MULTILINE)
 _MARKERS: Final = ("$imagepolicy", "x-kargo", "argocd-image-updater")
 
 
@@ -202,15 +204,28 @@ def _unreadable(
         fact = "aliases go too deep"
     content = bytes_of(text)
     readable = content.decode("utf-16", "replace") if content.startswith(_UTF16) else text
-    found = list(names.mentions(readable, "image"))
-    concerns_us = bool(found) or bool(names.at_file(path))
-    kind = RemarkKind.UNREADABLE if concerns_us else RemarkKind.BROKEN
-    image = next((one for _, _, one in found if one is not None), None)
-    where = readable.count("\n", 0, found[0][0]) + 1 if found else None
-    named = f" (line {where} names an image of ours)" if where else ""
-    said = found[0][1] if found else ""
-    state = hashlib.sha256(content).hexdigest()[:16] if kind is RemarkKind.UNREADABLE else ""
-    yield Remark(kind, path, line, fact + named, image=image, text=said, state=state)
+    found = dict[ImageId | None, tuple[int, str]]()
+    for position, said, image in (*names.mentions(readable, "image"), *_bare(readable, names)):
+        found.setdefault(image, (position, said))
+    for at in names.at_file(path):
+        found.setdefault(at.image, (-1, ""))
+    if not found:
+        yield Remark(RemarkKind.BROKEN, path, line, fact)
+        return
+    state = hashlib.sha256(content).hexdigest()[:16]
+    for image, (position, said) in found.items():
+        where = readable.count("\n", 0, position) + 1
+        named = f" (line {where} names an image of ours)" if position >= 0 else ""
+        kind = RemarkKind.UNREADABLE
+        yield Remark(kind, path, line, fact + named, image=image, text=said, state=state)
+
+
+def _bare(text: str, names: Names) -> Iterator[tuple[int, str, ImageId | None]]:
+    """Docker Hub's official images, which need no slash, where a line says ``image:``."""
+    for found in _IMAGE_LINE.finditer(text):
+        image = names.image(Written.parse(found[1]).repository)
+        if image is not None:
+            yield found.start(1), found[1], image
 
 
 def _kustomization(path: str, roots: Sequence[Node], entries: tuple[Entry, ...]) -> Kustomization:
