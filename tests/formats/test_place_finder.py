@@ -486,3 +486,51 @@ def test_a_scalar_that_is_named_for_two_images_is_nobodys() -> None:
     ]
     alone = read_file("f.yaml", "image: {tag: v1}\n", replace(NAMES, at=at[:1]))
     assert [spot.image for spot in alone.spots] == [one]
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "expected"),
+    [
+        ("values.yaml", "image:\n  repository: {0}\n  tag: {1}\n", "  tag: {2}\n"),
+        ("values.yaml", "image: {0}\ntag: {1}\n", "\ntag: {2}\n"),
+        (
+            "app.yaml",
+            (
+                "source: {{helm: {{parameters: [{{name: image.repository, value: {0}}}, "
+                "{{name: image.tag, value: '{1}'}}]}}}}\n"
+            ),
+            "value: '{2}'",
+        ),
+        (
+            "app.yaml",
+            (
+                "source: {{helm: {{parameters: [{{name: a.repository, value: {0}}}, "
+                "{{name: a.sha, value: '{3}'}}]}}}}\n"
+            ),
+            "value: '{3}'",
+        ),
+    ],
+)
+def test_a_digest_in_the_place_of_a_tag_stays_alone(path: str, text: str, expected: str) -> None:
+    """What reads it puts an `@` before it: a tag would break the reference."""
+    text = text.format(REPOSITORIES[PAYMENTS], OLD, "", OLD[7:])
+    expected = expected.format("", "", NEW, NEW[7:])
+    reading = read_file(path, text, NAMES)
+    (spot,) = reading.spots
+    assert spot.written.digest == OLD
+
+    after, _ = edited(path, text, reading, {spot.place: Written(REPOSITORIES[PAYMENTS], "v2", NEW)})
+
+    assert expected in after
+    assert "v2" not in after
+
+
+@pytest.mark.parametrize("tag", [":v1", f"@{OLD}"])
+@pytest.mark.parametrize("style", [values_map, values_sibling, parameters])
+def test_a_tag_that_brings_its_own_sign_is_refused(style: Style, tag: str) -> None:
+    path, text, _ = style(REPOSITORIES[PAYMENTS], f"'{tag}'")
+
+    reading = read_file(path, text, NAMES)
+
+    assert reading.spots == ()
+    assert any("nothing shows how it is joined" in one.reason for one in reading.remarks)
