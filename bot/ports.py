@@ -153,6 +153,12 @@ class Memory(Protocol):
         """The newest record that holds this digest for this image."""
         ...
 
+    def known_digests(
+        self, manifests: int, digests: Collection[Digest]
+    ) -> Mapping[Digest, ImageId]:
+        """Those of the digests that were resolved for an image, with that image."""
+        ...
+
     def record_resolution(self, resolution: Resolution) -> Resolution:
         """Record the first resolution; return what is recorded (the first one wins)."""
         ...

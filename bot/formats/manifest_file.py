@@ -26,7 +26,7 @@ from bot.formats.kustomization import (
     local,
     read_kustomization,
 )
-from bot.formats.place_finder import Findings, escaped, read_document
+from bot.formats.place_finder import Findings, escaped, read_document, scalars_of
 from bot.formats.places import (
     HOLDING,
     PlannedChange,
@@ -46,6 +46,7 @@ from bot.formats.yaml_tree import (
     ScalarNode,
     SequenceNode,
     compose_all,
+    line_of,
     pairs_of,
     plain,
     scalar,
@@ -55,6 +56,7 @@ _SUFFIXES: Final = (".yaml", ".yml", ".json")
 _UTF16: Final = (b"\xff\xfe", b"\xfe\xff")
 _ARGO_OVERRIDES: Final = ".argocd-source"
 _IMAGE_LINE: Final = re.compile(r"^[ \t-]*image:[ \t]*[\"']?([\w./:@-]+)", re.MULTILINE)
+_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}(?![0-9a-f])")
 _MARKERS: Final = ("$imagepolicy", "x-kargo", "argocd-image-updater")
 
 
@@ -444,6 +446,22 @@ def unsealable(remarks: Sequence[Remark]) -> dict[str, str]:
 def image_of(place: Place) -> ImageId:
     """Whose a place is."""
     return ImageId(place.application, place.image)
+
+
+def digests_in(path: str, text: str) -> dict[str, tuple[int | None, str]]:
+    """Every digest that a file says anywhere but in comments -> line and pointer of the first."""
+    if "sha256:" not in text:
+        return {}
+    found: dict[str, tuple[int | None, str]] = {}
+    try:
+        for root in compose_all(text, path):
+            for pointer, node in scalars_of(root):
+                for digest in _DIGEST.findall(str(node.value)):
+                    found.setdefault(digest, (line_of(node), pointer))
+    except (RejectedError, RecursionError):
+        for match in _DIGEST.finditer(text):
+            found.setdefault(match[0], (text.count("\n", 0, match.start()) + 1, ""))
+    return found
 
 
 def container_images(text: str, path: str) -> frozenset[str] | None:

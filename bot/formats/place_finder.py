@@ -1172,6 +1172,12 @@ def _scalars(root: Node) -> Iterator[ScalarNode]:
         yield node
 
 
+def scalars_of(root: Node) -> Iterator[tuple[str, ScalarNode]]:
+    """Every scalar of a document once, keys too, with its pointer."""
+    for pointer, _, node in _all_scalars(root):
+        yield pointer, node
+
+
 def _all_scalars(root: Node) -> Iterator[tuple[str, str, ScalarNode]]:
     """Every scalar once, keys too: its pointer, the key that it stands at, itself."""
     seen: set[int] = set()
