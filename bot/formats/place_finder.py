@@ -1092,6 +1092,11 @@ def _names_only(kind: str, group: str) -> str:
     return ""
 
 
+def only_names_images(root: Node) -> bool:
+    """Whether an object runs none of the images that it names: policies, definitions, scanners."""
+    return bool(_names_only(*_kind(root)))
+
+
 def _is_patch(root: Node) -> bool:
     """Whether a document is a JSON patch."""
     return (

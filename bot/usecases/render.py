@@ -87,7 +87,9 @@ class _Work:
     def rendered(self) -> Rendered:
         """Everything; in the order of names, so that the next look goes on behind the last."""
         clock = self.view.ports.clock
-        roots = roots_of(self.tree, self.environment, str(self.view.repository))
+        environments = self.view.pipeline.environments.values()
+        others = [one for one in environments if one.name != self.environment.name]
+        roots = roots_of(self.tree, self.environment, str(self.view.repository), others)
         found: dict[str, Rendering] = {}
         until = clock.now() + _STAY
         for root in roots:
