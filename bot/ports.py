@@ -153,6 +153,12 @@ class Memory(Protocol):
         """The newest record that holds this digest for this image."""
         ...
 
+    def known_digests(
+        self, manifests: int, digests: Collection[Digest]
+    ) -> Mapping[Digest, ImageId]:
+        """Those of the digests that were resolved for an image, with that image."""
+        ...
+
     def record_resolution(self, resolution: Resolution) -> Resolution:
         """Record the first resolution; return what is recorded (the first one wins)."""
         ...
@@ -607,8 +613,8 @@ class Renderer(Protocol):
 class Renderings(Protocol):
     """What came of roots, kept by their identity: equal files give equal objects."""
 
-    def rendering(self, identity: str) -> Rendering | None:
-        """What came of the root of this identity, if that is known."""
+    def known(self, identities: Collection[str]) -> Mapping[str, Rendering]:
+        """What came of the roots of these identities, as far as that is known."""
         ...
 
     def record_rendering(self, scope: Scope, root: str, identity: str, found: Rendering) -> None:

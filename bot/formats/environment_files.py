@@ -510,8 +510,14 @@ class _Environment:
         kustomization = self.readings[path].kustomization
         if kustomization is None:
             return False
-        name = next((e.name for e in kustomization.entries if e.line == spot.line), "")
-        return bool(name) and self._reaches(path, name, set()) is False
+        before: list[str] = []
+        for entry in kustomization.entries:
+            if entry.line == spot.line:
+                # kustomize goes through them in their order: one may replace what another made.
+                is_made = any(is_named(other, entry.name) for other in before)
+                return not is_made and self._reaches(path, entry.name, set()) is False
+            before.append(entry.becomes)
+        return False
 
     def _reaches(self, path: str, name: str, seen: set[str]) -> bool | None:
         """Whether a container below a kustomization has an image of this name; None: unknown."""

@@ -19,6 +19,7 @@ from bot.domain.errors import RejectedError
 from bot.formats.image_names import Names, Written, canonical_repository, has_placeholder
 from bot.formats.kustomization import is_kustomization
 from bot.formats.manifest_file import is_manifest_file
+from bot.formats.place_finder import only_names_images
 from bot.formats.yaml_tree import (
     MappingNode,
     Node,
@@ -56,7 +57,12 @@ def foreign_in(path: str, text: str, names: Names) -> list[ForeignImage]:
         return []
     try:
         roots = compose_all(text, path)
-        found = [one for root in roots for one in _images(root, is_kustomization(path))]
+        found = [
+            one
+            for root in roots
+            if not only_names_images(root)
+            for one in _images(root, is_kustomization(path))
+        ]
     except (RejectedError, RecursionError):
         return []
     images: dict[ForeignImage, None] = {}

@@ -82,6 +82,28 @@ class Written:
             return None
 
 
+@dataclass(frozen=True, slots=True)
+class WrittenVersion:
+    """What a scalar says that holds the version alone."""
+
+    tag: str = ""
+    digest: str = ""
+    is_digest: bool = False
+    """It is a digest and nothing else: what reads it puts an ``@`` before it."""
+    fault: str = ""
+    """Why it must not be edited; empty: it may."""
+
+    @classmethod
+    def parse(cls, text: str) -> WrittenVersion:
+        """Split ``tag[@digest]``, or take a digest for what it is."""
+        if _DIGEST.fullmatch(text):
+            return cls("", text, is_digest=True)
+        if text.startswith((":", "@")):
+            return cls(fault=f"it begins with {text[0]!r}: nothing shows how it is joined")
+        tag, _, digest = text.partition("@")
+        return cls(tag, digest)
+
+
 def fault(text: str) -> str:
     """Why a text must not be edited as an image reference; empty: it may."""
     if has_placeholder(text):

@@ -110,7 +110,8 @@ def read_kustomization(
     found = {one for text in named if (one := local(directory, text))}
     own = {one for text in resources if (one := local(directory, text))}
     plain = bool(own) and len(own) == len(resources) and not any(root.get(k) for k in _UNSEEN)
-    values = {one for text in _charts(root) if (one := local(directory, text))}
+    charted = [*_charts(root), *_generated_values(root)]
+    values = {one for text in charted if (one := local(directory, text))}
     parts = {one for text in _texts(root.get("components")) if (one := local(directory, text))}
     return Kustomization(
         frozenset(found),
@@ -136,6 +137,16 @@ def _named(root: Mapping[str, object]) -> Iterator[str]:
     openapi = root.get("openapi")
     if isinstance(openapi, Mapping):
         yield from _texts([openapi.get("path")])
+
+
+def _generated_values(root: Mapping[str, object]) -> Iterator[str]:
+    """Files that a generator puts under ``values.yaml``: what a HelmRelease takes values from."""
+    for key in _GENERATORS:
+        for entry in _mappings(root.get(key)):
+            for text in _texts(entry.get("files")):
+                name, equals, path = text.partition("=")
+                if equals and "values" in name.lower() and name.endswith((".yaml", ".yml")):
+                    yield path
 
 
 def _charts(root: Mapping[str, object]) -> Iterator[str]:

@@ -18,7 +18,7 @@ from typing import Final
 
 from bot.domain.environments import At, ImageId, Template, Write
 from bot.domain.errors import RejectedError
-from bot.formats.image_names import canonical_repository
+from bot.formats.image_names import WrittenVersion, canonical_repository
 from bot.formats.manifest_file import Reading
 from bot.formats.place_finder import pointed
 from bot.formats.places import Shape, Spot
@@ -159,7 +159,9 @@ class Layered:
         if not can_move:
             both = f"{words}: write repository and version in one place"
             return Overridden(both, is_refused=True)
-        write = Write.DIGEST if key in _DIGESTS else Write.TAG_AND_DIGEST
+        found = pointed(self.documents_at(file)[0], pointer)
+        is_digest = found is not None and WrittenVersion.parse(str(found[1].value)).is_digest
+        write = Write.DIGEST if key in _DIGESTS or is_digest else Write.TAG_AND_DIGEST
         self.at[file, pointer] = At(spot.image, Template(file), pointer, write)
         return Overridden(words)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -25,7 +26,7 @@ from bot.formats.kustomization import (
     local,
     read_kustomization,
 )
-from bot.formats.place_finder import Findings, escaped, read_document
+from bot.formats.place_finder import Findings, escaped, read_document, scalars_of
 from bot.formats.places import (
     HOLDING,
     PlannedChange,
@@ -45,6 +46,7 @@ from bot.formats.yaml_tree import (
     ScalarNode,
     SequenceNode,
     compose_all,
+    line_of,
     pairs_of,
     plain,
     scalar,
@@ -53,6 +55,8 @@ from bot.formats.yaml_tree import (
 _SUFFIXES: Final = (".yaml", ".yml", ".json")
 _UTF16: Final = (b"\xff\xfe", b"\xfe\xff")
 _ARGO_OVERRIDES: Final = ".argocd-source"
+_IMAGE_LINE: Final = re.compile(r"^[ \t-]*image:[ \t]*[\"']?([\w./:@-]+)", re.MULTILINE)
+_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}(?![0-9a-f])")
 _MARKERS: Final = ("$imagepolicy", "x-kargo", "argocd-image-updater")
 
 
@@ -202,15 +206,28 @@ def _unreadable(
         fact = "aliases go too deep"
     content = bytes_of(text)
     readable = content.decode("utf-16", "replace") if content.startswith(_UTF16) else text
-    found = list(names.mentions(readable, "image"))
-    concerns_us = bool(found) or bool(names.at_file(path))
-    kind = RemarkKind.UNREADABLE if concerns_us else RemarkKind.BROKEN
-    image = next((one for _, _, one in found if one is not None), None)
-    where = readable.count("\n", 0, found[0][0]) + 1 if found else None
-    named = f" (line {where} names an image of ours)" if where else ""
-    said = found[0][1] if found else ""
-    state = hashlib.sha256(content).hexdigest()[:16] if kind is RemarkKind.UNREADABLE else ""
-    yield Remark(kind, path, line, fact + named, image=image, text=said, state=state)
+    found = dict[ImageId | None, tuple[int, str]]()
+    for position, said, image in (*names.mentions(readable, "image"), *_bare(readable, names)):
+        found.setdefault(image, (position, said))
+    for at in names.at_file(path):
+        found.setdefault(at.image, (-1, ""))
+    if not found:
+        yield Remark(RemarkKind.BROKEN, path, line, fact)
+        return
+    state = hashlib.sha256(content).hexdigest()[:16]
+    for image, (position, said) in found.items():
+        where = readable.count("\n", 0, position) + 1
+        named = f" (line {where} names an image of ours)" if position >= 0 else ""
+        kind = RemarkKind.UNREADABLE
+        yield Remark(kind, path, line, fact + named, image=image, text=said, state=state)
+
+
+def _bare(text: str, names: Names) -> Iterator[tuple[int, str, ImageId | None]]:
+    """Docker Hub's official images, which need no slash, where a line says ``image:``."""
+    for found in _IMAGE_LINE.finditer(text):
+        image = names.image(Written.parse(found[1]).repository)
+        if image is not None:
+            yield found.start(1), found[1], image
 
 
 def _kustomization(path: str, roots: Sequence[Node], entries: tuple[Entry, ...]) -> Kustomization:
@@ -429,6 +446,22 @@ def unsealable(remarks: Sequence[Remark]) -> dict[str, str]:
 def image_of(place: Place) -> ImageId:
     """Whose a place is."""
     return ImageId(place.application, place.image)
+
+
+def digests_in(path: str, text: str) -> dict[str, tuple[int | None, str]]:
+    """Every digest that a file says anywhere but in comments -> line and pointer of the first."""
+    if "sha256:" not in text:
+        return {}
+    found: dict[str, tuple[int | None, str]] = {}
+    try:
+        for root in compose_all(text, path):
+            for pointer, node in scalars_of(root):
+                for digest in _DIGEST.findall(str(node.value)):
+                    found.setdefault(digest, (line_of(node), pointer))
+    except (RejectedError, RecursionError):
+        for match in _DIGEST.finditer(text):
+            found.setdefault(match[0], (text.count("\n", 0, match.start()) + 1, ""))
+    return found
 
 
 def container_images(text: str, path: str) -> frozenset[str] | None:

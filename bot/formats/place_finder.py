@@ -18,7 +18,13 @@ from typing import Final
 from bot.domain.environments import At, ImageId, Write, matches
 from bot.domain.errors import RejectedError
 from bot.domain.publication import Place
-from bot.formats.image_names import Names, Written, fault, has_placeholder
+from bot.formats.image_names import (
+    Names,
+    Written,
+    WrittenVersion,
+    fault,
+    has_placeholder,
+)
 from bot.formats.kustomization import KNOWN_KEYS, Entry
 from bot.formats.places import HOLDING, Remark, RemarkKind, Shape, Slot, Spot
 from bot.formats.splice import Span
@@ -299,16 +305,21 @@ class _Reader:
             said = _said(tag)
             if self._is_faulty(value, here, text, image, tag_of=said):
                 return
-            name, _, digest = said.partition("@")
+            version = WrittenVersion.parse(said)
+            if version.fault:
+                why = f"{sibling!r}: {version.fault}"
+                self._refuse(value, here, why, text, image, remedy=True)
+                return
+            shape = Shape.DIGEST if version.is_digest else Shape.TAG_AND_DIGEST
             self._add(
                 image,
                 f"{kind}: image beside its tag",
-                Written(written.repository, name, digest),
+                Written(written.repository, version.tag, version.digest),
                 node=tag,
                 pointer=tag_here,
                 slots=(
                     (self._slot(Shape.REPOSITORY, key, value, here), value),
-                    (self._slot(Shape.TAG_AND_DIGEST, tag_key, tag, tag_here), tag),
+                    (self._slot(shape, tag_key, tag, tag_here), tag),
                 ),
             )
 
@@ -361,11 +372,14 @@ class _Reader:
         digest = _said(fields[digest_key][1]) if digest_key else ""
         tag_pair, tag_here = self._tag_of(fields, pointer, context)
         said = _said(tag_pair[1]) if tag_pair else ""
-        tag, _, pinned = said.partition("@")
+        version = WrittenVersion.parse(said)
         if any(has_placeholder(text) for text in (spelled, said, digest)):
             self._refuse(repository, here, "another tool fills it in", spelled, image)
             return
-        if pinned and digest:
+        if version.fault:
+            self._refuse(repository, here, f"its tag: {version.fault}", spelled, image, remedy=True)
+            return
+        if version.digest and (digest or (version.is_digest and digest_key)):
             why = "the tag holds a digest, and so does its own key"
             self._refuse(repository, here, why, spelled, image)
             return
@@ -375,7 +389,7 @@ class _Reader:
         self._add(
             image,
             "helm values",
-            Written(written.repository, tag, pinned or digest),
+            Written(written.repository, version.tag, version.digest or digest),
             node=repository,
             pointer=here,
             slots=slots,
@@ -400,7 +414,9 @@ class _Reader:
             return ((self._slot(Shape.TAG, *tag_pair, tag_here), tag_pair[1]), digest)
         if tag_pair is None:
             return ((self._inserted(Shape.TAG_AND_DIGEST, node, pointer, "tag"), None),)
-        return ((self._slot(Shape.TAG_AND_DIGEST, *tag_pair, tag_here), tag_pair[1]),)
+        is_digest = WrittenVersion.parse(_said(tag_pair[1])).is_digest
+        shape = Shape.DIGEST if is_digest else Shape.TAG_AND_DIGEST
+        return ((self._slot(shape, *tag_pair, tag_here), tag_pair[1]),)
 
     def _tag_of(self, fields: Fields, pointer: str, context: Context) -> tuple[Pair | None, str]:
         """The tag's scalar: a parameter that overrides it, else the key beside the repository."""
@@ -694,22 +710,30 @@ class _Reader:
         if any(has_placeholder(one) for one in (spelled, said)):
             self._refuse(value, here, "another tool fills it in", spelled, image)
             return
-        name, _, pinned = said.partition("@")
+        version = WrittenVersion.parse(said)
+        if version.fault or (version.is_digest and digest is not None):
+            why = version.fault or "the tag holds a digest, and so does its own parameter"
+            self._refuse(value, here, f"its tag: {why}", spelled, image, remedy=True)
+            return
         slots: list[tuple[Slot, Node | None]] = [
             (self._slot(Shape.PATH if host else Shape.REPOSITORY, key, value, here), value)
         ]
         if registry is not None and host:
             slots.append((self._slot(Shape.HOST, *registry[0], registry[1]), registry[0][1]))
         if tag is not None and (said or digest is None):
-            shape = Shape.TAG if digest else Shape.TAG_AND_DIGEST
+            pinned = Shape.DIGEST if version.is_digest else Shape.TAG_AND_DIGEST
+            shape = Shape.TAG if digest else pinned
             slots.append((self._slot(shape, *tag[0], tag[1]), tag[0][1]))
         if digest is not None:
-            slots.append((self._slot(Shape.DIGEST, *digest[0], digest[1]), digest[0][1]))
+            shape = Shape.DIGEST if parameter("digest") else Shape.HEX
+            slots.append((self._slot(shape, *digest[0], digest[1]), digest[0][1]))
         at_digest = _said(digest[0][1]) if digest else ""
+        if at_digest and ":" not in at_digest:
+            at_digest = f"sha256:{at_digest}"
         self._add(
             image,
             "argocd parameters",
-            Written(Written.parse(spelled).repository, name, pinned or at_digest),
+            Written(Written.parse(spelled).repository, version.tag, version.digest or at_digest),
             node=value,
             pointer=here,
             slots=tuple(slots),
@@ -1068,6 +1092,11 @@ def _names_only(kind: str, group: str) -> str:
     return ""
 
 
+def only_names_images(root: Node) -> bool:
+    """Whether an object runs none of the images that it names: policies, definitions, scanners."""
+    return bool(_names_only(*_kind(root)))
+
+
 def _is_patch(root: Node) -> bool:
     """Whether a document is a JSON patch."""
     return (
@@ -1146,6 +1175,12 @@ def pointed(root: Node, pointer: str) -> tuple[object, Node] | None:
 def _scalars(root: Node) -> Iterator[ScalarNode]:
     for _, _, node in _all_scalars(root):
         yield node
+
+
+def scalars_of(root: Node) -> Iterator[tuple[str, ScalarNode]]:
+    """Every scalar of a document once, keys too, with its pointer."""
+    for pointer, _, node in _all_scalars(root):
+        yield pointer, node
 
 
 def _all_scalars(root: Node) -> Iterator[tuple[str, str, ScalarNode]]:

@@ -41,20 +41,26 @@ _MOST: Final = 20_000
 Fields = Mapping[str, object]
 
 
-def roots_of(tree: Tree, environment: Environment, repository: str) -> list[RenderRoot]:
+def roots_of(
+    tree: Tree, environment: Environment, repository: str, others: Sequence[Environment] = ()
+) -> list[RenderRoot]:
     """Every root of an environment, in the order of their names.
 
     Args:
         tree: the files of one commit.
         environment: whose files are looked at.
         repository: ``owner/name`` of the manifests repository: sources of it lie in the tree.
+        others: the other environments; what an object deploys of their files is theirs.
     """
-    return _Roots(tree, environment, repository).found()
+    return _Roots(tree, environment, repository, others).found()
 
 
 class _Roots:
-    def __init__(self, tree: Tree, environment: Environment, repository: str) -> None:
+    def __init__(
+        self, tree: Tree, environment: Environment, repository: str, others: Sequence[Environment]
+    ) -> None:
         self.tree, self.environment, self.repository = tree, environment, repository
+        self.others = others
         self.documents: dict[str, list[Fields]] = {}
         self.roots: dict[str, RenderRoot] = {}
         self.deployed: set[str] = set()
@@ -221,11 +227,9 @@ class _Roots:
                 self._elsewhere(label, RenderTool.HELM, "an ApplicationSet fills in its path")
             elif self.tree.mode(f"{folder}/{_CHART}"):
                 self._argo_chart(label, name, folder, helm, references, target)
-            elif kustomize.get("images") and (inner := self._kustomization_in(folder)):
-                self.deployed.add(posixpath.dirname(inner))
-                images = [_argo_image(str(one)) for one in _list(kustomize["images"])]
-                overlay = _overlay(posixpath.dirname(inner), {"images": images})
-                self._add(self._kustomize_root(label, inner, overlay))
+            elif inner := self._kustomization_in(folder):
+                images = [_argo_image(str(one)) for one in _list(kustomize.get("images"))]
+                self._deployed_kustomization(label, inner, {"images": images} if images else {})
 
     def _argo_chart(
         self,
@@ -260,7 +264,7 @@ class _Roots:
             for one in map(_map, _list(helm.get("parameters")))
         )
         root = self._chart_root(label, folder, values)
-        self._add(
+        self._add_deployed(
             replace(
                 root,
                 parameters=parameters,
@@ -298,7 +302,7 @@ class _Roots:
         namespace = spec.get("targetNamespace") or metadata.get("namespace") or "default"
         release = spec.get("releaseName") or metadata.get("name") or "release"
         root = self._chart_root(label, folder, values)
-        self._add(
+        self._add_deployed(
             replace(
                 root,
                 release=str(release),
@@ -311,10 +315,25 @@ class _Roots:
         """What Flux adds to a kustomization; without additions it is one like any other."""
         added = {key: spec[key] for key in ("images", "patches") if spec.get(key)}
         inner = self._kustomization_in(local("", str(spec.get("path", ""))))
-        if added and inner:
+        if inner:
+            self._deployed_kustomization(label, inner, added)
+
+    def _deployed_kustomization(self, label: str, inner: str, added: Fields) -> None:
+        """A kustomization with what its deployer adds, or that no glob of the environment names."""
+        if added:
             self.deployed.add(posixpath.dirname(inner))
             overlay = _overlay(posixpath.dirname(inner), added)
-            self._add(self._kustomize_root(label, inner, overlay))
+            self._add_deployed(self._kustomize_root(label, inner, overlay))
+        elif not self.environment.owns(inner):
+            self._add_deployed(self._kustomize_root(label, inner))
+
+    def _add_deployed(self, root: RenderRoot) -> None:
+        """What an object deploys of another environment's files is looked at with that one."""
+        for other in self.others:
+            if any(other.owns(path) for path in root.files):
+                why = f"it deploys files of {other.name}"
+                root = replace(root, obstacle=root.obstacle or why)
+        self._add(root)
 
     def _elsewhere(self, label: str, renderer: RenderTool, obstacle: str) -> None:
         self._add(RenderRoot(label, renderer, "", obstacle=obstacle))

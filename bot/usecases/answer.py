@@ -23,12 +23,14 @@ from bot.formats.check_output import check_output
 from bot.formats.environment_files import EnvironmentFiles
 from bot.formats.foreign_images import ForeignImage, foreign_in, is_allowed
 from bot.formats.image_names import Written
+from bot.formats.manifest_file import digests_in
 from bot.formats.markdown import code, prose
 from bot.formats.pipeline_file import PIPELINE_FILE
 from bot.formats.places import HOLDING, Remark, RemarkKind
 from bot.usecases.desk import Ports, View, as_configuration_error, look, pipeline_at
 from bot.usecases.evidence import Evaluated, evaluate, report_url
 from bot.usecases.granted import Refusal, check_environment, refusals
+from bot.usecases.loose_digests import loose_digests
 from bot.usecases.resolve import is_in_source
 from bot.usecases.rules import all_mistakes, rules_at
 from bot.usecases.rules_in_force import demanded, is_same, lacking_now, rule_set
@@ -218,7 +220,7 @@ def _judge(view: View, base: str, commit: str, ours: int | None = None) -> Judge
                 "loosened by the merge that they judge: merge the rules first.",
             )
         return _judge_rules(view, commit)
-    unplaced = _unplaced(view, base, commit)
+    unplaced = _unplaced(view, base, commit, changed)
     if unplaced.holding:
         title = "An image stands where it cannot be sealed"
         return Judgement(CheckState.FAILURE, title, _listed(unplaced.holding))
@@ -281,24 +283,35 @@ class _Unplaced:
     warnings: tuple[Remark, ...]
 
 
-def _unplaced(view: View, base: str, commit: str) -> _Unplaced:
+def _unplaced(view: View, base: str, commit: str, changed: Collection[str]) -> _Unplaced:
     holding: dict[tuple[str, str], Remark] = {}
     warnings: dict[tuple[str, str], Remark] = {}
     for environment in view.pipeline.environments.values():
         before = view.files(base, environment) if base else EnvironmentFiles()
         after = view.files(commit, environment)
-        if before is after:
+        loose = [
+            one
+            for path in sorted(changed)
+            for one in loose_digests(view, environment, commit, path)
+        ]
+        if before is after and not loose:
             continue
         known = {(one.file, one.identity) for one in before.remarks}
-        for one in after.remarks:
+        old = {(one.file, d) for one in loose for d in _digests_at(view, base, one.file)}
+        for one in (*after.remarks, *loose):
             key = one.file, one.identity
-            if key in known:
+            if key in known or (one in loose and (one.file, one.text) in old):
                 continue
             if one.kind in HOLDING and environment.signs:
                 holding[key] = one
             elif one.kind in HOLDING or one.kind is RemarkKind.MARKER:
                 warnings[key] = one
     return _Unplaced(tuple(holding.values()), tuple(warnings.values()))
+
+
+def _digests_at(view: View, commit: str, path: str) -> Collection[str]:
+    entry = view.history.paths(commit).get(path) if commit else None
+    return digests_in(path, view.text(entry.blob)) if entry and entry.is_file else ()
 
 
 def _listed(remarks: Sequence[Remark | ForeignImage]) -> str:

@@ -11,12 +11,14 @@ from collections.abc import Iterator
 from typing import Final
 
 from bot.domain.environments import Unmanaged
-from bot.domain.errors import IntegrityError
+from bot.domain.errors import IntegrityError, RejectedError
+from bot.domain.oci import Digest
 from bot.domain.publication import Place
 from bot.domain.rendering import Rendered, RenderedImage, reasons
 from bot.formats.foreign_images import is_allowed
 from bot.formats.image_names import Written
 from bot.formats.markdown import code, prose
+from bot.usecases.loose_digests import unsealed
 from bot.usecases.ref_desk import Desk, may_show
 from bot.usecases.render import render
 
@@ -74,9 +76,23 @@ def _wrong_in_render(desk: Desk, rendered: Rendered) -> Iterator[tuple[str, Rend
         place = Place(root, image.application, image.image, 0)
         if counts and image.written not in known and not may_show(desk, image.written, place):
             yield root, image, f"{image.image} is not sealed for {environment.name}"
+    foreign = {one: Written.parse(one.written).digest for _, one in rendered.foreign}
+    digests = [Digest(one) for one in foreign.values() if _is_digest(one)]
+    known_ours = unsealed(desk.view, environment, digests) if environment.signs else {}
+    for root, image in rendered.foreign:
+        ours = known_ours.get(Digest(foreign[image])) if _is_digest(foreign[image]) else None
+        if ours is not None:
+            yield root, image, f"its digest is {ours}'s, which is not sealed for {environment.name}"
     for root, image in rendered.foreign if environment.unmanaged is Unmanaged.HOLD else ():
         if not is_allowed(image.written, environment.allow_images):
             yield root, image, "nobody manages it, and `unmanaged: hold` stands"
+
+
+def _is_digest(text: str) -> bool:
+    try:
+        return bool(text and Digest(text))
+    except RejectedError:
+        return False
 
 
 def _known_pins(desk: Desk) -> frozenset[str]:

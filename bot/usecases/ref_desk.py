@@ -12,7 +12,9 @@ from bot.domain.rendering import Rendered
 from bot.formats.foreign_images import foreign_in, is_allowed
 from bot.formats.image_names import Written
 from bot.formats.manifest_file import file_state, image_of, references, unsealable
+from bot.formats.places import Remark
 from bot.usecases.desk import View, is_held
+from bot.usecases.loose_digests import loose_digests
 from bot.usecases.seals import is_sealed
 
 
@@ -43,6 +45,7 @@ class Desk:
         reading = files.reading(path)
         waits = self.waiting(path, unsealable(files.remarks_of(path)) if self._holds else {})
         waits |= self._unmanaged(path, entry.blob) if entry.is_file else {}
+        waits |= unsealable(self._loose(commit, path))
         if not reading.spots:
             return FileState(f"{entry.mode}:{entry.blob}", {}, references(reading), waits)
         found = file_state(self.view.text(entry.blob), reading)
@@ -67,6 +70,12 @@ class Desk:
 
     def _adoptions(self) -> Sequence[Adoption]:
         return self.view.ports.memory.adoptions(self.view.scope(self.environment.name))
+
+    def _loose(self, commit: str, path: str) -> Sequence[Remark]:
+        """Digests of ours where no place is known; what an environment begins with runs already."""
+        if not self._holds or self.is_first:
+            return ()
+        return loose_digests(self.view, self.environment, commit, path)
 
     def _unmanaged(self, path: str, blob: str) -> dict[str, str]:
         """Images of others that hold a merge, where the environment wants that."""

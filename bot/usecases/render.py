@@ -85,17 +85,21 @@ class _Work:
         self.reader = f"{_READER} {generation} {_fingerprint(self.names)}"
 
     def rendered(self) -> Rendered:
-        """Everything; in the order of names, so that the next look goes on behind the last."""
+        """Everything; what is known already is asked for together."""
         clock = self.view.ports.clock
-        roots = roots_of(self.tree, self.environment, str(self.view.repository))
-        found: dict[str, Rendering] = {}
+        environments = self.view.pipeline.environments.values()
+        others = [one for one in environments if one.name != self.environment.name]
+        roots = roots_of(self.tree, self.environment, str(self.view.repository), others)
+        named = {root.identity(self.blobs, self.reader): root for root in roots}
+        known = self.renderings.known(named)
+        found = {named[identity].name: one for identity, one in known.items()}
         until = clock.now() + _STAY
-        for root in roots:
-            identity = root.identity(self.blobs, self.reader)
-            known = self.renderings.rendering(identity)
-            if known is None and clock.now() >= until:
+        for identity, root in named.items():
+            if identity in known:
+                continue
+            if clock.now() >= until:
                 raise UnfinishedError(self.environment.name, len(found), len(roots))
-            found[root.name] = known or self._render(root, identity)
+            found[root.name] = self._render(root, identity)
         return Rendered(found)
 
     def _render(self, root: RenderRoot, identity: str) -> Rendering:

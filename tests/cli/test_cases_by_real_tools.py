@@ -21,7 +21,7 @@ from bot.formats.pipeline_file import read_pipeline
 from bot.formats.render_roots import roots_of
 from tests.cli.test_manifest_cases import NEW, NOT_EDITED, TAG, case, folders, images, plan
 from tests.world.scanners import open_folder, placed
-from tests.world.tools import tool
+from tests.world.tools import run, tool
 
 __all__ = ["case"]
 _CHART = "chart-of-the-case"
@@ -126,3 +126,28 @@ def assert_only(before: str, after: str, wanted: str) -> None:
             reference = reference.partition("=")[2] or reference
             is_whole = Written.parse(reference).canonical == wanted
             assert is_whole or reference in {f"{TAG}@{NEW}", NEW}, (a, b)
+
+
+def test_an_entry_that_replaces_what_another_made_is_edited_too(tmp_path: Path) -> None:
+    """kustomize goes through `images` in their order: the last word counts."""
+    name = "registry.prod.example.com/acme/payments"
+    folder = tmp_path / "repo" / "envs" / "prod"
+    folder.mkdir(parents=True)
+    (tmp_path / "lockkeeper.yaml").write_text(
+        "version: 1\nenvironments:\n  prod:\n    on: {branches: [main]}\n"
+        "    image_repository: registry.prod.example.com/acme/{image}\n"
+        "    manifests: [envs/prod/**]\napplications: {payments: {source: acme/payments}}\n"
+    )
+    (folder / "pod.yaml").write_text(
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n"
+        "spec: {containers: [{name: a, image: payments}]}\n"
+    )
+    (folder / "kustomization.yaml").write_text(
+        f"resources: [pod.yaml]\nimages:\n- name: payments\n  newName: {name}\n  newTag: v1\n"
+        f"- name: {name}\n  newTag: v2\n"
+    )
+    assert f"{name}:v2" in run("kustomize", "build", str(folder))
+
+    assert plan(tmp_path, "payments", "--write")[0] == 0
+
+    assert f"image: {name}:{TAG}@{NEW}" in run("kustomize", "build", str(folder))

@@ -49,6 +49,7 @@ def found(path: str, text: str) -> list[tuple[int, str]]:
         ("pod.yaml", "image: nginx\nbroken: [\n", []),
         ("source.yaml", "spec: {repository: https://charts.example.com/stable}\n", []),
         ("note.txt", "image: nginx\n", []),
+        ("policy.yaml", "apiVersion: kyverno.io/v1\nkind: Policy\nimage: nginx\n", []),
     ],
 )
 def test_images_of_others_are_told_with_their_line(

@@ -340,3 +340,26 @@ def test_another_version_where_no_place_is_holds_anew(path: str, text: str) -> N
     assert before
     assert not before.keys() & after.keys()
     assert path == "broken.yaml" or before.keys() == same.keys()
+
+
+def test_every_image_in_a_file_that_cannot_be_read_is_told_of() -> None:
+    other, official = ImageId("shop", "web"), ImageId("tools", "ubuntu")
+    names = Names({PROD: OURS, "quay.io/shop/web": other, "docker.io/library/ubuntu": official})
+    text = f"a: [\nimage: {PROD}:v1\nimage: quay.io/shop/web\n- image: ubuntu:24.04\n"
+
+    remarks = read_file("broken.yaml", text, names).remarks
+
+    assert [(one.kind, one.image, one.reason.partition(" (")[2]) for one in remarks] == [
+        (RemarkKind.UNREADABLE, OURS, "line 2 names an image of ours)"),
+        (RemarkKind.UNREADABLE, other, "line 3 names an image of ours)"),
+        (RemarkKind.UNREADABLE, official, "line 4 names an image of ours)"),
+    ]
+
+
+def test_docker_hub_is_found_by_its_name_among_many_namespaces() -> None:
+    """The cheap look before parsing knows few beginnings of paths, and a host like any other."""
+    many = {f"docker.io/team{n}/app": ImageId(f"app{n}", "app") for n in range(50)}
+
+    found = spots("pod.yaml", "kind: Pod\nimage: docker.io/team7/app:1\n", Names(many))
+
+    assert [one.image.application for one in found] == ["app7"]

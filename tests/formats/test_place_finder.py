@@ -122,6 +122,74 @@ def argo_images(repository: str, tag: str) -> tuple[str, str, str]:
     return "app.yaml", text, f"'api={repository}:v2@{NEW}'"
 
 
+def flux_images(repository: str, tag: str) -> tuple[str, str, str]:
+    text = (
+        "apiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization\nspec:\n  images:\n"
+        f"  - name: api\n    newName: {repository}\n    newTag: {tag}\n"
+    )
+    return "flux.yaml", text, f"    newTag: v2\n    digest: {NEW}\n"
+
+
+def post_renderer(repository: str, tag: str) -> tuple[str, str, str]:
+    text = (
+        "kind: HelmRelease\nspec:\n  postRenderers:\n  - kustomize:\n      images:\n"
+        f"      - {{name: x, newName: {repository}, newTag: {tag}}}\n"
+    )
+    return "hr.yaml", text, f"newTag: v2, digest: {NEW}}}"
+
+
+def image_transformer(repository: str, tag: str) -> tuple[str, str, str]:
+    text = (
+        "kind: ImageTagTransformer\nimageTag:\n"
+        f"  name: api\n  newName: {repository}\n  newTag: {tag}\n"
+    )
+    return "transformer.yaml", text, f"  newTag: v2\n  digest: {NEW}\n"
+
+
+def values_inline(repository: str, tag: str) -> tuple[str, str, str]:
+    text = (
+        "helmCharts:\n- name: app\n  valuesInline:\n    image:\n"
+        f"      repository: {repository}\n      tag: {tag}\n"
+    )
+    return "kustomization.yaml", text, f"      tag: v2@{NEW}\n"
+
+
+def values_object(repository: str, tag: str) -> tuple[str, str, str]:
+    text = (
+        "apiVersion: argoproj.io/v1alpha1\nkind: ApplicationSet\nspec:\n  template:\n    spec:\n"
+        "      sources:\n      - helm:\n          valuesObject:\n"
+        f"            image: {{repository: {repository}, tag: {tag}}}\n"
+    )
+    return "set.yaml", text, f"tag: v2@{NEW}}}"
+
+
+def argo_source(repository: str, tag: str) -> tuple[str, str, str]:
+    text = f"kustomize:\n  images:\n  - {repository}:{tag}\n"
+    return "app.yaml", text, f"  - {repository}:v2@{NEW}\n"
+
+
+def volume(repository: str, tag: str) -> tuple[str, str, str]:
+    text = (
+        "kind: Pod\nspec:\n  volumes:\n  - name: x\n"
+        f"    image: {{reference: '{repository}:{tag}'}}\n"
+    )
+    return "pod.yaml", text, f"reference: '{repository}:v2@{NEW}'"
+
+
+def json_patch(repository: str, tag: str) -> tuple[str, str, str]:
+    text = f'[{{"op": "add", "path": "/spec/image", "value": "{repository}:{tag}"}}]'
+    return "patch.json", text, f'"{repository}:v2@{NEW}"'
+
+
+def chain(repository: str, tag: str) -> tuple[str, str, str]:
+    """A list of objects inside a literal block inside an object."""
+    text = (
+        "kind: Wrapper\nspec:\n  patch: |-\n    - op: replace\n      path: /spec/containers\n"
+        f"      value:\n      - name: a\n        image: {repository}:{tag}\n"
+    )
+    return "wrapper.yaml", text, f"        image: {repository}:v2@{NEW}\n"
+
+
 STYLES: tuple[Style, ...] = (
     kustomization,
     flow,
@@ -139,7 +207,31 @@ STYLES: tuple[Style, ...] = (
     patch_text,
     parameters,
     argo_images,
+    flux_images,
+    post_renderer,
+    image_transformer,
+    values_inline,
+    values_object,
+    argo_source,
+    volume,
+    json_patch,
+    chain,
 )
+IN_ONE_FILE: tuple[Style, ...] = (
+    workload,
+    release,
+    values_text,
+    parameters,
+    argo_images,
+    flux_images,
+    post_renderer,
+    image_transformer,
+    values_object,
+    argo_source,
+    volume,
+    chain,
+)
+"""Styles that stand beside each other as documents of one file."""
 TAGS = st.from_regex(r"[A-Za-z_][A-Za-z0-9_.-]{0,9}", fullmatch=True).filter(
     lambda t: scalar_text(t, "") == t
 )
@@ -169,6 +261,64 @@ def test_each_style_is_edited_for_its_own_application_alone(
     again = read_file(path, after, NAMES)
     assert edited(path, after, again, {again.spots[0].place: wanted}) == (after, [])
     assert file_state(after, again).skeleton == file_state(text, reading).skeleton
+
+
+NOISE = st.sampled_from(
+    [
+        "# a comment: image\n",
+        "kind: Note\ntext: 'image: api:v1'\n",
+        "kind: Pod\nimage: quay.io/others/api:v1 # theirs\n",
+        "\n\n",
+        "kind: Folded\ntext: >\n  a \u00e4\n\n  b\n",
+    ]
+)
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(IN_ONE_FILE), st.sampled_from([PAYMENTS, CHECKOUT]), TAGS, NOISE),
+        min_size=1,
+        max_size=6,
+    ),
+    st.sampled_from(["\n", "\r\n"]),
+    st.sampled_from(["", "\ufeff"]),
+)
+def test_in_one_file_of_many_styles_the_wanted_application_alone_changes(
+    parts: list[tuple[Style, ImageId, str, str]], newline: str, mark: str
+) -> None:
+    """Each document is of one of two applications, both with an image `api`."""
+    documents = [(style(REPOSITORIES[image], tag), image) for style, image, tag, _ in parts]
+    noises = [noise for _, _, _, noise in parts]
+    pieces = [
+        f"---\n{noise}---\n{text}"
+        for noise, ((_, text, _), _) in zip(noises, documents, strict=True)
+    ]
+    pieces = [piece.replace("\n", newline) for piece in pieces]
+    text = mark + "".join(pieces)
+    reading = read_file("all.yaml", text, NAMES)
+    assert [spot.image for spot in reading.spots] == [image for _, image in documents]
+    assert reading.remarks == ()
+    wanted = {
+        spot.place: Written(REPOSITORIES[PAYMENTS], "v2", NEW)
+        for spot in reading.spots
+        if spot.image == PAYMENTS
+    }
+
+    after, _ = edited("all.yaml", text, reading, wanted)
+
+    rest = after.removeprefix("\ufeff")
+    for piece, ((_, _, expected), image) in zip(pieces, documents, strict=True):
+        if image == CHECKOUT:
+            assert rest.startswith(piece)
+            rest = rest.removeprefix(piece)
+            continue
+        head = piece.split(REPOSITORIES[PAYMENTS])[0]
+        assert rest.startswith(head)
+        end = rest.find(f"---{newline}", len(head))
+        own = rest if end < 0 else rest[:end]
+        assert expected.replace("\n", newline) in own
+        rest = rest[len(own) :]
+    assert rest == ""
 
 
 @pytest.mark.parametrize("style", STYLES)
@@ -336,3 +486,51 @@ def test_a_scalar_that_is_named_for_two_images_is_nobodys() -> None:
     ]
     alone = read_file("f.yaml", "image: {tag: v1}\n", replace(NAMES, at=at[:1]))
     assert [spot.image for spot in alone.spots] == [one]
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "expected"),
+    [
+        ("values.yaml", "image:\n  repository: {0}\n  tag: {1}\n", "  tag: {2}\n"),
+        ("values.yaml", "image: {0}\ntag: {1}\n", "\ntag: {2}\n"),
+        (
+            "app.yaml",
+            (
+                "source: {{helm: {{parameters: [{{name: image.repository, value: {0}}}, "
+                "{{name: image.tag, value: '{1}'}}]}}}}\n"
+            ),
+            "value: '{2}'",
+        ),
+        (
+            "app.yaml",
+            (
+                "source: {{helm: {{parameters: [{{name: a.repository, value: {0}}}, "
+                "{{name: a.sha, value: '{3}'}}]}}}}\n"
+            ),
+            "value: '{3}'",
+        ),
+    ],
+)
+def test_a_digest_in_the_place_of_a_tag_stays_alone(path: str, text: str, expected: str) -> None:
+    """What reads it puts an `@` before it: a tag would break the reference."""
+    text = text.format(REPOSITORIES[PAYMENTS], OLD, "", OLD[7:])
+    expected = expected.format("", "", NEW, NEW[7:])
+    reading = read_file(path, text, NAMES)
+    (spot,) = reading.spots
+    assert spot.written.digest == OLD
+
+    after, _ = edited(path, text, reading, {spot.place: Written(REPOSITORIES[PAYMENTS], "v2", NEW)})
+
+    assert expected in after
+    assert "v2" not in after
+
+
+@pytest.mark.parametrize("tag", [":v1", f"@{OLD}"])
+@pytest.mark.parametrize("style", [values_map, values_sibling, parameters])
+def test_a_tag_that_brings_its_own_sign_is_refused(style: Style, tag: str) -> None:
+    path, text, _ = style(REPOSITORIES[PAYMENTS], f"'{tag}'")
+
+    reading = read_file(path, text, NAMES)
+
+    assert reading.spots == ()
+    assert any("nothing shows how it is joined" in one.reason for one in reading.remarks)

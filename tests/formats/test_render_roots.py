@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -16,7 +17,8 @@ DIGEST = "sha256:" + "1" * 64
 
 
 def roots(files: Files) -> dict[str, RenderRoot]:
-    return {one.name: one for one in roots_of(Tree(files), PROD, "acme/deploy")}
+    others = [replace(PROD, name="dev", manifests=("envs/dev/**",))]
+    return {one.name: one for one in roots_of(Tree(files), PROD, "acme/deploy", others)}
 
 
 def application(source: dict[str, object], **spec: object) -> Files:
@@ -211,6 +213,29 @@ def test_what_a_deployer_adds_goes_around_a_kustomization() -> None:
         "resources": ["../envs/prod/app"],
         "images": [{"name": "api", "newName": REPOSITORY, "newTag": "v1", "digest": DIGEST}],
     }
+
+
+def test_a_kustomization_that_an_object_deploys_from_elsewhere_is_a_root() -> None:
+    files: Files = {
+        "overlays/prod/kustomization.yaml": "resources: [pod.yaml]\n",
+        "overlays/prod/pod.yaml": POD,
+        **application({"path": "overlays/prod"}),
+    }
+
+    (root,) = roots(files).values()
+
+    assert (root.folder, root.obstacle, root.overlay) == ("overlays/prod", "", "")
+
+
+def test_what_an_object_deploys_of_another_environment_is_said_to_be_its() -> None:
+    files: Files = {
+        "envs/dev/kustomization.yaml": "resources: []\n",
+        **application({"path": "envs/dev"}),
+    }
+
+    (root,) = roots(files).values()
+
+    assert root.obstacle == "it deploys files of dev"
 
 
 def test_a_chart_that_nobody_deploys_is_rendered_with_each_values_file_beside_it() -> None:

@@ -286,3 +286,17 @@ def test_a_tag_that_becomes_a_label_takes_no_digest(template: str) -> None:
         assert edit.state is State.UNSUPPORTED
         assert "templates/more.yaml:" in edit.refused[0].reason
         assert "splitList" in edit.refused[0].reason
+
+
+def test_values_that_a_generator_makes_for_a_release_are_values() -> None:
+    generator = [{"name": "v", "files": ["values.yaml=prod.yaml", "other=x.yaml"]}]
+    files: Files = {
+        "envs/prod/kustomization.yaml": json.dumps({"configMapGenerator": generator}),
+        "envs/prod/prod.yaml": json.dumps(values("a", "repository", "tag")),
+    }
+
+    _, edit = promoted(files)
+
+    assert [(one.file, one.pointer) for one in edit.changes] == [
+        ("envs/prod/prod.yaml", "/image/tag")
+    ]

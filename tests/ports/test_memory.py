@@ -211,3 +211,12 @@ def test_what_a_publication_shows_is_remembered_once_per_environment_and_image(
     assert memory.shown_by(PROD, api, ONE) == ["b" * 40, "a" * 40]
     assert memory.shown_by(PROD, api, TWO) == []
     assert memory.shown_by(PROD, ImageId("billing", "api"), ONE) == []
+
+
+def test_digests_that_were_resolved_are_known(memory: Memory) -> None:
+    memory.record_resolution(RESOLUTION)
+    many = [Digest(f"sha256:{number:064x}") for number in range(1200)]
+
+    assert memory.known_digests(7, [*many, ONE]) == {ONE: ImageId("payments", "api")}
+    assert memory.known_digests(8, [ONE, TWO]) == {}
+    assert memory.known_digests(7, []) == {}

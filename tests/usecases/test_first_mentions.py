@@ -71,3 +71,28 @@ def test_the_last_look_asks_the_new_tree_itself(driver: Driver) -> None:
     assert NOTE in found[0]
     assert unproven_mentions(desk, old) == []
     assert isinstance(driver.ran[0][1], Done)
+
+
+def test_a_digest_of_ours_under_another_name_is_a_mention(driver: Driver) -> None:
+    stage = driver.stage
+    driver.look_first()
+    digest = driver.build(stage.source, stage.commit("develop"))
+    driver.run(driver.propose("dev"))
+    pod = "kind: Pod\nspec: {containers: [{name: a, image: 'mirror.example.com/cache/x@%s'}]}\n"
+    files = {"envs/prod/pod.yaml": pod % digest}
+    stage.dana.push(stage.manifests, "change", dict(files))
+    pull = stage.dana.open_pull_request(stage.manifests, "change")
+
+    driver.run(driver.answer(str(pull.number)))
+
+    checks = stage.checks(stage.manifests, stage.manifests.head("change") or "")
+    assert checks["lockkeeper"] == ("failure", "An image stands where it cannot be sealed")
+    stage.dana.push(stage.manifests, "main", dict(files))
+    waits = publish(driver)
+    assert "a digest of payments/payments, where no place is known" in waits
+    comment: dict[str, str | bytes | None] = {
+        "envs/prod/note.yaml": f"# {digest}\na: 1\n",
+        "envs/prod/pod.yaml": None,
+    }
+    stage.dana.push(stage.manifests, "main", comment)
+    assert "published" in publish(driver)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -42,6 +42,8 @@ from bot.domain.memory import (
 from bot.domain.oci import Digest
 
 Row = sa.Row[tuple[object, ...]]
+
+_AT_ONCE = 500  # values of one query; databases bear a few thousand
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,29 @@ class MemoryStore:
         )
         with transaction(self.database) as connection:
             return self._resolution(connection, condition)
+
+    def known_digests(
+        self, manifests: int, digests: Collection[Digest]
+    ) -> Mapping[Digest, ImageId]:
+        """Those of the digests that were resolved for an image, with that image.
+
+        Proofs are not asked for: a row of somebody else's may hold something, and lets nothing in.
+        """
+        found: dict[Digest, ImageId] = {}
+        wanted = sorted(map(str, digests))
+        columns = (RESOLUTION.c.application, RESOLVED_IMAGE.c.image, RESOLVED_IMAGE.c.digest)
+        joined = sa.select(*columns).join(
+            RESOLVED_IMAGE, RESOLVED_IMAGE.c.resolution == RESOLUTION.c.number
+        )
+        with transaction(self.database) as connection:
+            for begin in range(0, len(wanted), _AT_ONCE):
+                query = joined.where(
+                    RESOLUTION.c.manifests == manifests,
+                    RESOLVED_IMAGE.c.digest.in_(wanted[begin : begin + _AT_ONCE]),
+                )
+                for row in connection.execute(query):
+                    found[Digest(row.digest)] = ImageId(row.application, row.image)
+        return found
 
     def record_resolution(self, resolution: Resolution) -> Resolution:
         """Record the first resolution; return what is recorded (the first one wins)."""

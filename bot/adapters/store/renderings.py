@@ -8,6 +8,7 @@ not there, and losing it costs a rendering.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,13 +16,14 @@ import msgspec
 import sqlalchemy as sa
 
 from bot.adapters.store.database import replace, text_of, transaction
-from bot.adapters.store.proofs import Proofs
+from bot.adapters.store.proofs import Proofs, Row
 from bot.adapters.store.schema import RENDERING
 from bot.domain.memory import Scope
 from bot.domain.rendering import Rendering
 from bot.formats.structs import decode
 from bot.ports import Clock
 
+_AT_ONCE: Final = 500  # values of one query
 _KEPT: Final = 4
 """Renderings of one root: what is published, what is to be, and two that were."""
 _LARGEST: Final = 16 * 2**20  # bytes of one, inflated
@@ -35,12 +37,22 @@ class RenderingStore:
     proofs: Proofs
     clock: Clock
 
-    def rendering(self, identity: str) -> Rendering | None:
-        """What came of the root of this identity, if that is known."""
-        query = sa.select(RENDERING).where(RENDERING.c.identity == identity)
+    def known(self, identities: Collection[str]) -> Mapping[str, Rendering]:
+        """What came of the roots of these identities, as far as that is known."""
+        found: dict[str, Rendering] = {}
+        wanted = sorted(identities)
         with transaction(self.database) as connection:
-            row = connection.execute(query).one_or_none()
-        if row is None or not self.proofs.holds(RENDERING, row):
+            for begin in range(0, len(wanted), _AT_ONCE):
+                some = wanted[begin : begin + _AT_ONCE]
+                query = sa.select(RENDERING).where(RENDERING.c.identity.in_(some))
+                for row in connection.execute(query):
+                    rendering = self._read(row)
+                    if rendering is not None:
+                        found[row.identity] = rendering
+        return found
+
+    def _read(self, row: Row) -> Rendering | None:
+        if not self.proofs.holds(RENDERING, row):
             return None
         stream = zlib.decompressobj()
         try:
