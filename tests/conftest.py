@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 from functools import cache
 from pathlib import Path
@@ -34,6 +35,12 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
         return None
     is_alone = collection_path.relative_to(TESTS).as_posix().startswith(ALONE)
     return {"alone": not is_alone, "not alone": is_alone}.get(config.getoption("markexpr")) or None
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: looking through it for garbage took a tenth of the time."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

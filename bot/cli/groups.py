@@ -38,7 +38,7 @@ class Group(click.Group):
         **extra: Any,  # noqa: ANN401 - click's signature
     ) -> click.Context:
         """The context of a call; the outermost one remembers whether JSON is wanted."""
-        wanted = "--json" in args
+        wanted = any(one.partition("=")[0] == "--json" for one in args)
         with _told_as_json(wanted=wanted and parent is None):
             context = super().make_context(info_name, args, parent, **extra)
         if parent is None:

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
-from typing import Final, TypeVar
+from itertools import islice
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -33,6 +34,8 @@ _NAME: Final = 200  # characters
 _SENTENCE: Final = 1_000
 
 R = TypeVar("R")
+_Lists = dict[str, list[Any]]
+"""The rows of each list, whole."""
 
 
 class DamagedAssessmentError(IntegrityError):
@@ -293,8 +296,9 @@ def indented(document: bytes) -> bytes:
 def render_assessment(assessment: Assessment) -> bytes:
     """The whole document, at most `DOCUMENT_LIMIT` long."""
     rendered = b""
+    lists: _Lists = {}
     for rows in _ROWS:
-        rendered = msgspec.json.encode(_document(assessment, rows))
+        rendered = msgspec.json.encode(_document(assessment, _LeftOut(rows, lists)))
         if len(rendered) <= DOCUMENT_LIMIT:
             break
     return rendered
@@ -323,10 +327,9 @@ def _summary(assessment: Assessment) -> Summary:
     )
 
 
-def _document(assessment: Assessment, rows: int) -> AssessmentDocument:
+def _document(assessment: Assessment, left_out: _LeftOut) -> AssessmentDocument:
     summary, evidence = _summary(assessment), assessment.evidence
     difference, found = assessment.delta, assessment.contents
-    left_out = _LeftOut(rows)
     return AssessmentDocument(
         verdict=summary.verdict,
         checks=summary.checks,
@@ -384,14 +387,19 @@ def _lost(assessment: Assessment, difference: Delta) -> list[str]:
 
 
 class _LeftOut:
-    """Lists of at most so many rows; what does not fit is counted."""
+    """Lists of at most so many rows; what does not fit is counted.
 
-    def __init__(self, rows: int) -> None:
-        self._rows = rows
+    Each list is made once, however often it has to become shorter.
+    """
+
+    def __init__(self, rows: int, lists: _Lists) -> None:
+        self._rows, self._lists = rows, lists
         self.counted: dict[str, int] = {}
 
     def of(self, name: str, rows: Iterable[R]) -> list[R]:
-        found = list(rows)
+        if name not in self._lists:
+            self._lists[name] = list(rows)
+        found = self._lists[name]
         if len(found) > self._rows:
             self.counted[name] = len(found) - self._rows
         return found[: self._rows]
@@ -505,7 +513,7 @@ class _FindingRows:
             advisories=_names(sorted(finding.advisories)),
             source=_name(finding.source),
             is_development=finding.is_development,
-            paths=_names(finding.paths)[:_PATHS],
+            paths=_names(finding.paths[:_PATHS]),
             disclosed=finding.disclosed,
             fix_since=finding.fix_since,
             is_exploited=listed is not None if is_known else None,
@@ -589,7 +597,7 @@ def _name(text: str) -> str:
 
 
 def _names(texts: Iterable[str]) -> list[str]:
-    return [_name(text) for text in texts][:_VALUES]
+    return [_name(text) for text in islice(texts, _VALUES)]
 
 
 def _sentence(text: str) -> str:
@@ -597,4 +605,4 @@ def _sentence(text: str) -> str:
 
 
 def _sentences(texts: Iterable[str]) -> list[str]:
-    return [_sentence(text) for text in texts][:_VALUES]
+    return [_sentence(text) for text in islice(texts, _VALUES)]

@@ -303,6 +303,10 @@ def test_wrong_usage_names_the_nearest_right_one(typed: tuple[str, ...], words: 
     assert words in as_json.stderr
 
 
+def test_json_that_is_asked_for_wrongly_is_asked_for() -> None:
+    assert "does not take a value" in run("status", "--json=yes").stdout
+
+
 # --- completion ---
 
 

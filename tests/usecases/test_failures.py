@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -125,6 +126,36 @@ def test_every_branch_that_still_asks_is_told_and_no_other(tmp_path: Path) -> No
 
         overs = [told(source, commit)[name].startswith("neutral: Over") for commit in asking]
         assert overs == [True] * 12
+
+
+def test_what_people_copy_has_nothing_invisible_in_it(driver: Driver) -> None:
+    """Joiners keep GitHub from linking words; a digest with one in it is found by nobody."""
+    stage = driver.stage
+    driver.look_first()
+    waits = stage.commit("develop")
+    driver.run(driver.propose("dev"))
+    said = "".join(told(stage.source, waits).values())
+    commit = stage.commit("develop")
+    digest = driver.build(stage.source, commit)
+    refuse(driver, "POST", "/repos/acme/deploy/pulls")
+    driver.run(driver.propose("dev"))
+    said += "".join(told(stage.source, commit).values())
+    stage.github.faults.clear()
+    driver.run(driver.propose("dev"), driver.deliver("dev"), driver.publish("dev"))
+    said += "".join(
+        str(run.output["summary"])
+        for repository in (stage.source, stage.manifests)
+        for run in repository.check_runs.values()
+    )
+    comments = [one.body for pull in stage.manifests.pulls.values() for one in pull.comments]
+    said += "".join(comments)
+
+    host = stage.hosts["dev"]
+    references = (digest, f"{host}/acme/payments@{digest}", f"{host}/acme/payments:sha-{waits[:7]}")
+    for word in (*references, stage.ref("dev") or "", driver.propose("dev").key):
+        assert said.count(word) == said.replace("\u2060", "").count(word) > 0, word
+    for span in re.findall(r"`[^`]+`", said):
+        assert "\u2060" not in span
 
 
 def test_a_failure_that_cannot_be_told_is_the_failure_all_the_same(driver: Driver) -> None:

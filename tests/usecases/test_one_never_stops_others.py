@@ -15,7 +15,7 @@ from bot.adapters.grants import Grants
 from bot.cli.answers import words_of
 from bot.domain.doctor.findings import About, Finding, Look, Severity, Unknown
 from bot.domain.environments import GitHubRepository
-from bot.domain.errors import UnavailableError
+from bot.domain.errors import NotFoundError, UnavailableError
 from bot.domain.jobs import Done, Failed, Job, JobKind, JobState
 from bot.domain.pipeline_rules import UnknownNameError
 from bot.formats.webhook import WebhookHint
@@ -26,6 +26,7 @@ from bot.usecases.commands import (
     status,
 )
 from bot.usecases.desk import look
+from bot.usecases.failures import tell_failure, tell_over
 from bot.usecases.reconcile import intake, put_reconcile, reconcile
 from tests.world.driver import TWO, Driver, Queue, driven
 from tests.world.github.records import Repository
@@ -523,6 +524,27 @@ def test_a_check_says_which_manifests_repository_it_speaks_of(
     assert stage.checks(stage.source, commit) == {
         "lockkeeper: payments -> dev (acme/deploy)": ("success", "Published")
     }
+
+
+def test_what_is_over_in_one_repository_hides_no_failure_of_the_other(
+    pair: tuple[Driver, Repository],
+) -> None:
+    """Both have an environment dev, an application payments and the same source."""
+    driver, other = pair
+    stage = driver.stage
+    driver.look_first()
+    commit = stage.commit("develop")
+    driver.run(driver.propose("dev"))
+    jobs = [Job(JobKind.PROPOSE, one.id, "dev", "payments") for one in (stage.manifests, other)]
+    for job in jobs:
+        tell_failure(driver.ports, job, NotFoundError("the base", "GitHub"))
+
+    tell_over(driver.ports, jobs[1])
+    driver.outbox.flush()
+
+    states = stage.checks(stage.source, commit)
+    assert states["lockkeeper: payments -> dev (acme/deploy) failed"][0] == "failure"
+    assert states["lockkeeper: payments -> dev (acme/other) failed"] == ("neutral", "Over")
 
 
 class Silent:
