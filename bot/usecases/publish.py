@@ -746,11 +746,13 @@ def _conclude(desk: Desk, before: str, commit: str, tree: str) -> None:
 def _report(desk: Desk, before: str, commit: str, tree: str) -> None:
     """Tell the developer, the reviewer and the environments that take their images from here."""
     view, environment = desk.view, desk.environment
-    for promoted in _promoted(desk, before, tree):
-        _report_one(desk, promoted, commit)
+    promoted = _promoted(desk, before, tree)
+    for one in promoted:
+        _report_one(desk, one, commit)
+    applications = dict.fromkeys(one.application.name for one in promoted)
     for name, follower in view.pipeline.environments.items():
         if follower.source_environment == environment.name:
-            for application in view.pipeline.applications:
+            for application in applications:
                 view.ports.jobs.put(Job(JobKind.PROPOSE, view.id, name, application))
 
 
