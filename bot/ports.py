@@ -7,7 +7,7 @@ process before, after and behind every one of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -949,9 +949,9 @@ class Grants(Protocol):
         ...
 
     def check(
-        self, manifests: GitHubRepository, environment: str, repository: ImageRepository
+        self, manifests: GitHubRepository, environment: str, repositories: Iterable[ImageRepository]
     ) -> None:
-        """NotGrantedError if the environment may not contact the repository's registry."""
+        """NotGrantedError if the environment may not contact the registry of one of these."""
         ...
 
     def registry(self, manifests: GitHubRepository, environment: str) -> ImageRegistry:

@@ -61,9 +61,9 @@ def memory(tmp_path: Path) -> Iterator[MemoryStore]:
 def test_an_environment_of_the_same_name_opens_nothing_of_anothers(granted: Granted) -> None:
     there = ImageRepository.parse("prod.example.com/acme/payments")
 
-    granted.check(A, "prod", there)
+    granted.check(A, "prod", [there])
     with pytest.raises(NotGrantedError):
-        granted.check(B, "prod", there)
+        granted.check(B, "prod", [there])
     assert granted.keys(A, "prod", KeyRole.SIGNING).signers
     assert not granted.keys(B, "prod", KeyRole.SIGNING).verifiers
     assert granted.allows_source(A, GitHubRepository.parse("acme/payments"))
