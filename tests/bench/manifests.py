@@ -25,7 +25,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -400,11 +399,7 @@ def _look(manifests: int) -> None:
     _asked()
     _reconcile(bot, manifests)
     _asked()
-    jobs = [Job(JobKind.PROPOSE, manifests, "dev", name) for name in _names()[:AT_ONCE]]
-    with _spent() as spent, ThreadPoolExecutor(4) as pool:
-        list(pool.map(workflows, jobs))
-        promotions = spent()
-    _tell(promotions=promotions)
+    _promote(bot, manifests)
     _asked()
     _tell(peak=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000)
     bot.engine.stop()
@@ -431,6 +426,20 @@ def _reconcile(bot: Lockkeeper, manifests: int) -> None:
             time.sleep(0.5)
         reconcile = spent()
     _tell(looks=most, reconcile=reconcile)
+
+
+def _promote(bot: Lockkeeper, manifests: int) -> None:
+    """By the queue, which tries again what was not answered; then everything is told."""
+    jobs = [Job(JobKind.PROPOSE, manifests, "dev", name) for name in _names()[:AT_ONCE]]
+    keys = {job.key for job in jobs}
+    with _spent() as spent:
+        for job in jobs:
+            bot.workflows.ports.jobs.put(job)
+        while any(one.key in keys and one.state != "failed" for one in bot.engine.states()):
+            time.sleep(0.5)
+        bot.outbox.flush()
+        promotions = spent()
+    _tell(promotions=promotions)
 
 
 def _waiting(database: sa.Engine) -> int:
