@@ -164,8 +164,8 @@ class Memory(Protocol):
         """Whether a commit is a publication of ours on this ref, or was taken over as one."""
         ...
 
-    def last_publication(self, manifests: int) -> PublicationRecord | None:
-        """The newest publication in a manifests repository, of whichever environment."""
+    def last_publication(self, manifests: int, environment: str = "") -> PublicationRecord | None:
+        """The newest publication in a manifests repository, or in one of its environments."""
         ...
 
     def record_publication(self, publication: PublicationRecord) -> None:

@@ -396,18 +396,17 @@ def _first_rules(
     broken: ConfigurationError | None = None
     wrong: set[tuple[str, str, str]] = set()  # pipeline file's blob, what is wrong, its blob
     for commit in history.first_parents(head, limit=_HISTORY):
-        blobs = {path: entry.blob for path, entry in history.paths(commit.id).items()}
-        file = blobs.get(PIPELINE_FILE)
-        if file is None:
+        file = _blob_of(history, commit.id, PIPELINE_FILE)
+        if not file:
             break
-        if any(one == (file, one[1], blobs.get(one[1], "")) for one in wrong):
+        if any(one == (file, one[1], _blob_of(history, commit.id, one[1])) for one in wrong):
             continue
         try:
             found = _rules_at(repository, history, commit.id)
         except RejectedError as error:
             it = as_configuration_error(error)
             broken = broken or it
-            wrong.add((file, it.file, blobs.get(it.file, "")))
+            wrong.add((file, it.file, _blob_of(history, commit.id, it.file)))
             continue
         if begins:
             line = DefaultBranch(ports.github, repository, history, "", head)
@@ -415,6 +414,11 @@ def _first_rules(
             gate.let_in(commit.id, "the first look")
         return replace(found, broken=broken)
     return _Force(Pipeline({}, {}), Rules(), broken)
+
+
+def _blob_of(history: GitHistory, commit: str, path: str) -> str:
+    entry = history.paths(commit).get(path)
+    return "" if entry is None else entry.blob
 
 
 def pipeline_at(repository: ManifestsRepository, history: GitHistory, commit: str) -> Pipeline:

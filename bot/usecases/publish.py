@@ -533,7 +533,8 @@ def _adopt_by_file(desk: Desk, tree: str) -> None:
 def _needs_adoption(desk: Desk, decided: Publication) -> Outcome:
     reasons = [reason for reasons in decided.held.values() for reason in reasons]
     listed = "; ".join(sorted(set(reasons))[:5])
-    begun = bool(desk.view.ports.memory.publications(desk.view.scope(desk.environment.name)))
+    view = desk.view
+    begun = view.ports.memory.last_publication(view.id, desk.environment.name) is not None
     way = (
         "What was not adopted is promoted anew, or taken back."
         if begun

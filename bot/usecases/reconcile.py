@@ -175,8 +175,8 @@ def _push_looks(view: View, hint: WebhookHint) -> Iterator[Job]:
 
 def _is_newest(view: View, environment: Environment, commit: str) -> bool:
     """The push shows what the bot itself published last."""
-    records = view.ports.memory.publications(view.scope(environment.name))
-    return bool(records) and records[-1].commit == commit
+    newest = view.ports.memory.last_publication(view.id, environment.name)
+    return newest is not None and newest.commit == commit
 
 
 def _is_push(view: View, hint: WebhookHint) -> bool:
@@ -242,10 +242,9 @@ def _delivery_looks(view: View) -> Iterator[Job]:
 
 def _to_deliver(view: View, environment: Environment) -> Iterator[str]:
     """Applications whose places say something else than the newest publication shows."""
-    records = view.ports.memory.publications(view.scope(environment.name))
-    commit = records[-1].commit if records else ""
-    is_known = bool(commit) and view.history.has(commit)
-    shown = view.files(commit, environment) if is_known else EnvironmentFiles()
+    newest = view.ports.memory.last_publication(view.id, environment.name)
+    is_known = newest is not None and view.history.has(newest.commit)
+    shown = view.files(newest.commit, environment) if newest and is_known else EnvironmentFiles()
     for application in view.pipeline.applications:
         spots = view.spots_of(view.head, environment, application)
         if any(_says_else(shown.by_place.get(spot.place), spot) for spot in spots):

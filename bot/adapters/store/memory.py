@@ -179,9 +179,11 @@ class MemoryStore:
         )
         return bool(self._proven(PUBLICATION, query))
 
-    def last_publication(self, manifests: int) -> PublicationRecord | None:
-        """The newest publication in a manifests repository, of whichever environment."""
+    def last_publication(self, manifests: int, environment: str = "") -> PublicationRecord | None:
+        """The newest publication in a manifests repository, or in one of its environments."""
         mine = PUBLICATION.c.manifests == manifests
+        if environment:
+            mine = sa.and_(mine, PUBLICATION.c.environment == environment)
         newest = sa.select(PUBLICATION).where(mine).order_by(PUBLICATION.c.number.desc())
         found = self._proven(PUBLICATION, newest.limit(1)) or self._proven(PUBLICATION, newest)
         return _publication(found[0]) if found else None
