@@ -160,8 +160,8 @@ class Memory(Protocol):
         """All publications that were made for (manifests, environment), oldest first."""
         ...
 
-    def is_published(self, manifests: int, ref: str, commit: str) -> bool:
-        """Whether a commit is a publication of ours on this ref, or was taken over as one."""
+    def published(self, manifests: int, tips: Mapping[str, str]) -> Collection[str]:
+        """Those of these refs whose tip is ours there, made or taken over; ref -> commit."""
         ...
 
     def last_publication(self, manifests: int, environment: str = "") -> PublicationRecord | None:

@@ -274,8 +274,11 @@ def _view(ports: Ports, repository: ManifestsRepository, number: int, branch: st
     head = history.heads().get(branch)
     if head is None:
         raise NotFoundError(f"branch {branch}", str(repository))
-    stopped = cut_off(ports.github, ports.grants, ports.memory, repository, number, history)
-    force = _in_force(ports, repository, number, branch, history, begins=not stopped)
+    accepted = ports.memory.accepted_rules(number)
+    stopped = cut_off(
+        ports.github, ports.grants, ports.memory, repository, number, history, accepted
+    )
+    force = _in_force(ports, repository, number, branch, history, accepted, begins=not stopped)
     return View(
         ports,
         repository,
@@ -327,6 +330,7 @@ def _in_force(
     number: int,
     branch: str,
     history: GitHistory,
+    accepted: Sequence[RulesAccepted],
     *,
     begins: bool,
 ) -> _Force:
@@ -336,7 +340,6 @@ def _in_force(
     the same: the first one that brings the file is judged like any later one. The first look is
     one only where the bot ``begins``; what a lost record leaves is shown, and in force for nothing.
     """
-    accepted = ports.memory.accepted_rules(number)
     if not accepted:
         head = history.heads()[branch]
         return _first_rules(ports, repository, number, history, head, begins=begins)

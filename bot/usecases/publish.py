@@ -128,7 +128,7 @@ def publish(ports: Ports, manifests: int, environment: str) -> Outcome:
 def _cut_off(view: View, environment: Environment) -> Outcome:
     """A record that is not whole decides nothing; people are told where they look."""
     scope, tip = view.scope(environment.name), view.history.heads().get(environment.ref, "")
-    if tip and not view.ports.memory.is_published(view.id, environment.ref, tip):
+    if tip and not view.ports.memory.published(view.id, {environment.ref: tip}):
         facts = {"ref": environment.ref, "commit": tip}
         once = f"foreign:{view.id}:{tip}"
         view.ports.audit.append("foreign commit", scope, facts, once=once)

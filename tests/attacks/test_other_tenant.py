@@ -123,7 +123,7 @@ def test_no_row_of_one_tenant_is_anothers(memory: MemoryStore) -> None:
     assert memory.known_source(1, "acme/payments") is None
     assert memory.resolution(1, "payments", "s" * 40) is None
     assert memory.resolution_of(1, "payments", "payments", ONE) is None
-    assert not memory.is_published(1, "env/prod", "b" * 40)
+    assert not memory.published(1, {"env/prod": "b" * 40})
     assert memory.last_publication(1) is None
     assert memory.owner_of(1, "env/prod") == ""
     assert not memory.release_hold(Scope(1, "prod"))
