@@ -53,6 +53,11 @@ class CheckoutTree:
         self._is_new = False
         self._began_ns = int(SystemClock().now().timestamp()) * 10**9
 
+    @property
+    def has_links(self) -> bool:
+        """Nobody has looked everywhere."""
+        return True
+
     def mode(self, path: str) -> str:
         """Git's mode of a file; empty where there is none."""
         found = self._stat(path)
@@ -96,8 +101,10 @@ class CheckoutTree:
             return os.fsencode(file.readlink())
         return file.read_bytes()
 
-    def expect(self, paths: Collection[str], names: Names) -> None:
-        """Files are at hand."""
+    def readings(self, paths: Collection[str], names: Names) -> Mapping[str, Reading]:
+        """Nothing is read together: files are at hand."""
+        del paths, names
+        return {}
 
     def reading(
         self, path: str, names: Names, *, is_values: bool, read: Callable[[], Reading]
