@@ -33,6 +33,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from bot.assembly import Lockkeeper, assemble
+from bot.cli.groups import settle
 from bot.domain.environments import GitHubRepository, ImageId
 from bot.domain.jobs import Job, JobKind, JobState
 from bot.domain.oci import Digest
@@ -261,6 +262,7 @@ def _looked(stage: Stage) -> Iterator[Figure]:
         yield Figure("clone of the mirror", found["clone"], "s")
         yield _at_most("first look at an environment", found["first"], "s", 1.0)
         yield Figure("look at the three others", found["others"], "s")
+        yield Figure("memory at most, until then", found["peak"], "MB")
         yield _at_most("look with nothing new", found["again"], "s", 0.05)
         ask({"pull": pull.number})
         yield _at_most("check of a pull request", told()["check"], "s", 0.2)
@@ -269,9 +271,8 @@ def _looked(stage: Stage) -> Iterator[Figure]:
         found = told()
         yield Figure("looks of a full reconcile", found["looks"], "")
         yield _at_most("a full reconcile", found["reconcile"], "s", 60.0)
+        yield _at_most("memory at most, until then", found["peak"], "MB", 200.0)
         yield from _promoted(stage, told, ask)
-        ask({})
-        yield _at_most("peak of the memory", told()["peak"], "MB", 200.0)
     with _bot(stage) as (told, ask):
         yield _at_most("first look, by the kept index", told()["first"], "s", 1.0)
 
@@ -288,7 +289,7 @@ def _promoted(
         digests[name] = image.digest
     before = len(stage.github.requests)
     ask({})
-    spent = told()["promotions"]
+    promotions = told()
     asked = len(stage.github.requests) - before
     pulls = {one.head_ref: one for one in stage.manifests.open_pulls()}
     ours = [pulls[f"lockkeeper/dev/{n}"] for n in digests if f"lockkeeper/dev/{n}" in pulls]
@@ -300,7 +301,8 @@ def _promoted(
         for name, digest in digests.items()
         if digest_in(stage.file(main, f"envs/dev/{name}/kustomization.yaml")) != digest
     ]
-    yield Figure(f"{AT_ONCE} promotions at once", spent, "s")
+    yield Figure(f"{AT_ONCE} promotions at once", promotions["promotions"], "s")
+    yield Figure("memory at most, until then", promotions["peak"], "MB")
     yield Figure("of them not proposed", float(AT_ONCE - len(ours)), "", target=0.0)
     yield Figure("of them lost once all are merged", float(len(lost)), "", target=0.0)
     yield Figure("requests to GitHub for each", asked / AT_ONCE, "")
@@ -350,7 +352,8 @@ class _Kept:
 
 
 def _tell(**figures: float) -> None:
-    sys.stdout.write(json.dumps(figures) + "\n")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+    sys.stdout.write(json.dumps({**figures, "peak": peak}) + "\n")
     sys.stdout.flush()
 
 
@@ -361,6 +364,7 @@ def _asked() -> Mapping[str, int]:
 
 def _look(manifests: int) -> None:
     """The process under measurement."""
+    settle()  # as every command does
     bot = assemble(Settings.read(os.environ))
     ports = replace(bot.workflows.ports, jobs=_Kept())
     workflows = replace(bot.workflows, ports=ports)
@@ -389,6 +393,7 @@ def _look(manifests: int) -> None:
         return
     for name in view.pipeline.environments:
         workflows(Job(JobKind.PUBLISH, manifests, name))
+    prod(look(ports, manifests))  # what was published meanwhile is fetched
     with _spent() as check:
         workflows(Job(JobKind.ANSWER, manifests, "", str(pull)))
     _tell(check=check())
@@ -400,8 +405,6 @@ def _look(manifests: int) -> None:
     _reconcile(bot, manifests)
     _asked()
     _promote(bot, manifests)
-    _asked()
-    _tell(peak=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000)
     bot.engine.stop()
 
 
