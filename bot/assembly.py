@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -121,11 +121,12 @@ class Granted:
         return self.grants.of(str(manifests)).allows_source(str(source))
 
     def check(
-        self, manifests: GitHubRepository, environment: str, repository: ImageRepository
+        self, manifests: GitHubRepository, environment: str, repositories: Iterable[ImageRepository]
     ) -> None:
-        """NotGrantedError if the environment may not contact the repository's registry."""
+        """NotGrantedError if the environment may not contact the registry of one of these."""
         grant, _ = self._grant(manifests, environment)
-        grant.entry_for(repository)
+        for repository in repositories:
+            grant.entry_for(repository)
 
     def registry(self, manifests: GitHubRepository, environment: str) -> ImageRegistry:
         """The environment's registries, with its own credentials."""

@@ -7,7 +7,7 @@ process before, after and behind every one of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -167,12 +167,12 @@ class Memory(Protocol):
         """All publications that were made for (manifests, environment), oldest first."""
         ...
 
-    def is_published(self, manifests: int, ref: str, commit: str) -> bool:
-        """Whether a commit is a publication of ours on this ref, or was taken over as one."""
+    def published(self, manifests: int, tips: Mapping[str, str]) -> Collection[str]:
+        """Those of these refs whose tip is ours there, made or taken over; ref -> commit."""
         ...
 
-    def last_publication(self, manifests: int) -> PublicationRecord | None:
-        """The newest publication in a manifests repository, of whichever environment."""
+    def last_publication(self, manifests: int, environment: str = "") -> PublicationRecord | None:
+        """The newest publication in a manifests repository, or in one of its environments."""
         ...
 
     def record_publication(self, publication: PublicationRecord) -> None:
@@ -1003,9 +1003,9 @@ class Grants(Protocol):
         ...
 
     def check(
-        self, manifests: GitHubRepository, environment: str, repository: ImageRepository
+        self, manifests: GitHubRepository, environment: str, repositories: Iterable[ImageRepository]
     ) -> None:
-        """NotGrantedError if the environment may not contact the repository's registry."""
+        """NotGrantedError if the environment may not contact the registry of one of these."""
         ...
 
     def registry(self, manifests: GitHubRepository, environment: str) -> ImageRegistry:

@@ -23,7 +23,11 @@ _PASSED_ON: Final[ContextVar[float | None]] = ContextVar("passed_on", default=No
 _FANS_OUT: Final = frozenset({JobKind.INTAKE, JobKind.RECONCILE})
 """Looks that only put others, which need see no more than they did."""
 OLDEST_SECONDS: Final = 30.0
-"""A look that was asked for longer ago fetches anew: meanwhile a webhook may have been lost."""
+"""A fetch that is older is new enough for no look: meanwhile a webhook may have been lost.
+
+Looks that have waited longer share the fetches that are younger: 8,000 of them, as after a
+reconcile of 1,000 applications, wait for some hundred fetches, not for one each.
+"""
 
 
 class AskedJobs:
@@ -58,8 +62,8 @@ class AskedJobs:
         with self._lock:
             moment = self._moments.pop(job.key, None)
         now = time.monotonic()
-        if moment is not None and now - moment > OLDEST_SECONDS:
-            moment = None
+        if moment is not None:
+            moment = max(moment, now - OLDEST_SECONDS)
         passed_on = now if moment is None else moment
         token = _PASSED_ON.set(passed_on if job.kind in _FANS_OUT else None)
         try:

@@ -8,13 +8,14 @@ import re
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 import click
 
+from bot.cli.checkout import CheckoutTree, cache_folder
 from bot.cli.completion import environment_names
 from bot.cli.failing import WRONG_USAGE, failing
 from bot.cli.groups import Group
@@ -37,12 +38,12 @@ from bot.formats.environment_files import read_environment
 from bot.formats.foreign_images import ForeignImage, foreign_in, is_allowed
 from bot.formats.image_names import Names, Written, names_of
 from bot.formats.links import LINK
-from bot.formats.manifest_file import Reading, bytes_of, is_manifest_file, text_of
+from bot.formats.manifest_file import bytes_of, is_manifest_file, text_of
 from bot.formats.pipeline_file import mistakes, read_pipeline, schema
 from bot.formats.places import Remark
 from bot.formats.unified_diff import unified_diff
+from bot.settings import callers_environment
 
-T = TypeVar("T")
 _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 _FOLDER: Final = click.Path(exists=True, file_okay=False, path_type=Path)
 _JSON: Final = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -90,14 +91,15 @@ def plan(
         if target is None:
             raise UnknownNameError("environment", environment, pipeline.environments)
         wanted = _wanted(pipeline, target, images, commit)
-        tree = CheckoutTree(checkout)
-        names = names_of(pipeline, target)
-        files = read_environment(tree, target, names.only(wanted))
+        tree = CheckoutTree(checkout, environment, cache_folder(callers_environment()))
+        files = read_environment(tree, target, names_of(pipeline, target, only=wanted))
         edit = edit_of(files, lambda path: text_of(tree.content(path)), wanted)
+        tree.keep()
         if write:
             _write_all(checkout, edit)
         beside = (path for path, one in sorted(files.readings.items()) if one.spots)
-        _print(edit, tree, list(_unmanaged(tree, beside, target, names)), as_json=as_json)
+        foreign = list(_unmanaged(tree, beside, target, names_of(pipeline, target)))
+        _print(edit, tree, foreign, as_json=as_json)
     if edit.state in {State.UNSUPPORTED, State.UNREADABLE}:
         raise click.exceptions.Exit(WRONG_USAGE)
 
@@ -137,55 +139,6 @@ def _image_of(pipeline: Pipeline, name: str) -> tuple[Application, Image]:
         written = ", ".join(f"{application.name}/{image.name}" for application, image in found)
         raise click.UsageError(f"--image {name}: several have that name; write one of {written}")
     return found[0]
-
-
-class CheckoutTree:
-    """The files of a checkout; links are never followed, neither to files nor to folders."""
-
-    def __init__(self, root: Path) -> None:
-        """Look at the files below `root`."""
-        self._root = root
-
-    def mode(self, path: str) -> str:
-        """Git's mode of a file; empty where there is none."""
-        try:
-            mode = (self._root / path).lstat().st_mode
-        except (OSError, ValueError):
-            return ""
-        if stat.S_ISLNK(mode):
-            return LINK
-        return "100644" if stat.S_ISREG(mode) else ""
-
-    def under(self, folder: str) -> Iterator[str]:
-        """Every file and link below a folder, in order."""
-        for at, names, files in os.walk(self._root / folder, followlinks=False):
-            links = [name for name in names if Path(at, name).is_symlink()]
-            names[:] = sorted(name for name in names if name != ".git" and name not in links)
-            base = os.path.relpath(at, self._root)
-            prefix = "" if base == "." else f"{Path(base).as_posix()}/"
-            yield from (f"{prefix}{name}" for name in sorted([*files, *links]))
-
-    def content(self, path: str) -> bytes:
-        """A file's bytes; a link's are where it leads."""
-        file = self._root / path
-        if self.mode(path) == LINK:
-            return os.fsencode(file.readlink())
-        return file.read_bytes()
-
-    def reading(
-        self, path: str, names: Names, *, is_values: bool, read: Callable[[], Reading]
-    ) -> Reading:
-        """Nothing is kept: a plan is one look."""
-        del path, names, is_values
-        return read()
-
-    def expect(self, paths: Collection[str], names: Names) -> None:
-        """Files are at hand."""
-
-    def fact(self, about: str, path: str, read: Callable[[bytes], T]) -> T:
-        """What ``read`` says of a file's bytes."""
-        del about
-        return read(self.content(path))
 
 
 def _write_all(checkout: Path, edit: Edit) -> None:
@@ -364,7 +317,8 @@ def check(
 
 def _all_unmanaged(pipeline: Pipeline, checkout: Path) -> dict[str, list[ForeignImage]]:
     """Environment -> the images of others in all its files."""
-    tree, paths = CheckoutTree(checkout), list(CheckoutTree(checkout).under(""))
+    tree = CheckoutTree(checkout)
+    paths = list(tree.under(""))
     return {
         name: list(
             _unmanaged(

@@ -84,12 +84,11 @@ class Template:
     @property
     def variables(self) -> frozenset[str]:
         """Names of the variables in it."""
-        return frozenset(match[1] for match in _VARIABLE.finditer(self.text))
+        return _variables(self.text)
 
     def render(self, values: Mapping[str, str | None]) -> str | None:
         """Fill in; None if a variable has no value now (a tag that is left out)."""
-        missing = [name for name in self.variables if values.get(name) is None]
-        if missing:
+        if any(values.get(name) is None for name in _variables(self.text)):
             return None
 
         def value(match: re.Match[str]) -> str:
@@ -100,6 +99,11 @@ class Template:
 
     def __str__(self) -> str:
         return self.text
+
+
+@lru_cache(maxsize=4096)
+def _variables(text: str) -> frozenset[str]:
+    return frozenset(match[1] for match in _VARIABLE.finditer(text))
 
 
 @dataclass(frozen=True, slots=True)

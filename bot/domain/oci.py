@@ -127,6 +127,8 @@ class ImageRepository:
         """The one spelling of the repository, which names are compared by."""
         host = canonical_host(self.host)
         official = host == "docker.io" and "/" not in self.path
+        if host == self.host and not official:
+            return self
         return ImageRepository(host, f"library/{self.path}" if official else self.path)
 
     def at(self, digest: Digest) -> DigestReference:

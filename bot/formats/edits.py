@@ -71,7 +71,10 @@ def edit_of(
     contents: dict[str, str] = {}
     changes: list[PlannedChange] = []
     refused: list[Remark] = []
-    for path, reading in sorted(files.readings.items()):
+    applications = {image.application for image in wanted}
+    paths = {spot.place.path for one in applications for spot in files.spots_of(one)}
+    for path in sorted(paths):
+        reading = files.reading(path)
         here = {spot.place: wanted[spot.image] for spot in reading.spots if spot.image in wanted}
         good, bad = _writable(reading, here)
         refused += bad
@@ -128,7 +131,7 @@ def _state(
 ) -> State:
     if any(one.image == image for one in refused):
         return State.UNSUPPORTED
-    own = [spot for spot in files.spots if spot.image == image]
+    own = [spot for spot in files.spots_of(image.application) if spot.image == image]
     pointers = {(one.file, one.pointer) for one in changes}
     if any((s.place.path, slot.pointer) in pointers for s in own for slot in s.slots):
         return State.CHANGED

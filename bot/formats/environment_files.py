@@ -42,6 +42,10 @@ T = TypeVar("T")
 class Tree(Protocol):
     """The files of a repository at one commit, or of a checkout."""
 
+    @property
+    def has_links(self) -> bool:
+        """Whether a link may lie anywhere."""
+
     def mode(self, path: str) -> str:
         """Git's mode of a file; empty where there is none."""
 
@@ -51,8 +55,8 @@ class Tree(Protocol):
     def content(self, path: str) -> bytes:
         """A file's bytes; a link's are where it leads."""
 
-    def expect(self, paths: Collection[str], names: Names) -> None:
-        """Read together what will be asked for one by one."""
+    def readings(self, paths: Collection[str], names: Names) -> Mapping[str, Reading]:
+        """What `read_file` says of many files, as far as it is at hand or read together."""
 
     def reading(
         self, path: str, names: Names, *, is_values: bool, read: Callable[[], Reading]
@@ -72,8 +76,8 @@ class EnvironmentFiles:
     beyond: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Path -> the files that it reaches and that no glob of the environment names."""
     asked: frozenset[str] = frozenset()
-    """Paths outside the globs that were looked at, whether there is a file or not; a folder ends
-    in a slash."""
+    """Paths that were looked at beside the files of the globs, whether there is one or not; a
+    folder ends in a slash."""
 
     @cached_property
     def spots(self) -> Sequence[Spot]:
@@ -112,11 +116,28 @@ class EnvironmentFiles:
         return frozenset((r.repository, r.digest) for r in references if r and r.digest)
 
     def depend_on(self, path: str) -> bool:
-        """Whether a file of no glob went into this, or would have if it had been there."""
+        """Whether a file that was looked at went into this, or would have if it had been there.
+
+        A link in the place of one of its folders would lead elsewhere.
+        """
         folders = (path[: at + 1] for at, one in enumerate(path) if one == "/")
         if "" in self.asked:  # the whole repository
             return True
-        return path in self.asked or any(folder in self.asked for folder in folders)
+        return (
+            path in self.asked
+            or path in self._asked_folders
+            or any(folder in self.asked for folder in folders)
+        )
+
+    @cached_property
+    def _asked_folders(self) -> frozenset[str]:
+        found = set[str]()
+        for path in self.asked:
+            folder = posixpath.dirname(path)
+            while folder and folder not in found:
+                found.add(folder)
+                folder = posixpath.dirname(folder)
+        return frozenset(found)
 
     def reading(self, path: str) -> Reading:
         """What one file says."""
@@ -159,22 +180,22 @@ class _Environment:
         self.parents: dict[str, set[str]] = {}
         self.documents: dict[str, Sequence[Node]] = {}
         self.labels: dict[str, Mapping[str, str]] = {}
+        self.own: dict[str, None] = dict.fromkeys(self._own())
+        """Every file and link that a glob names."""
         self.asked: set[str] = set()
         self.noted = _Noted(tree, self.asked)
         self.found: dict[str, tuple[str, ...]] = {}
         """Reference -> the files that it means."""
 
     def read(self) -> EnvironmentFiles:
-        own = list(self._own())
-        links = [path for path in own if self.tree.mode(path) == LINK]
-        leads = set(links)
-        files = [path for path in own if path not in leads and is_manifest_file(path)]
-        self.tree.expect(files, self.names)
+        links = self._links()
+        files = [path for path in self.own if path not in links and is_manifest_file(path)]
+        known = self.tree.readings(files, self.names)
         for path in files:
-            self._read(path)
+            self.readings[path] = known.get(path) or self._read(path)
         for path in links:
             self._link(path)
-        self._follow([path for path in own if path in self.readings])
+        self._follow([path for path in self.own if path in self.readings])
         self._values_again()
         self._layered()
         composed = {
@@ -188,16 +209,20 @@ class _Environment:
             self.readings[path] = replace(reading, remarks=(*reading.remarks, *remarks))
         found = {p: r for p, r in self.readings.items() if r.spots or r.remarks or references(r)}
         beyond = {path: reached for path in found if (reached := self._beyond(path))}
-        asked = frozenset(path for path in self.asked if not self.environment.owns(path))
-        return EnvironmentFiles(found, beyond, asked)
+        return EnvironmentFiles(found, beyond, frozenset(self.asked - self.own.keys()))
 
     def _own(self) -> Iterator[str]:
-        seen = set[str]()
         for glob in self.environment.manifests:
-            for path in self.tree.under(literal_folder(glob)):
-                if path not in seen and self.environment.owns(path):
-                    seen.add(path)
+            folder = literal_folder(glob)
+            is_all = glob == f"{folder}/**"
+            for path in self.tree.under(folder):
+                if is_all or self.environment.owns(path):
                     yield path
+
+    def _links(self) -> dict[str, None]:
+        if not self.tree.has_links:
+            return {}
+        return dict.fromkeys(path for path in self.own if self.tree.mode(path) == LINK)
 
     def _read(self, path: str, *, is_values: bool = False) -> Reading:
         def read() -> Reading:
@@ -214,7 +239,7 @@ class _Environment:
         """Read what kustomizations refer to; files that no glob names hold no places."""
         while pending:
             beyond = self._needed_by(pending)
-            self.tree.expect(beyond, self.names)
+            self.tree.readings(beyond, self.names)
             for path in beyond:
                 self._outside(path)
             pending = beyond
@@ -243,7 +268,7 @@ class _Environment:
         pending = [path]
         while pending:
             for needed in self.needs.get(pending.pop(), frozenset()) - reached:
-                if not self.environment.owns(needed):
+                if needed not in self.own:
                     reached.add(needed)
                     pending.append(needed)
         return frozenset(reached - {path})
@@ -255,7 +280,7 @@ class _Environment:
     def _outside(self, path: str) -> None:
         """A file that is referred to: its places count only if a glob names it."""
         reading = self._read(path)
-        if self.environment.owns(path):
+        if path in self.own:
             return
         remarks = [
             self._remark(spot, RemarkKind.MENTION, "it lies outside the environment's `manifests`")
@@ -288,7 +313,7 @@ class _Environment:
         return self.noted.mode(path)
 
     def _resolved(self, path: str) -> str | None:
-        return resolved(self.noted, path)
+        return resolved(self.noted, path) if self.tree.has_links else path
 
     def _link(self, path: str) -> None:
         """A link is read where it leads, and is no place: what it names is said of the link."""
@@ -304,7 +329,7 @@ class _Environment:
         self.asked.add(f"{target}/" if target != "." else "")
         remarks: list[Remark] = []
         for file in self.tree.under(target):
-            if is_manifest_file(file) and not self.environment.owns(file):
+            if is_manifest_file(file) and file not in self.own:
                 reading = read_file(file, text_of(self.tree.content(file)), self.names)
                 remarks += [*reading.remarks, *self._behind(path, reading)]
         if remarks:
@@ -315,7 +340,7 @@ class _Environment:
         if not (is_manifest_file(path) or is_manifest_file(target)):
             return
         reading = read_file(path, text_of(self.tree.content(target)), self.names)
-        is_read = self.environment.owns(target) and is_manifest_file(target)
+        is_read = target in self.own and is_manifest_file(target)
         remarks = () if is_read else (*reading.remarks, *self._behind(path, reading))
         if remarks or reading.kustomization:
             self.readings[path] = replace(reading, spots=(), remarks=remarks)
@@ -331,7 +356,7 @@ class _Environment:
                 path = self._resolved(reference)
                 if path is None or not self._mode(path) or path == reading.path:
                     continue
-                if self.environment.owns(path) and path in self.readings:
+                if path in self.own and path in self.readings:
                     self._read(path, is_values=True)
 
     # --- Helm values that override each other ---

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 
@@ -175,15 +175,6 @@ class Names:
         values = {"environment": self.environment}
         return [(one.file.render(values) or "", one) for one in self.at]
 
-    def only(self, images: Collection[ImageId]) -> Names:
-        """The names of these images alone; what a bare name may mean is still known."""
-        return replace(
-            self,
-            repositories={n: one for n, one in self.repositories.items() if one in images},
-            short={n: ids for n, ids in self.short.items() if any(i in images for i in ids)},
-            at=tuple(one for one in self.at if one.image in images),
-        )
-
     @cached_property
     def _words(self) -> _Words:
         """What stands wherever one of ours stands, as traces are compared."""
@@ -291,6 +282,8 @@ def names_of(
     pipeline: Pipeline,
     environment: Environment | None = None,
     digests: frozenset[str] = frozenset(),
+    *,
+    only: Collection[ImageId] | None = None,
 ) -> Names:
     """How the pipeline's images are called in files.
 
@@ -298,30 +291,30 @@ def names_of(
         pipeline: the rules.
         environment: whose files are read.
         digests: of images that were resolved for anything of ours.
+        only: these images; what a bare name of theirs may mean is still known. None: all.
     """
     repositories: dict[str, ImageId] = {}
+    home: dict[ImageId, str] = {}
     short: dict[str, tuple[ImageId, ...]] = {}
     tag_match: dict[ImageId, str] = {}
     at: list[At] = []
     for application in pipeline.applications.values():
-        at += application.at
+        at += [one for one in application.at if only is None or one.image in only]
         for image in application.images:
             own = ImageId(application.name, image.name)
             short[image.name] = (*short.get(image.name, ()), own)
+            if only is not None and own not in only:
+                continue
             if image.tag_match:
                 tag_match[own] = image.tag_match
             for one in pipeline.environments.values():
                 repositories[str(one.repository_of(application, image.name).canonical)] = own
-    if environment is None:
-        return Names(repositories, short, tag_match, tuple(at), digests=digests)
-    home = {
-        ImageId(application.name, image.name): str(
-            environment.repository_of(application, image.name)
-        )
-        for application in pipeline.applications.values()
-        for image in application.images
-    }
-    return Names(repositories, short, tag_match, tuple(at), environment.name, home, digests)
+            if environment is not None:
+                home[own] = str(environment.repository_of(application, image.name))
+    if only is not None:
+        short = {name: ids for name, ids in short.items() if any(one in only for one in ids)}
+    name = "" if environment is None else environment.name
+    return Names(repositories, short, tag_match, tuple(at), name, home, digests)
 
 
 def pin(repository: ImageRepository, tag: str, digest: Digest) -> Written:

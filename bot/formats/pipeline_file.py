@@ -241,12 +241,13 @@ class _Reader:
         With a stand-in for the broken environments their names are known; without them nothing
         that they seem to say counts. What is true both ways is a mistake of its own.
         """
-        sound = {n: e for n, e in pipeline.environments.items() if n not in self.broken}
-        surely = {f[:2] for f in findings(replace(pipeline, environments=sound))}
-        surely |= {found[:2] for found in unknown_sources(pipeline)}
-        for finding in findings(pipeline):
-            if finding[:2] in surely:
-                self.errors.append(self.placed.error(*finding))
+        found = list(findings(pipeline))
+        if self.broken:
+            sound = {n: e for n, e in pipeline.environments.items() if n not in self.broken}
+            surely = {f[:2] for f in findings(replace(pipeline, environments=sound))}
+            surely |= {unknown[:2] for unknown in unknown_sources(pipeline)}
+            found = [one for one in found if one[:2] in surely]
+        self.errors += [self.placed.error(*finding) for finding in found]
 
     def _entries(self, root: dict[str, object], section: str, kind: type[E]) -> dict[str, E]:
         """Convert each entry by itself: msgspec leaves mapping keys out of its paths."""

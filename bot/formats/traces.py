@@ -21,10 +21,12 @@ from struct import pack
 from typing import Final
 from zlib import crc32
 
-VERSION: Final = 2
+VERSION: Final = 3
 """Of what is looked for; what an older one found is looked for anew."""
 _WIDTH: Final = 4
 """Bytes of a word."""
+_FEW: Final = 16
+"""Words that are searched for rather than looked up."""
 _FLAGS: Final = 7
 _HIDING: Final = (b"\\", b"!!", b"!<", b"!binary", b"%TAG", b"\x00")
 """Signs of a name in other characters."""
@@ -76,7 +78,9 @@ class Traces:
     def have_any(self, words: frozenset[bytes]) -> bool:
         """Whether one of these, of `as_words`, may stand there."""
         own = self.words
-        return bool(words) and any(own[i : i + _WIDTH] in words for i in range(0, len(own), _WIDTH))
+        if len(words) <= _FEW:  # one that is found across two says too much, which it may
+            return any(word in own for word in words)
+        return any(own[i : i + _WIDTH] in words for i in range(0, len(own), _WIDTH))
 
 
 def as_words(texts: Iterable[str]) -> frozenset[bytes]:

@@ -14,8 +14,6 @@ from functools import cache
 from typing import Any, Final
 
 import yaml
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError as RuamelError, YAMLError as RuamelYAMLError
 from yaml.error import Mark, MarkedYAMLError, YAMLError
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
@@ -72,12 +70,12 @@ def compose_all(
         if _nesting_bound(text) > NESTING_LIMIT and _is_deeper(text, pure=pure):
             raise LimitExceededError(f"nesting of YAML file {file}", f"{NESTING_LIMIT} levels")
         nodes = list(_composed_purely(text) if pure else _composed(text))
-    except (MarkedYAMLError, RuamelError) as error:
+    except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = None if mark is None else int(mark.line) + 1
         remedy = "correct the YAML at this line or above it"
         raise ConfigurationError(file, line, f"not YAML: {error.problem}", remedy) from error
-    except (YAMLError, RuamelYAMLError, ValueError, RecursionError) as error:
+    except (YAMLError, ValueError, RecursionError) as error:
         raise ConfigurationError(file, None, f"not YAML: {str(error)[:200]}") from error
     _check_nodes(nodes, file)
     return nodes
@@ -122,11 +120,23 @@ def _positions_class() -> Any:  # noqa: ANN401 - as above
 
 
 def _composed_purely(text: str) -> Iterator[Node]:
-    for node in YAML(typ="safe", pure=True).compose_all(text):
-        if node is not None:
-            converted = _converted(node, {})
-            if not _is_empty(converted):
+    from ruamel.yaml import YAML  # noqa: PLC0415 - slow import, for machines without libyaml
+    from ruamel.yaml.error import (  # noqa: PLC0415 - as above
+        MarkedYAMLError as RuamelError,
+        YAMLError as RuamelYAMLError,
+    )
+
+    try:
+        for node in YAML(typ="safe", pure=True).compose_all(text):
+            converted = None if node is None else _converted(node, {})
+            if converted is not None and not _is_empty(converted):
                 yield converted
+    except RuamelError as error:
+        mark = error.problem_mark or error.context_mark
+        placed = None if mark is None else _mark(mark)
+        raise MarkedYAMLError(problem=error.problem, problem_mark=placed) from error
+    except RuamelYAMLError as error:
+        raise YAMLError(str(error)) from error
 
 
 def _is_empty(node: Node | None) -> bool:

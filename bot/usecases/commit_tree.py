@@ -41,6 +41,11 @@ class CommitTree:
     def _sorted(self) -> list[str]:
         return sorted(self._entries)
 
+    @cached_property
+    def has_links(self) -> bool:
+        """Whether a link lies anywhere."""
+        return any(entry.mode == LINK for entry in self._entries.values())
+
     def mode(self, path: str) -> str:
         """Git's mode of a file; empty where there is none. Submodules are not looked into."""
         entry = self._entries.get(path)
@@ -60,17 +65,27 @@ class CommitTree:
         """A file's bytes; a link's are where it leads."""
         return self._history.read(self._entries[path].blob)
 
-    def expect(self, paths: Collection[str], names: Names) -> None:
-        """Read what is not known of these files yet: from the index, else from their bytes.
+    def readings(self, paths: Collection[str], names: Names) -> Mapping[str, Reading]:
+        """What these files say: what is known, else by the index, else from their bytes.
 
         Where the index says that nothing of ours can stand in a file, its bytes are not read. It
         proves its rows (`bot.adapters.store.blob_index`); what is found is found in the bytes.
         """
+        found: dict[str, Reading] = {}
         unread: dict[str, list[str]] = {}
         for path in paths:
             blob = self._blob(path)
-            if blob and self._shelf.reading(names, path, blob) is None:
+            reading = self._shelf.reading(names, path, blob)
+            if reading is not None:
+                found[path] = reading
+            elif blob:
                 unread.setdefault(blob, []).append(path)
+        if unread:
+            self._read_all(unread, names)
+        return found
+
+    def _read_all(self, unread: Mapping[str, Collection[str]], names: Names) -> None:
+        """Know what files say of which it is not known; blob -> where it lies."""
         known = self._known(unread)
         wanted: list[str] = []
         for blob, here in unread.items():

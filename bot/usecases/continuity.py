@@ -7,9 +7,11 @@ or the rules that were in force at our last publication are in no record.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from bot.domain.environments import ManifestsRepository
+from bot.domain.memory import RulesAccepted
 from bot.ports import GitHistory, GitHub, Grants, Memory
 
 _REFS: Final = "env/"
@@ -24,10 +26,16 @@ def cut_off(
     repository: ManifestsRepository,
     number: int,
     history: GitHistory,
+    accepted: Sequence[RulesAccepted],
 ) -> str:
-    """Why nothing may be decided from this record; empty: it may."""
-    for ref, tip in sorted(history.heads().items()):
-        if not ref.startswith(_REFS) or memory.is_published(number, ref, tip):
+    """Why nothing may be decided from this record; empty: it may.
+
+    ``accepted`` are the rules that it says were let in.
+    """
+    tips = {ref: tip for ref, tip in history.heads().items() if ref.startswith(_REFS)}
+    known = memory.published(number, tips)
+    for ref, tip in sorted(tips.items()):
+        if ref in known:
             continue
         if _is_ours(github, grants, repository, history, tip):
             return (
@@ -37,7 +45,7 @@ def cut_off(
     last = memory.last_publication(number)
     if last is None or not last.rules:
         return ""
-    if last.rules in {one.commit for one in memory.accepted_rules(number)}:
+    if last.rules in {one.commit for one in accepted}:
         return ""
     return (
         f"the rules of {last.rules[:7]}, in force at the last publication, are not in this "

@@ -283,8 +283,11 @@ def _view(ports: Ports, repository: ManifestsRepository, number: int, branch: st
     head = history.heads().get(branch)
     if head is None:
         raise NotFoundError(f"branch {branch}", str(repository))
-    stopped = cut_off(ports.github, ports.grants, ports.memory, repository, number, history)
-    force = _in_force(ports, repository, number, branch, history, begins=not stopped)
+    accepted = ports.memory.accepted_rules(number)
+    stopped = cut_off(
+        ports.github, ports.grants, ports.memory, repository, number, history, accepted
+    )
+    force = _in_force(ports, repository, number, branch, history, accepted, begins=not stopped)
     return View(
         ports,
         repository,
@@ -336,6 +339,7 @@ def _in_force(
     number: int,
     branch: str,
     history: GitHistory,
+    accepted: Sequence[RulesAccepted],
     *,
     begins: bool,
 ) -> _Force:
@@ -345,7 +349,6 @@ def _in_force(
     the same: the first one that brings the file is judged like any later one. The first look is
     one only where the bot ``begins``; what a lost record leaves is shown, and in force for nothing.
     """
-    accepted = ports.memory.accepted_rules(number)
     if not accepted:
         head = history.heads()[branch]
         return _first_rules(ports, repository, number, history, head, begins=begins)
@@ -405,18 +408,17 @@ def _first_rules(
     broken: ConfigurationError | None = None
     wrong: set[tuple[str, str, str]] = set()  # pipeline file's blob, what is wrong, its blob
     for commit in history.first_parents(head, limit=_HISTORY):
-        blobs = {path: entry.blob for path, entry in history.paths(commit.id).items()}
-        file = blobs.get(PIPELINE_FILE)
-        if file is None:
+        file = _blob_of(history, commit.id, PIPELINE_FILE)
+        if not file:
             break
-        if any(one == (file, one[1], blobs.get(one[1], "")) for one in wrong):
+        if any(one == (file, one[1], _blob_of(history, commit.id, one[1])) for one in wrong):
             continue
         try:
             found = _rules_at(repository, history, commit.id)
         except RejectedError as error:
             it = as_configuration_error(error)
             broken = broken or it
-            wrong.add((file, it.file, blobs.get(it.file, "")))
+            wrong.add((file, it.file, _blob_of(history, commit.id, it.file)))
             continue
         if begins:
             line = DefaultBranch(ports.github, repository, history, "", head)
@@ -424,6 +426,11 @@ def _first_rules(
             gate.let_in(commit.id, "the first look")
         return replace(found, broken=broken)
     return _Force(Pipeline({}, {}), Rules(), broken)
+
+
+def _blob_of(history: GitHistory, commit: str, path: str) -> str:
+    entry = history.paths(commit).get(path)
+    return "" if entry is None else entry.blob
 
 
 def pipeline_at(repository: ManifestsRepository, history: GitHistory, commit: str) -> Pipeline:

@@ -95,7 +95,7 @@ def publish(ports: Ports, manifests: int, environment: str) -> Outcome:
 def _cut_off(view: View, environment: Environment) -> Outcome:
     """A record that is not whole decides nothing; people are told where they look."""
     scope, tip = view.scope(environment.name), view.history.heads().get(environment.ref, "")
-    if tip and not view.ports.memory.is_published(view.id, environment.ref, tip):
+    if tip and not view.ports.memory.published(view.id, {environment.ref: tip}):
         facts = {"ref": environment.ref, "commit": tip}
         once = f"foreign:{view.id}:{tip}"
         view.ports.audit.append("foreign commit", scope, facts, once=once)
@@ -489,7 +489,8 @@ def _adopt_by_file(desk: Desk, tree: str) -> None:
 def _needs_adoption(desk: Desk, decided: Publication) -> Outcome:
     reasons = [reason for reasons in decided.held.values() for reason in reasons]
     listed = "; ".join(sorted(set(reasons))[:5])
-    begun = bool(desk.view.ports.memory.publications(desk.view.scope(desk.environment.name)))
+    view = desk.view
+    begun = view.ports.memory.last_publication(view.id, desk.environment.name) is not None
     way = (
         "What was not adopted is promoted anew, or taken back."
         if begun
@@ -713,11 +714,13 @@ def _conclude(desk: Desk, before: str, commit: str, tree: str) -> None:
 def _report(desk: Desk, before: str, commit: str, tree: str) -> None:
     """Tell the developer, the reviewer and the environments that take their images from here."""
     view, environment = desk.view, desk.environment
-    for promoted in _promoted(desk, before, tree):
-        _report_one(desk, promoted, commit)
+    promoted = _promoted(desk, before, tree)
+    for one in promoted:
+        _report_one(desk, one, commit)
+    applications = dict.fromkeys(one.application.name for one in promoted)
     for name, follower in view.pipeline.environments.items():
         if follower.source_environment == environment.name:
-            for application in view.pipeline.applications:
+            for application in applications:
                 view.ports.jobs.put(Job(JobKind.PROPOSE, view.id, name, application))
 
 

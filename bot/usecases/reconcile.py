@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
-from bot.domain.environments import Environment, GitHubRepository, ManifestsRepository
+from bot.domain.environments import (
+    Application,
+    Environment,
+    GitHubRepository,
+    ManifestsRepository,
+)
 from bot.domain.errors import RejectedError, UnavailableError
+from bot.domain.history import PullRequest
 from bot.domain.jobs import Done, Failed, Job, JobKind, Outcome
 from bot.domain.memory import SeenHead
+from bot.formats.environment_files import EnvironmentFiles
+from bot.formats.pipeline_file import PIPELINE_FILE
+from bot.formats.places import Spot
 from bot.formats.webhook import WebhookHint
 from bot.usecases.desk import Ports, View, look, look_at
 from bot.usecases.members import for_each
@@ -38,6 +47,7 @@ def reconcile(ports: Ports, manifests: int) -> Outcome:
     count = 0
     for count, job in enumerate(_everything(view), start=1):  # noqa: B007 - how many there were
         ports.jobs.put(job)  # at once: what cannot be listed later stops nothing before it
+    ports.shelf.asked_at[view.id] = view.head
     return Done(f"{count} looks at {view.repository}")
 
 
@@ -54,6 +64,7 @@ def _everything(view: View) -> Iterator[Job]:
 def intake(ports: Ports, hint: WebhookHint) -> Outcome:
     """Turn a webhook delivery's hint into looks; what it says is never taken as a fact."""
     found: dict[Job, None] = {}
+    pushed: list[View] = []
     if _is_echo(ports, hint):
         return Done(f"{hint.event}: of our own")
 
@@ -62,11 +73,14 @@ def intake(ports: Ports, hint: WebhookHint) -> Outcome:
         _follow(view, hint)
         for job in _looks(view, hint):
             found[job] = None  # kept although a later list may fail
+        pushed.extend([view] if _is_push(view, hint) else [])
 
     concerned = [one for one in ports.manifests if may_concern(ports, one, hint.repository)]
     members = for_each(concerned, follow)
     for job in found:
         ports.jobs.put(job)
+    for view in pushed:
+        ports.shelf.asked_at[view.id] = view.head
     members.raise_unavailable()
     if members.problems and not found:
         return Failed(members.words)
@@ -137,9 +151,9 @@ def _manifests_looks(view: View, hint: WebhookHint) -> Iterator[Job]:
         if hint.pull_request:
             yield Job(JobKind.ANSWER, view.id, "", str(hint.pull_request))
         yield from _delivery_looks(view)
-        yield from _open_promotions(view, only_merging=True)
+        yield from _merging_promotions(view, hint)
     elif hint.event in _CHECK_EVENTS and hint.action == "completed":
-        yield from _open_promotions(view, only_merging=True)
+        yield from _merging_promotions(view, hint)
     elif hint.event == "merge_group" and hint.after:
         yield Job(JobKind.ANSWER, view.id, "", hint.after)
     elif (
@@ -150,10 +164,10 @@ def _manifests_looks(view: View, hint: WebhookHint) -> Iterator[Job]:
 
 def _push_looks(view: View, hint: WebhookHint) -> Iterator[Job]:
     branch = hint.ref.removeprefix("refs/heads/")
-    if branch == view.default_branch:
+    if _is_push(view, hint):
         yield Job(JobKind.ANSWER, view.id, "", hint.after)
         yield from _delivery_looks(view)
-        yield from _open_promotions(view)
+        yield from _moved_promotions(view)
     for environment in view.pipeline.environments.values():
         if branch == environment.ref and not _is_newest(view, environment, hint.after):
             yield Job(JobKind.PUBLISH, view.id, environment.name)
@@ -161,32 +175,84 @@ def _push_looks(view: View, hint: WebhookHint) -> Iterator[Job]:
 
 def _is_newest(view: View, environment: Environment, commit: str) -> bool:
     """The push shows what the bot itself published last."""
-    records = view.ports.memory.publications(view.scope(environment.name))
-    return bool(records) and records[-1].commit == commit
+    newest = view.ports.memory.last_publication(view.id, environment.name)
+    return newest is not None and newest.commit == commit
 
 
-def _open_promotions(view: View, *, only_merging: bool = False) -> Iterator[Job]:
-    """Our open pull requests may have become pointless, and what they compare with has moved.
+def _is_push(view: View, hint: WebhookHint) -> bool:
+    """Whether the default branch was pushed to."""
+    is_here = hint.event == "push" and _is(hint, view.repository)
+    return is_here and hint.ref == f"refs/heads/{view.default_branch}"
 
-    With ``only_merging`` those that the bot merges itself: what GitHub waited for may be there.
+
+def _moved_promotions(view: View) -> Iterator[Job]:
+    """Our open pull requests may have become pointless, or what they compare with has moved.
+
+    Those alone whose places, or the files that they stand in, are different since this process
+    asked for looks last; all of them where the rules are, or where it never did.
     """
-    environments = [
-        one for one in view.pipeline.environments.values() if one.merges_itself or not only_merging
-    ]
-    if not environments:
-        return
-    heads = {p.head_branch for p in view.ports.github.pull_requests(view.repository, state="open")}
-    for environment in environments:
+    before = view.ports.shelf.asked_at.get(view.id, "")
+    is_known = bool(before) and view.history.has(before)
+    changed = view.history.changes(before, view.head).keys() if is_known else {PIPELINE_FILE}
+    is_ruled = not changed.isdisjoint(view.rules.files | {PIPELINE_FILE})
+    for environment, application, _ in _open_promotions(view):
+        if is_ruled or _has_moved(view, environment, application, before, changed):
+            yield Job(JobKind.PROPOSE, view.id, environment.name, application.name)
+
+
+def _has_moved(
+    view: View,
+    environment: Environment,
+    application: Application,
+    before: str,
+    changed: Collection[str],
+) -> bool:
+    """Whether an application's places in an environment are not what they were."""
+    now = view.spots_of(view.head, environment, application.name)
+    if any(spot.place.path in changed for spot in now):
+        return True
+    return list(now) != list(view.spots_of(before, environment, application.name))
+
+
+def _merging_promotions(view: View, hint: WebhookHint) -> Iterator[Job]:
+    """Those that the bot merges itself: what GitHub waited for may be there."""
+    for environment, application, pull in _open_promotions(view):
+        is_meant = not hint.after or hint.after == pull.head or hint.pull_request == pull.number
+        if environment.merges_itself and is_meant:
+            yield Job(JobKind.PROPOSE, view.id, environment.name, application.name)
+
+
+def _open_promotions(view: View) -> Iterator[tuple[Environment, Application, PullRequest]]:
+    pulls = view.ports.github.pull_requests(view.repository, state="open")
+    by_branch = {pull.head_branch: pull for pull in pulls}
+    for environment in view.pipeline.environments.values():
         for application in view.pipeline.applications.values():
-            if head_branch(environment, application) in heads:
-                yield Job(JobKind.PROPOSE, view.id, environment.name, application.name)
+            pull = by_branch.get(head_branch(environment, application))
+            if pull is not None:
+                yield environment, application, pull
 
 
 def _delivery_looks(view: View) -> Iterator[Job]:
-    for environment in view.pipeline.environments:
-        for application in view.pipeline.applications:
-            yield Job(JobKind.DELIVER, view.id, environment, application)
-        yield Job(JobKind.PUBLISH, view.id, environment)
+    """Of 1,000 applications those that a merge brought something of, and every environment."""
+    for environment in view.pipeline.environments.values():
+        for application in _to_deliver(view, environment):
+            yield Job(JobKind.DELIVER, view.id, environment.name, application)
+        yield Job(JobKind.PUBLISH, view.id, environment.name)
+
+
+def _to_deliver(view: View, environment: Environment) -> Iterator[str]:
+    """Applications whose places say something else than the newest publication shows."""
+    newest = view.ports.memory.last_publication(view.id, environment.name)
+    is_known = newest is not None and view.history.has(newest.commit)
+    shown = view.files(newest.commit, environment) if newest and is_known else EnvironmentFiles()
+    for application in view.pipeline.applications:
+        spots = view.spots_of(view.head, environment, application)
+        if any(_says_else(shown.by_place.get(spot.place), spot) for spot in spots):
+            yield application
+
+
+def _says_else(shown: Spot | None, spot: Spot) -> bool:
+    return shown is None or shown.written != spot.written
 
 
 def _source_looks(view: View, application: str, hint: WebhookHint) -> Iterator[Job]:

@@ -205,7 +205,7 @@ def resolve_again(
 def lacks_record(view: View, environment: Environment) -> bool:
     """Whether the ref stands and nothing of it is in the record: the database is another one."""
     stands = view.history.heads().get(environment.ref) is not None
-    return stands and not view.ports.memory.publications(view.scope(environment.name))
+    return stands and view.ports.memory.last_publication(view.id, environment.name) is None
 
 
 def is_published(view: View, environment: Environment, image: ImageId, digest: Digest) -> bool:

@@ -197,16 +197,18 @@ def _was_merged_here(view: View, pull_request: PullRequest) -> bool:
 
 
 def _has_moved(view: View, proposal: Proposal) -> bool:
-    """The environment's files are not those that were looked at: somebody has merged.
+    """The files of its places are not those that were looked at: somebody has merged.
 
     That may have been the very pull request that is not open any more. Asked after the list of
-    open ones was read, so that no merge falls between the two.
+    open ones was read, so that no merge falls between the two. What others merge into their own
+    files meanwhile stands in the way of nobody, however many they are.
     """
     view.history.refresh()
     head = view.history.heads().get(view.default_branch, "")
-    return head != view.head and (
-        not head or any(map(proposal.environment.owns, view.history.changes(view.head, head)))
-    )
+    if head == view.head:
+        return False
+    own = {spot.place.path for spot in proposal.places}
+    return not head or not own.isdisjoint(view.history.changes(view.head, head))
 
 
 def _written(view: View, proposal: Proposal) -> dict[str, WrittenHead]:

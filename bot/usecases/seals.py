@@ -80,7 +80,7 @@ def has_begun(view: View, environment: Environment) -> bool:
     The file is anybody's who may merge; adoption is an event, with an entry in the audit.
     """
     stands = environment.ref in view.history.heads()
-    return stands or bool(view.ports.memory.publications(view.scope(environment.name)))
+    return stands or view.ports.memory.last_publication(view.id, environment.name) is not None
 
 
 def adopted_too_late(view: View, environment: Environment) -> list[Digest]:
@@ -139,10 +139,10 @@ def comes_back(
 
 def _is_shown(view: View, environment: Environment, reference: DigestReference) -> bool:
     """Whether our newest publication shows the digest."""
-    records = view.ports.memory.publications(view.scope(environment.name))
-    if not records or not view.history.has(records[-1].commit):
+    newest = view.ports.memory.last_publication(view.id, environment.name)
+    if newest is None or not view.history.has(newest.commit):
         return False
-    shown = view.files(records[-1].commit, environment).shown
+    shown = view.files(newest.commit, environment).shown
     return (reference.repository.canonical, reference.digest) in shown
 
 

@@ -87,6 +87,8 @@ class Shelf:
         self._facts = Recent[tuple[str, ...], tuple[object]](FACTS)
         self._names = Recent[tuple[int, str], tuple[Pipeline, Names]](NAMES)
         self._kept: tuple[Kept, ...] = ()
+        self.asked_at: dict[int, str] = {}
+        """Manifests repository -> the head for which looks after a push were asked for last."""
 
     def names(self, pipeline: Pipeline, environment: Environment) -> Names:
         """How images are called in the files of an environment.

@@ -68,7 +68,7 @@ def _reaches(
     grants: Grants, manifests: GitHubRepository, environment: str, reference: DigestReference
 ) -> bool:
     try:
-        grants.check(manifests, environment, reference.repository)
+        grants.check(manifests, environment, [reference.repository])
     except NotGrantedError:
         return False
     return True

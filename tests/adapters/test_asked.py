@@ -118,14 +118,15 @@ def test_what_another_look_asks_for_is_asked_for_now(jobs: AskedJobs) -> None:
     assert first < between <= second
 
 
-def test_an_old_question_is_looked_at_anew(
-    jobs: AskedJobs, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("waited", [1, 1000])
+def test_an_old_question_is_answered_by_no_older_fetch(
+    jobs: AskedJobs, monkeypatch: pytest.MonkeyPatch, waited: float
 ) -> None:
     jobs.put(LOOK)
-    later = time.monotonic() + OLDEST_SECONDS + 1
+    later = time.monotonic() + OLDEST_SECONDS + waited
     monkeypatch.setattr("bot.adapters.asked.time.monotonic", lambda: later)
 
-    assert moment_of(jobs, LOOK) is None
+    assert moment_of(jobs, LOOK) == later - OLDEST_SECONDS
 
 
 def test_where_others_put_jobs_nothing_is_known(queue: Queue) -> None:

@@ -61,9 +61,9 @@ def memory(tmp_path: Path) -> Iterator[MemoryStore]:
 def test_an_environment_of_the_same_name_opens_nothing_of_anothers(granted: Granted) -> None:
     there = ImageRepository.parse("prod.example.com/acme/payments")
 
-    granted.check(A, "prod", there)
+    granted.check(A, "prod", [there])
     with pytest.raises(NotGrantedError):
-        granted.check(B, "prod", there)
+        granted.check(B, "prod", [there])
     assert granted.keys(A, "prod", KeyRole.SIGNING).signers
     assert not granted.keys(B, "prod", KeyRole.SIGNING).verifiers
     assert granted.allows_source(A, GitHubRepository.parse("acme/payments"))
@@ -123,7 +123,7 @@ def test_no_row_of_one_tenant_is_anothers(memory: MemoryStore) -> None:
     assert memory.known_source(1, "acme/payments") is None
     assert memory.resolution(1, "payments", "s" * 40) is None
     assert memory.resolution_of(1, "payments", "payments", ONE) is None
-    assert not memory.is_published(1, "env/prod", "b" * 40)
+    assert not memory.published(1, {"env/prod": "b" * 40})
     assert memory.last_publication(1) is None
     assert memory.owner_of(1, "env/prod") == ""
     assert not memory.release_hold(Scope(1, "prod"))

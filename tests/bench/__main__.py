@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from tests.bench import body, copy, engine, latency, products
+from tests.bench import body, copy, engine, latency, manifests, products
 from tests.bench.figures import Figure, table, written
 
 BENCHES: Final[dict[str, Callable[[Path], list[Figure]]]] = {
@@ -20,6 +20,7 @@ BENCHES: Final[dict[str, Callable[[Path], list[Figure]]]] = {
     "copy": copy.measure,
     "engine": engine.measure,
     "latency": latency.measure,
+    "manifests": manifests.measure,
     "products": products.measure,
 }
 RESULTS: Final = Path(__file__).parents[2] / "build" / "bench"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from bot.adapters.scanning import ConfinedRenderer, renderer_of
-from bot.cli.plan import CheckoutTree
+from bot.cli.checkout import CheckoutTree
 from bot.domain.environments import Environment, Pipeline
 from bot.domain.rendering import NotRenderedError, RenderRoot, RenderTool, Values
 from bot.formats.image_names import Written, names_of

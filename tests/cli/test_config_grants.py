@@ -56,6 +56,33 @@ def test_one_key_with_two_roles_is_refused(folder: Path) -> None:
     assert "one public key" in done.output
 
 
+@pytest.mark.parametrize(
+    ("granted", "pattern", "refused"),
+    [
+        ("acme", "acme/{image}", ""),
+        ("acme/api", "acme/{image}", ""),
+        ("acme/web", "acme/{image}", "prod.example.com/acme/api"),
+        ("acme/ap", "acme/{image}", "prod.example.com/acme/api"),
+        ("acme", "acme-{image}", "prod.example.com/acme-api"),
+        ("prod", "{environment}/{image}", ""),
+        ("api", "{application}/{image}", ""),
+        ("api", "{image}", ""),
+        ("web", "{image}", "prod.example.com/api"),
+    ],
+)
+def test_folders_and_single_repositories_are_granted(
+    folder: Path, granted: str, pattern: str, refused: str
+) -> None:
+    auths = f'{{"auths": {{"prod.example.com/{granted}": {{}}}}}}'
+    (folder / "grants" / "prod" / "registry.json").write_text(auths)
+    (folder / "lockkeeper.yaml").write_text(PIPELINE.replace("acme/{image}", pattern))
+
+    done = check(folder, "--manifests=acme/deploy")
+
+    assert done.exit_code == (2 if refused else 0), done.output
+    assert refused in done.output
+
+
 def test_a_host_that_is_not_granted_is_refused(folder: Path) -> None:
     (folder / "grants" / "prod" / "registry.json").write_text('{"auths": {"else.example": {}}}')
 

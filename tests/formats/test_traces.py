@@ -11,7 +11,7 @@ from hypothesis import example, given, strategies as st
 from bot.domain.environments import ImageId
 from bot.domain.errors import RejectedError
 from bot.formats.image_names import Names
-from bot.formats.manifest_file import is_values_file, says_something, text_of
+from bot.formats.manifest_file import is_values_file, read_file, says_something, text_of
 from bot.formats.place_finder import Findings, read_document
 from bot.formats.text_frame import Frame
 from bot.formats.traces import MOST_WORDS, Traces, traces_of
@@ -95,6 +95,24 @@ def test_where_traces_say_nothing_the_reader_finds_nothing(
     except RejectedError:
         return
     assert not found or says_something(path, traces_of(text.encode()), NAMES), found
+
+
+@given(DOCUMENTS, st.sampled_from(["json", "flow", "block"]))
+@example({"images": [{"name": "web", "newTag": "v1"}], "resources": ["x"], "Vars": 1}, "block")
+@example("a: [", "raw")
+def test_what_a_kustomization_says_of_others_depends_on_no_name(
+    document: object, style: str
+) -> None:
+    text = (
+        json.dumps(document)
+        if style == "json"
+        else str(document)
+        if style == "raw"
+        else yaml.safe_dump(document, default_flow_style=style == "flow", width=30)
+    )
+    if not NAMES.meet(traces_of(text.encode("utf-8", "surrogateescape"))):
+        path = "envs/prod/kustomization.yaml"
+        assert read_file(path, text, NAMES) == read_file(path, text, Names({}))
 
 
 @pytest.mark.parametrize("form", ALL)

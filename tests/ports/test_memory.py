@@ -106,9 +106,12 @@ def test_the_last_publication_is_that_of_any_environment(memory: Memory) -> None
 
     assert memory.last_publication(7) == replace(stage, rules="f" * 40)
     assert memory.last_publication(8) is None
-    assert memory.is_published(7, "env/prod", "b" * 40)
-    assert not memory.is_published(7, "env/stage", "b" * 40)
-    assert not memory.is_published(8, "env/prod", "b" * 40)
+    assert memory.last_publication(7, "prod") == PUBLICATION
+    assert memory.last_publication(7, "dev") is None
+    tips = {"env/prod": "b" * 40, "env/stage": "b" * 40, "env/dev": "0" * 40}
+    assert set(memory.published(7, tips)) == {"env/prod"}
+    assert not memory.published(8, tips)
+    assert not memory.published(7, {})
 
 
 def test_a_digest_leads_to_its_newest_resolution(memory: Memory) -> None:

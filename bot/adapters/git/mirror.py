@@ -326,7 +326,8 @@ class Mirror:
         found = self._differences.get((old, new))
         if found is None:
             found = self._changes(old, new)
-            self._differences.put((old, new), found)
+            if old:  # else it is everything, and asked once
+                self._differences.put((old, new), found)
         return found
 
     def _changes(self, old: str, new: str) -> Mapping[str, PathChange]:

@@ -195,18 +195,19 @@ class MemoryStore:
         rows = self._proven(PUBLICATION, _in_environment(PUBLICATION, scope))
         return [_publication(row) for row in rows]
 
-    def is_published(self, manifests: int, ref: str, commit: str) -> bool:
-        """Whether a commit is a publication of ours on this ref, or was taken over as one."""
+    def published(self, manifests: int, tips: Mapping[str, str]) -> Collection[str]:
+        """Those of these refs whose tip is ours there, made or taken over; ref -> commit."""
         query = sa.select(PUBLICATION).where(
-            PUBLICATION.c.manifests == manifests,
-            PUBLICATION.c.ref == ref,
-            PUBLICATION.c.commit_id == commit,
+            PUBLICATION.c.manifests == manifests, PUBLICATION.c.commit_id.in_(tips.values())
         )
-        return bool(self._proven(PUBLICATION, query))
+        found = {(row.ref, row.commit_id) for row in self._proven(PUBLICATION, query)}
+        return {ref for ref, commit in tips.items() if (ref, commit) in found}
 
-    def last_publication(self, manifests: int) -> PublicationRecord | None:
-        """The newest publication in a manifests repository, of whichever environment."""
+    def last_publication(self, manifests: int, environment: str = "") -> PublicationRecord | None:
+        """The newest publication in a manifests repository, or in one of its environments."""
         mine = PUBLICATION.c.manifests == manifests
+        if environment:
+            mine = sa.and_(mine, PUBLICATION.c.environment == environment)
         newest = sa.select(PUBLICATION).where(mine).order_by(PUBLICATION.c.number.desc())
         found = self._proven(PUBLICATION, newest.limit(1)) or self._proven(PUBLICATION, newest)
         return _publication(found[0]) if found else None
