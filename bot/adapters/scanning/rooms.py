@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import itertools
 import os
+import secrets
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -175,21 +176,36 @@ def _is_old(descriptor: int) -> bool:
 
 
 def _remove(top: Path) -> None:
-    """Delete a tree of any depth, whatever its modes: each folder is moved to the top first."""
-    numbers = itertools.count()
-    waiting = [top]
+    """Delete a tree of any depth, whatever its modes: each folder is moved to the top first.
+
+    It is moved within the top, which is locked: beside it another bot would sweep it meanwhile.
+    """
+    mark, numbers = secrets.token_hex(8), itertools.count()
+    waiting = _emptied(top)
     while waiting:
         folder = waiting.pop()
+        for inner in _emptied(folder):
+            moved = top / f"{mark}.{next(numbers)}"
+            with contextlib.suppress(OSError):
+                inner.rename(moved)
+                waiting.append(moved)
         with contextlib.suppress(OSError):
-            folder.chmod(0o700)
-            with os.scandir(folder) as entries:
-                children = list(entries)
-            for entry in children:
-                if entry.is_dir(follow_symlinks=False):
-                    moved = top.with_name(f"{top.name}.{next(numbers)}")
-                    Path(entry.path).chmod(0o700)
-                    Path(entry.path).rename(moved)
-                    waiting.append(moved)
-                else:
-                    Path(entry.path).unlink()
             folder.rmdir()
+    with contextlib.suppress(OSError):
+        top.rmdir()
+
+
+def _emptied(folder: Path) -> list[Path]:
+    """Delete the files of a folder; the folders in it, opened for moving."""
+    inner: list[Path] = []
+    with contextlib.suppress(OSError):
+        folder.chmod(0o700)
+        with os.scandir(folder) as entries:
+            children = list(entries)
+        for entry in children:
+            if entry.is_dir(follow_symlinks=False):
+                Path(entry.path).chmod(0o700)
+                inner.append(Path(entry.path))
+            else:
+                Path(entry.path).unlink()
+    return inner

@@ -19,7 +19,7 @@ from typing import TypedDict
 
 import pytest
 
-from bot.adapters.scanning import hardening
+from bot.adapters.scanning import hardening, rooms
 from bot.adapters.scanning.sandbox import Confinement, Done, Limits, Sandbox
 from bot.domain.errors import UnavailableError
 from tests.world.scanners import interpreter, open_folder, write_program
@@ -354,6 +354,26 @@ def test_nothing_is_left_of_it(stage: Stage) -> None:
         path = room.path
 
     assert not list(path.parent.glob(f"{path.name}*"))
+
+
+def test_nothing_of_it_is_another_bots_prey_while_it_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Folders that were moved beside the room were swept by whoever came: two removed one."""
+    rename, beside = Path.rename, set[Path]()
+
+    def watched(self: Path, target: Path) -> Path:
+        moved = rename(self, target)
+        beside.update(tmp_path.iterdir())
+        return moved
+
+    with rooms.opened(tmp_path, None) as room:
+        room.work.joinpath(*"abcdef").mkdir(parents=True)
+        monkeypatch.setattr(Path, "rename", watched)
+    monkeypatch.undo()
+
+    assert beside == {room.path}
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_room_that_a_killed_bot_left_is_swept(tmp_path: Path) -> None:
