@@ -20,7 +20,9 @@ from bot.formats.traces import Traces, as_words
 
 _PLACEHOLDER: Final = re.compile(r"\{\{|\$\{|\$\(")
 # A host with a dot, a port or capitals, and a path; or a path alone, which means Docker Hub.
-_TOKEN: Final = re.compile(r"[A-Za-z0-9._-]+(?::[0-9]{1,5})?(?:/[a-z0-9._-]+)+")
+_NAME: Final = r"[A-Za-z0-9._-]++(?::[0-9]{1,5})?(?:/[a-z0-9._-]++)+"
+_TOKEN: Final = re.compile(_NAME)
+_FIRST: Final = re.compile(rf"(?<![A-Za-z0-9._-]){_NAME}")
 _TAGGED: Final = re.compile(r"[a-z0-9._/-]+(?::[A-Za-z0-9_][A-Za-z0-9._-]*|@sha[0-9]+:[0-9a-f]+)+")
 _VERSION: Final = re.compile(
     r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@sha(?:256|512):[0-9a-fA-F]{32,128})?"
@@ -210,28 +212,49 @@ class Names:
     def mentions(self, text: str, key: str = "") -> Iterator[tuple[int, str, ImageId | None]]:
         """Where a text speaks of us: position, name with version or digest, whose it is."""
         if "/" in text:  # else it has no token, and most texts have none
-            for token in _TOKEN.finditer(text):
-                yield from self._in_token(token, text, key)
+            is_short = _is_short_reference(text, key)
+            for token in _tokens(text):
+                yield from self._in_token(token, text, is_short=is_short)
         if self.digests:
             for digest in _DIGEST.finditer(text):
                 if digest[0] in self.digests:
                     yield digest.start(), digest[0], None
 
+    @cached_property
+    def _deepest(self) -> int:
+        """Slashes of the longest name of ours."""
+        return max((name.count("/") for name in self.repositories), default=0)
+
     def _in_token(
-        self, token: re.Match[str], text: str, key: str
+        self, token: re.Match[str], text: str, *, is_short: bool
     ) -> Iterator[tuple[int, str, ImageId | None]]:
         """A name of ours may stand behind another host: a mirror, a URL, a path."""
-        name, start = token[0].rstrip("._-/"), token.start()
+        whole = token[0].rstrip("._-/")
+        name = "/".join(whole.rsplit("/", self._deepest + 1)[-self._deepest - 1 :])
+        start = token.start() + len(whole) - len(name)
         while "/" in name:
             head = name.partition("/")[0]
             has_host = "." in head or ":" in head or head != head.lower() or head == "localhost"
-            if has_host or (start == token.start() and _is_short_reference(text, key)):
+            if has_host or (is_short and start == token.start()):
                 image = self.repositories.get(canonical_repository(_without_tag(name)))
                 if image is not None:
                     yield start, name + _behind(text, start + len(name)), image
                     return
             skipped = len(head) + 1
             name, start = name[skipped:], start + skipped
+
+
+def _tokens(text: str) -> Iterator[re.Match[str]]:
+    """Everything that looks like a name, leftmost first, in linear time.
+
+    Where no name begins at the first of a run of characters none begins within it, unless it is
+    right behind another name.
+    """
+    found = _FIRST.search(text)
+    while found is not None:
+        yield found
+        end = found.end()
+        found = _TOKEN.match(text, end) or _FIRST.search(text, end)
 
 
 def _behind(text: str, end: int) -> str:

@@ -28,6 +28,7 @@ from bot.formats.image_names import (
 from bot.formats.kustomization import KNOWN_KEYS, Entry
 from bot.formats.places import HOLDING, Remark, RemarkKind, Shape, Slot, Spot
 from bot.formats.splice import Span
+from bot.formats.surroundings import Surroundings
 from bot.formats.text_frame import Frame
 from bot.formats.traces import traces_of
 from bot.formats.yaml_tree import (
@@ -42,8 +43,6 @@ from bot.formats.yaml_tree import (
 Pair = tuple[ScalarNode, Node]
 Fields = Mapping[str, Pair]
 
-_SHORT: Final = 1_000
-"""Characters of a scalar that may be a part of an image."""
 _DEEPEST: Final = 3
 """Texts inside texts that are looked into."""
 _ENTRY_KEYS: Final = ("name", "newName", "newTag", "digest", "tagSuffix")
@@ -183,12 +182,18 @@ class _Reader:
 
     def _surround(self, root: Node, begin: int) -> None:
         """Tell remarks apart by what stands beside them: a tag that changes is another image."""
+        around = Surroundings(_all_nodes(root), self._named)
         for index in range(begin, len(self.findings.remarks)):
             remark = self.findings.remarks[index]
             inner = remark.pointer.removeprefix(self.prefix)
-            if remark.kind in HOLDING and not remark.state and "#" not in inner:
-                state = _beside(root, inner, remark.text)
+            # A name with its digest is told apart by itself.
+            is_plain = remark.kind in HOLDING and not Written.parse(remark.text).digest
+            if is_plain and not remark.state and "#" not in inner:
+                state = around.of(inner, remark.text)
                 self.findings.remarks[index] = replace(remark, state=state)
+
+    def _named(self, text: str) -> Iterator[tuple[int, str]]:
+        return ((position, name) for position, name, _ in self.names.mentions(text, "image"))
 
     def _sops(self, root: Node) -> str:
         """Why sops would not accept an edit; empty: it does."""
@@ -1030,38 +1035,6 @@ class _Reader:
                 self._remark(kind, node, pointer, reason, name, image, line=line)
 
 
-def _beside(root: Node, pointer: str, said: str) -> str:
-    """What may be a part of one image with what a pointer names, as one short text.
-
-    Its own lines that say the name, the scalars in it, and those in the mapping or list around it:
-    a tag of its own, the next argument. A name with its digest is told apart by itself.
-    """
-    if Written.parse(said).digest:
-        return ""
-    found, above = pointed(root, pointer), pointer.rpartition("/")[0]
-    around = pointed(root, above) if above else None
-    own = found[1] if found else root
-    parts = [*_direct(own), *_direct(around[1] if around else root)]
-    if isinstance(own, ScalarNode):
-        parts += [line for line in str(own.value).splitlines() if said in line]
-    text = "\0".join(sorted(parts)).encode("utf-8", "replace")
-    return hashlib.sha256(text).hexdigest()[:16]
-
-
-def _direct(node: Node) -> list[str]:
-    """The short scalars that stand directly in a mapping or a list."""
-    pairs: list[tuple[str, Node]] = []
-    if isinstance(node, MappingNode):
-        pairs = [(str(key.value), value) for key, value in node.value]
-    elif isinstance(node, SequenceNode):
-        pairs = [(str(index), value) for index, value in enumerate(node.value)]
-    return [
-        f"{name}={value.value}"
-        for name, value in pairs
-        if isinstance(value, ScalarNode) and len(value.value) < _SHORT
-    ]
-
-
 def escaped(key: str) -> str:
     """A key as a step of a pointer (RFC 6901, section 3)."""
     return key.replace("~", "~0").replace("/", "~1")
@@ -1185,6 +1158,18 @@ def scalars_of(root: Node) -> Iterator[tuple[str, ScalarNode]]:
 
 def _all_scalars(root: Node) -> Iterator[tuple[str, str, ScalarNode]]:
     """Every scalar once, keys too: its pointer, the key that it stands at, itself."""
+    for pointer, key, node in _everything(root):
+        if isinstance(node, ScalarNode):
+            yield pointer, key, node
+
+
+def _all_nodes(root: Node) -> Iterator[tuple[str, Node]]:
+    """Every value by its pointer; keys stand at the pointers of theirs, and come before them."""
+    return ((pointer, node) for pointer, _, node in _everything(root))
+
+
+def _everything(root: Node) -> Iterator[tuple[str, str, Node]]:
+    """Every node once: its pointer, the key that it stands at, itself."""
     seen: set[int] = set()
     pending: list[tuple[str, str, Node]] = [("", "", root)]
     while pending:
@@ -1192,9 +1177,8 @@ def _all_scalars(root: Node) -> Iterator[tuple[str, str, ScalarNode]]:
         if id(node) in seen:
             continue
         seen.add(id(node))
-        if isinstance(node, ScalarNode):
-            yield pointer, key, node
-        else:
+        yield pointer, key, node
+        if not isinstance(node, ScalarNode):
             pending += reversed(list(_children(node, pointer, key)))
 
 
