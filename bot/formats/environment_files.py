@@ -375,7 +375,7 @@ class _Environment:
                 text = text_of(self.tree.content(self._resolved(path) or path))
                 reading = read_file(path, text, names, is_values=True)
                 self.readings[path] = replace(reading, charts=self.readings[path].charts)
-        for path, why in found.overridden(self.environment.owns).items():
+        for path, why in found.overridden().items():
             self._override(path, why)
 
     def _documents(self, path: str) -> Sequence[Node]:
@@ -409,7 +409,7 @@ class _Environment:
         """Take out the places that something above them overrides, or refuse them."""
         reading = self.readings[path]
         spots: list[Spot] = []
-        remarks = [one for one in reading.remarks if not _is_overridden(one, why)]
+        remarks = [_refused(one, why) for one in reading.remarks if not _is_overridden(one, why)]
         for spot in reading.spots:
             found = why.get(spot.pointer)
             if found is None:
@@ -586,6 +586,14 @@ def _reached(start: Iterable[str], edges: Mapping[str, Iterable[str]]) -> set[st
                 seen.add(one)
                 pending.append(one)
     return seen
+
+
+def _refused(remark: Remark, why: Mapping[str, Overridden]) -> Remark:
+    """What stands outside the globs and cannot be edited where it is decided, with both names."""
+    found = why.get(remark.pointer)
+    if found is None or not found.is_refused or remark.kind is not RemarkKind.MENTION:
+        return remark
+    return replace(remark, kind=RemarkKind.REFUSED, reason=found.words)
 
 
 def _is_overridden(remark: Remark, why: Mapping[str, Overridden]) -> bool:

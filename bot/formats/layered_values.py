@@ -3,7 +3,7 @@
     layered = Layered(readings, documents_at, labels_of, home)
     layered.add(chart)            # for every deployed chart
     layered.versions()            # scalars that hold a version and no repository: file -> At
-    layered.overridden(owns)      # places that something above them overrides: file -> pointers
+    layered.overridden()          # places that something above them overrides: file -> pointers
 
 The highest layer that sets tag or digest is the place. A place that is overridden in every chart
 that has it is none; where what overrides it cannot be edited, it is refused with both names.
@@ -91,11 +91,11 @@ class Layered:
             found.setdefault(path, []).append(at)
         return found
 
-    def overridden(self, owns: Callable[[str], bool]) -> dict[str, dict[str, Overridden]]:
+    def overridden(self) -> dict[str, dict[str, Overridden]]:
         """The places that nothing deploys as they are, by file and pointer."""
         found: dict[str, dict[str, Overridden]] = {}
         for (path, pointer), why in self.lost.items():
-            if (path, pointer) not in self.effective and (owns(path) or not why.is_refused):
+            if (path, pointer) not in self.effective:
                 found.setdefault(path, {})[pointer] = why
         return found
 

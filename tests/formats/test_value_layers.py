@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,26 @@ from bot.domain.environments import ImageId
 from bot.formats.edits import Edit, State, edit_of
 from bot.formats.environment_files import EnvironmentFiles, read_environment
 from bot.formats.image_names import Written, names_of
+from bot.formats.pipeline_file import read_pipeline
 from bot.formats.places import RemarkKind
 from tests.attacks.test_hidden_images import PIPELINE, PROD, REPOSITORY, Files, Tree
 from tests.world.tools import run, tool
 
+TWO = read_pipeline(
+    """\
+version: 1
+environments:
+  dev:
+    on: {}
+    image_repository: registry.dev.example.com/acme/{image}
+    manifests: [envs/dev/**]
+  prod:
+    on: {}
+    image_repository: registry.prod.example.com/acme/{image}
+    manifests: [envs/prod/**]
+applications: { payments: { source: acme/payments } }
+"""
+)
 OURS = ImageId("payments", "payments")
 NEW = "sha256:" + "2" * 64
 WANTED = f"{REPOSITORY}:v9@{NEW}"
@@ -300,3 +317,34 @@ def test_values_that_a_generator_makes_for_a_release_are_values() -> None:
     assert [(one.file, one.pointer) for one in edit.changes] == [
         ("envs/prod/prod.yaml", "/image/tag")
     ]
+
+
+@pytest.mark.parametrize(
+    ("repository", "state"),
+    [(REPOSITORY, State.CHANGED), ("registry.dev.example.com/acme/payments", State.UNSUPPORTED)],
+)
+def test_a_default_outside_and_a_version_inside_are_one_place(
+    repository: str, state: State
+) -> None:
+    """The chart lies elsewhere and says the repository; the environment sets the tag alone."""
+    shared = "charts/app"
+    source = {"path": shared, "helm": {"valueFiles": ["/envs/prod/v.yaml"]}}
+    document = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Application"}
+    files: Files = {
+        f"{shared}/Chart.yaml": "name: app\n",
+        f"{shared}/values.yaml": json.dumps({"image": {"repository": repository, "tag": "v0"}}),
+        "envs/prod/app.json": json.dumps({**document, "spec": {"source": source}}),
+        "envs/prod/v.yaml": json.dumps(values("v", "tag")),
+    }
+    names = names_of(TWO)
+    found = read_environment(Tree(files), PROD, replace(names, home={OURS: REPOSITORY}))
+
+    edit = edit_of(found, lambda path: str(files[path]), {OURS: Written(REPOSITORY, "v9", NEW)})
+
+    assert edit.state is state
+    if state is State.CHANGED:
+        assert [(c.file, c.pointer) for c in edit.changes] == [("envs/prod/v.yaml", "/image/tag")]
+        assert not edit.skipped
+    else:
+        assert "envs/prod/v.yaml" in edit.refused[0].reason
+        assert edit.refused[0].file == "charts/app/values.yaml"
