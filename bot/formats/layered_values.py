@@ -1,6 +1,6 @@
 """Which of several layers of Helm values is the place of an image.
 
-    layered = Layered(readings, documents_at, labels_of, home)
+    layered = Layered(readings, documents_at, labels_of, home, owns)
     layered.add(chart)            # for every deployed chart
     layered.versions()            # scalars that hold a version and no repository: file -> At
     layered.overridden()          # places that something above them overrides: file -> pointers
@@ -50,6 +50,8 @@ class Layered:
     """A chart's folder -> dotted values that it writes into labels, and where."""
     home: Mapping[ImageId, str]
     """Image -> its repository in this environment."""
+    owns: Callable[[str], bool]
+    """Whether a file is the environment's own."""
     at: dict[tuple[str, str], At] = field(default_factory=dict)
     """File and pointer of a version -> whose it is."""
     effective: set[tuple[str, str]] = field(default_factory=set)
@@ -57,6 +59,10 @@ class Layered:
 
     def add(self, chart: ChartValues) -> None:
         """Look at the layers of one chart, the lowest first."""
+        for layer in chart.unread:
+            for spot, _ in self._spots(layer):
+                why = Overridden(f"{layer.file} has valuesObject, which takes its place")
+                self.lost.setdefault((layer.file, spot.pointer), why)
         for index, layer in enumerate(chart.layers):
             for spot, inner in self._spots(layer):
                 key = layer.file, spot.pointer
@@ -149,7 +155,8 @@ class Layered:
         own = canonical_repository(self.home.get(spot.image, ""))
         has_digest = any(slot.shape in {Shape.DIGEST, Shape.HEX} for slot in spot.slots)
         can_move = (
-            _PLAIN.fullmatch(file) is not None
+            self.owns(file)
+            and _PLAIN.fullmatch(file) is not None
             and "#" not in pointer
             and len(self.documents_at(file)) == 1
             and spot.written.canonical == own

@@ -348,3 +348,49 @@ def test_a_default_outside_and_a_version_inside_are_one_place(
     else:
         assert "envs/prod/v.yaml" in edit.refused[0].reason
         assert edit.refused[0].file == "charts/app/values.yaml"
+
+
+@pytest.mark.parametrize("folder", ["envs/prod/app", "charts/app"])
+@pytest.mark.parametrize("name", ["values-prod.yaml", "values.prod.yml", "prod-values.yaml"])
+def test_values_of_an_environment_lie_over_those_beside_them(folder: str, name: str) -> None:
+    files: Files = {
+        f"{folder}/values.yaml": json.dumps(values("own", "repository", "tag")),
+        f"{folder}/{name}": json.dumps(values("over", "tag")),
+    }
+    prod = replace(PROD, manifests=("envs/prod/**", f"charts/*/{name}"))
+    found = read_environment(Tree(files), prod, names_of(PIPELINE, prod))
+
+    edit = edit_of(found, lambda path: str(files[path]), {OURS: Written(REPOSITORY, "v9", NEW)})
+
+    assert [(one.file, one.pointer) for one in edit.changes] == [(f"{folder}/{name}", "/image/tag")]
+    assert {one.kind for one in edit.skipped} <= {RemarkKind.REPLACED}
+
+
+def test_values_that_argo_cd_does_not_read_are_left_alone() -> None:
+    files = argo({"first": [], "second": [], "object": ["repository", "tag"]}, [])
+    document = json.loads(str(files["envs/prod/app.json"]))
+    helm_values = document["spec"]["source"]["helm"]
+    helm_values["values"] = json.dumps(values("text", "repository", "tag")) + "\n"
+    files["envs/prod/app.json"] = json.dumps(document)
+
+    _, edit = promoted(files)
+
+    (change,) = edit.changes
+    assert change.pointer == "/spec/source/helm/valuesObject/image/tag"
+
+
+def test_a_layer_above_that_lies_elsewhere_is_refused_with_both_names() -> None:
+    source = {"path": CHART, "helm": {"valueFiles": ["/envs/prod/v.yaml", "/shared/all.yaml"]}}
+    document = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Application"}
+    files: Files = {
+        **chart(),
+        "envs/prod/app.json": json.dumps({**document, "spec": {"source": source}}),
+        "envs/prod/v.yaml": json.dumps(values("v", "repository", "tag")),
+        "shared/all.yaml": json.dumps(values("all", "tag")),
+    }
+
+    _, edit = promoted(files)
+
+    assert edit.state is State.UNSUPPORTED
+    assert edit.refused[0].file == "envs/prod/v.yaml"
+    assert "shared/all.yaml" in edit.refused[0].reason
