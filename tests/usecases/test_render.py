@@ -272,3 +272,17 @@ def test_what_only_a_rendering_shows_is_taken_over_where_an_environment_begins(
 
         assert isinstance(scene.publish(), Done)
         assert stage.ref("dev") is not None
+
+
+def test_a_foreign_commit_that_hides_an_image_is_replaced(scene: Scene) -> None:
+    stage = scene.driver.stage
+    ours = stage.ref("dev") or ""
+    stage.dana.push(stage.manifests, "env/dev", {**hidden(stage.hosts["dev"])}, message="By hand")
+
+    scene.publish()
+
+    foreign = [e for e in scene.driver.ports.audit.entries() if e.kind == "foreign commit"]
+    assert foreign[-1].facts["unsealed"] == "1"
+    now = stage.ref("dev") or ""
+    assert "envs/dev/app" not in stage.manifests.git.text("ls-tree", "-r", "--name-only", now)
+    assert now != ours
