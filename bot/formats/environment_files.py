@@ -34,6 +34,7 @@ from bot.formats.manifest_file import (
     text_of,
 )
 from bot.formats.places import Remark, RemarkKind, Spot
+from bot.formats.value_layers import ChartValues, Layer, lower_values
 from bot.formats.yaml_tree import Node, compose_all
 
 T = TypeVar("T")
@@ -364,19 +365,38 @@ class _Environment:
     def _layered(self) -> None:
         """Where values stand in layers, the highest that sets the version is the place."""
         charts = [chart for _, one in sorted(self.readings.items()) for chart in one.charts]
+        charts += self._by_convention({layer.file for one in charts for layer in one.layers})
         if not charts:
             return
-        found = Layered(self.readings, self._documents, self._labels_of, self.names.home)
+        home, owns = self.names.home, self.environment.owns
+        found = Layered(self.readings, self._documents, self._labels_of, home, owns)
         for chart in charts:
             found.add(chart)
         for path, at in found.versions().items():
-            if self.environment.owns(path):
-                names = replace(self.names, at=(*self.names.at, *at))
-                text = text_of(self.tree.content(self._resolved(path) or path))
-                reading = read_file(path, text, names, is_values=True)
-                self.readings[path] = replace(reading, charts=self.readings[path].charts)
-        for path, why in found.overridden(self.environment.owns).items():
+            names = replace(self.names, at=(*self.names.at, *at))
+            text = text_of(self.tree.content(self._resolved(path) or path))
+            reading = read_file(path, text, names, is_values=True)
+            self.readings[path] = replace(reading, charts=self.readings[path].charts)
+        for path, why in found.overridden().items():
             self._override(path, why)
+
+    def _by_convention(self, deployed: Collection[str]) -> list[ChartValues]:
+        """Values of this environment over those beside them, where no object says the order."""
+        found: list[ChartValues] = []
+        for path in sorted(path for path in self.readings if "values" in path):
+            lower = lower_values(path, self.environment.name)
+            if not lower or path in deployed or not self.environment.owns(path):
+                continue
+            if not self._mode(lower):
+                continue
+            if lower not in self.readings:
+                self._outside(lower)
+                self.needs[path] = self.needs.get(path, frozenset()) | {lower}
+            folder = posixpath.dirname(path)
+            has_chart = bool(self._mode(posixpath.join(folder, "Chart.yaml")))
+            layers = (Layer(lower), Layer(path))
+            found.append(ChartValues(path, layers, folder=folder if has_chart else ""))
+        return found
 
     def _documents(self, path: str) -> Sequence[Node]:
         """A file's documents; none where there is no such file, or it cannot be read."""
@@ -409,7 +429,7 @@ class _Environment:
         """Take out the places that something above them overrides, or refuse them."""
         reading = self.readings[path]
         spots: list[Spot] = []
-        remarks = [one for one in reading.remarks if not _is_overridden(one, why)]
+        remarks = [_refused(one, why) for one in reading.remarks if not _is_overridden(one, why)]
         for spot in reading.spots:
             found = why.get(spot.pointer)
             if found is None:
@@ -586,6 +606,14 @@ def _reached(start: Iterable[str], edges: Mapping[str, Iterable[str]]) -> set[st
                 seen.add(one)
                 pending.append(one)
     return seen
+
+
+def _refused(remark: Remark, why: Mapping[str, Overridden]) -> Remark:
+    """What stands outside the globs and cannot be edited where it is decided, with both names."""
+    found = why.get(remark.pointer)
+    if found is None or not found.is_refused or remark.kind is not RemarkKind.MENTION:
+        return remark
+    return replace(remark, kind=RemarkKind.REFUSED, reason=found.words)
 
 
 def _is_overridden(remark: Remark, why: Mapping[str, Overridden]) -> bool:

@@ -1,9 +1,9 @@
 """Which of several layers of Helm values is the place of an image.
 
-    layered = Layered(readings, documents_at, labels_of, home)
+    layered = Layered(readings, documents_at, labels_of, home, owns)
     layered.add(chart)            # for every deployed chart
     layered.versions()            # scalars that hold a version and no repository: file -> At
-    layered.overridden(owns)      # places that something above them overrides: file -> pointers
+    layered.overridden()          # places that something above them overrides: file -> pointers
 
 The highest layer that sets tag or digest is the place. A place that is overridden in every chart
 that has it is none; where what overrides it cannot be edited, it is refused with both names.
@@ -50,6 +50,8 @@ class Layered:
     """A chart's folder -> dotted values that it writes into labels, and where."""
     home: Mapping[ImageId, str]
     """Image -> its repository in this environment."""
+    owns: Callable[[str], bool]
+    """Whether a file is the environment's own."""
     at: dict[tuple[str, str], At] = field(default_factory=dict)
     """File and pointer of a version -> whose it is."""
     effective: set[tuple[str, str]] = field(default_factory=set)
@@ -57,6 +59,10 @@ class Layered:
 
     def add(self, chart: ChartValues) -> None:
         """Look at the layers of one chart, the lowest first."""
+        for layer in chart.unread:
+            for spot, _ in self._spots(layer):
+                why = Overridden(f"{layer.file} has valuesObject, which takes its place")
+                self.lost.setdefault((layer.file, spot.pointer), why)
         for index, layer in enumerate(chart.layers):
             for spot, inner in self._spots(layer):
                 key = layer.file, spot.pointer
@@ -91,11 +97,11 @@ class Layered:
             found.setdefault(path, []).append(at)
         return found
 
-    def overridden(self, owns: Callable[[str], bool]) -> dict[str, dict[str, Overridden]]:
+    def overridden(self) -> dict[str, dict[str, Overridden]]:
         """The places that nothing deploys as they are, by file and pointer."""
         found: dict[str, dict[str, Overridden]] = {}
         for (path, pointer), why in self.lost.items():
-            if (path, pointer) not in self.effective and (owns(path) or not why.is_refused):
+            if (path, pointer) not in self.effective:
                 found.setdefault(path, {})[pointer] = why
         return found
 
@@ -149,7 +155,8 @@ class Layered:
         own = canonical_repository(self.home.get(spot.image, ""))
         has_digest = any(slot.shape in {Shape.DIGEST, Shape.HEX} for slot in spot.slots)
         can_move = (
-            _PLAIN.fullmatch(file) is not None
+            self.owns(file)
+            and _PLAIN.fullmatch(file) is not None
             and "#" not in pointer
             and len(self.documents_at(file)) == 1
             and spot.written.canonical == own

@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Final
 
 from bot.domain.environments import ImageId
-from bot.domain.errors import ConfigurationError
+from bot.domain.errors import ConfigurationError, RejectedError
 from bot.domain.rendering import RenderedImage
 from bot.formats.foreign_images import foreign_in
 from bot.formats.image_names import Names, Written
@@ -36,9 +36,19 @@ def images_in(output: str, names: Names) -> tuple[RenderedImage, ...]:
         output: objects, as kustomize and Helm put them out.
         names: what our images are called; places that the pipeline file names do not count here.
 
-    Raises:
-        RejectedError: the output is no YAML, or too large.
+    An output that is no YAML, as Helm lets keys stand twice, is read as a text: what it names of
+    ours counts all the same.
     """
+    try:
+        return _by_parsing(output, names)
+    except (RejectedError, RecursionError):
+        said = (text for _, text, _ in names.mentions(output, "image"))
+        written = (Written.parse(text) for text in said)
+        found = (_ours("the output", w, names.image(w.repository), is_run=True) for w in written)
+        return tuple(dict.fromkeys(found))
+
+
+def _by_parsing(output: str, names: Names) -> tuple[RenderedImage, ...]:
     roots = compose_all(output, _FILE)
     objects = [(int(root.start_mark.line) + 1, _named(root)) for root in roots]
 
@@ -66,12 +76,16 @@ def images_in(output: str, names: Names) -> tuple[RenderedImage, ...]:
 
 
 def label_faults(output: str) -> tuple[str, ...]:
-    """Labels that a digest made invalid (Kubernetes, labels and selectors); RejectedError as above.
+    """Labels that a digest made invalid (Kubernetes, labels and selectors).
 
     A chart that writes its tag into a label takes no digest behind it.
     """
     found: dict[str, None] = {}
-    for root in compose_all(output, _FILE):
+    try:
+        roots = compose_all(output, _FILE)
+    except RejectedError:
+        return ()
+    for root in roots:
         pending: list[Node] = [root]
         while pending:
             node = pending.pop()

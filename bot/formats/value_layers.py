@@ -44,6 +44,8 @@ class ChartValues:
     """Where the object stands that deploys it."""
     layers: tuple[Layer, ...]
     """The lowest first; those that are not there are left out by whoever looks."""
+    unread: tuple[Layer, ...] = ()
+    """Values that the deployer does not read."""
     folder: str = ""
     """Of the chart, where it may lie in this repository; empty: elsewhere."""
     parameters: tuple[tuple[str, str], ...] = ()
@@ -55,10 +57,11 @@ def charts_in(
 ) -> Iterator[ChartValues]:
     """The charts that one document of a file deploys, with the values that are named there."""
     for chart in _charts(path, _map(document), is_kustomization=is_kustomization):
-        layers = [
-            replace(layer, document=number) if layer.pointer else layer for layer in chart.layers
-        ]
-        yield replace(chart, layers=tuple(layers))
+        layers, unread = (
+            tuple(replace(one, document=number) if one.pointer else one for one in some)
+            for some in (chart.layers, chart.unread)
+        )
+        yield replace(chart, layers=layers, unread=unread)
 
 
 def _charts(path: str, fields: Fields, *, is_kustomization: bool) -> Iterator[ChartValues]:
@@ -74,6 +77,19 @@ def _charts(path: str, fields: Fields, *, is_kustomization: bool) -> Iterator[Ch
         yield from _argo(path, spec if spec is not None else _map(fields.get("spec")), at)
     elif group == "helm.toolkit.fluxcd.io" and kind == "HelmRelease":
         yield _flux(path, _map(fields.get("spec")))
+
+
+def lower_values(path: str, environment: str) -> str:
+    """The ``values.yaml`` beside an environment's values (``values-prod.yaml``); empty: none.
+
+    What nobody deploys here is deployed from elsewhere, by convention with both, in this order.
+    """
+    folder, name = posixpath.split(path)
+    stem, dot, _ = name.rpartition(".")
+    own = (f"values{sign}{environment}" for sign in "-._")
+    others = (f"{environment}{sign}values" for sign in "-._")
+    is_overlay = bool(dot) and stem in {*own, *others}
+    return posixpath.join(folder, VALUES) if is_overlay else ""
 
 
 def value_file(base: str, name: str) -> str:
@@ -102,13 +118,15 @@ def _argo(path: str, spec: Fields, at: str) -> Iterator[ChartValues]:
         files = [value_file(folder, str(one)) for one in _list(helm.get("valueFiles"))]
         layers = [Layer(posixpath.join(folder, VALUES))] if folder else []
         layers += [Layer(one) for one in files if one]
-        key = "valuesObject" if helm.get("valuesObject") is not None else "values"
+        has_object = helm.get("valuesObject") is not None
+        key = "valuesObject" if has_object else "values"
+        unread = [Layer(path, f"{here}/helm/values")] if has_object and helm.get("values") else []
         layers += [Layer(path, f"{here}/helm/{key}")] if helm.get(key) else []
         parameters = tuple(
             (str(_map(one).get("name", "")), f"{here}/helm/parameters/{index}/value")
             for index, one in enumerate(_list(helm.get("parameters")))
         )
-        yield ChartValues(path, tuple(layers), folder, parameters)
+        yield ChartValues(path, tuple(layers), tuple(unread), folder, parameters)
 
 
 def _flux(path: str, spec: Fields) -> ChartValues:
@@ -117,7 +135,7 @@ def _flux(path: str, spec: Fields) -> ChartValues:
     files = [posixpath.normpath(str(one).lstrip("/")) for one in _list(chart.get("valuesFiles"))]
     layers = [Layer(one) for one in files or ([posixpath.join(folder, VALUES)] if folder else [])]
     layers += [Layer(path, "/spec/values")] if spec.get("values") else []
-    return ChartValues(path, tuple(layers), folder)
+    return ChartValues(path, tuple(layers), folder=folder)
 
 
 def _helm_charts(path: str, fields: Fields) -> Iterator[ChartValues]:
@@ -141,7 +159,7 @@ def _helm_charts(path: str, fields: Fields) -> Iterator[ChartValues]:
         else:
             layers = [*files, *inline, *above]
         folder = local(directory, posixpath.dirname(own)) or ""
-        yield ChartValues(path, tuple(layers), folder)
+        yield ChartValues(path, tuple(layers), folder=folder)
 
 
 def _map(value: object) -> Fields:

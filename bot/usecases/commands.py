@@ -25,6 +25,7 @@ from bot.domain.memory import (
 )
 from bot.domain.oci import Digest
 from bot.domain.pipeline_rules import UnknownNameError
+from bot.formats.image_names import Written
 from bot.formats.manifest_file import unsealable
 from bot.formats.markdown import prose
 from bot.formats.places import Spot
@@ -32,6 +33,7 @@ from bot.ports import Commands
 from bot.usecases.desk import Ports, View, gate_of, look_at
 from bot.usecases.members import for_each, in_time
 from bot.usecases.publish import brings_unsealed, rules_in_record
+from bot.usecases.render import render
 from bot.usecases.reseal import reseal as reseal_environment
 from bot.usecases.resolve import resolve_again
 from bot.usecases.rules_in_force import rule_set
@@ -227,7 +229,8 @@ def _take_over(view: View, environment: Environment, actor: str) -> Sequence[Dig
     scope, ports = view.scope(environment.name), view.ports
     shows = _shows(view, environment)
     pinned = _pinned(view, environment, shows)
-    digests = sorted({Digest(s.written.digest) for s in pinned})
+    own = {Digest(s.written.digest) for s in pinned}
+    digests = sorted(own | _rendered(view, environment, shows))
     now = ports.clock.now()
     mentions = _mentions(view, environment, shows)
     for digest in (*digests, *mentions):
@@ -375,6 +378,13 @@ def _shows(view: View, environment: Environment) -> str:
 
 def _pinned(view: View, environment: Environment, commit: str) -> list[Spot]:
     return [s for s in view.spots(commit, environment) if s.written.digest]
+
+
+def _rendered(view: View, environment: Environment, commit: str) -> set[Digest]:
+    """The digests of ours that only a rendering shows there."""
+    written = (Written.parse(one.written) for _, one in render(view, environment, commit).ours)
+    references = (one.reference() for one in written)
+    return {one.digest for one in references if one is not None and one.digest is not None}
 
 
 def _mentions(view: View, environment: Environment, commit: str) -> list[Digest]:

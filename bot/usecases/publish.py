@@ -207,8 +207,8 @@ def _foreign(desk: Desk) -> tuple[Desk | None, Outcome | None]:
     view.ports.audit.append("foreign commit", view.scope(environment.name), facts, once=once)
     summary = f"{code(desk.tip[:7])} on {code(environment.ref)} is not a publication of Lockkeeper."
     if unsealed:
-        places = ", ".join(code(place.path) for place in unsealed[:5])
-        summary += f" It shows digests that are not sealed ({places}) and is replaced."
+        places = ", ".join(code(place) for place in unsealed[:5])
+        summary += f" It shows what is not sealed ({places}) and is replaced."
         tell_merge(view, environment, desk.tip, CheckState.FAILURE, "Not ours: replaced", summary)
         return desk, None
     summary += f" The environment is held: `lockkeeper unhold {environment.name}` accepts it."
@@ -217,14 +217,21 @@ def _foreign(desk: Desk) -> tuple[Desk | None, Outcome | None]:
     return None, Failed(f"{environment.name} is held: a foreign commit on {environment.ref}")
 
 
-def _unsealed_at_tip(desk: Desk) -> list[Place]:
-    """Places where the tip shows what was not published before and is not sealed."""
+def _unsealed_at_tip(desk: Desk) -> Sequence[str]:
+    """Where the tip shows what was not published before and is not sealed.
+
+    Files, else what names us elsewhere in them or comes of them; UnfinishedError as of `render`.
+    """
     before = set(desk.pins(desk.last.commit if desk.last else "").items())
-    return [
-        place
+    places = [
+        place.path
         for place, pin in desk.pins(desk.tip).items()
         if (place, pin) not in before and not may_show(desk, pin, place)
     ]
+    if places or not desk.tip:
+        return places
+    shown = replace(desk, rendered=render(desk.view, desk.environment, desk.tip))
+    return [*unproven_mentions(shown, desk.tip), *unsealed_in_render(shown)]
 
 
 def brings_unsealed(view: View, environment: Environment, tip: str) -> bool:

@@ -294,3 +294,16 @@ def test_a_label_that_a_digest_made_invalid_is_said() -> None:
 
     assert fault.startswith("Deployment d: the label version would be 'v1@sha256:")
     assert "more than 63 characters" in fault
+
+
+def test_an_output_that_is_no_yaml_hides_nothing() -> None:
+    output = f"kind: Pod\nspec: {{image: x}}\nspec: {{image: '{REPOSITORY}:v1@{DIGEST}'}}\n"
+
+    (found,) = images_in(output, names_of(PIPELINE, PROD))
+
+    assert (found.written, found.application, found.is_run) == (
+        f"{REPOSITORY}:v1@{DIGEST}",
+        "payments",
+        True,
+    )
+    assert label_faults(output) == ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,26 @@ from bot.domain.environments import ImageId
 from bot.formats.edits import Edit, State, edit_of
 from bot.formats.environment_files import EnvironmentFiles, read_environment
 from bot.formats.image_names import Written, names_of
+from bot.formats.pipeline_file import read_pipeline
 from bot.formats.places import RemarkKind
 from tests.attacks.test_hidden_images import PIPELINE, PROD, REPOSITORY, Files, Tree
 from tests.world.tools import run, tool
 
+TWO = read_pipeline(
+    """\
+version: 1
+environments:
+  dev:
+    on: {}
+    image_repository: registry.dev.example.com/acme/{image}
+    manifests: [envs/dev/**]
+  prod:
+    on: {}
+    image_repository: registry.prod.example.com/acme/{image}
+    manifests: [envs/prod/**]
+applications: { payments: { source: acme/payments } }
+"""
+)
 OURS = ImageId("payments", "payments")
 NEW = "sha256:" + "2" * 64
 WANTED = f"{REPOSITORY}:v9@{NEW}"
@@ -300,3 +317,80 @@ def test_values_that_a_generator_makes_for_a_release_are_values() -> None:
     assert [(one.file, one.pointer) for one in edit.changes] == [
         ("envs/prod/prod.yaml", "/image/tag")
     ]
+
+
+@pytest.mark.parametrize(
+    ("repository", "state"),
+    [(REPOSITORY, State.CHANGED), ("registry.dev.example.com/acme/payments", State.UNSUPPORTED)],
+)
+def test_a_default_outside_and_a_version_inside_are_one_place(
+    repository: str, state: State
+) -> None:
+    """The chart lies elsewhere and says the repository; the environment sets the tag alone."""
+    shared = "charts/app"
+    source = {"path": shared, "helm": {"valueFiles": ["/envs/prod/v.yaml"]}}
+    document = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Application"}
+    files: Files = {
+        f"{shared}/Chart.yaml": "name: app\n",
+        f"{shared}/values.yaml": json.dumps({"image": {"repository": repository, "tag": "v0"}}),
+        "envs/prod/app.json": json.dumps({**document, "spec": {"source": source}}),
+        "envs/prod/v.yaml": json.dumps(values("v", "tag")),
+    }
+    names = names_of(TWO)
+    found = read_environment(Tree(files), PROD, replace(names, home={OURS: REPOSITORY}))
+
+    edit = edit_of(found, lambda path: str(files[path]), {OURS: Written(REPOSITORY, "v9", NEW)})
+
+    assert edit.state is state
+    if state is State.CHANGED:
+        assert [(c.file, c.pointer) for c in edit.changes] == [("envs/prod/v.yaml", "/image/tag")]
+        assert not edit.skipped
+    else:
+        assert "envs/prod/v.yaml" in edit.refused[0].reason
+        assert edit.refused[0].file == "charts/app/values.yaml"
+
+
+@pytest.mark.parametrize("folder", ["envs/prod/app", "charts/app"])
+@pytest.mark.parametrize("name", ["values-prod.yaml", "values.prod.yml", "prod-values.yaml"])
+def test_values_of_an_environment_lie_over_those_beside_them(folder: str, name: str) -> None:
+    files: Files = {
+        f"{folder}/values.yaml": json.dumps(values("own", "repository", "tag")),
+        f"{folder}/{name}": json.dumps(values("over", "tag")),
+    }
+    prod = replace(PROD, manifests=("envs/prod/**", f"charts/*/{name}"))
+    found = read_environment(Tree(files), prod, names_of(PIPELINE, prod))
+
+    edit = edit_of(found, lambda path: str(files[path]), {OURS: Written(REPOSITORY, "v9", NEW)})
+
+    assert [(one.file, one.pointer) for one in edit.changes] == [(f"{folder}/{name}", "/image/tag")]
+    assert {one.kind for one in edit.skipped} <= {RemarkKind.REPLACED}
+
+
+def test_values_that_argo_cd_does_not_read_are_left_alone() -> None:
+    files = argo({"first": [], "second": [], "object": ["repository", "tag"]}, [])
+    document = json.loads(str(files["envs/prod/app.json"]))
+    helm_values = document["spec"]["source"]["helm"]
+    helm_values["values"] = json.dumps(values("text", "repository", "tag")) + "\n"
+    files["envs/prod/app.json"] = json.dumps(document)
+
+    _, edit = promoted(files)
+
+    (change,) = edit.changes
+    assert change.pointer == "/spec/source/helm/valuesObject/image/tag"
+
+
+def test_a_layer_above_that_lies_elsewhere_is_refused_with_both_names() -> None:
+    source = {"path": CHART, "helm": {"valueFiles": ["/envs/prod/v.yaml", "/shared/all.yaml"]}}
+    document = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Application"}
+    files: Files = {
+        **chart(),
+        "envs/prod/app.json": json.dumps({**document, "spec": {"source": source}}),
+        "envs/prod/v.yaml": json.dumps(values("v", "repository", "tag")),
+        "shared/all.yaml": json.dumps(values("all", "tag")),
+    }
+
+    _, edit = promoted(files)
+
+    assert edit.state is State.UNSUPPORTED
+    assert edit.refused[0].file == "envs/prod/v.yaml"
+    assert "shared/all.yaml" in edit.refused[0].reason

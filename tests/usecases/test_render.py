@@ -13,6 +13,7 @@ from bot.adapters.scanning import ConfinedRenderer, renderer_of
 from bot.domain.jobs import Again, Done, Failed
 from bot.domain.rendering import RenderRoot
 from bot.usecases import render as render_module
+from bot.usecases.commands import Request, adopt
 from tests.world.driver import Driver, driven
 from tests.world.scanners import open_folder, placed
 from tests.world.stage import PIPELINE
@@ -113,7 +114,7 @@ def scene(up: Scene) -> Iterator[Scene]:
     up.tidy()
 
 
-def _scene(tmp_path: Path, pipeline: str) -> Iterator[Scene]:
+def _scene(tmp_path: Path, pipeline: str, *, begun: bool = True) -> Iterator[Scene]:
     kustomize, helm = tool("kustomize"), tool("helm")
     with open_folder() as folder, driven(tmp_path, pipeline=pipeline) as driver:
         real = renderer_of(kustomize=placed(kustomize, folder), helm=placed(helm, folder))
@@ -121,7 +122,8 @@ def _scene(tmp_path: Path, pipeline: str) -> Iterator[Scene]:
         counting = Counting(real)
         driver.ports = replace(driver.ports, renderer=counting)
         driver.workflows = replace(driver.workflows, ports=driver.ports)
-        driver.look_first()
+        if begun:
+            driver.look_first()
         counting.asked.clear()
         yield Scene(driver, counting)
 
@@ -255,3 +257,32 @@ def _pod(name: str, image: str) -> str:
         f"apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\n"
         f"spec: {{containers: [{{name: c, image: '{image}'}}]}}\n"
     )
+
+
+def test_what_only_a_rendering_shows_is_taken_over_where_an_environment_begins(
+    tmp_path: Path,
+) -> None:
+    for scene in _scene(tmp_path, PIPELINE, begun=False):
+        stage = scene.driver.stage
+        scene.push(hidden(stage.hosts["dev"]))
+        assert isinstance(scene.publish(), Failed)
+        assert stage.ref("dev") is None
+
+        adopt(Request(scene.driver.ports, ("dev",), "olga", lambda _key: False))
+
+        assert isinstance(scene.publish(), Done)
+        assert stage.ref("dev") is not None
+
+
+def test_a_foreign_commit_that_hides_an_image_is_replaced(scene: Scene) -> None:
+    stage = scene.driver.stage
+    ours = stage.ref("dev") or ""
+    stage.dana.push(stage.manifests, "env/dev", {**hidden(stage.hosts["dev"])}, message="By hand")
+
+    scene.publish()
+
+    foreign = [e for e in scene.driver.ports.audit.entries() if e.kind == "foreign commit"]
+    assert foreign[-1].facts["unsealed"] == "1"
+    now = stage.ref("dev") or ""
+    assert "envs/dev/app" not in stage.manifests.git.text("ls-tree", "-r", "--name-only", now)
+    assert now != ours
