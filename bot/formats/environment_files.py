@@ -11,6 +11,7 @@ import posixpath
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from graphlib import CycleError, TopologicalSorter
 from typing import Protocol, TypeVar
 
 from bot.domain.environments import Environment
@@ -453,7 +454,9 @@ class _Environment:
         astray = (self._astray(path, one) for one in sorted(found.references))
         for why in (*found.fetches, *filter(None, astray)):
             yield Remark(RemarkKind.COMPOSED, path, None, why, text=why)
-        ways = [*found.composes, *self._composing(found.composing)]
+        patterns = [one.name[:80] for one in found.entries if one.is_pattern]
+        ways = [f"an entry's name {name!r} is a pattern" for name in patterns]
+        ways += [*found.composes, *self._composing(found.composing)]
         if ways:
             # Of the same identity as long as nothing but places changes: a promotion goes on.
             state = self._state(path)
@@ -522,7 +525,10 @@ class _Environment:
             remarks = list(reading.remarks)
             for spot in reading.spots:
                 name = _rendered_name(spot)
-                if self._is_replaced(path, name, set()):
+                if place := self._pattern_over(path, spot.line):
+                    why = f"the name at {place} is a pattern that may replace it: write names out"
+                    spots.append(replace(spot, refusal=why))
+                elif self._is_replaced(path, name):
                     why = "a kustomization that needs this file puts another reference there"
                     remarks.append(self._remark(spot, RemarkKind.REPLACED, why))
                 elif spot.kind == "kustomization" and self._is_dead(path, spot):
@@ -531,19 +537,47 @@ class _Environment:
                 else:
                     spots.append(spot)
             for spot in reading.outside:
-                if self._is_replaced(path, _rendered_name(spot), set()):
+                if self._is_replaced(path, _rendered_name(spot)):
                     remarks = [r for r in remarks if r.pointer != spot.pointer]
             self.readings[path] = replace(reading, spots=tuple(spots), remarks=tuple(remarks))
 
-    def _is_replaced(self, path: str, name: str, seen: set[str]) -> bool:
-        """Whether every kustomization that a reference goes through gives it another name."""
-        parents = self.parents.get(path, set())
-        if not parents or path in seen:
+    def _is_replaced(self, path: str, name: str) -> bool:
+        """Whether every kustomization that a reference goes through gives it another name.
+
+        Followed are those that do not; what ends at none of them, or in a circle, does not.
+        """
+        followed: dict[str, set[str]] = {}
+        pending = [path]
+        while pending:
+            one = pending.pop()
+            if one in followed:
+                continue
+            parents = self.parents.get(one)
+            if not parents:
+                return False
+            followed[one] = {parent for parent in parents if not self._names(parent, name)}
+            pending += followed[one]
+        try:
+            TopologicalSorter(followed).prepare()
+        except CycleError:
             return False
-        return all(
-            self._names(parent, name) or self._is_replaced(parent, name, {*seen, path})
-            for parent in parents
-        )
+        return True
+
+    def _pattern_over(self, path: str, line: int) -> str:
+        """An entry whose name is a pattern, in the file (not at this line) or above it."""
+        seen: set[str] = set()
+        pending = [path]
+        while pending:
+            one = pending.pop()
+            if one in seen:
+                continue
+            seen.add(one)
+            found = self.readings[one].kustomization if one in self.readings else None
+            for entry in found.entries if found else ():
+                if entry.is_pattern and (one, entry.line) != (path, line):
+                    return f"{one}:{entry.line}"
+            pending += self.parents.get(one, ())
+        return ""
 
     def _names(self, path: str, name: str) -> bool:
         kustomization = self.readings[path].kustomization
@@ -560,9 +594,15 @@ class _Environment:
             if entry.line == spot.line:
                 # kustomize goes through them in their order: one may replace what another made.
                 is_made = any(is_named(other, entry.name) for other in before)
-                return not is_made and self._reaches(path, entry.name, set()) is False
+                return not is_made and self._reaches_none(path, entry.name)
             before.append(entry.becomes)
         return False
+
+    def _reaches_none(self, path: str, name: str) -> bool:
+        try:
+            return self._reaches(path, name, set()) is False
+        except RecursionError:
+            return False  # a chain of a thousand bases: unknown
 
     def _reaches(self, path: str, name: str, seen: set[str]) -> bool | None:
         """Whether a container below a kustomization has an image of this name; None: unknown."""

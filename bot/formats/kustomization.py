@@ -54,6 +54,10 @@ _UNSEEN: Final = (
 """Fields that can bring or change images in ways that are not followed here."""
 
 
+_PATTERN: Final = frozenset("*+?[](){}|^$\\")
+"""What makes more than one text of a regular expression (api/image/image.go, IsImageMatched)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One of its `images`, as far as others are concerned."""
@@ -62,6 +66,14 @@ class Entry:
     becomes: str
     """``newName``, else the name."""
     line: int
+
+    @property
+    def is_pattern(self) -> bool:
+        """Whether the name may mean others: kustomize takes it for a regular expression.
+
+        A dot means any character too, and stands in every name of a host.
+        """
+        return not _PATTERN.isdisjoint(self.name)
 
 
 @dataclass(frozen=True, slots=True)

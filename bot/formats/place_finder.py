@@ -10,7 +10,6 @@ Every scalar that speaks of an image of ours is either a part of a place or beco
 from __future__ import annotations
 
 import base64
-import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final

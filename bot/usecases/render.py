@@ -7,15 +7,12 @@ cannot be rendered is *not rendered*; nothing is taken for clean.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
 from datetime import timedelta
 from typing import Final
 
 from bot.domain.environments import Environment
 from bot.domain.errors import RejectedError, UnavailableError
 from bot.domain.rendering import NotRenderedError, Rendered, Rendering, RenderRoot
-from bot.formats.image_names import Names
 from bot.formats.render_roots import roots_of
 from bot.formats.rendered_images import images_in, label_faults
 from bot.ports import Renderer, Renderings
@@ -82,7 +79,7 @@ class _Work:
         self.modes = {path: entry.mode for path, entry in entries.items()}
         self.blobs = {path: f"{entry.mode}:{entry.blob}" for path, entry in entries.items()}
         self.names = view.names(environment)
-        self.reader = f"{_READER} {generation} {_fingerprint(self.names)}"
+        self.reader = f"{_READER} {generation} {self.names.identity[:16]}"
 
     def rendered(self) -> Rendered:
         """Everything; what is known already is asked for together."""
@@ -120,10 +117,3 @@ class _Work:
             return Rendering(failure=str(error))
         except UnavailableError as error:
             return Rendering(failure=str(error), lasts=False)
-
-
-def _fingerprint(names: Names) -> str:
-    """Changes when other images are ours."""
-    parts: Mapping[str, object] = {**names.repositories, **names.short}
-    said = "\0".join(f"{name}={parts[name]}" for name in sorted(parts))
-    return hashlib.sha256(said.encode()).hexdigest()[:16]

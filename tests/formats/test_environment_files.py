@@ -6,11 +6,14 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+import pytest
+
 from bot.domain.environments import ImageId
 from bot.formats.environment_files import EnvironmentFiles, read_environment
 from bot.formats.image_names import Names, names_of
 from bot.formats.manifest_file import Reading
 from bot.formats.pipeline_file import read_pipeline
+from bot.formats.places import RemarkKind
 
 T = TypeVar("T")
 PIPELINE = read_pipeline("""\
@@ -111,3 +114,77 @@ def test_files_of_the_environment_speak_for_themselves() -> None:
 
     assert named(files, TOP) == []
     assert [spot.image for spot in files.spots] == [OURS]
+
+
+def overlay(name: str, digest: str = "sha256:" + "2" * 64) -> dict[str, str]:
+    return {
+        "envs/prod/base/kustomization.yaml": "resources: [d.yaml]\n",
+        "envs/prod/base/d.yaml": BASE,
+        "envs/prod/kustomization.yaml": (
+            f"resources: [base]\nimages:\n- name: '{name}'\n  newTag: v2\n  digest: {digest}\n"
+        ),
+    }
+
+
+@pytest.mark.parametrize("name", [".*/payments", "r.example/acme/pay.*", "(r.example/acme/)?x|.+"])
+def test_an_entry_whose_name_is_a_pattern_may_replace_anything(name: str) -> None:
+    """Kustomize compiles it: nothing here shows which images it replaces."""
+    found = read(overlay(name))
+
+    (spot,) = found.spots
+    assert spot.place.path == "envs/prod/base/d.yaml"
+    assert "envs/prod/kustomization.yaml:3 is a pattern" in spot.refusal
+    composed = [one for one in found.remarks if one.kind is RemarkKind.COMPOSED]
+    assert [one.file for one in composed] == ["envs/prod/kustomization.yaml"]
+
+
+def test_a_plain_name_is_no_pattern() -> None:
+    found = read(overlay("r.example/acme/payments"))
+
+    assert [spot.refusal for spot in found.spots] == [""]
+    assert [spot.place.path for spot in found.spots] == ["envs/prod/kustomization.yaml"]
+
+
+def lattice(levels: int, top: str) -> dict[str, str]:
+    """Two folders on each level, both of which need both of the next."""
+    files = {"envs/prod/kustomization.yaml": top}
+    for level in range(levels):
+        below = [f"../{level + 1}a", f"../{level + 1}b"] if level + 1 < levels else ["d.yaml"]
+        for side in "ab":
+            folder = f"envs/prod/l/{level}{side}"
+            files[f"{folder}/kustomization.yaml"] = f"resources: [{', '.join(below)}]\n"
+            files[f"{folder}/d.yaml"] = BASE
+    return files
+
+
+def test_however_many_ways_lead_up_each_kustomization_is_asked_once() -> None:
+    top = (
+        "resources: [l/0a, l/0b]\nimages:\n"
+        f"- {{name: r.example/acme/payments, digest: 'sha256:{'1' * 64}'}}\n"
+    )
+    found = read(lattice(80, top))
+
+    replaced = [one for one in found.remarks if one.kind is RemarkKind.REPLACED]
+    assert {one.file for one in replaced} == {
+        "envs/prod/l/79a/d.yaml",
+        "envs/prod/l/79b/d.yaml",
+    }
+
+
+def test_a_chain_of_bases_of_any_length_is_read() -> None:
+    files = {"envs/prod/kustomization.yaml": "resources: [c/0]\nimages: [{name: payments}]\n"}
+    for number in range(1500):
+        files[f"envs/prod/c/{number}/kustomization.yaml"] = f"resources: [../{number + 1}]\n"
+    files["envs/prod/c/1500/kustomization.yaml"] = "resources: [d.yaml]\n"
+    files["envs/prod/c/1500/d.yaml"] = BASE
+
+    assert [spot.image.name for spot in read(files).spots] == ["payments", "payments"]
+
+
+def test_what_goes_in_a_circle_is_nobodys_to_replace() -> None:
+    circle = {
+        "envs/prod/a/kustomization.yaml": "resources: [../b, d.yaml]\n",
+        "envs/prod/b/kustomization.yaml": "resources: [../a]\n",
+        "envs/prod/a/d.yaml": BASE,
+    }
+    assert [spot.place.path for spot in read(circle).spots] == ["envs/prod/a/d.yaml"]
