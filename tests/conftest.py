@@ -22,6 +22,9 @@ LONGEST: Final = ("journeys/test_kill_points", "journeys/test_policy")
 SLOW: Final = (*ALONE, "adapters", "bench", "contract", "ports", "world")
 """Tests that need servers, databases or processes: `make quick` leaves them out."""
 
+# Some name it as a plugin and others import it: whichever is read first, its assertions speak.
+pytest.register_assert_rewrite("tests.world.postgres")
+
 # A tenth of a second for each key that a test's bot reads, and always the same for the same key.
 setattr(hashlib, "scrypt", cache(hashlib.scrypt))  # noqa: B010 - typeshed knows it as a function
 setattr(jwt.algorithms, "load_pem_private_key", cache(load_pem_private_key))  # noqa: B010 - the same
