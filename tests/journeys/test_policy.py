@@ -248,7 +248,8 @@ def test_a_scanner_that_goes_wrong_is_not_taken_for_clean(
 ) -> None:
     program, database = write_fake_trivy(folder, built=datetime.now(UTC) - timedelta(days=1))
     misbehave(database, behaviour)
-    with policed(raise_stage, program, database, seconds=5) as stage:
+    # What hangs is waited for again and again.
+    with policed(raise_stage, program, database, seconds=3) as stage:
         _, image = build(stage, "release/v1.0.0", CLEAN)
         pull = walk.promotion(stage, "stage", image)
 
