@@ -85,15 +85,19 @@ class Digest(str):
 
 # Docker Hub's images, API and token service have three names (distribution/reference,
 # normalize.go; containers/image, docker_client.go): a grant of one is a grant of all.
-_DOCKER_HUB: Final = frozenset({"index.docker.io", "registry-1.docker.io", "auth.docker.io"})
+_DOCKER_HUB: Final = frozenset(
+    {"index.docker.io", "registry-1.docker.io", "auth.docker.io", "registry.hub.docker.com"}
+)
+# Ports are numbers (distribution's grammar: `:[0-9]+`): those who dial read 0443 as 443.
+_ZEROS: Final = re.compile(r":0+(?=[0-9])")
 
 
 def canonical_host(host: str) -> str:
     """The spelling of ``host[:port]`` that is compared.
 
-    Lower case, without a trailing dot and without the default port of HTTPS.
+    Lower case, without a trailing dot, zeros before the port and the default port of HTTPS.
     """
-    name = host.lower().removesuffix(":443").removesuffix(".")
+    name = _ZEROS.sub(":", host.lower()).removesuffix(":443").removesuffix(".")
     return "docker.io" if name in _DOCKER_HUB else name
 
 

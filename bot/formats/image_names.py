@@ -20,7 +20,7 @@ from bot.formats.traces import Traces, as_words
 
 _PLACEHOLDER: Final = re.compile(r"\{\{|\$\{|\$\(")
 # A host with a dot, a port or capitals, and a path; or a path alone, which means Docker Hub.
-_NAME: Final = r"[A-Za-z0-9._-]++(?::[0-9]{1,5})?(?:/[a-z0-9._-]++)+"
+_NAME: Final = r"[A-Za-z0-9._-]++(?::[0-9]{1,20})?(?:/[a-z0-9._-]++)+"
 _TOKEN: Final = re.compile(_NAME)
 _FIRST: Final = re.compile(rf"(?<![A-Za-z0-9._-]){_NAME}")
 _TAGGED: Final = re.compile(r"[a-z0-9._/-]+(?::[A-Za-z0-9_][A-Za-z0-9._-]*|@sha[0-9]+:[0-9a-f]+)+")

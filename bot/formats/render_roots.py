@@ -423,7 +423,7 @@ class _Closure:
         Keys are not asked: a text that means something else and is a path as well costs nothing.
         """
         document = self.roots._document(path)  # noqa: SLF001 - the same module's other half
-        nested = {text for key in _NESTED for text in _list(document.get(key))}
+        nested = [text for key in _NESTED for text in _list(document.get(key))]
         if any(document.get(key) for key in _CHART_KEYS) or _inflates(document):
             self.has_charts = True
             home = _text(document, "helmGlobals", "chartHome") or "charts"

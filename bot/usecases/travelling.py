@@ -6,7 +6,7 @@ them. A file that names an image is edited, never copied; rules are neither.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -71,6 +71,7 @@ class _Copies:
         self.application, self.commit = application, commit
         self.theirs = view.history.paths(commit)
         self.ours = view.history.paths(view.head)
+        self.folders = {parent for path in self.ours for parent in _parents(path)}
 
     def travelling(self) -> Travelling:
         found = sorted(path for path in self.theirs if self._matches(path, self.below))
@@ -107,6 +108,8 @@ class _Copies:
             return f"would write {target}, which holds rules"
         if not entry.is_file or (there is not None and not there.is_file):
             return "is a link or a submodule, here or there"
+        if target in self.folders or any(parent in self.ours for parent in _parents(target)):
+            return f"would take something away: {target} leads through a file, link or submodule"
         if there is not None and there.mode != entry.mode:
             return f"has another mode than {target}"
         return self._why_not_content(path, target, entry, there)
@@ -117,24 +120,28 @@ class _Copies:
         content = self.view.history.read(entry.blob)
         if len(content) > _SIZE:
             return f"is larger than {_SIZE // 2**20} MiB"
-        if self._names_images(path, content, self.below) or self._names_images(
+        if self._names_images(path, content, self.below, self.commit) or self._names_images(
             target, content, self.environment
         ):
             return "names an image of ours: it is edited, never copied"
         own = self.view.history.read(there.blob) if there else b""
-        if self._names_images(target, own, self.environment):
+        if self._names_images(target, own, self.environment, self.view.head):
             return f"would replace {target}, which names an image of ours"
         return ""
 
-    def _names_images(self, path: str, content: bytes, environment: Environment) -> bool:
-        """Whether a file speaks of an image of ours, as a manifest or as any text."""
+    def _names_images(
+        self, path: str, content: bytes, environment: Environment, commit: str = ""
+    ) -> bool:
+        """Whether a file speaks of an image of ours: at a commit, as a manifest, or as any text."""
         text, names = text_of(content), self.view.names(environment)
         if next(names.mentions(text, "image"), None) is not None or names.at_file(path):
             return True
-        if not is_manifest_file(path):
-            return False
-        reading = read_file(path, text, names)
-        return bool(reading.spots) or any(one.image is not None for one in reading.remarks)
+        readings = [self.view.files(commit, environment).reading(path)] if commit else []
+        if is_manifest_file(path):
+            readings += [read_file(path, text, names, is_values=one) for one in (False, True)]
+        return any(
+            one.spots or any(remark.image is not None for remark in one.remarks) for one in readings
+        )
 
     def _differs(self, path: str, target: str) -> bool:
         there = self.ours.get(target)
@@ -144,3 +151,8 @@ class _Copies:
         there = self.ours.get(target)
         before = self.view.history.read(there.blob) if there else None
         return TravellingFile(target, before, self.view.history.read(self.theirs[path].blob))
+
+
+def _parents(path: str) -> Iterator[str]:
+    """The folders that a path lies in."""
+    return (path[:at] for at, one in enumerate(path) if one == "/")

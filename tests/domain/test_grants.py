@@ -68,6 +68,10 @@ def test_secrets_are_not_in_the_repr() -> None:
         ("registry.example.com:5000", "registry.example.com:5000"),
         ("auth.docker.io", "docker.io"),
         ("registry-1.docker.io", "docker.io"),
+        ("registry.hub.docker.com", "docker.io"),
+        ("r.example:0443", "r.example"),
+        ("r.example:05000", "r.example:5000"),
+        ("r.example:00", "r.example:0"),
     ],
 )
 def test_hosts_are_compared_in_one_spelling(host: str, canonical: str) -> None:

@@ -134,3 +134,35 @@ def test_an_unapproved_promotion_follows_and_an_approved_one_stays(driver: Drive
     pull = promotion(driver)
     assert pull.head == approved
     assert "+two" in (pull.body or "")
+
+
+def test_values_that_only_their_user_calls_so_are_read_as_values(driver: Driver) -> None:
+    """An Application says that it is Helm values, and its image stands in two scalars."""
+    host = driver.stage.hosts["dev"]
+    application = (
+        "apiVersion: argoproj.io/v1alpha1\nkind: Application\nmetadata: {name: p}\n"
+        "spec: {source: {repoURL: 'https://charts.example', chart: payments,"
+        " helm: {valueFiles: [/envs/dev/config/app.yaml]}}}\n"
+    )
+    values = f"image: {{registry: '{host}', repository: acme/payments, tag: v1}}\n"
+    push(driver, envs__dev__argo_yaml=application, envs__dev__config__app_yaml=values)
+    into_dev(driver)
+    release(driver)
+
+    assert driver.stage.open_promotion("stage") is None
+    assert any("app.yaml names an image of ours" in one.summary for _, one in driver.ran)
+
+
+def test_a_link_or_a_file_on_the_way_is_never_taken_away(driver: Driver) -> None:
+    stage = driver.stage
+    push(driver, envs__dev__config__limits_properties="2\n", shared__limits_properties="1\n")
+    git, head = stage.manifests.git, stage.manifests.head("main") or ""
+    before = git.commit(head)
+    link = {"envs/stage/config": ("120000", git.write_blob("../../shared"))}
+    commit = git.write_commit(git.edit_tree(before.tree, link), (head,), "A link", before.author)
+    stage.dana.push(stage.manifests, "main", parent=commit)
+    into_dev(driver)
+    release(driver)
+
+    assert stage.open_promotion("stage") is None
+    assert any("leads through a file, link" in one.summary for _, one in driver.ran)
