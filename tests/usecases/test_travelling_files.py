@@ -158,7 +158,8 @@ def test_a_link_or_a_file_on_the_way_is_never_taken_away(driver: Driver) -> None
     push(driver, envs__dev__config__limits_properties="2\n", shared__limits_properties="1\n")
     git, head = stage.manifests.git, stage.manifests.head("main") or ""
     before = git.commit(head)
-    link = {"envs/stage/config": ("120000", git.write_blob("../../shared"))}
+    blob = git.write_blob("../../shared")
+    link: dict[str, tuple[str, str] | None] = {"envs/stage/config": ("120000", blob)}
     commit = git.write_commit(git.edit_tree(before.tree, link), (head,), "A link", before.author)
     stage.dana.push(stage.manifests, "main", parent=commit)
     into_dev(driver)
