@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -25,6 +26,7 @@ from bot.adapters.git.mirror import Mirrors
 from bot.adapters.github import permissions
 from bot.adapters.github.api import GitHubApi
 from bot.adapters.github.calls import Calls
+from bot.adapters.github.missed import Accept, MissedWebhooks
 from bot.adapters.github.pace import Urgency, urgency
 from bot.adapters.github.set_up import GitHubSetUp
 from bot.adapters.github.tokens import Tokens
@@ -69,7 +71,7 @@ from bot.usecases.desk import Limits, Ports
 from bot.usecases.diagnose import Doctor
 from bot.usecases.reconcile import may_concern, tells_something
 from bot.web.health import create_board
-from bot.web.intake import Authenticity, create_closed_intake, create_intake
+from bot.web.intake import Authenticity, create_closed_intake, create_intake, recorder
 from bot.web.promotions import promotion_pages
 from bot.web.serving import serve
 from bot.workflows import Workflows
@@ -259,6 +261,8 @@ class Lockkeeper:
     workflows: Workflows
     checkups: Checkups
     outbox: Outbox
+    missed: Callable[[Accept], MissedWebhooks]
+    """The App's failed deliveries, handed on to whoever records them."""
 
     def serve(self, *, listens: bool = True) -> None:
         """Serve webhooks and do the work until a signal says stop.
@@ -282,6 +286,11 @@ class Lockkeeper:
                 self.outbox.send,
                 again_seconds=SOON_SECONDS,
                 woken=self.outbox.woken,
+            ),
+            Rounds(
+                "lockkeeper-missed",
+                self.missed(recorder(self.workflows.ports.jobs, is_ours=self._is_known)).look,
+                again_seconds=SOON_SECONDS,
             ),
         )
         host = urlsplit(settings.board_url).hostname or ""
@@ -645,4 +654,5 @@ def assemble(settings: Settings, share: Share = EVERYTHING) -> Lockkeeper:
         ),
     )
     workflows = Workflows(ports, commands, engine.retry, journal.job, asked.running)
-    return Lockkeeper(settings, database, engine, workflows, checkups, outbox)
+    missed = partial(MissedWebhooks, calls, tokens)
+    return Lockkeeper(settings, database, engine, workflows, checkups, outbox, missed)

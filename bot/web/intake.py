@@ -142,6 +142,13 @@ def create_intake(
     return app
 
 
+def recorder(
+    jobs: Jobs, *, is_ours: Callable[[WebhookHint], bool]
+) -> Callable[[str, str, bytes], int]:
+    """What records a delivery that is known to be authentic: (event, id, body) -> status."""
+    return _Accept(jobs, is_ours)
+
+
 def create_closed_intake() -> Flask:
     """The same listener of a process that only works: it knows no route."""
     return Flask("lockkeeper-closed", static_folder=None)

@@ -281,6 +281,11 @@ def message_of(data: object) -> str:
     return "; ".join(str(text)[:200] for text in texts if text)
 
 
+def cursor_of(link: str) -> str:
+    """The cursor of ``rel="next"``; empty where the list ends."""
+    return _next(link).get("cursor", "")
+
+
 def _next(link: str) -> dict[str, str]:
     """Page parameters of ``rel="next"``; the link's host and path are never followed."""
     return _numbered(link, "next")
