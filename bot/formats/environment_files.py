@@ -160,6 +160,8 @@ class _Environment:
         self.own: dict[str, None] = dict.fromkeys(self._own())
         """Every file and link that a glob names."""
         self.asked: set[str] = set()
+        self.straight: set[str] = set()
+        """Folders that are no links, nor is one above them."""
         self.found: dict[str, tuple[str, ...]] = {}
         """Reference -> the files that it means."""
 
@@ -294,7 +296,7 @@ class _Environment:
         if not self.tree.has_links:
             return path
         for _ in range(_LINKS):
-            head = next((one for one in self._heads(path) if self._mode(one) == LINK), None)
+            head = self._link_above(path) or (path if self._mode(path) == LINK else None)
             if head is None:
                 return path
             target = text_of(self.tree.content(head))
@@ -304,13 +306,16 @@ class _Environment:
                 return None
         return None
 
-    def _heads(self, path: str) -> Iterator[str]:
-        """The path's folders, the outermost first, and itself."""
-        at = path.find("/")
-        while at >= 0:
-            yield path[:at]
-            at = path.find("/", at + 1)
-        yield path
+    def _link_above(self, path: str) -> str | None:
+        """The outermost of the path's folders that is a link."""
+        folder = posixpath.dirname(path)
+        if folder in self.straight:
+            return None
+        ends = [at for at, one in enumerate(path) if one == "/"]
+        head = next((path[:at] for at in ends if self._mode(path[:at]) == LINK), None)
+        if head is None:
+            self.straight.add(folder)
+        return head
 
     def _link(self, path: str) -> None:
         """A link is read where it leads, and is no place: what it names is said of the link."""
