@@ -181,7 +181,8 @@ def _plan(checkout: Path, cache: Path, name: str) -> float:
     program = str(Path(sys.executable).with_name("lockkeeper"))
     places = ["--config", str(checkout / "lockkeeper.yaml"), "--checkout", str(checkout)]
     wanted = ["--environment", "prod", "--image", f"{name}=v2@{NEW}"]
-    own = {**os.environ, "XDG_CACHE_HOME": str(cache)}
+    # As it is installed: with bytecode, which the first run leaves where a machine forbids it.
+    own = {**os.environ, "XDG_CACHE_HOME": str(cache), "PYTHONDONTWRITEBYTECODE": ""}
     with spent() as total:
         done = subprocess.run(
             [program, "plan", *places, *wanted], check=True, capture_output=True, env=own
