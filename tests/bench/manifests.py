@@ -238,7 +238,7 @@ def _looked(stage: Stage) -> Iterator[Figure]:
         (stage.directory.parent / "edit.json").write_text(json.dumps(told()))
         ask({})
         found = told()
-        yield Figure("looks of a full reconcile", found["looks"], "")
+        yield Figure("looks that waited at once", found["looks"], "")
         yield _at_most("a full reconcile", found["reconcile"], "s", 60.0)
         yield _at_most("memory at most, until then", found["peak"], "MB", 200.0)
         yield from _promoted(stage, told, ask)
