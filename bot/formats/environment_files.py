@@ -186,6 +186,8 @@ class _Environment:
         """Every file and link that a glob names."""
         self.asked: set[str] = set()
         self.noted = _Noted(tree, self.asked)
+        self.straight: set[str] = set()
+        """Folders that are no links, nor is one above them."""
         self.found: dict[str, tuple[str, ...]] = {}
         """Reference -> the files that it means."""
 
@@ -315,7 +317,16 @@ class _Environment:
         return self.noted.mode(path)
 
     def _resolved(self, path: str) -> str | None:
-        return resolved(self.noted, path) if self.tree.has_links else path
+        """A path with every link on the way followed; None where it leaves the repository."""
+        if not self.tree.has_links:
+            return path
+        folder = posixpath.dirname(path)
+        if folder in self.straight and self._mode(path) != LINK:
+            return path
+        found = resolved(self.noted, path)
+        if found == path:
+            self.straight.add(folder)
+        return found
 
     def _link(self, path: str) -> None:
         """A link is read where it leads, and is no place: what it names is said of the link."""

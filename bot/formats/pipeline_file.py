@@ -153,7 +153,7 @@ def read_pipeline(text: str, *, file: str = PIPELINE_FILE, commit: str = "") -> 
     return replace(_read(text, file), commit=commit)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=32)
 def _read(text: str, file: str) -> Pipeline:
     """Every look reads the file that is in force: 1,000 applications take 0.1 s."""
     reader = _Reader(PlacedDocument.read(text, file))

@@ -10,7 +10,7 @@ for a busy machine stretches them too. One file in ten has more than 300 lines.
 * reconcile: with the real queue, every look of every application in every environment.
 * edit: the edited file, beside ``kustomize edit set image`` and ``git commit`` on a checkout.
 
-The process under measurement is ``python -m tests.bench.manifests``.
+The process under measurement is `tests.bench.looks`.
 """
 
 from __future__ import annotations
@@ -18,39 +18,23 @@ from __future__ import annotations
 import json
 import os
 import random
-import resource
 import shutil
 import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-import sqlalchemy as sa
-
-from bot.assembly import Lockkeeper, assemble
-from bot.cli.groups import settle
-from bot.domain.environments import GitHubRepository, ImageId
-from bot.domain.jobs import Job, JobKind, JobState
-from bot.domain.oci import Digest
-from bot.formats.edits import edit_of
-from bot.settings import Settings
-from bot.usecases.desk import View, look
-from bot.usecases.review_request import written_for
 from tests.bench.figures import Figure
+from tests.bench.looks import AT_ONCE, NEW, names, spent
 from tests.world.images import build_image
 from tests.world.stage import Stage, digest_in, raised
 from tests.world.tools import installed
 
-APPLICATIONS: Final = int(os.environ.get("BENCH_APPLICATIONS", "1000"))
-AT_ONCE: Final = 50
 ENVIRONMENTS: Final = ("dev", "stage", "uat", "prod")
 OLD: Final = "sha256:" + "1" * 64
-NEW: Final = "sha256:" + "2" * 64
 _LINES: Final = 310
 _ROUNDS: Final = 5
 _PIPELINE: Final = """\
@@ -86,7 +70,7 @@ applications:
 
 def measure(folder: Path) -> list[Figure]:
     """Everything; without kustomize its line says so."""
-    pipeline = _PIPELINE.replace("OLD", OLD) + "".join(f"  {name}: {{{{}}}}\n" for name in _names())
+    pipeline = _PIPELINE.replace("OLD", OLD) + "".join(f"  {name}: {{{{}}}}\n" for name in names())
     with raised(folder / "stage", pipeline=pipeline, start=False, real=False) as stage:
         _fill(stage)
         checkout = folder / "checkout"
@@ -103,10 +87,6 @@ def _at_most(name: str, value: float, unit: str, allowed: float) -> Figure:
     return Figure(name, value, unit, "allowed", allowed, value / allowed, 1.0)
 
 
-def _names() -> list[str]:
-    return [f"svc-{number:04d}" for number in range(APPLICATIONS)]
-
-
 # --- the repository ---
 
 
@@ -121,7 +101,7 @@ def _fill(stage: Stage) -> None:
     )
     for environment in ENVIRONMENTS:
         team = "uat" if environment == "uat" else "acme"
-        for number, name in enumerate(_names()):
+        for number, name in enumerate(names()):
             repository = f"{hosts[environment]}/{team}/{name}"
             for file, text in _files(environment, name, repository, number, dice).items():
                 content = text.encode()
@@ -192,7 +172,7 @@ def _git(folder: Path, *arguments: str) -> None:
 
 def _plans(checkout: Path, folder: Path) -> Iterator[Figure]:
     cold = [_plan(checkout, folder / f"cache-{number}", "svc-0007") for number in range(2)]
-    warm = [_plan(checkout, folder / "cache-0", name) for name in _names()[:_ROUNDS]]
+    warm = [_plan(checkout, folder / "cache-0", name) for name in names()[:_ROUNDS]]
     yield _at_most("plan, cold", statistics.median(cold), "s", 3.0)
     yield _at_most("plan, warm", statistics.median(warm), "s", 0.3)
 
@@ -201,25 +181,14 @@ def _plan(checkout: Path, cache: Path, name: str) -> float:
     program = str(Path(sys.executable).with_name("lockkeeper"))
     places = ["--config", str(checkout / "lockkeeper.yaml"), "--checkout", str(checkout)]
     wanted = ["--environment", "prod", "--image", f"{name}=v2@{NEW}"]
-    own = {**os.environ, "XDG_CACHE_HOME": str(cache)}
-    with _spent() as spent:
+    # As it is installed: with bytecode, which the first run leaves where a machine forbids it.
+    own = {**os.environ, "XDG_CACHE_HOME": str(cache), "PYTHONDONTWRITEBYTECODE": ""}
+    with spent() as total:
         done = subprocess.run(
             [program, "plan", *places, *wanted], check=True, capture_output=True, env=own
         )
     assert f"+    digest: {NEW}".encode() in done.stdout
-    return spent()
-
-
-@contextmanager
-def _spent() -> Iterator[Callable[[], float]]:
-    """Processor seconds of this process and of its children that ended."""
-    before = _processor()
-    yield lambda: _processor() - before
-
-
-def _processor() -> float:
-    both = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(one.ru_utime + one.ru_stime for one in both)
+    return total()
 
 
 # --- the edit, beside the peer's ---
@@ -231,14 +200,14 @@ def _edited(checkout: Path, folder: Path) -> Iterator[Figure]:
         yield Figure("one edit", 0, "", "kustomize is not installed")
         return
     rounds: list[float] = []
-    for name in _names()[:_ROUNDS]:
+    for name in names()[:_ROUNDS]:
         place = checkout / "envs" / "prod" / name
-        with _spent() as spent:
+        with spent() as total:
             image = f"{name}=registry.example.com/acme/{name}@{NEW}"
             command = [str(kustomize), "edit", "set", "image", image]
             subprocess.run(command, cwd=place, check=True, capture_output=True)
             _git(checkout, "commit", "-qam", f"Promote {name}")
-        rounds.append(spent())
+        rounds.append(total())
     own = json.loads((folder / "edit.json").read_text())["edit"]
     peer = statistics.median(rounds)
     yield Figure(
@@ -269,7 +238,7 @@ def _looked(stage: Stage) -> Iterator[Figure]:
         (stage.directory.parent / "edit.json").write_text(json.dumps(told()))
         ask({})
         found = told()
-        yield Figure("looks of a full reconcile", found["looks"], "")
+        yield Figure("looks that waited at once", found["looks"], "")
         yield _at_most("a full reconcile", found["reconcile"], "s", 60.0)
         yield _at_most("memory at most, until then", found["peak"], "MB", 200.0)
         yield from _promoted(stage, told, ask)
@@ -283,7 +252,7 @@ def _promoted(
     commit = stage.commit("develop")
     digests: dict[str, str] = {}
     labels = {"org.opencontainers.image.revision": commit}
-    for number, name in enumerate(_names()[:AT_ONCE]):
+    for number, name in enumerate(names()[:AT_ONCE]):
         image = build_image(labels=labels, seed=number, layers=1, layer_size=64)
         image.push(stage.hosts["dev"], f"acme/{name}", f"sha-{commit[:7]}")
         digests[name] = image.digest
@@ -312,7 +281,7 @@ def _promoted(
 def _bot(stage: Stage) -> Iterator[tuple[Callable[[], dict[str, float]], Callable[[object], None]]]:
     """A process that takes looks; what it tells, and how it is asked for the next."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.bench.manifests", str(stage.manifests.id)],
+        [sys.executable, "-m", "tests.bench.looks", str(stage.manifests.id)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={**os.environ, **stage.bot.environment},
@@ -336,120 +305,3 @@ def _bot(stage: Stage) -> Iterator[tuple[Callable[[], dict[str, float]], Callabl
         stdin.close()
         process.wait(timeout=60)
         stdout.close()
-
-
-class _Kept:
-    """`bot.ports.Jobs`: what looks ask for is not what is measured here."""
-
-    def put(self, job: Job) -> None: ...
-
-    def put_once(self, job: Job, identity: str) -> bool:
-        del job, identity
-        return True
-
-    def states(self) -> list[JobState]:
-        return []
-
-
-def _tell(**figures: float) -> None:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
-    sys.stdout.write(json.dumps({**figures, "peak": peak}) + "\n")
-    sys.stdout.flush()
-
-
-def _asked() -> Mapping[str, int]:
-    found: Mapping[str, int] = json.loads(sys.stdin.readline() or "{}")
-    return found
-
-
-def _look(manifests: int) -> None:
-    """The process under measurement."""
-    settle()  # as every command does
-    bot = assemble(Settings.read(os.environ))
-    ports = replace(bot.workflows.ports, jobs=_Kept())
-    workflows = replace(bot.workflows, ports=ports)
-
-    def prod(view: View) -> View:
-        view.files(view.head, view.environment("prod"))
-        return view
-
-    with _spent() as clone_spent:
-        ports.mirrors.of(GitHubRepository("acme", "deploy"))
-        clone = clone_spent()
-    with _spent() as first_spent:
-        view = prod(look(ports, manifests))
-        first = first_spent()
-    with _spent() as others_spent:
-        for environment in view.pipeline.environments.values():
-            view.files(view.head, environment)
-        others = others_spent()
-    with _spent() as again_spent:
-        for _ in range(20):
-            prod(look(ports, manifests))
-        again = again_spent() / 20
-    _tell(clone=clone, first=first, others=others, again=again)
-    pull = _asked().get("pull")
-    if pull is None:
-        return
-    for name in view.pipeline.environments:
-        workflows(Job(JobKind.PUBLISH, manifests, name))
-    prod(look(ports, manifests))  # what was published meanwhile is fetched
-    with _spent() as check:
-        workflows(Job(JobKind.ANSWER, manifests, "", str(pull)))
-    _tell(check=check())
-    with _spent() as edit:
-        for number in range(20):
-            _edit(view, f"svc-{number:04d}")
-    _tell(edit=edit() / 20)
-    _asked()
-    _reconcile(bot, manifests)
-    _asked()
-    _promote(bot, manifests)
-    bot.engine.stop()
-
-
-def _edit(view: View, name: str) -> None:
-    """What a promotion writes, from the files as they are known."""
-    environment, application = view.environment("prod"), view.application(name)
-    written = written_for(environment, application, name, Digest(NEW), "1" * 40)
-    paths = view.history.paths(view.head)
-    files = view.files(view.head, environment)
-    edit = edit_of(files, lambda path: view.text(paths[path].blob), {ImageId(name, name): written})
-    assert len(edit.contents) == 1
-
-
-def _reconcile(bot: Lockkeeper, manifests: int) -> None:
-    """With the queue as it is: rows are put, run and taken away."""
-    most = 0
-    with _spent() as spent:
-        bot.engine.start()
-        bot.workflows.ports.jobs.put(Job(JobKind.RECONCILE, manifests))
-        while waiting := _waiting(bot.database):
-            most = max(most, waiting)
-            time.sleep(0.5)
-        reconcile = spent()
-    _tell(looks=most, reconcile=reconcile)
-
-
-def _promote(bot: Lockkeeper, manifests: int) -> None:
-    """By the queue, which tries again what was not answered; then everything is told."""
-    jobs = [Job(JobKind.PROPOSE, manifests, "dev", name) for name in _names()[:AT_ONCE]]
-    keys = {job.key for job in jobs}
-    with _spent() as spent:
-        for job in jobs:
-            bot.workflows.ports.jobs.put(job)
-        while any(one.key in keys and one.state != "failed" for one in bot.engine.states()):
-            time.sleep(0.5)
-        bot.outbox.flush()
-        promotions = spent()
-    _tell(promotions=promotions)
-
-
-def _waiting(database: sa.Engine) -> int:
-    busy = sa.text("SELECT count(*) FROM lk_job WHERE state IN ('queued', 'running')")
-    with database.connect() as connection:
-        return int(connection.scalar(busy) or 0)
-
-
-if __name__ == "__main__":
-    _look(int(sys.argv[1]))
