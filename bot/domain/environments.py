@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Final, NamedTuple, NewType, Self
 
 from bot.domain.errors import RejectedError
@@ -323,6 +323,8 @@ def overlap(one: str, other: str) -> bool:
     if differ_at_once(one, other):
         return False
     left, right = _parts(one), _parts(other)
+    left_ahead = cache(lambda state, character: _step(left, frozenset({state}), character))
+    right_ahead = cache(lambda state, character: _step(right, frozenset({state}), character))
     pending = [(a, b) for a in _skip_stars(left, {0}) for b in _skip_stars(right, {0})]
     seen = set(pending)
     while pending:
@@ -330,8 +332,8 @@ def overlap(one: str, other: str) -> bool:
         if (a, b) == (len(left), len(right)):
             return True
         for character in {*_wanted(left, a), *_wanted(right, b), "/", "\0"}:
-            ahead = _step(left, frozenset({a}), character)
-            for pair in ((x, y) for x in ahead for y in _step(right, frozenset({b}), character)):
+            ahead, beside = left_ahead(a, character), right_ahead(b, character)
+            for pair in ((x, y) for x in ahead for y in beside):
                 if pair not in seen:
                     seen.add(pair)
                     pending.append(pair)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator
+from functools import cache
 from itertools import combinations
 from typing import Final, NamedTuple
 
@@ -21,6 +22,8 @@ from bot.domain.errors import RejectedError
 GLOB_LIMIT: Final = 256  # characters
 _GLOB_WORK: Final = 200_000
 """Pairs of characters that are compared, over all globs of all environments: seconds."""
+_TAG_WORK: Final = 1_000_000
+"""The same for tags of environments that share a repository, which differ at once more often."""
 
 
 class Finding(NamedTuple):
@@ -65,9 +68,14 @@ def findings(pipeline: Pipeline) -> Iterator[Finding]:
 
 
 def _tag_globs(
-    tag: ImageTag, pipeline: Pipeline, *, version: str = "**", digit: str = "?"
+    tag: ImageTag,
+    pipeline: Pipeline,
+    environment: str,
+    *,
+    version: str = "**",
+    digit: str = "?",
 ) -> set[str]:
-    """Globs over everything that the tag can become, one for each way CI writes its tags."""
+    """Globs over everything that the tag can become there, one for each way CI writes its tags."""
     built = {
         image.tag.render(
             {"commit": digit * 40, "short_sha": digit * 7, "application": "**", "image": "**"}
@@ -76,6 +84,7 @@ def _tag_globs(
         for image in application.images
     }
     values = dict.fromkeys(tag.template.variables, "**")
+    values |= {"environment": environment} if "environment" in values else {}
     values |= {"timestamp": "2**T**Z", "version": version, "short_sha": digit * 7}
     values |= {"commit": digit * 40} if "commit" in values else {}
     return {tag.template.render(values | {"image_tag": image_tag}) or "" for image_tag in built}
@@ -132,10 +141,18 @@ def _check_gates(pipeline: Pipeline) -> Iterator[Finding]:
 
 
 def _check_signature_tags(pipeline: Pipeline) -> Iterator[Finding]:
+    signatures = {"sha256-**"}
+    work = 0
     for name, environment in pipeline.environments.items():
         for tag in environment.image_tags:
             # Neither a version (a digit or a v) nor a commit (hex digits) can begin one.
-            if _can_meet(_tag_globs(tag, pipeline, version="v**", digit="0"), {"sha256-**"}):
+            ways = _tag_globs(tag, pipeline, name, version="v**", digit="0")
+            work += sum(_work(one, "sha256-**") for one in ways)
+            if work > _TAG_WORK:
+                at = ("environments", name, "image_tags")
+                yield Finding(at, "too many tags to compare", "let CI write tags in fewer ways")
+                return
+            if _can_meet(ways, signatures):
                 yield Finding(
                     ("environments", name, "image_tags"),
                     f"{tag.template.text!r} could become a signature tag (sha256-...)",
@@ -245,21 +262,40 @@ def _check_repositories(pipeline: Pipeline) -> Iterator[Finding]:
 
 def _check_tags(pipeline: Pipeline) -> Iterator[Finding]:
     """Two environments of one repository whose tags could be written over one another."""
+    globs = cache(lambda tag, name: _tag_globs(tag, pipeline, name))
+    work = 0
+    for one, other, left, right in _tag_pairs(pipeline):
+        at = ("environments", other.name, "image_tags")
+        ways, others = globs(left, one.name), globs(right, other.name)
+        work += sum(_work(a, b) for a in ways for b in others)
+        if work > _TAG_WORK:
+            yield Finding(at, "too many tags to compare", "write fewer, or other repositories")
+            return
+        if _can_meet(ways, others):
+            yield Finding(
+                at,
+                f"{right.template.text!r} and {left.template.text!r} of {one.name!r} "
+                "can become the same tag in one repository",
+                "put {environment} into them",
+            )
+
+
+def _tag_pairs(
+    pipeline: Pipeline,
+) -> Iterator[tuple[Environment, Environment, ImageTag, ImageTag]]:
+    """Tags of two environments that are written into one repository and are not the same build."""
     for one, other in combinations(pipeline.environments.values(), 2):
         if one.image_repository != other.image_repository:
             continue
         for left in one.image_tags:
             for right in other.image_tags:
-                same_build = left == right and not left.moves and _is_per_commit(left)
-                if not same_build and _can_meet(
-                    _tag_globs(left, pipeline), _tag_globs(right, pipeline)
-                ):
-                    yield Finding(
-                        ("environments", other.name, "image_tags"),
-                        f"{right.template.text!r} and {left.template.text!r} of {one.name!r} "
-                        "can become the same tag in one repository",
-                        "put {environment} into them",
-                    )
+                if left != right or left.moves or not _is_per_commit(left):
+                    yield one, other, left, right
+
+
+def _work(one: str, other: str) -> int:
+    """Pairs of characters that have to be compared."""
+    return 1 if differ_at_once(one, other) else len(one) * len(other)
 
 
 def _is_per_commit(tag: ImageTag) -> bool:

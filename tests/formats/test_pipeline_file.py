@@ -353,3 +353,31 @@ def test_files_that_travel_are_named_by_globs() -> None:
 def test_files_that_could_not_travel_are_refused(right: str, wrong: str, fact: str) -> None:
     with pytest.raises(ConfigurationError, match=re.escape(fact)):
         read_pipeline(TRAVELLING.replace(right, wrong))
+
+
+def shared(environments: int, *tags: str) -> str:
+    """Environments that write their tags into one repository."""
+    listed = ", ".join(f'"{tag}"' for tag in tags)
+    entries = "".join(
+        f"  e{n}: {{ on: {{ branches: [b{n}] }}, image_repository: 'r.example/acme/{{image}}', "
+        f"manifests: [e{n}/**], image_tags: [{listed}] }}\n"
+        for n in range(environments)
+    )
+    return f"version: 1\nenvironments:\n{entries}applications: {{ a: {{ source: acme/a }} }}\n"
+
+
+def test_tags_that_name_their_environment_never_meet() -> None:
+    """It is the way out that the finding names."""
+    good = shared(4, "{environment}-{timestamp}", "x-{environment}-{version}")
+    assert len(read_pipeline(good).environments) == 4
+
+    with pytest.raises(ConfigurationError, match="can become the same tag"):
+        read_pipeline(good.replace("{environment}-", ""))
+
+
+def test_more_tags_than_can_be_compared_are_refused() -> None:
+    """Fifty in two environments took minutes: a test that hangs is one that fails."""
+    tags = [f"{{version}}-{{branch}}-{n}-{{timestamp}}-{'x' * 60}" for n in range(60)]
+
+    found = mistakes(shared(40, *tags))
+    assert any("too many tags to compare" in one.fact for one in found)

@@ -8,6 +8,7 @@ leaves nothing behind.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import re
 import threading
@@ -31,6 +32,16 @@ _SETTINGS: Final = {
     RenderTool.KUSTOMIZE: "LOCKKEEPER_KUSTOMIZE",
     RenderTool.HELM: "LOCKKEEPER_HELM",
 }
+
+
+# What a repository's names bring about; anything else is this machine's.
+_ODD: Final = frozenset(
+    {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL}
+)
+
+
+class _OddTreeError(ValueError):
+    """Files that cannot lie beside each other on a disk."""
 
 
 class ConfinedRenderer:
@@ -91,7 +102,10 @@ class ConfinedRenderer:
         children = [self._sandboxes[tool].executable for tool in needed[1:]]
         with self._turns, sandbox.room() as room:
             tree = room.give_folder("tree")
-            _lay_out(tree, {**files, **_overlay(root)})
+            try:
+                _lay_out(tree, {**files, **_overlay(root)})
+            except _OddTreeError as error:
+                raise NotRenderedError(root.name, str(error)) from error
             arguments = _arguments(root, room, tree, children)
             done = sandbox.run(room, arguments, children=children)
             if done.status:
@@ -148,22 +162,38 @@ def _arguments(root: RenderRoot, room: Room, tree: Path, children: Sequence[Path
 
 
 def _lay_out(tree: Path, files: Mapping[str, tuple[str, bytes]]) -> None:
-    """Write the files; a path or a link that would lead out of the tree is refused."""
-    for name, (mode, content) in sorted(files.items()):
+    """Write the files; a path or a link that would lead out of the tree is refused.
+
+    Links come last, so that nothing is written through one: several together lead anywhere, though
+    each by itself stays. What reads through them is shut in.
+    """
+    for name in sorted(files, key=lambda name: (files[name][0] == _LINK, name)):
+        mode, content = files[name]
         path = tree / name
         if not _stays(tree, path.parent / path.name):
-            raise UnavailableError(f"{name[:200]!r} is no path in a tree")
+            raise _OddTreeError(f"{name[:200]!r} is no path in a tree")
         try:
-            _make_folders(tree, path.parent)
             if mode == _LINK:
-                target = content.decode("utf-8", "surrogateescape")
-                if _stays(tree, path.parent / target):
-                    path.symlink_to(target)
+                _link(tree, path, content.decode("utf-8", "surrogateescape"))
             else:
-                path.write_bytes(content)
+                _make_folders(tree, path.parent)
+                with path.open("xb") as file:
+                    file.write(content)
                 path.chmod(0o644)
-        except (OSError, ValueError) as error:
-            raise UnavailableError(f"{name[:200]!r} cannot be laid out: {error}") from error
+        except OSError as error:
+            words = f"{name[:200]!r} cannot be laid out: {error.strerror}"
+            kind = _OddTreeError if error.errno in _ODD else UnavailableError
+            raise kind(words) from error
+        except ValueError as error:
+            raise _OddTreeError(f"{name[:200]!r} cannot be laid out: {error}") from error
+
+
+def _link(tree: Path, path: Path, target: str) -> None:
+    if path.parent.resolve() != tree.resolve() / path.parent.relative_to(tree):
+        raise ValueError("it lies behind a link")
+    _make_folders(tree, path.parent)
+    if _stays(tree, path.parent / target):
+        path.symlink_to(target)
 
 
 def _make_folders(tree: Path, folder: Path) -> None:

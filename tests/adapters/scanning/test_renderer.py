@@ -129,8 +129,34 @@ def test_a_link_or_path_that_leads_out_is_not_laid_out(renderer: ConfinedRendere
 
     with pytest.raises(NotRenderedError):
         renderer.render(KUSTOMIZE, {**files, "app/x": ("120000", b"../../../../etc/passwd")})
-    with pytest.raises(UnavailableError, match="no path in a tree"):
+    with pytest.raises(NotRenderedError, match="no path in a tree"):
         renderer.render(KUSTOMIZE, {**files, "../../x": ("100644", b"")})
+
+
+@pytest.mark.parametrize("way", ["folder", "file"])
+def test_links_that_lead_out_together_are_not_written_through(
+    renderer: ConfinedRenderer, tmp_path: Path, way: str
+) -> None:
+    """Each stays by its words; one behind the other led to any folder of the machine."""
+    out = tmp_path / "out"
+    out.mkdir()
+    inside = "+/" * 12
+    files = tree(**{"app/kustomization.yaml": "resources: [x]\n", "app/x": POD})
+    files[f"{inside}l"] = ("120000", ("../" * 12).encode())
+    up = "../" * 12
+    leads = f"{inside}l/{up}{str(out).lstrip('/')}"
+    if way == "folder":
+        files[".lockkeeper-overlay"] = ("120000", leads.encode())
+    else:
+        files["d/kustomization.yaml"] = ("120000", f"../{leads}/kustomization.yaml".encode())
+        files[".lockkeeper-overlay"] = ("120000", b"d")
+    root = RenderRoot(
+        "app", RenderTool.KUSTOMIZE, "app", overlay='{"resources": ["../app"], "namePrefix": "c-"}'
+    )
+
+    with pytest.raises(NotRenderedError):
+        renderer.render(root, files)
+    assert list(out.iterdir()) == []
 
 
 def test_a_tool_that_is_not_set_is_named(folder: Path) -> None:
