@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -118,6 +119,42 @@ def fault(text: str) -> str:
     return ""
 
 
+class _Globs:
+    """Named places by what their glob has fixed: a file is held against few of thousands."""
+
+    def __init__(self, globs: Sequence[tuple[str, At]]) -> None:
+        steps = [list(_fixed_steps(glob)) for glob, _ in globs]
+        common = Counter(step for found in steps for step in found)
+        self._globs = globs
+        self._by_step: dict[tuple[int, str], list[int]] = {}
+        self._rest: list[int] = []
+        for index, found in enumerate(steps):
+            rarest = min(found, key=lambda step: (common[step], step), default=None)
+            (self._rest if rarest is None else self._by_step.setdefault(rarest, [])).append(index)
+
+    def near(self, path: str) -> list[tuple[str, At]]:
+        """Those that may match a path, in their order; every one that matches is among them."""
+        parts = path.split("/")
+        found = list(self._rest)
+        for index, part in enumerate(parts):
+            for step in ((index, part), (index - len(parts), part)):
+                found += self._by_step.get(step, ())
+        return [self._globs[index] for index in sorted(found)]
+
+
+def _fixed_steps(glob: str) -> Iterator[tuple[int, str]]:
+    """Steps without a star, by their place from the beginning or, below 0, from the end."""
+    parts = glob.split("/")
+    open_ended = [index for index, part in enumerate(parts) if "**" in part]
+    for index, part in enumerate(parts):
+        if _is_glob(part):
+            continue
+        if all(index < one for one in open_ended):
+            yield index, part
+        if all(index > one for one in open_ended):
+            yield index - len(parts), part
+
+
 @dataclass(frozen=True)
 class Names:
     """Which names in the files mean which image."""
@@ -141,7 +178,8 @@ class Names:
 
     def at_file(self, path: str) -> list[At]:
         """The named places of a file."""
-        return [*self._at_paths.get(path, ()), *(a for g, a in self._at_globs if matches(g, path))]
+        globs = self._at_globs.near(path)
+        return [*self._at_paths.get(path, ()), *(a for g, a in globs if matches(g, path))]
 
     @cached_property
     def identity(self) -> str:
@@ -169,8 +207,8 @@ class Names:
         return found
 
     @cached_property
-    def _at_globs(self) -> Sequence[tuple[str, At]]:
-        return [(file, one) for file, one in self._at_files if _is_glob(file)]
+    def _at_globs(self) -> _Globs:
+        return _Globs([(file, one) for file, one in self._at_files if _is_glob(file)])
 
     @cached_property
     def _at_files(self) -> Sequence[tuple[str, At]]:

@@ -7,7 +7,7 @@ import re
 import pytest
 from hypothesis import given, strategies as st
 
-from bot.domain.environments import ImageId
+from bot.domain.environments import At, ImageId, Template, matches
 from bot.formats import image_names, place_finder
 from bot.formats.image_names import Names
 from bot.formats.manifest_file import read_file
@@ -84,3 +84,32 @@ def test_every_spelling_of_a_host_that_is_dialled_is_ours(host: str) -> None:
     found = read_file("a.yaml", f"kind: Pod\nspec: {{image: '{host}/acme/payments:v1'}}\n", NAMES)
 
     assert [spot.image for spot in found.spots] == [OURS]
+
+
+GLOB = st.lists(st.sampled_from(["a", "b", "*", "**", "a*", "?", "x**"]), min_size=1, max_size=4)
+PATH = st.lists(st.sampled_from(["a", "b", "ab", "x", "xy"]), min_size=1, max_size=5)
+
+
+@given(st.lists(GLOB.map("/".join), max_size=6), PATH.map("/".join))
+def test_every_glob_that_matches_is_among_those_near(globs: list[str], path: str) -> None:
+    places = [At(OURS, Template(glob), f"/{number}") for number, glob in enumerate(globs)]
+    named = Names({}, at=tuple(places)).at_file(path)
+
+    wanted = [one for one, glob in zip(places, globs, strict=True) if matches(glob, path)]
+    assert sorted(one.pointer for one in named) == sorted(one.pointer for one in wanted)
+
+
+def test_a_file_is_held_against_few_of_many_globs(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[str] = []
+
+    def counted(glob: str, text: str) -> bool:
+        compared.append(glob)
+        return matches(glob, text)
+
+    monkeypatch.setattr(image_names, "matches", counted)
+    for way in ("envs/*/a{}/values.yaml", "**/a{}/values.yaml", "envs/**/a{}"):
+        at = tuple(At(OURS, Template(way.format(n)), "/tag") for n in range(500))
+        compared.clear()
+        found = Names({}, at=at).at_file(way.format(7).replace("**", "x").replace("*", "x"))
+        assert len(found) == 1
+        assert compared == [way.format(7)]
