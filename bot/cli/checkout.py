@@ -86,7 +86,7 @@ class CheckoutTree:
             return
         for entry in entries:
             path = f"{folder}/{entry.name}" if folder else entry.name
-            if not entry.is_dir(follow_symlinks=False):
+            if entry.is_file(follow_symlinks=False) or entry.is_symlink():
                 with contextlib.suppress(OSError):
                     self._stats[path] = entry.stat(follow_symlinks=False)
                 yield path

@@ -42,6 +42,7 @@ from bot.formats.yaml_tree import (
 Pair = tuple[ScalarNode, Node]
 Fields = Mapping[str, Pair]
 
+_BINARY: Final = frozenset({"tag:yaml.org,2002:binary", "!binary"})
 _DEEPEST: Final = 3
 """Texts inside texts that are looked into."""
 _ENTRY_KEYS: Final = ("name", "newName", "newTag", "digest", "tagSuffix")
@@ -1041,7 +1042,7 @@ def escaped(key: str) -> str:
 
 def _decoded(node: ScalarNode) -> str:
     """What a scalar says where its tag makes other bytes of it."""
-    if not str(node.tag or "").endswith("binary"):
+    if str(node.tag or "") not in _BINARY:
         return str(node.value)
     try:
         return base64.b64decode("".join(str(node.value).split())).decode("utf-8", "replace")

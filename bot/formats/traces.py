@@ -21,7 +21,7 @@ from struct import pack
 from typing import Final
 from zlib import crc32
 
-VERSION: Final = 3
+VERSION: Final = 4
 """Of what is looked for; what an older one found is looked for anew."""
 _WIDTH: Final = 4
 """Bytes of a word."""
@@ -38,8 +38,8 @@ _SPLIT: Final = (b"image", b"registry", b"repository")
 """Keys below which a name may stand alone, or without its host: there every word counts."""
 _ENTRIES: Final = (b"images", b"imagetag")
 """Keys below which a bare name means an image."""
-_CHARTS: Final = (b"argoproj.io/", b"helm.toolkit.fluxcd.io/")
-"""Groups of objects that name values files."""
+_CHARTS: Final = (b"argoproj.io/", b"helm.toolkit.fluxcd.io/", b"valueFiles")
+"""Groups of objects that name values files, and the key that does so anywhere."""
 _KEPT: Final = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/:")
 _SPACES: Final = bytes(one if one in _KEPT else 32 for one in range(256))
 _JOINT: Final = re.compile(rb"[./]")
