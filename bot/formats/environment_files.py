@@ -29,14 +29,26 @@ from bot.formats.manifest_file import (
     container_images,
     is_manifest_file,
     is_named,
+    is_values_file,
     read_file,
     references,
     skeleton_of,
     text_of,
 )
 from bot.formats.places import Remark, RemarkKind, Spot
-from bot.formats.value_layers import ChartValues, Layer, lower_values
-from bot.formats.yaml_tree import Node, compose_all
+from bot.formats.value_layers import (
+    CHART,
+    VALUES,
+    ArgoSource,
+    ChartValues,
+    Layer,
+    argo_override,
+    below_charts,
+    is_argo_override,
+    lower_values,
+    overridden_by,
+)
+from bot.formats.yaml_tree import Node, compose_all, plain
 
 T = TypeVar("T")
 
@@ -182,6 +194,8 @@ class _Environment:
         self.parents: dict[str, set[str]] = {}
         self.documents: dict[str, Sequence[Node]] = {}
         self.labels: dict[str, Mapping[str, str]] = {}
+        self.below: dict[str, Sequence[Layer]] = {}
+        """A chart's folder -> the values of the charts below it."""
         self.own: dict[str, None] = dict.fromkeys(self._own())
         """Every file and link that a glob names."""
         self.asked: set[str] = set()
@@ -376,8 +390,10 @@ class _Environment:
 
     def _layered(self) -> None:
         """Where values stand in layers, the highest that sets the version is the place."""
-        charts = [chart for _, one in sorted(self.readings.items()) for chart in one.charts]
-        charts += self._by_convention({layer.file for one in charts for layer in one.layers})
+        deployed = [chart for _, one in sorted(self.readings.items()) for chart in one.charts]
+        named = {layer.file for one in deployed for layer in one.layers}
+        beside = self._by_convention(named, {one.folder for one in deployed})
+        charts = [self._whole(one) for chart in (*deployed, *beside) for one in self._argo(chart)]
         if not charts:
             return
         home, owns = self.names.home, self.environment.owns
@@ -387,28 +403,123 @@ class _Environment:
         for path, at in found.versions().items():
             names = replace(self.names, at=(*self.names.at, *at))
             text = text_of(self.tree.content(self._resolved(path) or path))
-            reading = read_file(path, text, names, is_values=True)
+            reading = read_file(path, text, names, is_values=not is_argo_override(path))
             self.readings[path] = replace(reading, charts=self.readings[path].charts)
         for path, why in found.overridden().items():
             self._override(path, why)
 
-    def _by_convention(self, deployed: Collection[str]) -> list[ChartValues]:
-        """Values of this environment over those beside them, where no object says the order."""
-        found: list[ChartValues] = []
+    def _by_convention(
+        self, named: Collection[str], deployed: Collection[str]
+    ) -> Iterator[ChartValues]:
+        """Values in an order that no object says: over those beside them, and in charts."""
+        over: set[str] = set()
         for path in sorted(path for path in self.readings if "values" in path):
             lower = lower_values(path, self.environment.name)
-            if not lower or path in deployed or not self.environment.owns(path):
+            if not lower or path in named or not self.environment.owns(path):
                 continue
             if not self._mode(lower):
                 continue
-            if lower not in self.readings:
-                self._outside(lower)
-                self.needs[path] = self.needs.get(path, frozenset()) | {lower}
+            self._bring(lower, path)
+            over |= {lower, path}
             folder = posixpath.dirname(path)
-            has_chart = bool(self._mode(posixpath.join(folder, "Chart.yaml")))
+            has_chart = bool(self._mode(posixpath.join(folder, CHART)))
             layers = (Layer(lower), Layer(path))
-            found.append(ChartValues(path, layers, folder=folder if has_chart else ""))
-        return found
+            yield self._undeployed(layers, folder if has_chart else "")
+        yield from self._charts_alone(over | {*named}, deployed)
+
+    def _charts_alone(
+        self, named: Collection[str], deployed: Collection[str]
+    ) -> Iterator[ChartValues]:
+        """Charts that nobody here deploys: with their own values, and with each file beside."""
+        own = [p for p in self.own if p.endswith(CHART) and posixpath.basename(p) == CHART]
+        folders = {posixpath.dirname(path) for path in own} - {*deployed}
+        values: dict[str, list[str]] = {}
+        for path in self.own if folders else ():
+            folder = posixpath.dirname(path)
+            if folder in folders and is_values_file(path) and path not in named:
+                values.setdefault(folder, []).append(path)
+        for folder in sorted(folders):
+            if self._is_below_a_chart(folder):
+                continue
+            lowest = Layer(posixpath.join(folder, VALUES))
+            if lowest.file not in named:
+                yield self._undeployed((lowest,), folder)
+            for path in values.get(folder, ()):
+                if path != lowest.file:
+                    yield self._undeployed((lowest, Layer(path)), folder)
+
+    def _is_below_a_chart(self, folder: str) -> bool:
+        home, _, _ = folder.rpartition("/")
+        above = posixpath.dirname(home)
+        return posixpath.basename(home) == "charts" and bool(
+            self._mode(posixpath.join(above, CHART))
+        )
+
+    def _undeployed(self, layers: tuple[Layer, ...], folder: str) -> ChartValues:
+        return ChartValues(layers[-1].file, layers, folder=folder, argo=ArgoSource("", (), layers))
+
+    def _bring(self, path: str, needed_by: str) -> None:
+        """Read a file that something needs, wherever it lies."""
+        if path not in self.readings:
+            self._outside(path)
+        self.needs[needed_by] = self.needs.get(needed_by, frozenset()) | {path}
+
+    def _argo(self, chart: ChartValues) -> Iterator[ChartValues]:
+        """A chart as Argo CD deploys it, with what it merges into the source.
+
+        Where the application's name is not known it is every one that has such a file, and one
+        that has none.
+        """
+        if chart.argo is None or not chart.folder:
+            yield chart
+            return
+        every = argo_override(chart.folder)
+        name = chart.argo.application
+        own = [argo_override(chart.folder, name)] if name else self._overrides_in(chart.folder)
+        lower = [every] if self._mode(every) else []
+        variants = [[*lower, one] for one in own if self._mode(one)]
+        for files in variants if name and variants else [lower, *variants]:
+            for one in files:
+                self._bring(one, chart.file)
+            yield overridden_by(chart, [(one, self._plain(one)) for one in files])
+
+    def _overrides_in(self, folder: str) -> list[str]:
+        """Files that Argo CD merges into the source of one application."""
+        if not self._mode(posixpath.join(folder, CHART)):
+            return []
+        self.asked.add(f"{folder}/")
+        beside = (one for one in self.tree.under(folder) if posixpath.dirname(one) == folder)
+        every = argo_override(folder)
+        return [one for one in beside if is_argo_override(one) and one != every]
+
+    def _whole(self, chart: ChartValues) -> ChartValues:
+        """A chart with the values of the charts below it."""
+        folder = chart.folder
+        if folder not in self.below:
+            has_chart = bool(folder) and bool(self._mode(posixpath.join(folder, CHART)))
+            layers = below_charts(folder, self._plain, self._charts_in) if has_chart else []
+            self.below[folder] = tuple(layers)
+        below = self.below[folder]
+        for layer in below:
+            if self._mode(layer.file):
+                self._bring(layer.file, chart.file)
+        return replace(chart, layers=(*below, *chart.layers))
+
+    def _charts_in(self, folder: str) -> Iterator[str]:
+        """The folders of charts directly below a folder."""
+        self.asked.add(f"{folder}/")
+        for path in self.tree.under(folder):
+            inner = posixpath.dirname(path)
+            if posixpath.basename(path) == CHART and posixpath.dirname(inner) == folder:
+                yield inner
+
+    def _plain(self, path: str) -> object:
+        """What a file's first document says; nothing where it cannot be read."""
+        documents = self._documents(path)
+        try:
+            return plain(documents[0], path).value if documents else None
+        except RejectedError:
+            return None
 
     def _documents(self, path: str) -> Sequence[Node]:
         """A file's documents; none where there is no such file, or it cannot be read."""

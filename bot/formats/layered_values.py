@@ -60,13 +60,13 @@ class Layered:
     def add(self, chart: ChartValues) -> None:
         """Look at the layers of one chart, the lowest first."""
         for layer in chart.unread:
-            for spot, _ in self._spots(layer):
-                why = Overridden(f"{layer.file} has valuesObject, which takes its place")
+            for spot in self._spots_at(layer):
+                why = Overridden(f"{chart.file} or a file over it names values that take its place")
                 self.lost.setdefault((layer.file, spot.pointer), why)
         for index, layer in enumerate(chart.layers):
             for spot, inner in self._spots(layer):
                 key = layer.file, spot.pointer
-                above = self._above(chart, chart.layers[index + 1 :], spot, inner)
+                above = self._above(chart.layers[index + 1 :], spot, inner)
                 above = above or self._labelled(chart, spot, inner)
                 if above is None:
                     self.effective.add(key)
@@ -101,51 +101,55 @@ class Layered:
         """The places that nothing deploys as they are, by file and pointer."""
         found: dict[str, dict[str, Overridden]] = {}
         for (path, pointer), why in self.lost.items():
-            if (path, pointer) not in self.effective:
+            if why.is_refused or (path, pointer) not in self.effective:
                 found.setdefault(path, {})[pointer] = why
         return found
 
     def _spots(self, layer: Layer) -> Iterator[tuple[Spot, str]]:
-        """The places in the values of a layer, each with its pointer in them."""
+        """The places in the values of a layer, each with its pointer in the chart's values."""
+        for spot in self._spots_at(layer):
+            inner = spot.pointer.removeprefix(layer.pointer).removeprefix("#")
+            if "#" not in inner and spot.kind.startswith("helm values"):
+                yield spot, layer.mount + inner
+
+    def _spots_at(self, layer: Layer) -> Iterator[Spot]:
+        """The places below where a layer stands."""
         reading = self.readings.get(layer.file)
         for spot in (*reading.spots, *reading.outside) if reading else ():
             is_same = not layer.pointer or spot.document == layer.document
-            inner = spot.pointer.removeprefix(layer.pointer).removeprefix("#")
-            is_below = spot.pointer.startswith(layer.pointer) and inner.startswith("/")
-            if is_below and is_same and "#" not in inner and spot.kind.startswith("helm values"):
-                yield spot, inner
+            is_below = spot.pointer.startswith((f"{layer.pointer}/", f"{layer.pointer}#"))
+            if is_same and is_below:
+                yield spot
 
-    def _above(
-        self, chart: ChartValues, higher: Sequence[Layer], spot: Spot, inner: str
-    ) -> Overridden | None:
+    def _above(self, higher: Sequence[Layer], spot: Spot, inner: str) -> Overridden | None:
         """What overrides a place; None: nothing."""
         folder, _, last = inner.rpartition("/")
-        for one in higher:
-            if any(other == inner for _, other in self._spots(one)):
-                return Overridden(f"{one.file} puts another one over it")
-        names = dict(chart.parameters)
-        if inner[1:].replace("/", ".") in names:
-            return Overridden(f"a parameter in {chart.file} puts another one over it")
-        keys = (last,) if "beside" in spot.kind else (*_DIGESTS, "tag")
-        if last == "image" and "beside" not in spot.kind:
+        is_beside = "beside" in spot.kind
+        name = f"{folder}/image" if is_beside else inner
+        for one in reversed(higher):
+            found = self._scalar(one, name)
+            if found is not None:
+                words = f"{one.file} puts another one over it"
+                return Overridden(words, is_refused=_is_null(found))
+        if last == "image" and not is_beside:
             return None  # one string: only the same key overrides it
-        found = self._version_above(chart, higher, folder, keys)
-        return None if found is None else self._moved(spot, *found)
+        keys = (last,) if is_beside else (*_DIGESTS, "tag")
+        version = self._version_above(higher, folder, keys)
+        return None if version is None else self._moved(spot, *version)
 
     def _version_above(
-        self, chart: ChartValues, higher: Sequence[Layer], folder: str, keys: tuple[str, ...]
+        self, higher: Sequence[Layer], folder: str, keys: tuple[str, ...]
     ) -> tuple[str, str, str] | None:
         """The highest scalar above that sets the version: its file, pointer and key."""
-        names = dict(chart.parameters)
-        for key in keys:
-            here = names.get(f"{folder}/{key}"[1:].replace("/", "."))
-            if here is not None:
-                return chart.file, here, key
-        for one in reversed(higher):
-            for key in keys:
-                if self._says(one, f"{folder}/{key}"):
-                    return one.file, f"{self._base(one)}{folder}/{key}", key
-        return None
+        said = [
+            (found, (one.file, self._pointer(one, f"{folder}/{key}"), key))
+            for one in reversed(higher)
+            for key in keys
+            if (found := self._scalar(one, f"{folder}/{key}")) is not None
+            and (key == "tag" or not _is_null(found))
+        ]
+        pinned = [where for found, where in said if where[2] in _DIGESTS and found.value]
+        return next(iter((*pinned, *(where for _, where in said))), None)
 
     def _moved(self, spot: Spot, file: str, pointer: str, key: str) -> Overridden | None:
         """Make the scalar above the place, or say why it cannot be."""
@@ -172,18 +176,20 @@ class Layered:
         self.at[file, pointer] = At(spot.image, Template(file), pointer, write)
         return Overridden(words)
 
-    def _says(self, layer: Layer, pointer: str) -> bool:
-        document = self._document(layer)
-        found = pointed(document, pointer) if document is not None else None
-        return (
-            found is not None
-            and isinstance(found[1], ScalarNode)
-            and bool(found[1].style or found[1].value not in _NULL)
-        )
+    def _scalar(self, layer: Layer, pointer: str) -> ScalarNode | None:
+        """What a layer says at a pointer of the chart's values."""
+        inner = _below(layer, pointer)
+        root = self._document(layer) if inner is not None else None
+        if root is None or inner is None:
+            return None
+        found = pointed(root, inner) if inner else (None, root)
+        return found[1] if found and isinstance(found[1], ScalarNode) else None
 
-    def _base(self, layer: Layer) -> str:
-        """What the pointers of a layer begin with: of values in a text, behind its ``#``."""
-        return f"{layer.pointer}#" if isinstance(self._node(layer), ScalarNode) else layer.pointer
+    def _pointer(self, layer: Layer, pointer: str) -> str:
+        """Where something of the chart's values stands in a layer's file."""
+        inner = _below(layer, pointer) or ""
+        in_text = bool(inner) and isinstance(self._node(layer), ScalarNode)
+        return f"{layer.pointer}#{inner}" if in_text else f"{layer.pointer}{inner}"
 
     def _node(self, layer: Layer) -> Node | None:
         documents = self.documents_at(layer.file)
@@ -198,10 +204,21 @@ class Layered:
     def _document(self, layer: Layer) -> Node | None:
         """The values of a layer; those of a text are read."""
         node = self._node(layer)
-        if not isinstance(node, ScalarNode):
+        if not isinstance(node, ScalarNode) or layer.mount:
             return node
         try:
             inner = compose_all(str(node.value), layer.file)
         except RejectedError:
             return None
         return inner[0] if inner else None
+
+
+def _below(layer: Layer, pointer: str) -> str | None:
+    """A pointer of the chart's values within a layer's; None: it cannot be there."""
+    inner = pointer.removeprefix(layer.mount)
+    is_there = pointer.startswith(layer.mount) and (not inner or inner.startswith("/"))
+    return inner if is_there else None
+
+
+def _is_null(node: ScalarNode) -> bool:
+    return not node.style and node.value in _NULL

@@ -1,0 +1,200 @@
+"""Helm values that something outside the values files overrides, as the real tools say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bot.formats.edits import Edit, State
+from bot.formats.places import RemarkKind
+from bot.formats.render_roots import roots_of
+from tests.attacks.test_hidden_images import PROD, REPOSITORY, Files, Tree
+from tests.formats.test_value_layers import TEMPLATE, WANTED, images, promoted, write
+from tests.world.tools import run
+
+HOST, _, SHORT = REPOSITORY.partition("/")
+FULL = {"image": {"repository": REPOSITORY, "tag": "old"}}
+DEPLOY = "https://github.com/acme/deploy"
+
+
+def chart(folder: str, values: object = None, name: str = "app", template: str = TEMPLATE) -> Files:
+    found: Files = {
+        f"{folder}/Chart.yaml": f"apiVersion: v2\nname: {name}\nversion: 1.0.0\n",
+        f"{folder}/templates/pod.yaml": template,
+    }
+    return found if values is None else {**found, f"{folder}/values.yaml": json.dumps(values)}
+
+
+def application(folder: str, name: str = "p", helm: object = None) -> str:
+    source = {"repoURL": DEPLOY, "path": folder, "helm": helm or {}}
+    document = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Application"}
+    return json.dumps({**document, "metadata": {"name": name}, "spec": {"source": source}})
+
+
+def parameters(**values: str) -> dict[str, object]:
+    return {"parameters": [{"name": n.replace("__", "."), "value": v} for n, v in values.items()]}
+
+
+def changed(edit: Edit) -> list[tuple[str, str]]:
+    return sorted((one.file, one.pointer) for one in edit.changes)
+
+
+def template(files: Files, folder: Path, chart_folder: str, *arguments: str) -> list[str]:
+    return images(
+        run("helm", "template", "r", str(write(files, folder) / chart_folder), *arguments)
+    )
+
+
+# --- what Argo CD merges into a source ---
+
+APP = "envs/prod/app"
+
+
+@pytest.mark.parametrize("name", [".argocd-source-p.yaml", ".argocd-source.yaml"])
+@pytest.mark.parametrize("deployed", [True, False])
+def test_what_argo_cd_merges_into_a_source_lies_over_the_values(
+    tmp_path: Path, name: str, *, deployed: bool
+) -> None:
+    override = {"helm": parameters(image__tag="merged")}
+    files: Files = {**chart(APP, FULL), f"{APP}/{name}": json.dumps(override)}
+    files[f"{APP}/values-prod.yaml"] = json.dumps({"image": {"tag": "v1"}})
+    if deployed:
+        helm = {"valueFiles": ["values-prod.yaml"]}
+        files["envs/prod/argo.json"] = application(APP, helm=helm)
+
+    after, edit = promoted(files)
+
+    # Where nobody here deploys the chart, another application may have no such file.
+    others = [(f"{APP}/values-prod.yaml", "/image/tag")]
+    is_everybody_s = deployed or name == ".argocd-source.yaml"
+    place = (f"{APP}/{name}", "/helm/parameters/0/value")
+    assert changed(edit) == [place, *([] if is_everybody_s else others)]
+    assert any(one.kind is RemarkKind.MARKER for one in edit.warnings)
+    said = json.loads(str(after[f"{APP}/{name}"]))["helm"]["parameters"][0]["value"]
+    given = (f"--values={tmp_path}/{APP}/values-prod.yaml", f"--set=image.tag={said}")
+    assert template(after, tmp_path, APP, *given)[0] == WANTED
+
+
+def test_a_merge_replaces_lists_as_a_whole() -> None:
+    """The application's own parameters and values files count no longer."""
+    files: Files = {
+        **chart(APP, FULL),
+        "envs/prod/argo.json": application(
+            APP, helm={"valueFiles": ["values-a.yaml"], **parameters(image__tag="theirs")}
+        ),
+        f"{APP}/values-a.yaml": json.dumps({"image": {"tag": "a"}}),
+        f"{APP}/values-b.yaml": json.dumps({"image": {"tag": "b"}}),
+        f"{APP}/.argocd-source-p.yaml": json.dumps(
+            {"helm": {"valueFiles": ["values-b.yaml"], "parameters": [{"name": "a", "value": "b"}]}}
+        ),
+    }
+
+    _, edit = promoted(files)
+
+    assert changed(edit) == [(f"{APP}/values-b.yaml", "/image/tag")]
+
+
+def test_what_another_application_has_of_its_own_is_not_over_the_values() -> None:
+    files: Files = {
+        **chart(APP, FULL),
+        "envs/prod/argo.json": application(APP, name="q"),
+        f"{APP}/.argocd-source-p.yaml": json.dumps({"helm": parameters(image__tag="merged")}),
+    }
+
+    _, edit = promoted(files)
+
+    assert changed(edit) == [(f"{APP}/values.yaml", "/image/tag")]
+
+
+def test_a_merge_that_lies_outside_the_globs_is_refused_with_both_names() -> None:
+    files: Files = {
+        **chart("charts/app"),
+        "envs/prod/v.yaml": json.dumps(FULL),
+        "envs/prod/argo.json": application(
+            "charts/app", helm={"valueFiles": ["/envs/prod/v.yaml"]}
+        ),
+        "charts/app/.argocd-source.yaml": json.dumps({"helm": parameters(image__tag="merged")}),
+    }
+
+    _, edit = promoted(files)
+
+    assert edit.state is State.UNSUPPORTED
+    assert edit.refused[0].file == "envs/prod/v.yaml"
+    assert "charts/app/.argocd-source.yaml" in edit.refused[0].reason
+
+
+@pytest.mark.parametrize("deployed", [True, False])
+def test_a_root_is_rendered_with_what_argo_cd_merges_into_it(*, deployed: bool) -> None:
+    files: Files = {
+        **chart(APP, FULL),
+        f"{APP}/.argocd-source-p.yaml": json.dumps({"helm": parameters(image__tag="merged")}),
+    }
+    if deployed:
+        files["envs/prod/argo.json"] = application(APP, helm=parameters(image__tag="theirs"))
+
+    found = roots_of(Tree(files), PROD, "acme/deploy")
+
+    given = [[(one.name, one.value) for one in root.parameters] for root in found]
+    assert given == ([[("image.tag", "merged")]] if deployed else [[], [("image.tag", "merged")]])
+
+
+@pytest.mark.parametrize("deployed", [True, False])
+def test_a_kustomization_is_rendered_with_the_images_merged_into_its_source(
+    *, deployed: bool
+) -> None:
+    merged = {"kustomize": {"images": [f"{REPOSITORY}:v7"]}}
+    files: Files = {
+        f"{APP}/kustomization.yaml": "resources: [pod.yaml]\n",
+        f"{APP}/pod.yaml": f"kind: Pod\nspec: {{containers: [{{image: '{REPOSITORY}:v1'}}]}}\n",
+        f"{APP}/.argocd-source-p.yaml": json.dumps(merged),
+    }
+    if deployed:
+        files["envs/prod/argo.json"] = application(APP)
+
+    found = roots_of(Tree(files), PROD, "acme/deploy")
+
+    assert ["v7" in root.overlay for root in found][-1]
+
+
+# --- charts below a chart ---
+
+
+@pytest.mark.parametrize("alias", ["", "pay"])
+@pytest.mark.parametrize("setting", [True, False])
+def test_a_chart_s_values_lie_over_those_of_the_charts_below_it(
+    tmp_path: Path, alias: str, *, setting: bool
+) -> None:
+    called = alias or "payments"
+    dependency = {"name": "payments", "version": "1.0.0"} | ({"alias": alias} if alias else {})
+    own = {called: {"image": {"tag": "above"}}} if setting else {}
+    files: Files = {
+        **chart("envs/prod/u", own, name="u", template="kind: None\n"),
+        **chart("envs/prod/u/charts/payments", FULL, name="payments"),
+    }
+    files["envs/prod/u/Chart.yaml"] = json.dumps(
+        {"apiVersion": "v2", "name": "u", "version": "1.0.0", "dependencies": [dependency]}
+    )
+    del files["envs/prod/u/templates/pod.yaml"]
+
+    after, edit = promoted(files)
+
+    above = ("envs/prod/u/values.yaml", f"/{called}/image/tag")
+    below = ("envs/prod/u/charts/payments/values.yaml", "/image/tag")
+    assert changed(edit) == [above if setting else below]
+    assert template(after, tmp_path, "envs/prod/u")[0] == WANTED
+
+
+def test_of_charts_below_a_deployed_chart_its_parameters_decide() -> None:
+    files: Files = {
+        **chart("envs/prod/u", {}, name="u"),
+        **chart("envs/prod/u/charts/payments", FULL, name="payments"),
+        "envs/prod/argo.json": application(
+            "envs/prod/u", helm=parameters(payments__image__tag="x")
+        ),
+    }
+
+    _, edit = promoted(files)
+
+    assert changed(edit) == [("envs/prod/argo.json", "/spec/source/helm/parameters/0/value")]
