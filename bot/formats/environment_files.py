@@ -20,7 +20,7 @@ from bot.domain.oci import Digest, ImageRepository
 from bot.domain.publication import Place
 from bot.formats.chart_labels import values_in_labels
 from bot.formats.image_names import Names
-from bot.formats.kustomization import KUSTOMIZATIONS, is_kustomization
+from bot.formats.kustomization import KUSTOMIZATIONS, is_kustomization, local
 from bot.formats.layered_values import Layered, Overridden
 from bot.formats.links import LINK, resolved
 from bot.formats.manifest_file import (
@@ -35,6 +35,7 @@ from bot.formats.manifest_file import (
     skeleton_of,
     text_of,
 )
+from bot.formats.object_patches import Patch, Target, layers_over, patches_of
 from bot.formats.places import Remark, RemarkKind, Spot
 from bot.formats.value_layers import (
     CHART,
@@ -196,6 +197,8 @@ class _Environment:
         self.labels: dict[str, Mapping[str, str]] = {}
         self.below: dict[str, Sequence[Layer]] = {}
         """A chart's folder -> the values of the charts below it."""
+        self.patches: dict[str, Sequence[Patch]] = {}
+        """A kustomization -> what it patches."""
         self.own: dict[str, None] = dict.fromkeys(self._own())
         """Every file and link that a glob names."""
         self.asked: set[str] = set()
@@ -393,7 +396,12 @@ class _Environment:
         deployed = [chart for _, one in sorted(self.readings.items()) for chart in one.charts]
         named = {layer.file for one in deployed for layer in one.layers}
         beside = self._by_convention(named, {one.folder for one in deployed})
-        charts = [self._whole(one) for chart in (*deployed, *beside) for one in self._argo(chart)]
+        charts = [
+            self._whole(one)
+            for chart in (*deployed, *beside)
+            for other in self._argo(chart)
+            for one in self._patched(other)
+        ]
         if not charts:
             return
         home, owns = self.names.home, self.environment.owns
@@ -482,6 +490,78 @@ class _Environment:
             for one in files:
                 self._bring(one, chart.file)
             yield overridden_by(chart, [(one, self._plain(one)) for one in files])
+
+    def _patched(self, chart: ChartValues) -> Iterator[ChartValues]:
+        """A HelmRelease with what the kustomizations above it patch: as each of them deploys it."""
+        if chart.release is None:
+            yield chart
+            return
+        target = Target("HelmRelease", *chart.release)
+        seen: set[tuple[Layer, ...]] = set()
+        for way in self._ways(chart.file):
+            patches = [patch for path in way for patch in self._patches(path)]
+            folders = {posixpath.dirname(path) for path in way} or _folders(chart.file)
+            deployers = [own for folder, own in self._flux_patches if folder in folders]
+            for own in deployers or [()]:
+                layers = tuple(layers_over((*patches, *own), target, "/spec/values"))
+                if layers not in seen:
+                    seen.add(layers)
+                    yield replace(chart, layers=(*chart.layers, *layers))
+
+    @cached_property
+    def _flux_patches(self) -> Sequence[tuple[str, Sequence[Patch]]]:
+        """What Flux's Kustomizations patch: the folder that each deploys, and its patches."""
+        found: list[tuple[str, Sequence[Patch]]] = []
+        for path in self.own:
+            if path not in self.readings or not self.tree.fact("flux patches", path, _deploys):
+                continue
+            for number, one in enumerate(self._plains(path), start=1):
+                fields = _fields(one)
+                spec = _fields(fields.get("spec"))
+                group, _, _ = str(fields.get("apiVersion", "")).rpartition("/")
+                folder = posixpath.normpath(str(spec.get("path") or "").lstrip("/")).strip(".")
+                if group == "kustomize.toolkit.fluxcd.io" and fields.get("kind") == "Kustomization":
+                    own = patches_of(path, spec, self._plains, at="/spec", document=number)
+                    found.append((folder.strip("/"), tuple(own)))
+        return found
+
+    def _ways(self, path: str) -> Iterator[list[str]]:
+        """The kustomizations above a file that one at the top brings, the lowest first."""
+        above = _reached({path}, self.parents) - {path}
+        if not above:
+            yield []
+        tops = sorted(one for one in above if not self.parents.get(one))
+        for top in tops or sorted(above):
+            below = {
+                one: self.parents.get(one, set()) & above for one in _reached({top}, self.needs)
+            }
+            order = TopologicalSorter({one: set[str]() for one in below if one in above})
+            for one, parents in below.items():
+                for parent in parents & below.keys() if one in above else ():
+                    order.add(parent, one)
+            try:
+                yield list(order.static_order())
+            except CycleError:
+                yield sorted(above)
+
+    def _patches(self, path: str) -> Sequence[Patch]:
+        """The patches of a kustomization, behind those of its components."""
+        if path not in self.patches:
+            self.patches[path] = ()  # a circle ends here
+            fields, directory = _fields(self._plain(path)), posixpath.dirname(path)
+            named = fields.get("components")
+            references = (local(directory, str(one)) for one in _items(named))
+            components = [file for one in references if one for file in self._files_of(one)]
+            own = patches_of(path, fields, self._plains, directory=directory)
+            self.patches[path] = (*(p for one in components for p in self._patches(one)), *own)
+        return self.patches[path]
+
+    def _plains(self, path: str) -> Sequence[object]:
+        """What the documents of a file say; nothing where it cannot be read."""
+        try:
+            return [plain(one, path).value for one in self._documents(path)]
+        except RejectedError:
+            return []
 
     def _overrides_in(self, folder: str) -> list[str]:
         """Files that Argo CD merges into the source of one application."""
@@ -758,6 +838,23 @@ class _Environment:
         return Remark(
             kind, spot.place.path, spot.line, why, spot.pointer, str(spot.written), spot.image
         )
+
+
+def _deploys(content: bytes) -> bool:
+    return b"kustomize.toolkit.fluxcd.io" in content
+
+
+def _folders(path: str) -> set[str]:
+    """The folders that a file lies in."""
+    return {path[:at] for at, one in enumerate(path) if one == "/"} | {""}
+
+
+def _fields(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _items(value: object) -> Sequence[object]:
+    return value if isinstance(value, list) else ()
 
 
 def _reached(start: Iterable[str], edges: Mapping[str, Iterable[str]]) -> set[str]:

@@ -27,6 +27,7 @@ from bot.formats.yaml_tree import Node, ScalarNode, compose_all
 
 _PLAIN: Final = re.compile(r"[^*?{}]+")
 """A path that is no glob and no template."""
+_TOGETHER: Final = "write repository and version in one place"
 _DIGESTS: Final = ("digest", "sha")
 _NULL: Final = frozenset({"", "~", "null", "Null", "NULL"})
 
@@ -126,16 +127,37 @@ class Layered:
         folder, _, last = inner.rpartition("/")
         is_beside = "beside" in spot.kind
         name = f"{folder}/image" if is_beside else inner
+        keys = (last,) if is_beside else (*_DIGESTS, "tag")
+        is_one = last == "image" and not is_beside  # one string: only the same key overrides it
+        pointers = (name,) if is_one else (name, *(f"{folder}/{key}" for key in keys))
         for one in reversed(higher):
+            doubt = self._doubt(one, pointers)
+            if doubt:
+                return Overridden(f"{doubt}: {_TOGETHER}", is_refused=True)
             found = self._scalar(one, name)
             if found is not None:
                 words = f"{one.file} puts another one over it"
                 return Overridden(words, is_refused=_is_null(found))
-        if last == "image" and not is_beside:
-            return None  # one string: only the same key overrides it
-        keys = (last,) if is_beside else (*_DIGESTS, "tag")
+        if is_one:
+            return None
         version = self._version_above(higher, folder, keys)
         return None if version is None else self._moved(spot, *version)
+
+    def _doubt(self, layer: Layer, pointers: Sequence[str]) -> str:
+        """Why nobody can tell what a layer makes of an image; empty: it can be told."""
+        if layer.doubt is None:
+            return ""
+        if layer.doubt.is_whole:
+            is_all = not layer.mount and self._document(layer) is None
+            met = any(
+                self._scalar(layer, one) is not None
+                or (layer.mount and _below(layer, one) is not None)
+                for one in pointers
+            )
+            return layer.doubt.words if is_all or met else ""
+        name = pointers[0]
+        is_lost = _below(layer, name) is not None and self._scalar(layer, name) is None
+        return layer.doubt.words if is_lost else ""
 
     def _version_above(
         self, higher: Sequence[Layer], folder: str, keys: tuple[str, ...]
@@ -168,7 +190,7 @@ class Layered:
             and (key in _DIGESTS or not (has_digest and spot.written.digest))
         )
         if not can_move:
-            both = f"{words}: write repository and version in one place"
+            both = f"{words}: {_TOGETHER}"
             return Overridden(both, is_refused=True)
         found = pointed(self.documents_at(file)[0], pointer)
         is_digest = found is not None and WrittenVersion.parse(str(found[1].value)).is_digest
@@ -192,25 +214,41 @@ class Layered:
         return f"{layer.pointer}#{inner}" if in_text else f"{layer.pointer}{inner}"
 
     def _node(self, layer: Layer) -> Node | None:
-        documents = self.documents_at(layer.file)
-        if len(documents) < layer.document:
-            return None
-        document = documents[layer.document - 1]
-        if not layer.pointer:
-            return document
-        found = pointed(document, layer.pointer)
-        return found[1] if found else None
+        """Where a layer stands; behind each ``#`` of its pointer within the text before it."""
+        documents, number = self.documents_at(layer.file), layer.document
+        found: Node | None = None
+        for index, part in enumerate(layer.pointer.split("#")):
+            own = part
+            if index:
+                digits, _, rest = part.partition("/")
+                number, own = int(digits or 1), f"/{rest}" if rest else ""
+                documents = _documents(found, layer.file)
+            if len(documents) < number:
+                return None
+            root = documents[number - 1]
+            at = pointed(root, own) if own else (None, root)
+            if at is None:
+                return None
+            found = at[1]
+        return found
 
     def _document(self, layer: Layer) -> Node | None:
         """The values of a layer; those of a text are read."""
         node = self._node(layer)
         if not isinstance(node, ScalarNode) or layer.mount:
             return node
-        try:
-            inner = compose_all(str(node.value), layer.file)
-        except RejectedError:
-            return None
+        inner = _documents(node, layer.file)
         return inner[0] if inner else None
+
+
+def _documents(node: Node | None, path: str) -> Sequence[Node]:
+    """The documents of a text; none where it is none, or cannot be read."""
+    if not isinstance(node, ScalarNode):
+        return []
+    try:
+        return compose_all(str(node.value), path)
+    except RejectedError:
+        return []
 
 
 def _below(layer: Layer, pointer: str) -> str | None:

@@ -36,6 +36,15 @@ Fields = Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
+class Doubt:
+    """Why a layer decides more than it says."""
+
+    words: str
+    is_whole: bool = False
+    """Also what it says cannot be believed; else only what it does not say below its mount."""
+
+
+@dataclass(frozen=True, slots=True)
 class Layer:
     """Values in one place."""
 
@@ -47,6 +56,7 @@ class Layer:
     """In which of its documents."""
     mount: str = ""
     """Where in the chart's values they are put, as a pointer; empty: they are all of them."""
+    doubt: Doubt | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +95,8 @@ class ChartValues:
     """Of the chart, where it may lie in this repository; empty: elsewhere."""
     argo: ArgoSource | None = None
     """How Argo CD deploys it; None: it does not."""
+    release: tuple[str, str] | None = None
+    """Name and namespace of the HelmRelease that deploys it; None: none does."""
 
 
 def charts_in(
@@ -174,7 +186,9 @@ def _charts(
         own = spec if spec is not None else _map(fields.get("spec"))
         yield from _argo(path, own, at, number, named if _PLAIN.fullmatch(named) else "")
     elif group == "helm.toolkit.fluxcd.io" and kind == "HelmRelease":
-        yield _flux(path, _map(fields.get("spec")), number)
+        metadata = _map(fields.get("metadata"))
+        release = str(metadata.get("name") or ""), str(metadata.get("namespace") or "")
+        yield replace(_flux(path, _map(fields.get("spec")), number), release=release)
 
 
 def lower_values(path: str, environment: str) -> str:

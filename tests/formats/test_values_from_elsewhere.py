@@ -198,3 +198,195 @@ def test_of_charts_below_a_deployed_chart_its_parameters_decide() -> None:
     _, edit = promoted(files)
 
     assert changed(edit) == [("envs/prod/argo.json", "/spec/source/helm/parameters/0/value")]
+
+
+# --- what kustomizations patch of a HelmRelease ---
+
+RELEASE = {
+    "apiVersion": "helm.toolkit.fluxcd.io/v2",
+    "kind": "HelmRelease",
+    "metadata": {"name": "p", "namespace": "d"},
+    "spec": {
+        "chart": {"spec": {"chart": "p", "sourceRef": {"kind": "HelmRepository", "name": "x"}}},
+        "values": FULL,
+    },
+}
+MERGED = {
+    **{key: RELEASE[key] for key in ("apiVersion", "kind", "metadata")},
+    "spec": {"values": {"image": {"tag": "patched"}}},
+}
+OPERATION = [{"op": "replace", "path": "/spec/values/image/tag", "value": "patched"}]
+FOR_RELEASES = {"kind": "HelmRelease", "name": "p"}
+
+
+def patched(kustomization: object, **patches: object) -> Files:
+    """A base that no glob has to name, and the environment's kustomization over it."""
+    return {
+        "envs/prod/base/release.json": json.dumps(RELEASE),
+        "envs/prod/base/kustomization.yaml": "resources: [release.json]\n",
+        "envs/prod/o/kustomization.yaml": json.dumps({"resources": ["../base"]} | kustomization),  # type: ignore[operator]  # a mapping
+        **{f"envs/prod/o/{name}.yaml": json.dumps(one) for name, one in patches.items()},
+    }
+
+
+def built(files: Files, folder: Path) -> str:
+    return run("kustomize", "build", str(write(files, folder) / "envs/prod/o"))
+
+
+@pytest.mark.parametrize(
+    ("kustomization", "patch", "pointer"),
+    [
+        ({"patches": [{"path": "a.yaml"}]}, MERGED, "/spec/values/image/tag"),
+        ({"patchesStrategicMerge": ["a.yaml"]}, MERGED, "/spec/values/image/tag"),
+        ({"patches": [{"path": "a.yaml", "target": FOR_RELEASES}]}, OPERATION, "/0/value"),
+        (
+            {"patches": [{"path": "a.yaml", "target": {"kind": "HelmRelease"}}]},
+            OPERATION,
+            "/0/value",
+        ),
+        (
+            {
+                "patchesJson6902": [
+                    {
+                        "path": "a.yaml",
+                        "target": {
+                            **FOR_RELEASES,
+                            "group": "helm.toolkit.fluxcd.io",
+                            "version": "v2",
+                        },
+                    }
+                ]
+            },
+            OPERATION,
+            "/0/value",
+        ),
+    ],
+    ids=["patches", "strategic merge", "json patch", "any name", "json6902"],
+)
+def test_a_patch_in_a_file_is_the_place_of_a_release_s_version(
+    tmp_path: Path, kustomization: object, patch: object, pointer: str
+) -> None:
+    files = patched(kustomization, a=patch)
+    assert "tag: patched" in built(files, tmp_path)
+
+    after, edit = promoted(files)
+
+    assert changed(edit) == [("envs/prod/o/a.yaml", pointer)]
+    assert f"tag: v9@{WANTED.partition('@')[2]}" in built(after, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("kustomization", "patch"),
+    [
+        ({"patches": [{"patch": json.dumps(MERGED)}]}, None),
+        ({"patches": [{"patch": json.dumps(OPERATION), "target": FOR_RELEASES}]}, None),
+        ({"patchesStrategicMerge": [json.dumps(MERGED)]}, None),
+        (
+            {"patches": [{"path": "a.yaml", "target": FOR_RELEASES}]},
+            [{"op": "remove", "path": "/spec/values/image/tag"}],
+        ),
+        (
+            {"patches": [{"path": "a.yaml", "target": FOR_RELEASES}]},
+            [{"op": "replace", "path": "/spec/values", "value": {"image": {"tag": "v2"}}}],
+        ),
+        (
+            {"patches": [{"path": "a.yaml", "target": {"labelSelector": "a=b"}}]},
+            OPERATION,
+        ),
+        ({"patches": [{"path": "a.yaml", "target": {"name": "p|q"}}]}, OPERATION),
+    ],
+    ids=["inline", "inline json", "inline merge", "remove", "whole", "selector", "pattern"],
+)
+def test_a_patch_that_cannot_be_edited_or_told_is_refused_with_both_names(
+    kustomization: object, patch: object
+) -> None:
+    _, edit = promoted(patched(kustomization, **({"a": patch} if patch else {})))
+
+    assert edit.state is State.UNSUPPORTED
+    assert not edit.changes
+    refused = next(one for one in edit.refused if one.file == "envs/prod/base/release.json")
+    assert "envs/prod/o/" in refused.reason
+    assert "write repository and version in one place" in refused.reason
+
+
+@pytest.mark.parametrize(
+    "patch",
+    [
+        {**MERGED, "metadata": {"name": "q"}},
+        {**MERGED, "kind": "Other"},
+        {**MERGED, "spec": {"values": {"replicas": 2}}},
+    ],
+    ids=["another name", "another kind", "another value"],
+)
+def test_a_patch_of_something_else_leaves_the_release_s_values_the_place(patch: object) -> None:
+    _, edit = promoted(patched({"patches": [{"path": "a.yaml"}]}, a=patch))
+
+    assert changed(edit) == [("envs/prod/base/release.json", "/spec/values/image/tag")]
+
+
+def test_a_base_outside_the_globs_gets_its_version_from_the_patch_inside() -> None:
+    """The layout of Flux's own example."""
+    files: Files = {
+        "apps/base/release.json": json.dumps(RELEASE),
+        "apps/base/kustomization.yaml": "resources: [release.json]\n",
+        "envs/prod/o/kustomization.yaml": "resources: [../../../apps/base]\n"
+        "patches: [{path: a.yaml, target: {kind: HelmRelease}}]\n",
+        "envs/prod/o/a.yaml": json.dumps(MERGED),
+    }
+    _, edit = promoted(files)
+
+    assert changed(edit) == [("envs/prod/o/a.yaml", "/spec/values/image/tag")]
+    assert not edit.skipped
+
+
+def test_patches_of_a_component_and_of_a_kustomization_between_are_layers(tmp_path: Path) -> None:
+    """The outermost decides; a component's patches lie below those of its user."""
+    files = patched({"components": ["../c"]})
+    component = {"kind": "Component", "patches": [{"path": "a.yaml"}]}
+    files["envs/prod/c/kustomization.yaml"] = json.dumps(component)
+    files["envs/prod/c/a.yaml"] = json.dumps(MERGED)
+
+    after, edit = promoted(files)
+
+    assert changed(edit) == [("envs/prod/c/a.yaml", "/spec/values/image/tag")]
+    assert "tag: v9@" in built(after, tmp_path)
+    files["envs/prod/o/kustomization.yaml"] = json.dumps(
+        {"resources": ["../base"], "components": ["../c"], "patches": [{"path": "b.yaml"}]}
+    )
+    files["envs/prod/o/b.yaml"] = json.dumps(MERGED)
+
+    after, edit = promoted(files)
+
+    assert changed(edit) == [("envs/prod/o/b.yaml", "/spec/values/image/tag")]
+    assert "tag: v9@" in built(after, tmp_path)
+
+
+def test_of_two_ways_only_one_of_which_patches_both_are_edited() -> None:
+    files = patched({"patches": [{"path": "a.yaml"}]}, a=MERGED)
+    files["envs/prod/plain/kustomization.yaml"] = "resources: [../base]\n"
+
+    _, edit = promoted(files)
+
+    assert changed(edit) == [
+        ("envs/prod/base/release.json", "/spec/values/image/tag"),
+        ("envs/prod/o/a.yaml", "/spec/values/image/tag"),
+    ]
+
+
+@pytest.mark.parametrize("has_kustomization", [True, False])
+def test_a_patch_of_flux_s_kustomization_is_refused_with_both_names(
+    *, has_kustomization: bool
+) -> None:
+    spec = {"path": "./envs/prod/base", "patches": [{"patch": json.dumps(MERGED)}]}
+    document = {"apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization"}
+    files: Files = {
+        "envs/prod/base/release.json": json.dumps(RELEASE),
+        "envs/prod/flux.json": json.dumps({**document, "spec": spec}),
+    }
+    if has_kustomization:
+        files["envs/prod/base/kustomization.yaml"] = "resources: [release.json]\n"
+
+    _, edit = promoted(files)
+
+    assert edit.state is State.UNSUPPORTED
+    assert "envs/prod/flux.json" in edit.refused[0].reason
