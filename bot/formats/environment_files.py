@@ -19,6 +19,7 @@ from bot.domain.errors import RejectedError
 from bot.domain.oci import Digest, ImageRepository
 from bot.domain.publication import Place
 from bot.formats.chart_labels import values_in_labels
+from bot.formats.chart_reads import Reads, reads_of
 from bot.formats.image_names import Names
 from bot.formats.kustomization import KUSTOMIZATIONS, is_kustomization, local
 from bot.formats.layered_values import Layered, Overridden
@@ -194,6 +195,7 @@ class _Environment:
         """Path -> files that it refers to, directories resolved to their kustomization."""
         self.parents: dict[str, set[str]] = {}
         self.documents: dict[str, Sequence[Node]] = {}
+        self.reads: dict[str, Reads] = {}
         self.labels: dict[str, Mapping[str, str]] = {}
         self.below: dict[str, Sequence[Layer]] = {}
         """A chart's folder -> the values of the charts below it."""
@@ -405,7 +407,8 @@ class _Environment:
         if not charts:
             return
         home, owns = self.names.home, self.environment.owns
-        found = Layered(self.readings, self._documents, self._labels_of, home, owns)
+        read, labelled = self._reads_of, self._labels_of
+        found = Layered(self.readings, self._documents, labelled, read, home, owns)
         for chart in charts:
             found.add(chart)
         for path, at in found.versions().items():
@@ -413,6 +416,15 @@ class _Environment:
             text = text_of(self.tree.content(self._resolved(path) or path))
             reading = read_file(path, text, names, is_values=not is_argo_override(path))
             self.readings[path] = replace(reading, charts=self.readings[path].charts)
+        for path, written in found.rewritten().items():
+            reading = self.readings[path]
+            spots = tuple(
+                replace(spot, slots=written[spot.pointer].slots)
+                if spot.pointer in written
+                else spot
+                for spot in reading.spots
+            )
+            self.readings[path] = replace(reading, spots=spots)
         for path, why in found.overridden().items():
             self._override(path, why)
 
@@ -627,6 +639,20 @@ class _Environment:
                     found.setdefault(f"{prefix}{dotted}", f"{path}:{line}")
             self.labels[folder] = found
         return self.labels[folder]
+
+    def _reads_of(self, folder: str) -> Reads:
+        """Which values the templates of a chart here read; any, where some are not here."""
+        if folder not in self.reads:
+            self.asked.add(f"{folder}/")
+            files = [path for path in self.tree.under(folder) if self.tree.mode(path) != LINK]
+            inner = {path[len(folder) + 1 :]: path for path in files}
+            found = reads_of((name, text_of(self.tree.content(inner[name]))) for name in inner)
+            named = _items(_fields(self._plain(f"{folder}/{CHART}")).get("dependencies"))
+            charts = {name.split("/")[1] for name in inner if name.startswith("charts/")}
+            lacking = [one for one in named if str(_fields(one).get("name")) not in charts]
+            is_packed = any(name.endswith((".tgz", ".tar.gz")) for name in inner)
+            self.reads[folder] = replace(found, is_whole=False) if lacking or is_packed else found
+        return self.reads[folder]
 
     def _override(self, path: str, why: Mapping[str, Overridden]) -> None:
         """Take out the places that something above them overrides, or refuse them."""

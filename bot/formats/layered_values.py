@@ -1,6 +1,6 @@
 """Which of several layers of Helm values is the place of an image.
 
-    layered = Layered(readings, documents_at, labels_of, home, owns)
+    layered = Layered(readings, documents_at, labels_of, reads_of, home, owns)
     layered.add(chart)            # for every deployed chart
     layered.versions()            # scalars that hold a version and no repository: file -> At
     layered.overridden()          # places that something above them overrides: file -> pointers
@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from bot.domain.environments import At, ImageId, Template, Write
 from bot.domain.errors import RejectedError
+from bot.formats.chart_reads import Reads
 from bot.formats.image_names import WrittenVersion, canonical_repository
 from bot.formats.manifest_file import Reading
 from bot.formats.place_finder import pointed
@@ -49,6 +50,8 @@ class Layered:
     """A file's documents; none where there is no such file, or it cannot be read."""
     labels_of: Callable[[str], Mapping[str, str]]
     """A chart's folder -> dotted values that it writes into labels, and where."""
+    reads_of: Callable[[str], Reads]
+    """A chart's folder -> which values its templates read."""
     home: Mapping[ImageId, str]
     """Image -> its repository in this environment."""
     owns: Callable[[str], bool]
@@ -57,6 +60,8 @@ class Layered:
     """File and pointer of a version -> whose it is."""
     effective: set[tuple[str, str]] = field(default_factory=set)
     lost: dict[tuple[str, str], Overridden] = field(default_factory=dict)
+    written: dict[tuple[str, str], Spot] = field(default_factory=dict)
+    """File and pointer of a place -> the place as it has to be written."""
 
     def add(self, chart: ChartValues) -> None:
         """Look at the layers of one chart, the lowest first."""
@@ -67,12 +72,50 @@ class Layered:
         for index, layer in enumerate(chart.layers):
             for spot, inner in self._spots(layer):
                 key = layer.file, spot.pointer
-                above = self._above(chart.layers[index + 1 :], spot, inner)
-                above = above or self._labelled(chart, spot, inner)
+                above = self._above(chart, chart.layers[index + 1 :], spot, inner)
+                own = self._read(chart, spot, inner)
+                if isinstance(own, Overridden):
+                    above = above or own
+                else:
+                    above = above or self._labelled(chart, own, inner)
+                    if own is not spot:
+                        self.written[key] = own
                 if above is None:
                     self.effective.add(key)
                 elif above.is_refused or key not in self.lost:
                     self.lost[key] = above
+
+    def _keys(self, chart: ChartValues, higher: Sequence[Layer], folder: str) -> tuple[str, ...]:
+        """The keys that may hold a version in a mapping: a digest's only where it is read."""
+
+        def is_unread(key: str) -> bool:
+            said = any(self._scalar(one, f"{folder}/{key}") is not None for one in higher)
+            return said and not self._is_read(chart, folder, key)
+
+        return (*(key for key in _DIGESTS if not is_unread(key)), "tag")
+
+    def _is_read(self, chart: ChartValues, folder: str, key: str) -> bool:
+        dotted = folder[1:].replace("/", ".")
+        return not chart.folder or self.reads_of(chart.folder).key(dotted, key)
+
+    def _read(self, chart: ChartValues, spot: Spot, inner: str) -> Spot | Overridden:
+        """A place without a digest of its own that no template reads, or why there is none."""
+        folder = inner.rpartition("/")[0]
+        pinned = next((one for one in spot.slots if one.shape in {Shape.DIGEST, Shape.HEX}), None)
+        key = pinned.pointer.rpartition("/")[2] if pinned else ""
+        if pinned is None or key not in _DIGESTS or self._is_read(chart, folder, key):
+            return spot
+        words = f"no template of {chart.folder} reads {inner[1:].replace('/', '.')}'s {key}"
+        slots = tuple(
+            replace(one, shape=Shape.TAG_AND_DIGEST) if one.shape is Shape.TAG else one
+            for one in spot.slots
+            if one is not pinned
+        )
+        has_tag = any(one.shape is Shape.TAG_AND_DIGEST for one in slots)
+        if pinned.old or not has_tag:
+            way = "take the key out" if has_tag else "take the key out and write a tag"
+            return Overridden(f"{words}: {way}", is_refused=True)
+        return replace(spot, slots=slots)
 
     def _labelled(self, chart: ChartValues, spot: Spot, inner: str) -> Overridden | None:
         """Why a digest must not stand behind the tag: the chart writes it into a label."""
@@ -96,6 +139,13 @@ class Layered:
         found: dict[str, list[At]] = {}
         for (path, _), at in self.at.items():
             found.setdefault(path, []).append(at)
+        return found
+
+    def rewritten(self) -> dict[str, dict[str, Spot]]:
+        """The places that are written in another way than their file tells, by file and pointer."""
+        found: dict[str, dict[str, Spot]] = {}
+        for (path, pointer), spot in self.written.items():
+            found.setdefault(path, {})[pointer] = spot
         return found
 
     def overridden(self) -> dict[str, dict[str, Overridden]]:
@@ -122,12 +172,14 @@ class Layered:
             if is_same and is_below:
                 yield spot
 
-    def _above(self, higher: Sequence[Layer], spot: Spot, inner: str) -> Overridden | None:
+    def _above(
+        self, chart: ChartValues, higher: Sequence[Layer], spot: Spot, inner: str
+    ) -> Overridden | None:
         """What overrides a place; None: nothing."""
         folder, _, last = inner.rpartition("/")
         is_beside = "beside" in spot.kind
         name = f"{folder}/image" if is_beside else inner
-        keys = (last,) if is_beside else (*_DIGESTS, "tag")
+        keys = (last,) if is_beside else self._keys(chart, higher, folder)
         is_one = last == "image" and not is_beside  # one string: only the same key overrides it
         pointers = (name,) if is_one else (name, *(f"{folder}/{key}" for key in keys))
         for one in reversed(higher):

@@ -390,3 +390,82 @@ def test_a_patch_of_flux_s_kustomization_is_refused_with_both_names(
 
     assert edit.state is State.UNSUPPORTED
     assert "envs/prod/flux.json" in edit.refused[0].reason
+
+
+# --- keys that no template reads ---
+
+LINE = 'image: "{{ .Values.image.repository }}:{{ .Values.image.tag }}%s"'
+POD = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec:\n  containers:\n  - name: a\n    "
+UNREAD = {
+    "not named": "",
+    "in a comment": '{{/* "digest" */}}',
+    "in a comment of YAML": "\n    # {{ .Values.image.digest }}",
+    "of another image": "{{ .Values.sidecar.digest }}",
+}
+READ = {
+    "by its path": "{{ with .Values.image.digest }}@{{ . }}{{ end }}",
+    "by its last step": "{{ with .Values.image }}{{ if .digest }}@{{ .digest }}{{ end }}{{ end }}",
+    "by index": '{{ with index .Values "image" "digest" }}@{{ . }}{{ end }}',
+}
+
+
+@pytest.mark.parametrize("line", UNREAD.values(), ids=UNREAD)
+@pytest.mark.parametrize("key", ["digest", "sha"])
+def test_a_digest_that_no_template_reads_is_not_written(
+    tmp_path: Path, line: str, key: str
+) -> None:
+    values = {"image": {**FULL["image"], key: ""}, "sidecar": {"digest": ""}}
+    files = chart(APP, values, template=POD + LINE % "" + line)
+
+    after, edit = promoted(files)
+
+    assert changed(edit) == [(f"{APP}/values.yaml", "/image/tag")]
+    assert template(after, tmp_path, APP) == [WANTED]
+    assert promoted(after)[1].state is State.ALREADY
+
+
+@pytest.mark.parametrize("line", READ.values(), ids=READ)
+def test_a_digest_that_a_template_reads_is_written(tmp_path: Path, line: str) -> None:
+    files = chart(APP, {"image": {**FULL["image"], "digest": ""}}, template=POD + LINE % line)
+
+    after, edit = promoted(files)
+
+    assert (f"{APP}/values.yaml", "/image/digest") in changed(edit)
+    assert template(after, tmp_path, APP) == [WANTED]
+
+
+@pytest.mark.parametrize(
+    "image", [{"tag": "", "digest": ""}, {"tag": "old", "digest": f"sha256:{'3' * 64}"}]
+)
+def test_an_unread_digest_that_says_something_or_has_no_tag_is_refused(
+    image: dict[str, str],
+) -> None:
+    values = {"image": {"repository": REPOSITORY, **image}}
+
+    _, edit = promoted(chart(APP, values, template=POD + LINE % ""))
+
+    assert edit.state is State.UNSUPPORTED
+    assert "no template of envs/prod/app reads image" in edit.refused[0].reason
+
+
+@pytest.mark.parametrize("file", ["charts/lib-1.0.0.tgz", "Chart.yaml"])
+def test_where_templates_are_not_here_a_digest_may_be_read(file: str) -> None:
+    files = chart(APP, {"image": {**FULL["image"], "digest": ""}}, template=POD + LINE % "")
+    text = str(files[f"{APP}/Chart.yaml"]) + "dependencies: [{name: lib, version: 1.0.0}]\n"
+    files[f"{APP}/{file}"] = text if file == "Chart.yaml" else "packed"
+
+    _, edit = promoted(files)
+
+    assert (f"{APP}/values.yaml", "/image/digest") in changed(edit)
+
+
+def test_an_unread_digest_in_a_layer_above_is_not_written_either(tmp_path: Path) -> None:
+    files = chart(APP, FULL, template=POD + LINE % "")
+    over = {"image": {"tag": "over", "digest": ""}}
+    files[f"{APP}/values-prod.yaml"] = json.dumps(over)
+
+    after, edit = promoted(files)
+
+    assert changed(edit) == [(f"{APP}/values-prod.yaml", "/image/tag")]
+    given = f"--values={tmp_path}/{APP}/values-prod.yaml"
+    assert template(after, tmp_path, APP, given) == [WANTED]
