@@ -408,7 +408,8 @@ class _Environment:
             return
         home, owns = self.names.home, self.environment.owns
         read, labelled = self._reads_of, self._labels_of
-        found = Layered(self.readings, self._documents, labelled, read, home, owns)
+        image, registry = self.names.image, self._has_registry
+        found = Layered(self.readings, self._documents, labelled, read, home, owns, image, registry)
         for chart in charts:
             found.add(chart)
         for path, at in found.versions().items():
@@ -416,6 +417,9 @@ class _Environment:
             text = text_of(self.tree.content(self._resolved(path) or path))
             reading = read_file(path, text, names, is_values=not is_argo_override(path))
             self.readings[path] = replace(reading, charts=self.readings[path].charts)
+        for (path, _), remark in found.told.items():
+            reading = self.readings.get(path) or Reading(path)
+            self.readings[path] = replace(reading, remarks=(*reading.remarks, remark))
         for path, written in found.rewritten().items():
             reading = self.readings[path]
             spots = tuple(
@@ -639,6 +643,12 @@ class _Environment:
                     found.setdefault(f"{prefix}{dotted}", f"{path}:{line}")
             self.labels[folder] = found
         return self.labels[folder]
+
+    def _has_registry(self, path: str) -> bool:
+        file = self._resolved(path)
+        return bool(file and self._mode(file)) and self.tree.fact(
+            "registry", str(file), _names_registry
+        )
 
     def _reads_of(self, folder: str) -> Reads:
         """Which values the templates of a chart here read; any, where some are not here."""
@@ -864,6 +874,10 @@ class _Environment:
         return Remark(
             kind, spot.place.path, spot.line, why, spot.pointer, str(spot.written), spot.image
         )
+
+
+def _names_registry(content: bytes) -> bool:
+    return b"egistry" in content
 
 
 def _deploys(content: bytes) -> bool:

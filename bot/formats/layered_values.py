@@ -1,6 +1,6 @@
 """Which of several layers of Helm values is the place of an image.
 
-    layered = Layered(readings, documents_at, labels_of, reads_of, home, owns)
+    layered = Layered(readings, documents_at, ...)
     layered.add(chart)            # for every deployed chart
     layered.versions()            # scalars that hold a version and no repository: file -> At
     layered.overridden()          # places that something above them overrides: file -> pointers
@@ -19,12 +19,12 @@ from typing import Final
 from bot.domain.environments import At, ImageId, Template, Write
 from bot.domain.errors import RejectedError
 from bot.formats.chart_reads import Reads
-from bot.formats.image_names import WrittenVersion, canonical_repository
+from bot.formats.image_names import Written, WrittenVersion, canonical_repository
 from bot.formats.manifest_file import Reading
-from bot.formats.place_finder import pointed
-from bot.formats.places import Shape, Spot
+from bot.formats.place_finder import pointed, scalars_of
+from bot.formats.places import Remark, RemarkKind, Shape, Spot
 from bot.formats.value_layers import ChartValues, Layer
-from bot.formats.yaml_tree import Node, ScalarNode, compose_all
+from bot.formats.yaml_tree import Node, ScalarNode, compose_all, line_of
 
 _PLAIN: Final = re.compile(r"[^*?{}]+")
 """A path that is no glob and no template."""
@@ -56,12 +56,18 @@ class Layered:
     """Image -> its repository in this environment."""
     owns: Callable[[str], bool]
     """Whether a file is the environment's own."""
+    image_of: Callable[[str], ImageId | None]
+    """The image that a repository means."""
+    has_registry: Callable[[str], bool]
+    """Whether a file says something of a registry."""
     at: dict[tuple[str, str], At] = field(default_factory=dict)
     """File and pointer of a version -> whose it is."""
     effective: set[tuple[str, str]] = field(default_factory=set)
     lost: dict[tuple[str, str], Overridden] = field(default_factory=dict)
     written: dict[tuple[str, str], Spot] = field(default_factory=dict)
     """File and pointer of a place -> the place as it has to be written."""
+    told: dict[tuple[str, str], Remark] = field(default_factory=dict)
+    """File and pointer of a repository that is ours with a registry elsewhere, and no place."""
 
     def add(self, chart: ChartValues) -> None:
         """Look at the layers of one chart, the lowest first."""
@@ -84,6 +90,86 @@ class Layered:
                     self.effective.add(key)
                 elif above.is_refused or key not in self.lost:
                     self.lost[key] = above
+        if any(self.has_registry(layer.file) for layer in chart.layers):
+            for pointer in self._repositories(chart):
+                self._join(chart, pointer)
+
+    # --- a registry and a repository in different layers ---
+
+    def _repositories(self, chart: ChartValues) -> list[str]:
+        """Where the chart's values may hold a repository."""
+        found: dict[str, None] = {}
+        for layer in chart.layers:
+            root = self._document(layer)
+            for inner, node in scalars_of(root) if root is not None else ():
+                pointer = layer.mount + inner
+                above, _, last = pointer.rpartition("/")
+                is_named = last == "name" and above.lower().endswith("image")
+                if (is_named or last in {"repository", "image"}) and node.value:
+                    found[pointer] = None
+        return list(found)
+
+    def _join(self, chart: ChartValues, pointer: str) -> None:
+        """One repository with the registry that another layer puts before it."""
+        folder, _, last = pointer.rpartition("/")
+        top = self._highest(chart, pointer)
+        names = [f"{folder}/registry", *_globals(folder)]
+        registries = [
+            found
+            for one in names
+            if (found := self._highest(chart, one)) and self._is_asked(chart, one)
+        ]
+        if top is None or all(layer is top[0] for layer, _ in registries):
+            return  # whoever reads the file joins them
+        layer, text = top[0], str(top[1].value)
+        joined = [f"{str(said.value).rstrip('/')}/{text}" for _, said in registries]
+        written = Written.parse(joined[0])
+        images = {self.image_of(Written.parse(one).repository) for one in joined}
+        image = next((one for one in images if one is not None), None)
+        key = layer.file, self._pointer(layer, pointer)
+        spot = next((one for one, inner in self._spots(layer) if inner == pointer), None)
+        same = {Written.parse(one).canonical for one in joined}
+        if spot is not None and same == {spot.written.canonical}:
+            return
+        files = ", ".join(dict.fromkeys(one.file for one, _ in registries))
+        words = f"{files} puts a registry before it ({joined[0][:200]}): {_TOGETHER}"
+        if spot is not None:
+            self.lost[key] = Overridden(words, is_refused=True)
+        elif image is not None:
+            own = canonical_repository(self.home.get(image, ""))
+            is_home = same == {own} and last != "image"
+            if not is_home or not self._join_version(chart, folder, image):
+                line = None if "#" in key[1] else line_of(top[1])
+                self.told[key] = Remark(
+                    RemarkKind.REFUSED, *key[:1], line, words, key[1], str(written), image
+                )
+
+    def _join_version(self, chart: ChartValues, folder: str, image: ImageId) -> bool:
+        """Make the scalar of the version the place of an image; whether it can be one."""
+        keys = self._keys(chart, chart.layers, folder)
+        version = self._version_above(chart.layers, folder, keys)
+        if version is None or not self._is_writable(*version[:2]) or version[2] == "sha":
+            return False
+        if any(self._doubt(one, [f"{folder}/{key}" for key in keys]) for one in chart.layers):
+            return False
+        dotted = f"{folder}/{version[2]}"[1:].replace("/", ".")
+        if chart.folder and dotted in self.labels_of(chart.folder):
+            return False
+        self._name(image, *version)
+        return True
+
+    def _highest(self, chart: ChartValues, pointer: str) -> tuple[Layer, ScalarNode] | None:
+        """What the chart's values say at a pointer, and in which layer."""
+        for one in reversed(chart.layers):
+            found = self._scalar(one, pointer)
+            if found is not None:
+                return None if _is_null(found) or not found.value else (one, found)
+        return None
+
+    def _is_asked(self, chart: ChartValues, pointer: str) -> bool:
+        """Whether a template of the chart may read a value."""
+        dotted, _, key = pointer[1:].replace("/", ".").rpartition(".")
+        return not chart.folder or self.reads_of(chart.folder).key(dotted, key)
 
     def _keys(self, chart: ChartValues, higher: Sequence[Layer], folder: str) -> tuple[str, ...]:
         """The keys that may hold a version in a mapping: a digest's only where it is read."""
@@ -233,10 +319,7 @@ class Layered:
         own = canonical_repository(self.home.get(spot.image, ""))
         has_digest = any(slot.shape in {Shape.DIGEST, Shape.HEX} for slot in spot.slots)
         can_move = (
-            self.owns(file)
-            and _PLAIN.fullmatch(file) is not None
-            and "#" not in pointer
-            and len(self.documents_at(file)) == 1
+            self._is_writable(file, pointer)
             and spot.written.canonical == own
             and key != "sha"
             and (key in _DIGESTS or not (has_digest and spot.written.digest))
@@ -244,11 +327,20 @@ class Layered:
         if not can_move:
             both = f"{words}: {_TOGETHER}"
             return Overridden(both, is_refused=True)
+        self._name(spot.image, file, pointer, key)
+        return Overridden(words)
+
+    def _is_writable(self, file: str, pointer: str) -> bool:
+        """Whether a scalar can be named as a place."""
+        is_plain = _PLAIN.fullmatch(file) is not None and "#" not in pointer
+        return is_plain and self.owns(file) and len(self.documents_at(file)) == 1
+
+    def _name(self, image: ImageId, file: str, pointer: str, key: str) -> None:
+        """A scalar that holds a version is a place of an image from now on."""
         found = pointed(self.documents_at(file)[0], pointer)
         is_digest = found is not None and WrittenVersion.parse(str(found[1].value)).is_digest
         write = Write.DIGEST if key in _DIGESTS or is_digest else Write.TAG_AND_DIGEST
-        self.at[file, pointer] = At(spot.image, Template(file), pointer, write)
-        return Overridden(words)
+        self.at[file, pointer] = At(image, Template(file), pointer, write)
 
     def _scalar(self, layer: Layer, pointer: str) -> ScalarNode | None:
         """What a layer says at a pointer of the chart's values."""
@@ -308,6 +400,14 @@ def _below(layer: Layer, pointer: str) -> str | None:
     inner = pointer.removeprefix(layer.mount)
     is_there = pointer.startswith(layer.mount) and (not inner or inner.startswith("/"))
     return inner if is_there else None
+
+
+def _globals(folder: str) -> list[str]:
+    """Where a registry for everything may stand, of a chart and of those that it lies below."""
+    steps = folder.split("/")
+    return [
+        "/".join([*steps[:count], "global/imageRegistry"]) for count in range(1, len(steps) + 1)
+    ]
 
 
 def _is_null(node: ScalarNode) -> bool:

@@ -469,3 +469,107 @@ def test_an_unread_digest_in_a_layer_above_is_not_written_either(tmp_path: Path)
     assert changed(edit) == [(f"{APP}/values-prod.yaml", "/image/tag")]
     given = f"--values={tmp_path}/{APP}/values-prod.yaml"
     assert template(after, tmp_path, APP, given) == [WANTED]
+
+
+# --- a registry and a repository in different layers ---
+
+SPLIT = "{{ .Values.image.registry }}/{{ .Values.image.repository }}:{{ .Values.image.tag }}"
+GLOBAL = "{{ .Values.global.imageRegistry }}/{{ .Values.image.repository }}:{{ .Values.image.tag }}"
+
+
+def split(line: str, own: object, over: object, **helm: object) -> Files:
+    return {
+        **chart(APP, own, template=f'{POD}image: "{line}"\n'),
+        f"{APP}/values-a.yaml": json.dumps(over),
+        "envs/prod/argo.json": application(APP, helm={"valueFiles": ["values-a.yaml"], **helm}),
+    }
+
+
+@pytest.mark.parametrize(
+    ("line", "own", "over"),
+    [
+        (
+            SPLIT,
+            {"image": {"registry": HOST, "repository": "x/y", "tag": "v0"}},
+            {"image": {"repository": SHORT, "tag": "v1"}},
+        ),
+        (
+            SPLIT,
+            {"image": {"registry": "x.example", "repository": SHORT, "tag": "v0"}},
+            {"image": {"registry": HOST, "tag": "v1"}},
+        ),
+        (
+            GLOBAL,
+            {"global": {"imageRegistry": HOST}, "image": {"repository": SHORT, "tag": "v0"}},
+            {"image": {"repository": SHORT, "tag": "v1"}},
+        ),
+    ],
+    ids=["registry below", "registry above", "global"],
+)
+def test_a_registry_and_a_repository_of_different_layers_are_one_image(
+    tmp_path: Path, line: str, own: object, over: object
+) -> None:
+    files = split(line, own, over)
+
+    after, edit = promoted(files)
+
+    assert changed(edit) == [(f"{APP}/values-a.yaml", "/image/tag")]
+    given = f"--values={tmp_path}/{APP}/values-a.yaml"
+    assert template(after, tmp_path, APP, given) == [WANTED]
+
+
+def test_a_registry_in_a_parameter_joins_the_repository_of_the_values() -> None:
+    over = {"image": {"repository": SHORT, "tag": "v1"}}
+
+    _, edit = promoted(split(SPLIT, {}, over, **parameters(image__registry=HOST)))
+
+    assert changed(edit) == [(f"{APP}/values-a.yaml", "/image/tag")]
+
+
+@pytest.mark.parametrize(
+    "over",
+    [
+        {"image": {"repository": SHORT}},
+        {"image": {"repository": SHORT, "sha": "0" * 64}},
+        {"image": {"image": f"{SHORT}:v1"}},
+    ],
+    ids=["no tag", "hex digits", "one string"],
+)
+def test_parts_of_an_image_that_make_no_place_are_refused(over: object) -> None:
+    line = SPLIT + "{{ .Values.image.image }}{{ .Values.image.sha }}"
+    files = split(line, {"image": {"registry": HOST}}, over)
+
+    _, edit = promoted(files)
+
+    assert edit.state is State.UNSUPPORTED
+    assert not edit.changes
+    assert edit.refused[0].file == f"{APP}/values-a.yaml"
+    assert f"{APP}/values.yaml puts a registry before it" in edit.refused[0].reason
+
+
+def test_a_registry_above_that_makes_another_image_of_a_place_refuses_it() -> None:
+    own = {"image": {"registry": HOST, "repository": SHORT, "tag": "v0"}}
+
+    _, edit = promoted(split(SPLIT, own, {"image": {"registry": "quay.io"}}))
+
+    assert edit.state is State.UNSUPPORTED
+    assert not edit.changes
+    assert "quay.io/acme/payments" in edit.refused[0].reason
+
+
+def test_a_registry_that_no_template_reads_changes_nothing() -> None:
+    files = split(LINE.partition('"')[2].rstrip('"') % "", {}, FULL)
+    files[f"{APP}/values.yaml"] = json.dumps({"global": {"imageRegistry": "quay.io"}})
+
+    _, edit = promoted(files)
+
+    assert changed(edit) == [(f"{APP}/values-a.yaml", "/image/tag")]
+
+
+def test_images_of_others_in_two_layers_are_nobody_s() -> None:
+    own = {"image": {"registry": HOST}}
+
+    _, edit = promoted(split(SPLIT, own, {"image": {"repository": "acme/other", "tag": "v1"}}))
+
+    assert edit.state is State.NOT_HERE
+    assert not edit.refused
