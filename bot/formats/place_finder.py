@@ -27,6 +27,7 @@ from bot.formats.image_names import (
 from bot.formats.kustomization import KNOWN_KEYS, Entry
 from bot.formats.places import HOLDING, Remark, RemarkKind, Shape, Slot, Spot
 from bot.formats.splice import Span
+from bot.formats.split_names import split_names
 from bot.formats.surroundings import Surroundings
 from bot.formats.text_frame import Frame
 from bot.formats.traces import traces_of
@@ -177,8 +178,22 @@ class _Reader:
                 context = replace(context, values=values, registry=registry)
                 self._walk(root, "", context, kind)
         self._settle(root, sops)
-        self._mentions(root, _names_only(kind, group))
+        names_only = _names_only(kind, group)
+        self._split(root, names_only)
+        self._mentions(root, names_only)
         self._surround(root, begin)
+
+    def _split(
+        self, root: Node, names_only: str, text: tuple[ScalarNode, str] | None = None
+    ) -> None:
+        """Names of ours in two scalars; of a text that no edit reaches, told of the text."""
+        for pointer, node, joined in split_names(root, self.names):
+            if id(node) not in self.consumed:
+                reason = names_only or f"with the registry it is {joined}, where no place is known"
+                noted = RemarkKind.NAMED if names_only else RemarkKind.MENTION
+                image = self.names.image(Written.parse(joined).repository)
+                where, before = text or (node, "")
+                self._remark(noted, where, before + pointer, reason, joined, image)
 
     def _surround(self, root: Node, begin: int) -> None:
         """Tell remarks apart by what stands beside them: a tag that changes is another image."""
@@ -776,6 +791,8 @@ class _Reader:
             return
         frame = self.frame.inner(node)
         if frame is None:
+            for root in roots:
+                self._split(root, context.names_only, (node, f"{pointer}#"))
             return
         here = f"{self.prefix}{pointer}"
         self.consumed.add(id(node))
