@@ -866,9 +866,15 @@ class _Environment:
             return None if images is None else any(is_named(one, name) for one in images)
         below = self.readings.get(path)
         entries = below.kustomization.entries if below and below.kustomization else ()
-        if any(entry.becomes == name for entry in entries):
-            return True
-        return self._reaches(path, name, seen)
+        answer = self._reaches(path, name, seen)
+        for entry in entries:  # in their order: one may rename what another made
+            if entry.becomes == name:
+                answer = True
+            elif entry.is_pattern:
+                answer = None if answer else answer
+            elif is_named(name, entry.name):
+                answer = False
+        return answer
 
     def _remark(self, spot: Spot, kind: RemarkKind, why: str) -> Remark:
         return Remark(
