@@ -353,13 +353,13 @@ def _check_only_planned(
     """
     hosts = {host for slot in slots for host in slot.hosts}
     old, shared = _leaves(path, before, hosts)
-    new, _ = _leaves(path, after, hosts)
+    new, inserted = _leaves(path, after, hosts)
     changed = {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
     expected: dict[tuple[int, str], str] = {}
     for change in planned:
-        for key in shared.get(
-            (change.document, change.pointer), [(change.document, change.pointer)]
-        ):
+        own = change.document, change.pointer
+        users = inserted if change.old is None else shared
+        for key in users.get(own, [own]):
             expected[key] = change.new
     wrong = sorted(changed ^ expected.keys())
     wrong += sorted(key for key, value in expected.items() if new.get(key) != value)
