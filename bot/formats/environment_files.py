@@ -526,20 +526,8 @@ class _Environment:
 
     @cached_property
     def _flux_patches(self) -> Sequence[tuple[str, Sequence[Patch]]]:
-        """What Flux's Kustomizations patch: the folder that each deploys, and its patches."""
-        found: list[tuple[str, Sequence[Patch]]] = []
-        for path in self.own:
-            if path not in self.readings or not self.tree.fact("flux patches", path, _deploys):
-                continue
-            for number, one in enumerate(self._plains(path), start=1):
-                fields = _fields(one)
-                spec = _fields(fields.get("spec"))
-                group, _, _ = str(fields.get("apiVersion", "")).rpartition("/")
-                folder = posixpath.normpath(str(spec.get("path") or "").lstrip("/")).strip(".")
-                if group == "kustomize.toolkit.fluxcd.io" and fields.get("kind") == "Kustomization":
-                    own = patches_of(path, spec, self._plains, at="/spec", document=number)
-                    found.append((folder.strip("/"), tuple(own)))
-        return found
+        """What Flux's Kustomizations patch; asked only when everything was followed."""
+        return [one for _, reading in sorted(self.readings.items()) for one in reading.patched]
 
     def _ways(self, path: str) -> Iterator[list[str]]:
         """The kustomizations above a file that one at the top brings, the lowest first."""
@@ -884,10 +872,6 @@ class _Environment:
 
 def _names_registry(content: bytes) -> bool:
     return b"egistry" in content
-
-
-def _deploys(content: bytes) -> bool:
-    return b"kustomize.toolkit.fluxcd.io" in content
 
 
 def _folders(path: str) -> set[str]:

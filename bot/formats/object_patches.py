@@ -12,6 +12,7 @@ layers that are in doubt.
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -110,6 +111,18 @@ def patches_of(
             said = entry.get("patch") or entry.get("path")
             source = _source(path, here, said, directory, documents)
             yield from _read(source, _map(entry.get("target")) or None, document)
+
+
+def flux_patches(path: str, document: object, number: int) -> tuple[str, tuple[Patch, ...]] | None:
+    """The folder that a Kustomization of Flux deploys, and what it patches; None: it is none."""
+    fields = _map(document)
+    group, _, _ = str(fields.get("apiVersion", "")).rpartition("/")
+    if group != "kustomize.toolkit.fluxcd.io" or fields.get("kind") != "Kustomization":
+        return None
+    spec = _map(fields.get("spec"))
+    folder = posixpath.normpath(str(spec.get("path") or "").lstrip("/"))
+    own = patches_of(path, spec, lambda _: (), at="/spec", document=number)
+    return "" if folder == "." else folder, tuple(own)
 
 
 @dataclass(frozen=True, slots=True)
