@@ -19,8 +19,9 @@ from bot.domain.errors import RejectedError
 from bot.domain.oci import Digest, ImageRepository
 from bot.domain.publication import Place
 from bot.formats.chart_labels import values_in_labels
+from bot.formats.chart_reads import Reads, reads_of
 from bot.formats.image_names import Names
-from bot.formats.kustomization import KUSTOMIZATIONS, is_kustomization
+from bot.formats.kustomization import KUSTOMIZATIONS, is_kustomization, local
 from bot.formats.layered_values import Layered, Overridden
 from bot.formats.links import LINK, resolved
 from bot.formats.manifest_file import (
@@ -29,14 +30,27 @@ from bot.formats.manifest_file import (
     container_images,
     is_manifest_file,
     is_named,
+    is_values_file,
     read_file,
     references,
     skeleton_of,
     text_of,
 )
+from bot.formats.object_patches import Patch, Target, layers_over, patches_of
 from bot.formats.places import Remark, RemarkKind, Spot
-from bot.formats.value_layers import ChartValues, Layer, lower_values
-from bot.formats.yaml_tree import Node, compose_all
+from bot.formats.value_layers import (
+    CHART,
+    VALUES,
+    ArgoSource,
+    ChartValues,
+    Layer,
+    argo_override,
+    below_charts,
+    is_argo_override,
+    lower_values,
+    overridden_by,
+)
+from bot.formats.yaml_tree import Node, compose_all, plain
 
 T = TypeVar("T")
 
@@ -181,7 +195,12 @@ class _Environment:
         """Path -> files that it refers to, directories resolved to their kustomization."""
         self.parents: dict[str, set[str]] = {}
         self.documents: dict[str, Sequence[Node]] = {}
+        self.reads: dict[str, Reads] = {}
         self.labels: dict[str, Mapping[str, str]] = {}
+        self.below: dict[str, Sequence[Layer]] = {}
+        """A chart's folder -> the values of the charts below it."""
+        self.patches: dict[str, Sequence[Patch]] = {}
+        """A kustomization -> what it patches."""
         self.own: dict[str, None] = dict.fromkeys(self._own())
         """Every file and link that a glob names."""
         self.asked: set[str] = set()
@@ -376,39 +395,215 @@ class _Environment:
 
     def _layered(self) -> None:
         """Where values stand in layers, the highest that sets the version is the place."""
-        charts = [chart for _, one in sorted(self.readings.items()) for chart in one.charts]
-        charts += self._by_convention({layer.file for one in charts for layer in one.layers})
+        deployed = [chart for _, one in sorted(self.readings.items()) for chart in one.charts]
+        named = {layer.file for one in deployed for layer in one.layers}
+        beside = self._by_convention(named, {one.folder for one in deployed})
+        charts = [
+            self._whole(one)
+            for chart in (*deployed, *beside)
+            for other in self._argo(chart)
+            for one in self._patched(other)
+        ]
         if not charts:
             return
         home, owns = self.names.home, self.environment.owns
-        found = Layered(self.readings, self._documents, self._labels_of, home, owns)
+        read, labelled = self._reads_of, self._labels_of
+        image, registry = self.names.image, self._has_registry
+        found = Layered(self.readings, self._documents, labelled, read, home, owns, image, registry)
         for chart in charts:
             found.add(chart)
         for path, at in found.versions().items():
             names = replace(self.names, at=(*self.names.at, *at))
             text = text_of(self.tree.content(self._resolved(path) or path))
-            reading = read_file(path, text, names, is_values=True)
+            reading = read_file(path, text, names, is_values=not is_argo_override(path))
             self.readings[path] = replace(reading, charts=self.readings[path].charts)
+        for (path, _), remark in found.told.items():
+            reading = self.readings.get(path) or Reading(path)
+            self.readings[path] = replace(reading, remarks=(*reading.remarks, remark))
+        for path, written in found.rewritten().items():
+            reading = self.readings[path]
+            spots = tuple(
+                replace(spot, slots=written[spot.pointer].slots)
+                if spot.pointer in written
+                else spot
+                for spot in reading.spots
+            )
+            self.readings[path] = replace(reading, spots=spots)
         for path, why in found.overridden().items():
             self._override(path, why)
 
-    def _by_convention(self, deployed: Collection[str]) -> list[ChartValues]:
-        """Values of this environment over those beside them, where no object says the order."""
-        found: list[ChartValues] = []
+    def _by_convention(
+        self, named: Collection[str], deployed: Collection[str]
+    ) -> Iterator[ChartValues]:
+        """Values in an order that no object says: over those beside them, and in charts."""
+        over: set[str] = set()
         for path in sorted(path for path in self.readings if "values" in path):
             lower = lower_values(path, self.environment.name)
-            if not lower or path in deployed or not self.environment.owns(path):
+            if not lower or path in named or not self.environment.owns(path):
                 continue
             if not self._mode(lower):
                 continue
-            if lower not in self.readings:
-                self._outside(lower)
-                self.needs[path] = self.needs.get(path, frozenset()) | {lower}
+            self._bring(lower, path)
+            over |= {lower, path}
             folder = posixpath.dirname(path)
-            has_chart = bool(self._mode(posixpath.join(folder, "Chart.yaml")))
+            has_chart = bool(self._mode(posixpath.join(folder, CHART)))
             layers = (Layer(lower), Layer(path))
-            found.append(ChartValues(path, layers, folder=folder if has_chart else ""))
-        return found
+            yield self._undeployed(layers, folder if has_chart else "")
+        yield from self._charts_alone(over | {*named}, deployed)
+
+    def _charts_alone(
+        self, named: Collection[str], deployed: Collection[str]
+    ) -> Iterator[ChartValues]:
+        """Charts that nobody here deploys: with their own values, and with each file beside."""
+        own = [p for p in self.own if p.endswith(CHART) and posixpath.basename(p) == CHART]
+        folders = {posixpath.dirname(path) for path in own} - {*deployed}
+        values: dict[str, list[str]] = {}
+        for path in self.own if folders else ():
+            folder = posixpath.dirname(path)
+            if folder in folders and is_values_file(path) and path not in named:
+                values.setdefault(folder, []).append(path)
+        for folder in sorted(folders):
+            if self._is_below_a_chart(folder):
+                continue
+            lowest = Layer(posixpath.join(folder, VALUES))
+            if lowest.file not in named:
+                yield self._undeployed((lowest,), folder)
+            for path in values.get(folder, ()):
+                if path != lowest.file:
+                    yield self._undeployed((lowest, Layer(path)), folder)
+
+    def _is_below_a_chart(self, folder: str) -> bool:
+        home, _, _ = folder.rpartition("/")
+        above = posixpath.dirname(home)
+        return posixpath.basename(home) == "charts" and bool(
+            self._mode(posixpath.join(above, CHART))
+        )
+
+    def _undeployed(self, layers: tuple[Layer, ...], folder: str) -> ChartValues:
+        return ChartValues(layers[-1].file, layers, folder=folder, argo=ArgoSource("", (), layers))
+
+    def _bring(self, path: str, needed_by: str) -> None:
+        """Read a file that something needs, wherever it lies."""
+        if path not in self.readings:
+            self._outside(path)
+        self.needs[needed_by] = self.needs.get(needed_by, frozenset()) | {path}
+
+    def _argo(self, chart: ChartValues) -> Iterator[ChartValues]:
+        """A chart as Argo CD deploys it, with what it merges into the source.
+
+        Where the application's name is not known it is every one that has such a file, and one
+        that has none.
+        """
+        if chart.argo is None or not chart.folder:
+            yield chart
+            return
+        every = argo_override(chart.folder)
+        name = chart.argo.application
+        own = [argo_override(chart.folder, name)] if name else self._overrides_in(chart.folder)
+        lower = [every] if self._mode(every) else []
+        variants = [[*lower, one] for one in own if self._mode(one)]
+        for files in variants if name and variants else [lower, *variants]:
+            for one in files:
+                self._bring(one, chart.file)
+            yield overridden_by(chart, [(one, self._plain(one)) for one in files])
+
+    def _patched(self, chart: ChartValues) -> Iterator[ChartValues]:
+        """A HelmRelease with what the kustomizations above it patch: as each of them deploys it."""
+        if chart.release is None:
+            yield chart
+            return
+        target = Target("HelmRelease", *chart.release)
+        seen: set[tuple[Layer, ...]] = set()
+        for way in self._ways(chart.file):
+            patches = [patch for path in way for patch in self._patches(path)]
+            folders = {posixpath.dirname(path) for path in way} or _folders(chart.file)
+            deployers = [own for folder, own in self._flux_patches if folder in folders]
+            for own in deployers or [()]:
+                layers = tuple(layers_over((*patches, *own), target, "/spec/values"))
+                if layers not in seen:
+                    seen.add(layers)
+                    yield replace(chart, layers=(*chart.layers, *layers))
+
+    @cached_property
+    def _flux_patches(self) -> Sequence[tuple[str, Sequence[Patch]]]:
+        """What Flux's Kustomizations patch; asked only when everything was followed."""
+        return [one for _, reading in sorted(self.readings.items()) for one in reading.patched]
+
+    def _ways(self, path: str) -> Iterator[list[str]]:
+        """The kustomizations above a file that one at the top brings, the lowest first."""
+        above = _reached({path}, self.parents) - {path}
+        if not above:
+            yield []
+        tops = sorted(one for one in above if not self.parents.get(one))
+        for top in tops or sorted(above):
+            below = {
+                one: self.parents.get(one, set()) & above for one in _reached({top}, self.needs)
+            }
+            order = TopologicalSorter({one: set[str]() for one in below if one in above})
+            for one, parents in below.items():
+                for parent in parents & below.keys() if one in above else ():
+                    order.add(parent, one)
+            try:
+                yield list(order.static_order())
+            except CycleError:
+                yield sorted(above)
+
+    def _patches(self, path: str) -> Sequence[Patch]:
+        """The patches of a kustomization, behind those of its components."""
+        if path not in self.patches:
+            self.patches[path] = ()  # a circle ends here
+            fields, directory = _fields(self._plain(path)), posixpath.dirname(path)
+            named = fields.get("components")
+            references = (local(directory, str(one)) for one in _items(named))
+            components = [file for one in references if one for file in self._files_of(one)]
+            own = patches_of(path, fields, self._plains, directory=directory)
+            self.patches[path] = (*(p for one in components for p in self._patches(one)), *own)
+        return self.patches[path]
+
+    def _plains(self, path: str) -> Sequence[object]:
+        """What the documents of a file say; nothing where it cannot be read."""
+        try:
+            return [plain(one, path).value for one in self._documents(path)]
+        except RejectedError:
+            return []
+
+    def _overrides_in(self, folder: str) -> list[str]:
+        """Files that Argo CD merges into the source of one application."""
+        if not self._mode(posixpath.join(folder, CHART)):
+            return []
+        self.asked.add(f"{folder}/")
+        beside = (one for one in self.tree.under(folder) if posixpath.dirname(one) == folder)
+        every = argo_override(folder)
+        return [one for one in beside if is_argo_override(one) and one != every]
+
+    def _whole(self, chart: ChartValues) -> ChartValues:
+        """A chart with the values of the charts below it."""
+        folder = chart.folder
+        if folder not in self.below:
+            has_chart = bool(folder) and bool(self._mode(posixpath.join(folder, CHART)))
+            layers = below_charts(folder, self._plain, self._charts_in) if has_chart else []
+            self.below[folder] = tuple(layers)
+        below = self.below[folder]
+        for layer in below:
+            if self._mode(layer.file):
+                self._bring(layer.file, chart.file)
+        return replace(chart, layers=(*below, *chart.layers))
+
+    def _charts_in(self, folder: str) -> Iterator[str]:
+        """The folders of charts directly below a folder."""
+        self.asked.add(f"{folder}/")
+        for path in self.tree.under(folder):
+            inner = posixpath.dirname(path)
+            if posixpath.basename(path) == CHART and posixpath.dirname(inner) == folder:
+                yield inner
+
+    def _plain(self, path: str) -> object:
+        """What a file's first document says; nothing where it cannot be read."""
+        documents = self._documents(path)
+        try:
+            return plain(documents[0], path).value if documents else None
+        except RejectedError:
+            return None
 
     def _documents(self, path: str) -> Sequence[Node]:
         """A file's documents; none where there is no such file, or it cannot be read."""
@@ -436,6 +631,26 @@ class _Environment:
                     found.setdefault(f"{prefix}{dotted}", f"{path}:{line}")
             self.labels[folder] = found
         return self.labels[folder]
+
+    def _has_registry(self, path: str) -> bool:
+        file = self._resolved(path)
+        return bool(file and self._mode(file)) and self.tree.fact(
+            "registry", str(file), _names_registry
+        )
+
+    def _reads_of(self, folder: str) -> Reads:
+        """Which values the templates of a chart here read; any, where some are not here."""
+        if folder not in self.reads:
+            self.asked.add(f"{folder}/")
+            files = [path for path in self.tree.under(folder) if self.tree.mode(path) != LINK]
+            inner = {path[len(folder) + 1 :]: path for path in files}
+            found = reads_of((name, text_of(self.tree.content(inner[name]))) for name in inner)
+            named = _items(_fields(self._plain(f"{folder}/{CHART}")).get("dependencies"))
+            charts = {name.split("/")[1] for name in inner if name.startswith("charts/")}
+            lacking = [one for one in named if str(_fields(one).get("name")) not in charts]
+            is_packed = any(name.endswith((".tgz", ".tar.gz")) for name in inner)
+            self.reads[folder] = replace(found, is_whole=False) if lacking or is_packed else found
+        return self.reads[folder]
 
     def _override(self, path: str, why: Mapping[str, Overridden]) -> None:
         """Take out the places that something above them overrides, or refuse them."""
@@ -639,14 +854,37 @@ class _Environment:
             return None if images is None else any(is_named(one, name) for one in images)
         below = self.readings.get(path)
         entries = below.kustomization.entries if below and below.kustomization else ()
-        if any(entry.becomes == name for entry in entries):
-            return True
-        return self._reaches(path, name, seen)
+        answer = self._reaches(path, name, seen)
+        for entry in entries:  # in their order: one may rename what another made
+            if entry.becomes == name:
+                answer = True
+            elif entry.is_pattern:
+                answer = None if answer else answer
+            elif is_named(name, entry.name):
+                answer = False
+        return answer
 
     def _remark(self, spot: Spot, kind: RemarkKind, why: str) -> Remark:
         return Remark(
             kind, spot.place.path, spot.line, why, spot.pointer, str(spot.written), spot.image
         )
+
+
+def _names_registry(content: bytes) -> bool:
+    return b"egistry" in content
+
+
+def _folders(path: str) -> set[str]:
+    """The folders that a file lies in."""
+    return {path[:at] for at, one in enumerate(path) if one == "/"} | {""}
+
+
+def _fields(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _items(value: object) -> Sequence[object]:
+    return value if isinstance(value, list) else ()
 
 
 def _reached(start: Iterable[str], edges: Mapping[str, Iterable[str]]) -> set[str]:

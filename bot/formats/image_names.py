@@ -176,6 +176,21 @@ class Names:
         """The image that a repository means, however it is spelled."""
         return self.repositories.get(canonical_repository(repository))
 
+    def may_begin(self, registry: str) -> bool:
+        """Whether a text that stands before a repository may be the beginning of one of ours."""
+        return self._beginning(registry) in self._beginnings
+
+    @cached_property
+    def _beginnings(self) -> frozenset[str]:
+        """Everything before a slash in the repositories."""
+        return frozenset(
+            one[:at] for one in self.repositories for at, sign in enumerate(one) if sign == "/"
+        )
+
+    @staticmethod
+    def _beginning(registry: str) -> str:
+        return canonical_repository(f"{registry.rstrip('/')}/x").rpartition("/")[0]
+
     def at_file(self, path: str) -> list[At]:
         """The named places of a file."""
         globs = self._at_globs.near(path)

@@ -26,6 +26,7 @@ from bot.formats.kustomization import (
     local,
     read_kustomization,
 )
+from bot.formats.object_patches import Patch, flux_patches
 from bot.formats.place_finder import Findings, escaped, read_document, scalars_of
 from bot.formats.places import (
     HOLDING,
@@ -57,6 +58,7 @@ _UTF16: Final = (b"\xff\xfe", b"\xfe\xff")
 _ARGO_OVERRIDES: Final = ".argocd-source"
 _IMAGE_LINE: Final = re.compile(r"^[ \t-]*image:[ \t]*[\"']?([\w./:@-]+)", re.MULTILINE)
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}(?![0-9a-f])")
+_FLUX: Final = "kustomize.toolkit.fluxcd.io/"
 _MARKERS: Final = ("$imagepolicy", "x-kargo", "argocd-image-updater")
 
 
@@ -75,6 +77,8 @@ class Reading:
     """Places of a file that no glob of the environment names."""
     charts: tuple[ChartValues, ...] = ()
     """The charts that it deploys, with the order of their values."""
+    patched: tuple[tuple[str, tuple[Patch, ...]], ...] = ()
+    """Folders that Flux's Kustomizations in it deploy, and what each patches."""
 
 
 def is_manifest_file(path: str) -> bool:
@@ -147,6 +151,7 @@ def _read(path: str, text: str, names: Names, *, is_values: bool) -> Reading:
     findings.remarks += _markers(path, text, findings.spots)
     kustomization = _kustomization(path, roots, tuple(findings.entries)) if kustomized else None
     charts = tuple(_charts(path, roots)) if kustomized or deploys_charts(text) else ()
+    patched = tuple(_flux_patches(path, roots)) if _FLUX in text else ()
     values = kustomization.values if kustomization else _values_named(path, roots)
     layers = (layer.file for chart in charts for layer in chart.layers)
     return Reading(
@@ -156,6 +161,7 @@ def _read(path: str, text: str, names: Names, *, is_values: bool) -> Reading:
         kustomization,
         values | frozenset(one for one in layers if one != path),
         charts=charts,
+        patched=patched,
     )
 
 
@@ -166,6 +172,18 @@ def _charts(path: str, roots: Sequence[Node]) -> Iterator[ChartValues]:
         except RejectedError:
             continue
         yield from charts_in(path, document, number, is_kustomization=is_kustomization(path))
+
+
+def _flux_patches(path: str, roots: Sequence[Node]) -> Iterator[tuple[str, tuple[Patch, ...]]]:
+    """What Flux's Kustomizations in a file patch; they name no files."""
+    for number, root in enumerate(roots, start=1):
+        try:
+            document = plain(root, path).value
+        except RejectedError:
+            continue
+        found = flux_patches(path, document, number)
+        if found is not None:
+            yield found
 
 
 def _missing_at(findings: Findings, roots: Sequence[Node]) -> None:
@@ -353,13 +371,13 @@ def _check_only_planned(
     """
     hosts = {host for slot in slots for host in slot.hosts}
     old, shared = _leaves(path, before, hosts)
-    new, _ = _leaves(path, after, hosts)
+    new, inserted = _leaves(path, after, hosts)
     changed = {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
     expected: dict[tuple[int, str], str] = {}
     for change in planned:
-        for key in shared.get(
-            (change.document, change.pointer), [(change.document, change.pointer)]
-        ):
+        own = change.document, change.pointer
+        users = inserted if change.old is None else shared
+        for key in users.get(own, [own]):
             expected[key] = change.new
     wrong = sorted(changed ^ expected.keys())
     wrong += sorted(key for key, value in expected.items() if new.get(key) != value)

@@ -27,6 +27,7 @@ from bot.formats.image_names import (
 from bot.formats.kustomization import KNOWN_KEYS, Entry
 from bot.formats.places import HOLDING, Remark, RemarkKind, Shape, Slot, Spot
 from bot.formats.splice import Span
+from bot.formats.split_names import split_names
 from bot.formats.surroundings import Surroundings
 from bot.formats.text_frame import Frame
 from bot.formats.traces import traces_of
@@ -115,6 +116,8 @@ class _Candidate:
     node: Node
     pointer: str
     slots: tuple[tuple[Slot, Node | None], ...]
+    home: int
+    """The mapping that it was read from, by its identity."""
 
 
 def _joined(said: Mapping[str, str]) -> str:
@@ -151,6 +154,12 @@ class _Reader:
         self.claims: set[object] = set()
         self.candidates: list[_Candidate] = []
         self.edges: dict[int, list[tuple[object, int, str]]] = {}
+        self.home: int = 0
+        """The mapping that is read."""
+        self.inserted: dict[str, int] = {}
+        """Pointer of a key that a mapping lacks -> the mapping."""
+        self.merging: list[MappingNode] = []
+        """Mappings that take keys of others (``<<``)."""
 
     # --- the whole document ---
 
@@ -177,8 +186,22 @@ class _Reader:
                 context = replace(context, values=values, registry=registry)
                 self._walk(root, "", context, kind)
         self._settle(root, sops)
-        self._mentions(root, _names_only(kind, group))
+        names_only = _names_only(kind, group)
+        self._split(root, names_only)
+        self._mentions(root, names_only)
         self._surround(root, begin)
+
+    def _split(
+        self, root: Node, names_only: str, text: tuple[ScalarNode, str] | None = None
+    ) -> None:
+        """Names of ours in two scalars; of a text that no edit reaches, told of the text."""
+        for pointer, node, joined in split_names(root, self.names):
+            if id(node) not in self.consumed:
+                reason = names_only or f"with the registry it is {joined}, where no place is known"
+                noted = RemarkKind.NAMED if names_only else RemarkKind.MENTION
+                image = self.names.image(Written.parse(joined).repository)
+                where, before = text or (node, "")
+                self._remark(noted, where, before + pointer, reason, joined, image)
 
     def _surround(self, root: Node, begin: int) -> None:
         """Tell remarks apart by what stands beside them: a tag that changes is another image."""
@@ -224,6 +247,7 @@ class _Reader:
     def _mapping(self, node: MappingNode, pointer: str, context: Context, kind: str) -> None:
         pairs = list(pairs_of(node, self.findings.path))
         fields = {str(key.value): (key, value) for key, value in pairs}
+        self.home = id(node)
         if not context.names_only:
             self._places_of(node, fields, pointer, context, kind)
         for key, value in pairs:
@@ -525,6 +549,7 @@ class _Reader:
         if id(entry) in self.seen:
             return
         self.seen.add(id(entry))
+        self.home = id(entry)
         pairs = list(pairs_of(entry, self.findings.path))
         for key, _ in pairs:
             known = _ENTRY_LOWER.get(str(key.value).lower())
@@ -776,6 +801,8 @@ class _Reader:
             return
         frame = self.frame.inner(node)
         if frame is None:
+            for root in roots:
+                self._split(root, context.names_only, (node, f"{pointer}#"))
             return
         here = f"{self.prefix}{pointer}"
         self.consumed.add(id(node))
@@ -858,6 +885,7 @@ class _Reader:
 
     def _inserted(self, shape: Shape, node: MappingNode, pointer: str, name: str) -> Slot:
         """A key that the mapping lacks, behind its last one-line value."""
+        self.inserted[f"{self.prefix}{pointer}/{name}"] = id(node)
         is_json = self.findings.path.endswith(".json")
         key_text, style = (f'"{name}"', '"') if is_json else (name, "")
         own = [
@@ -915,7 +943,7 @@ class _Reader:
             why = f"tag {written.tag!r} is not one of {image}'s (tag_match {glob!r})"
             self._remark(RemarkKind.FOREIGN, node, pointer, why, str(written), image)
             return
-        self.candidates.append(_Candidate(image, kind, written, node, pointer, slots))
+        self.candidates.append(_Candidate(image, kind, written, node, pointer, slots, self.home))
 
     def _settle(self, root: Node, sops: str) -> None:
         """Places from candidates: what shares a scalar with others is edited only if all agree."""
@@ -940,14 +968,14 @@ class _Reader:
                     slots=tuple(slot for slot, _ in one.slots),
                     refusal=sops,
                     shared={
-                        slot.pointer: shared[id(node)]
+                        slot.pointer: shared[user]
                         for slot, node in one.slots
-                        if node is not None and id(node) in shared
+                        if (user := id(node) if node is not None else slot.pointer) in shared
                     },
                 )
             )
 
-    def _shared(self, root: Node) -> dict[int, str]:
+    def _shared(self, root: Node) -> dict[int | str, str]:
         """Scalars that other places of the document use as well -> why they must not change."""
         self._gather(root)
         images: dict[int, set[tuple[ImageId, Shape]]] = {}
@@ -955,13 +983,42 @@ class _Reader:
             for slot, node in one.slots:
                 if node is not None:
                     images.setdefault(id(node), set()).add((one.image, slot.shape))
-        why: dict[int, str] = {}
+        why = self._merged()
         for node_id, users in images.items():
             edges = self.edges.get(node_id, [])
             free = [line for edge, line, name in edges if edge not in self.claims and name]
             if free or len(users) > 1:
                 lines = ", ".join(str(line) for line in sorted({line for _, line, _ in edges}))
                 why[node_id] = f"an anchor that lines {lines} use for different things"
+        return why
+
+    def _merged(self) -> dict[int | str, str]:
+        """Scalars, and keys to be inserted, that mappings take over which are no such image."""
+        homes: dict[int, set[ImageId]] = {}
+        own: dict[int, set[ImageId]] = {}
+        into: dict[int, list[tuple[str, ImageId]]] = {}
+        for one in self.candidates:
+            homes.setdefault(one.home, set()).add(one.image)
+            for slot, node in one.slots:
+                if node is not None:
+                    own.setdefault(id(node), set()).add(one.image)
+                else:
+                    where = self.inserted.get(slot.pointer, 0)
+                    into.setdefault(where, []).append((slot.pointer, one.image))
+        why: dict[int | str, str] = {}
+        for mapping in self.merging if self.candidates else ():
+            words = f"line {self.frame.line(mapping)} takes it over (<<) for something else"
+            here = homes.get(id(mapping), set())
+            direct = {id(key) for key, _ in mapping.value}
+            pairs = list(pairs_of(mapping, self.findings.path))
+            for key, value in pairs:
+                if id(key) not in direct and own.get(id(value), here) - here:
+                    why[id(value)] = words
+            names = {str(key.value) for key, _ in pairs}
+            for source in _merged_into(mapping):
+                for pointer, image in into.get(id(source), ()):
+                    if image not in here and pointer.rpartition("/")[2] not in names:
+                        why[pointer] = words
         return why
 
     def _gather(self, root: Node) -> None:
@@ -974,6 +1031,8 @@ class _Reader:
                 continue
             seen.add(id(node))
             if isinstance(node, MappingNode):
+                if any(_is_merge(key) for key, _ in node.value):
+                    self.merging.append(node)
                 for key, value in node.value:
                     name = str(key.value) if isinstance(key, ScalarNode) else "?"
                     counts = "" if node is root and name.startswith(("x-", ".")) else name
@@ -1079,6 +1138,22 @@ def _is_patch(root: Node) -> bool:
             _get(item, "op") is not None and _get(item, "path") is not None for item in root.value
         )
     )
+
+
+def _is_merge(key: Node) -> bool:
+    return isinstance(key, ScalarNode) and key.value == "<<" and not key.style
+
+
+def _merged_into(mapping: MappingNode) -> Iterator[MappingNode]:
+    """The mappings whose keys one takes over, directly or through others."""
+    pending, seen = [mapping], {id(mapping)}
+    while pending:
+        for key, value in pending.pop().value:
+            for one in value.value if isinstance(value, SequenceNode) else [value]:
+                if _is_merge(key) and isinstance(one, MappingNode) and id(one) not in seen:
+                    seen.add(id(one))
+                    pending.append(one)
+                    yield one
 
 
 def _sibling_tag(fields: Fields, written: Written) -> str | None:

@@ -27,6 +27,7 @@ from bot.formats.image_names import Written, has_placeholder
 from bot.formats.kustomization import KUSTOMIZATIONS, is_kustomization, local
 from bot.formats.links import LINK, followed
 from bot.formats.manifest_file import is_manifest_file, is_values_file, text_of
+from bot.formats.value_layers import argo_override, is_argo_override
 from bot.formats.yaml_tree import compose_all, plain
 
 OVERLAY: Final = ".lockkeeper-overlay"
@@ -123,7 +124,11 @@ class _Roots:
         folder = posixpath.dirname(path)
         if folder in self.deployed:
             return
-        self._add(self._kustomize_root(folder or ".", path))
+        name = folder or "."
+        self._add(self._kustomize_root(name, path))
+        for file, kustomize in self._overrides_in(folder, "kustomize"):
+            overlay = _overlay(folder, _argo_added(kustomize))
+            self._add(self._kustomize_root(f"{name} with {file}", path, overlay))
 
     def _kustomize_root(self, name: str, path: str, overlay: str = "") -> RenderRoot:
         closure = _Closure(self)
@@ -168,7 +173,11 @@ class _Roots:
                 and posixpath.basename(path) not in {"values.yaml", "values.schema.json"}
             ]
             for one in values or [""]:
-                self._add(self._chart_root(one or folder or ".", folder, [one] if one else []))
+                name = one or folder or "."
+                self._add(self._chart_root(name, folder, [one] if one else []))
+                for file, helm in self._overrides_in(folder, "helm"):
+                    given = {"valueFiles": [f"/{one}"] if one else [], **helm}
+                    self._argo_chart(f"{name} with {file}", "", folder, given, {}, {})
 
     def _is_library(self, chart: str) -> bool:
         return self._document(chart).get("type") == "library"
@@ -214,8 +223,9 @@ class _Roots:
         sources = [_map(one) for one in _list(spec.get("sources"))] or [_map(spec.get("source"))]
         references = {str(one["ref"]): one for one in sources if one.get("ref")}
         target = _map(spec.get("destination"))
-        for source in sources:
-            folder = self._source_folder(source)
+        for own in sources:
+            folder = self._source_folder(own)
+            source = self._overridden(own, folder, name)
             helm, kustomize = _map(source.get("helm")), _map(source.get("kustomize"))
             if source.get("chart"):
                 self._elsewhere(label, RenderTool.HELM, f"the chart {source['chart']} is remote")
@@ -228,8 +238,31 @@ class _Roots:
             elif self.tree.mode(f"{folder}/{_CHART}"):
                 self._argo_chart(label, name, folder, helm, references, target)
             elif inner := self._kustomization_in(folder):
-                images = [_argo_image(str(one)) for one in _list(kustomize.get("images"))]
-                self._deployed_kustomization(label, inner, {"images": images} if images else {})
+                self._deployed_kustomization(label, inner, _argo_added(kustomize))
+
+    def _overridden(self, source: Fields, folder: str | None, name: str) -> Fields:
+        """A source with what Argo CD merges into it from its folder."""
+        if folder is None:
+            return source
+        merged = source
+        for file in (argo_override(folder), argo_override(folder, name) if name else ""):
+            for document in self._documents(file)[:1] if file else ():
+                merged = _map(_merge_patch(merged, document))
+        # What it may not change: only settings of the tools count.
+        fixed = ("chart", "path", "repoURL", "targetRevision")
+        return {**merged, **{key: source[key] for key in fixed if key in source}}
+
+    def _overrides_in(self, folder: str, tool: str) -> Iterator[tuple[str, Fields]]:
+        """What applications that stand elsewhere may have said over a folder, by file."""
+        every = argo_override(folder)
+        beside = (one for one in self.tree.under(folder) if posixpath.dirname(one) == folder)
+        found = [one for one in beside if is_argo_override(one)]
+        lower = self._overridden({}, folder, "")
+        for file in found if len(found) == 1 else [one for one in found if one != every]:
+            own = next(iter(self._documents(file)), {})
+            said = _map(_map(_merge_patch(lower, own)).get(tool))
+            if said:
+                yield file, said
 
     def _argo_chart(
         self,
@@ -458,7 +491,26 @@ def _argo_image(text: str) -> dict[str, str]:
     return entry | {key: value for key, value in parts.items() if value}
 
 
+def _argo_added(kustomize: Fields) -> Fields:
+    """What Argo CD's source adds to a kustomization."""
+    images = [_argo_image(str(one)) for one in _list(kustomize.get("images"))]
+    return {"images": images} if images else {}
+
+
 # --- plain values ---
+
+
+def _merge_patch(target: object, patch: object) -> object:
+    """A JSON merge patch (RFC 7386): lists are replaced as a whole."""
+    if not isinstance(patch, Mapping):
+        return patch
+    merged = dict(_map(target))
+    for key, value in patch.items():
+        if value is None:
+            merged.pop(key, None)
+        else:
+            merged[key] = _merge_patch(merged.get(key), value)
+    return merged
 
 
 def _mappings(path: str, text: str) -> Iterator[Fields]:

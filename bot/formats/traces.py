@@ -60,7 +60,7 @@ class Traces:
     is_opaque: bool = False
     """Names may stand there in other characters: it has to be read."""
     has_charts: bool = False
-    """An object may say which files are Helm values."""
+    """An object may say which files are Helm values, or patch them."""
 
     @property
     def encoded(self) -> bytes:
