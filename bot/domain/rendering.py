@@ -88,6 +88,8 @@ class RenderedImage:
     image: str = ""
     is_run: bool = True
     """It stands where objects name what they run; else a text speaks of it."""
+    is_managed: bool = True
+    """False: it lies in our repository, under a tag that is none of the image's (`tag_match`)."""
 
     def __str__(self) -> str:
         return f"{self.written} in {self.object}"
@@ -142,6 +144,11 @@ class Rendered:
             for image in one.images
             if not image.application and image.is_run
         ]
+
+    @property
+    def unmanaged(self) -> list[tuple[str, RenderedImage]]:
+        """What nobody promotes, with its root: images of others, and other variants of ours."""
+        return [*self.foreign, *((root, one) for root, one in self.ours if not one.is_managed)]
 
 
 class NotRenderedError(RejectedError):

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-from bot.domain.environments import ImageId
+from bot.domain.environments import ImageId, matches
 from bot.domain.errors import ConfigurationError, RejectedError
 from bot.domain.rendering import RenderedImage
 from bot.formats.foreign_images import foreign_in
@@ -44,7 +44,10 @@ def images_in(output: str, names: Names) -> tuple[RenderedImage, ...]:
     except (RejectedError, RecursionError):
         said = (text for _, text, _ in names.mentions(output, "image"))
         written = (Written.parse(text) for text in said)
-        found = (_ours("the output", w, names.image(w.repository), is_run=True) for w in written)
+        found = (
+            _ours("the output", one, names.image(one.repository), names, is_run=True)
+            for one in written
+        )
         return tuple(dict.fromkeys(found))
 
 
@@ -60,18 +63,25 @@ def _by_parsing(output: str, names: Names) -> tuple[RenderedImage, ...]:
     reading = read_file(_FILE, output, plain_names)
     found: dict[RenderedImage, None] = {}
     for spot in reading.spots:
-        own = _ours(object_at(spot.line), spot.written, spot.image, is_run=True)
+        own = _ours(object_at(spot.line), spot.written, spot.image, names, is_run=True)
         found[own] = None
     for remark in reading.remarks:
         if remark.kind is RemarkKind.UNREADABLE:
             raise ConfigurationError(_FILE, remark.line, remark.reason)
-        if remark.kind in HOLDING:
-            written = Written.parse(remark.text)
+        written = Written.parse(remark.text)
+        is_variant = remark.kind is RemarkKind.FOREIGN and bool(names.image(written.repository))
+        if remark.kind in HOLDING or is_variant:
             image = remark.image or names.image(written.repository)
-            is_run = remark.kind is RemarkKind.REFUSED
-            found[_ours(object_at(remark.line), written, image, is_run=is_run)] = None
+            is_run = remark.kind is RemarkKind.REFUSED or is_variant
+            found[_ours(object_at(remark.line), written, image, names, is_run=is_run)] = None
     for foreign in foreign_in(_FILE, output, plain_names):
-        found[RenderedImage(object_at(foreign.line), foreign.text)] = None
+        object_, written = object_at(foreign.line), Written.parse(foreign.text)
+        variant = names.image(written.repository)
+        found[
+            RenderedImage(object_, foreign.text)
+            if variant is None
+            else _ours(object_, written, variant, names, is_run=True)
+        ] = None
     return tuple(found)
 
 
@@ -107,11 +117,18 @@ def _faults_of(labels: Node) -> Iterator[str]:
             )
 
 
-def _ours(object_: str, written: Written, image: ImageId | None, *, is_run: bool) -> RenderedImage:
+def _ours(
+    object_: str, written: Written, image: ImageId | None, names: Names, *, is_run: bool
+) -> RenderedImage:
+    """An image in our repository; another variant than the application's is ours all the same."""
     known = image or ImageId("?", "?")
     repository = written.canonical or written.repository
     text = str(Written(repository, written.tag, written.digest))
-    return RenderedImage(object_, text, known.application, known.name, is_run)
+    glob = names.tag_match.get(known, "")
+    is_managed = not (glob and written.tag) or matches(glob, written.tag)
+    return RenderedImage(
+        object_, text, known.application, known.name, is_run=is_run, is_managed=is_managed
+    )
 
 
 def _named(root: Node) -> str:

@@ -52,7 +52,9 @@ def unproven_mentions(desk: Desk, tree: str) -> list[str]:
 def unsealed_in_render(desk: Desk) -> list[str]:
     """Images in what comes of the tree that are neither sealed nor shown already."""
     rendered = desk.rendered or Rendered()
-    wrong = list(_wrong_in_render(desk, rendered))
+    wrong: dict[tuple[str, RenderedImage], str] = {}
+    for root, image, why in _wrong_in_render(desk, rendered):
+        wrong.setdefault((root, image), why)
     if not (wrong or rendered.faults):
         return []
     before = _shown_before(desk)
@@ -61,7 +63,7 @@ def unsealed_in_render(desk: Desk) -> list[str]:
     return [
         *(
             f"{image}, from {root}: {why}"
-            for root, image, why in wrong
+            for (root, image), why in wrong.items()
             if (image.object, image.written) not in shown
         ),
         *(f"{fault} (from {root})" for root, fault in rendered.faults if fault not in known),
@@ -72,10 +74,12 @@ def _wrong_in_render(desk: Desk, rendered: Rendered) -> Iterator[tuple[str, Rend
     environment, known = desk.environment, _known_pins(desk)
     for root, image in rendered.ours:
         written = Written.parse(image.written)
-        counts = image.is_run or written.tag or written.digest or environment.signs
+        says_which = image.is_run or written.tag or written.digest
+        # Another variant is promoted by nobody, so only a seal that is asked of all keeps it out.
+        counts = environment.signs or (image.is_managed and says_which)
         place = Place(root, image.application, image.image, 0)
         if counts and image.written not in known and not may_show(desk, image.written, place):
-            yield root, image, f"{image.image} is not sealed for {environment.name}"
+            yield root, image, f"{image.image} is not sealed for {environment.name}{_whose(image)}"
     foreign = {one: Written.parse(one.written).digest for _, one in rendered.foreign}
     digests = [Digest(one) for one in foreign.values() if _is_digest(one)]
     known_ours = unsealed(desk.view, environment, digests) if environment.signs else {}
@@ -83,9 +87,13 @@ def _wrong_in_render(desk: Desk, rendered: Rendered) -> Iterator[tuple[str, Rend
         ours = known_ours.get(Digest(foreign[image])) if _is_digest(foreign[image]) else None
         if ours is not None:
             yield root, image, f"its digest is {ours}'s, which is not sealed for {environment.name}"
-    for root, image in rendered.foreign if environment.unmanaged is Unmanaged.HOLD else ():
+    for root, image in rendered.unmanaged if environment.unmanaged is Unmanaged.HOLD else ():
         if not is_allowed(image.written, environment.allow_images):
             yield root, image, "nobody manages it, and `unmanaged: hold` stands"
+
+
+def _whose(image: RenderedImage) -> str:
+    return "" if image.is_managed else "; its tag is no variant that is promoted (`tag_match`)"
 
 
 def _is_digest(text: str) -> bool:
@@ -128,7 +136,7 @@ def _foreign_words(desk: Desk, rendered: Rendered) -> str:
     environment = desk.environment
     if environment.unmanaged is Unmanaged.IGNORE:
         return ""
-    found = sorted({one.written for _, one in rendered.foreign})
+    found = sorted({one.written for _, one in rendered.unmanaged})
     foreign = [one for one in found if not is_allowed(one, environment.allow_images)]
     if not foreign:
         return ""

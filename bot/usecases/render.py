@@ -21,7 +21,7 @@ from bot.usecases.desk import View
 
 EVERYTHING: Final = "everything"
 """The name of what is not rendered where no root was looked at."""
-_READER: Final = 1
+_READER: Final = 2
 """Another number means: read again what was rendered before."""
 _STAY: Final = timedelta(seconds=60)
 """How long one look renders; what is known by then is kept, and the next look goes on."""

@@ -284,6 +284,27 @@ def test_every_image_of_ours_in_an_output_is_found_with_its_object() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        (f"{POD}spec: {{containers: [{{name: a, image: '{REPOSITORY}:agent-1'}}]}}\n", True),
+        (f"{POD}spec: {{containers: [{{name: a, image: '{REPOSITORY}:evil'}}]}}\n", False),
+        (f"{POD}spec: {{args: ['--image={REPOSITORY}:evil']}}\n", False),
+        (f"kind: A\nspec: {{image: x}}\nspec: {{image: '{REPOSITORY}:evil'}}\n", False),
+    ],
+    ids=["the-variant", "another", "another-in-a-text", "no-yaml"],
+)
+def test_another_variant_in_our_repository_is_ours_and_managed_by_nobody(
+    output: str, *, expected: bool
+) -> None:
+    names = names_of(PIPELINE, PROD)
+    names = replace(names, tag_match={names.repositories[REPOSITORY]: "agent-*"})
+
+    (found,) = images_in(output, names)
+
+    assert (found.application, found.is_managed) == ("payments", expected)
+
+
 def test_a_label_that_a_digest_made_invalid_is_said() -> None:
     output = (
         f"kind: Deployment\nmetadata: {{name: d, labels: {{version: 'v1@{DIGEST}', app: a}}}}\n"

@@ -64,19 +64,19 @@ class Scene:
         self.pushed -= {path for path, content in files.items() if content is None}
         return stage.dana.push(stage.manifests, "main", dict(files))
 
-    def publish(self) -> Done | Again | Failed:
+    def publish(self, environment: str = "dev") -> Done | Again | Failed:
         self.driver.ran.clear()
-        self.driver.run(self.driver.publish("dev"))
+        self.driver.run(self.driver.publish(environment))
         return self.driver.ran[0][1]
 
     def told(self, commit: str) -> tuple[str, str]:
         stage = self.driver.stage
         return stage.checks(stage.manifests, commit)["lockkeeper: dev"]
 
-    def summary(self, commit: str) -> str:
+    def summary(self, commit: str, environment: str = "dev") -> str:
         stage = self.driver.stage
         runs = stage.manifests.check_runs.values()
-        found = [r for r in runs if r.commit == commit and r.name == "lockkeeper: dev"]
+        found = [r for r in runs if r.commit == commit and r.name == f"lockkeeper: {environment}"]
         return str(found[-1].output["summary"])
 
     def check_of(self, files: Mapping[str, str | None]) -> tuple[str, str, str]:
@@ -286,3 +286,39 @@ def test_a_foreign_commit_that_hides_an_image_is_replaced(scene: Scene) -> None:
     now = stage.ref("dev") or ""
     assert "envs/dev/app" not in stage.manifests.git.text("ls-tree", "-r", "--name-only", now)
     assert now != ours
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ("prod", "payments is not sealed for prod; its tag is no variant"),
+        ("dev", "Images that nobody manages"),
+    ],
+    ids=["signs", "signs-not"],
+)
+def test_another_variant_in_our_repository_holds_where_all_has_to_be_sealed(
+    tmp_path: Path, environment: str, said: str
+) -> None:
+    """`tag_match` leaves its place alone; nobody promotes it, so nobody sealed it either."""
+    variants = '  payments: {{ images: {{ payments: {{ tag_match: "sha-*" }} }} }}\n'
+    approvals = "    approvals: {{ count: 1, teams: [acme/release-managers] }}\n"
+    pipeline = PIPELINE.replace("  payments: {{}}\n", variants).replace(approvals, "")
+    holds = environment == "prod"
+    for scene in _scene(tmp_path, pipeline):
+        stage = scene.driver.stage
+        image = f"{stage.hosts[environment]}/acme/payments:evil"
+        before = stage.ref(environment)
+        folder = f"envs/{environment}/other"
+        commit = scene.push(
+            {
+                f"{folder}/kustomization.yaml": "resources: [a.yaml]\n",
+                f"{folder}/a.yaml": _pod("a", image),
+            }
+        )
+
+        outcome = scene.publish(environment)
+
+        assert isinstance(outcome, Failed) is holds, outcome
+        assert (stage.ref(environment) == before) is holds
+        assert said in scene.summary(commit, environment)
+        assert image in scene.summary(commit, environment)
