@@ -53,8 +53,10 @@ class RenderRoot:
     """Of the kustomization or the chart; empty: the repository's root."""
     files: tuple[str, ...] = ()
     """Everything that goes into it, sorted; nothing else is there while it is rendered."""
+    kustomization: str = ""
+    """Path of the kustomization; of what a deployer makes up: where it would lie."""
     overlay: str = ""
-    """A kustomization around it, of what the deployer adds (Argo CD's or Flux's images)."""
+    """That kustomization with what the deployer adds to it (Argo CD's or Flux's images)."""
     values: tuple[Values, ...] = ()
     parameters: tuple[Parameter, ...] = ()
     release: str = "release"

@@ -4,8 +4,10 @@
 
 A root is a kustomization that no other one of the environment refers to; a chart that an Argo CD
 Application or a Flux HelmRelease takes from this repository, with their values; any other chart
-among the environment's files, with the values files beside it. What an object adds to a
-kustomization (Argo CD's and Flux's ``images``, Flux's ``patches``) goes around it.
+among the environment's files, with the values files beside it; a folder outside of the
+environment's files that an object deploys. What an object adds to a kustomization (``images``,
+``patches``, ``components``) is written into it, as Argo CD and Flux do; what cannot be added here
+is an obstacle. Two objects that deploy one folder are two roots.
 
 Only what a root refers to is there while it is rendered, so that its identity is complete by
 construction: a reference that is overlooked here makes the tool fail, and that is told.
@@ -15,7 +17,7 @@ from __future__ import annotations
 
 import json
 import posixpath
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -30,8 +32,6 @@ from bot.formats.manifest_file import is_manifest_file, is_values_file, text_of
 from bot.formats.value_layers import argo_override, is_argo_override
 from bot.formats.yaml_tree import compose_all, plain
 
-OVERLAY: Final = ".lockkeeper-overlay"
-"""The folder of the kustomization around another one; nobody's file is called so."""
 _CHART: Final = "Chart.yaml"
 _DEPLOYERS: Final = (b"argoproj.io", b"toolkit.fluxcd.io")
 _NESTED: Final = ("generators", "transformers", "validators", "configurations")
@@ -43,7 +43,11 @@ Fields = Mapping[str, object]
 
 
 def roots_of(
-    tree: Tree, environment: Environment, repository: str, others: Sequence[Environment] = ()
+    tree: Tree,
+    environment: Environment,
+    repository: str,
+    others: Sequence[Environment] = (),
+    failed: Collection[str] = (),
 ) -> list[RenderRoot]:
     """Every root of an environment, in the order of their names.
 
@@ -52,20 +56,29 @@ def roots_of(
         environment: whose files are looked at.
         repository: ``owner/name`` of the manifests repository: sources of it lie in the tree.
         others: the other environments; what an object deploys of their files is theirs.
+        failed: kustomizations (paths) that could not be rendered: they hide none that they refer
+            to.
     """
-    return _Roots(tree, environment, repository, others).found()
+    return _Roots(tree, environment, repository, others, failed).found()
 
 
 class _Roots:
     def __init__(
-        self, tree: Tree, environment: Environment, repository: str, others: Sequence[Environment]
+        self,
+        tree: Tree,
+        environment: Environment,
+        repository: str,
+        others: Sequence[Environment],
+        failed: Collection[str],
     ) -> None:
         self.tree, self.environment, self.repository = tree, environment, repository
-        self.others = others
+        self.others, self.failed = others, failed
         self.documents: dict[str, list[Fields]] = {}
         self.roots: dict[str, RenderRoot] = {}
         self.deployed: set[str] = set()
-        """Folders that an object deploys by itself."""
+        """Folders that an object deploys with something of its own."""
+        self.plain: set[str] = set()
+        """Folders that an object deploys as they are."""
 
     def found(self) -> list[RenderRoot]:
         own = list(self._own())
@@ -95,8 +108,9 @@ class _Roots:
 
     def _kustomizations(self, own: Sequence[str]) -> None:
         """Those that nothing refers to; of a circle that nothing else reaches, its first one."""
-        named = {path: self._named(path) for path in own}
+        named = {path: self._named(path) for path in own if not self._hides_nothing(path)}
         below = {target for path, targets in named.items() for target in targets - {path}}
+        below = {path for path in below if posixpath.dirname(path) not in self.plain}
         for path in own:
             if path not in below and not self._is_component(path):
                 self._kustomization(path)
@@ -105,6 +119,14 @@ class _Roots:
             if path not in covered and not self._is_component(path):
                 self._kustomization(path)
                 covered |= {file for root in self.roots.values() for file in root.files}
+
+    def _hides_nothing(self, path: str) -> bool:
+        """Whether nobody can render it: what it refers to may be deployed by itself."""
+        folder = posixpath.dirname(path)
+        return path in self.failed or any(
+            local(folder, text) is None and _is_remote(text)
+            for text in _references(self._document(path))
+        )
 
     def _named(self, path: str) -> set[str]:
         """The kustomizations that one refers to, directly or through others."""
@@ -122,25 +144,34 @@ class _Roots:
 
     def _kustomization(self, path: str) -> None:
         folder = posixpath.dirname(path)
-        if folder in self.deployed:
+        if folder in self.deployed - self.plain:
             return
         name = folder or "."
         self._add(self._kustomize_root(name, path))
         for file, kustomize in self._overrides_in(folder, "kustomize"):
-            overlay = _overlay(folder, _argo_added(kustomize))
-            self._add(self._kustomize_root(f"{name} with {file}", path, overlay))
+            self._add(self._kustomize_root(f"{name} with {file}", path, _argo_added(kustomize)))
 
-    def _kustomize_root(self, name: str, path: str, overlay: str = "") -> RenderRoot:
+    def _kustomize_root(self, name: str, path: str, added: Added | None = None) -> RenderRoot:
+        """A kustomization, with what its deployer adds written into it."""
+        document = self._document(path)
+        is_there = bool(self.tree.mode(path))
+        if added and is_there and not document:
+            added = replace(added, obstacle="its kustomization cannot be read")
         closure = _Closure(self)
-        closure.add(path)
+        if added:
+            document = added.to(document)
+            closure.add_document(document, posixpath.dirname(path))
+        if is_there:
+            closure.add(path)
         return RenderRoot(
             name=name,
             renderer=RenderTool.KUSTOMIZE,
             folder=posixpath.dirname(path),
             files=closure.sorted(),
-            overlay=overlay,
+            kustomization=path,
+            overlay=json.dumps(document, default=str) if added else "",
             has_charts=closure.has_charts,
-            obstacle=closure.obstacle,
+            obstacle=(added.obstacle if added else "") or closure.obstacle,
         )
 
     def _is_component(self, path: str) -> bool:
@@ -148,12 +179,12 @@ class _Roots:
 
     def _kustomization_in(self, path: str | None) -> str:
         """The kustomization that a reference means: a file of it, or the one of its folder."""
-        target = followed(self.tree, path) if path else None
+        target = ("", ()) if path == "" else followed(self.tree, path) if path else None
         if target is None:
             return ""
         if self.tree.mode(target[0]):
             return target[0] if is_kustomization(target[0]) else ""
-        inside = (f"{target[0]}/{name}" for name in sorted(KUSTOMIZATIONS))
+        inside = (posixpath.join(target[0], name) for name in sorted(KUSTOMIZATIONS))
         return next((one for one in inside if self.tree.mode(one)), "")
 
     # --- charts ---
@@ -210,8 +241,9 @@ class _Roots:
                 case "argoproj.io", "Application":
                     self._argo(label, name, _map(document.get("spec")))
                 case "argoproj.io", "ApplicationSet":
-                    template = _map(_map(document.get("spec")).get("template"))
-                    self._argo(label, name, _map(template.get("spec")))
+                    whole = _map(document.get("spec"))
+                    template = _map(whole.get("template"))
+                    self._argo(label, name, _map(template.get("spec")), _patched(whole))
                 case "helm.toolkit.fluxcd.io", "HelmRelease":
                     self._flux_release(label, document)
                 case "kustomize.toolkit.fluxcd.io", "Kustomization":
@@ -219,7 +251,7 @@ class _Roots:
                 case _:
                     pass
 
-    def _argo(self, label: str, name: str, spec: Fields) -> None:
+    def _argo(self, label: str, name: str, spec: Fields, obstacle: str = "") -> None:
         sources = [_map(one) for one in _list(spec.get("sources"))] or [_map(spec.get("source"))]
         references = {str(one["ref"]): one for one in sources if one.get("ref")}
         target = _map(spec.get("destination"))
@@ -227,7 +259,9 @@ class _Roots:
             folder = self._source_folder(own)
             source = self._overridden(own, folder, name)
             helm, kustomize = _map(source.get("helm")), _map(source.get("kustomize"))
-            if source.get("chart"):
+            if obstacle:
+                self._elsewhere(label, RenderTool.HELM, obstacle)
+            elif source.get("chart"):
                 self._elsewhere(label, RenderTool.HELM, f"the chart {source['chart']} is remote")
             elif folder is None:
                 if source.get("path") and not self._is_own(source):
@@ -235,10 +269,25 @@ class _Roots:
                     self._elsewhere(label, RenderTool.HELM, why)
             elif has_placeholder(folder):
                 self._elsewhere(label, RenderTool.HELM, "an ApplicationSet fills in its path")
-            elif self.tree.mode(f"{folder}/{_CHART}"):
+            elif source.get("plugin") is not None:
+                self._elsewhere(label, RenderTool.HELM, "a plugin of Argo CD puts it together")
+            elif self.tree.mode(posixpath.join(folder, _CHART)):
                 self._argo_chart(label, name, folder, helm, references, target)
             elif inner := self._kustomization_in(folder):
-                self._deployed_kustomization(label, inner, _argo_added(kustomize))
+                missing = self._missing_components(posixpath.dirname(inner), kustomize)
+                self._deployed_kustomization(label, inner, _argo_added(kustomize, missing))
+            else:
+                self._plain_folder(label, folder, _map(source.get("directory")))
+
+    def _missing_components(self, folder: str, kustomize: Fields) -> Collection[object]:
+        """Components that are not there, where Argo CD leaves those out."""
+        if not kustomize.get("ignoreMissingComponents"):
+            return ()
+        return [
+            one
+            for one in _list(kustomize.get("components"))
+            if not self._kustomization_in(local(folder, str(one)))
+        ]
 
     def _overridden(self, source: Fields, folder: str | None, name: str) -> Fields:
         """A source with what Argo CD merges into it from its folder."""
@@ -331,7 +380,7 @@ class _Roots:
         files = map(str, _list(chart.get("valuesFiles")))
         values: list[str | Values] = [posixpath.normpath(file.lstrip("/")) for file in files]
         values.append(Values(text=json.dumps(_map(spec.get("values")))))
-        obstacle = "its valuesFrom stand in the cluster" if spec.get("valuesFrom") else ""
+        obstacle = _unread_release(spec)
         namespace = spec.get("targetNamespace") or metadata.get("namespace") or "default"
         release = spec.get("releaseName") or metadata.get("name") or "release"
         root = self._chart_root(label, folder, values)
@@ -346,19 +395,92 @@ class _Roots:
 
     def _flux_kustomization(self, label: str, spec: Fields) -> None:
         """What Flux adds to a kustomization; without additions it is one like any other."""
-        added = {key: spec[key] for key in ("images", "patches") if spec.get(key)}
-        inner = self._kustomization_in(local("", str(spec.get("path", ""))))
+        path, kind = str(spec.get("path") or "."), _text(spec, "sourceRef", "kind")
+        folder = posixpath.normpath(path.lstrip("/") or ".")
+        folder = "" if folder == "." else folder
+        if kind not in {"", "GitRepository"}:
+            self._elsewhere(label, RenderTool.KUSTOMIZE, f"its source is of the kind {kind}")
+            return
+        added = _flux_added(spec)
+        inner = self._kustomization_in(folder)
         if inner:
-            self._deployed_kustomization(label, inner, added)
+            self._deployed_kustomization(label, inner, added, fills_in=bool(spec.get("postBuild")))
+        else:
+            fills_in = bool(spec.get("postBuild"))
+            self._plain_folder(label, folder, {"recurse": True}, added, fills_in=fills_in)
 
-    def _deployed_kustomization(self, label: str, inner: str, added: Fields) -> None:
+    def _deployed_kustomization(
+        self, label: str, inner: str, added: Added | None, *, fills_in: bool = False
+    ) -> None:
         """A kustomization with what its deployer adds, or that no glob of the environment names."""
-        if added:
+        root = self._kustomize_root(label, inner, added)
+        if fills_in and self._has_variables(root):
+            root = replace(root, obstacle=root.obstacle or "its postBuild fills in variables")
+        if added or root.obstacle:
             self.deployed.add(posixpath.dirname(inner))
-            overlay = _overlay(posixpath.dirname(inner), added)
-            self._add_deployed(self._kustomize_root(label, inner, overlay))
-        elif not self.environment.owns(inner):
-            self._add_deployed(self._kustomize_root(label, inner))
+            self._add_deployed(root)
+        elif self.environment.owns(inner):
+            self.plain.add(posixpath.dirname(inner))
+        else:
+            self._add_deployed(root)
+
+    def _has_variables(self, root: RenderRoot) -> bool:
+        return "${" in root.overlay or any(b"${" in self.tree.content(one) for one in root.files)
+
+    def _plain_folder(
+        self,
+        label: str,
+        folder: str,
+        directory: Fields,
+        added: Added | None = None,
+        *,
+        fills_in: bool = False,
+    ) -> None:
+        """A folder without kustomization: its objects, where the environment's files lack some."""
+        found = followed(self.tree, folder) if folder else ("", ())
+        paths = list(self.tree.under(found[0])) if found else []
+        if found is None or not paths:
+            why = f"{folder or '.'} is not in this repository"
+            self._elsewhere(label, RenderTool.KUSTOMIZE, why)
+            return
+        wholes = (
+            set() if added is None else {posixpath.dirname(p) for p in paths if is_kustomization(p)}
+        )
+        is_deep = bool(directory.get("recurse"))
+        objects = self._objects_in(found[0], paths, wholes, is_deep=is_deep)
+        inner = [self._kustomization_in(one) or one for one in objects]
+        is_owned = all(self.environment.owns(one) for one in inner)
+        if is_owned and not (added or fills_in):
+            return  # read as they are
+        resources = [posixpath.relpath(one, found[0] or ".") for one in objects]
+        base = added or Added()
+        what = replace(base, lists={"resources": resources, **base.lists})
+        path = posixpath.join(found[0], "kustomization.yaml")
+        root = self._kustomize_root(label, path, what)
+        obstacle = what.obstacle or _unread_directory(directory, paths)
+        if fills_in and self._has_variables(root):
+            obstacle = obstacle or "its postBuild fills in variables"
+        self._add_deployed(replace(root, obstacle=obstacle or root.obstacle))
+
+    def _objects_in(
+        self, folder: str, paths: Iterable[str], wholes: Collection[str], *, is_deep: bool
+    ) -> list[str]:
+        """Files with objects; of Flux the folders with a kustomization too, each as a whole."""
+        found: dict[str, None] = {}
+        for path in sorted(paths):
+            home = posixpath.dirname(path)
+            above = next((one for one in _folders(home) if one in wholes), None)
+            if home != folder and not is_deep:
+                continue
+            if above is not None:
+                found[above] = None
+            elif (
+                is_manifest_file(path)
+                and not is_kustomization(path)
+                and any(one.get("kind") and one.get("apiVersion") for one in self._documents(path))
+            ):
+                found[path] = None
+        return list(found)
 
     def _add_deployed(self, root: RenderRoot) -> None:
         """What an object deploys of another environment's files is looked at with that one."""
@@ -440,9 +562,9 @@ class _Closure:
                 return
             self.add_file(path)
 
-    def add(self, path: str) -> None:
+    def add(self, path: str, folder: str | None = None) -> None:
         """A kustomization and all that it names."""
-        pending = [(path, posixpath.dirname(path))]
+        pending = [(path, posixpath.dirname(path) if folder is None else folder)]
         seen: set[tuple[str, str]] = set()
         while pending and not self.obstacle:
             one = pending.pop()
@@ -450,12 +572,20 @@ class _Closure:
                 seen.add(one)
                 pending += self._named_by(*one)
 
+    def add_document(self, document: Fields, folder: str) -> None:
+        """All that a kustomization names that stands in no file."""
+        for path, home in list(self._named_in(document, folder)):
+            self.add(path, home)
+
     def _named_by(self, path: str, folder: str) -> Iterator[tuple[str, str]]:
-        """What one file names, relative to a folder: every text that is a path here.
+        document = self.roots._document(path)  # noqa: SLF001 - the same module's other half
+        return self._named_in(document, folder)
+
+    def _named_in(self, document: Fields, folder: str) -> Iterator[tuple[str, str]]:
+        """What a document names, relative to a folder: every text that is a path here.
 
         Keys are not asked: a text that means something else and is a path as well costs nothing.
         """
-        document = self.roots._document(path)  # noqa: SLF001 - the same module's other half
         nested = [text for key in _NESTED for text in _list(document.get(key))]
         if any(document.get(key) for key in _CHART_KEYS) or _inflates(document):
             self.has_charts = True
@@ -477,9 +607,39 @@ class _Closure:
 # --- what objects add to a kustomization ---
 
 
-def _overlay(folder: str, added: Mapping[str, object]) -> str:
-    """A kustomization around a folder; JSON is YAML."""
-    return json.dumps({"resources": [posixpath.join("..", folder)], **added})
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What a deployer writes into a kustomization before it is built."""
+
+    images: Sequence[Fields] = ()
+    """Each takes the place of one with its name."""
+    lists: Mapping[str, Sequence[object]] = field(default_factory=dict)
+    """Behind what stands there."""
+    texts: Mapping[str, object] = field(default_factory=dict)
+    """In place of what stands there."""
+    maps: Mapping[str, Fields] = field(default_factory=dict)
+    """Into what stands there."""
+    obstacle: str = ""
+    """What is added that nothing here can add."""
+
+    def __bool__(self) -> bool:
+        """Whether it changes anything."""
+        return bool(self.images or self.lists or self.texts or self.maps or self.obstacle)
+
+    def to(self, document: Fields) -> Fields:
+        """A kustomization with it."""
+        result = dict(document) | dict(self.texts)
+        for key, values in self.lists.items():
+            result[key] = [*_list(result.get(key)), *values]
+        for key, entries in self.maps.items():
+            result[key] = {**_map(result.get(key)), **entries}
+        if self.images:
+            names = {one.get("name") for one in self.images}
+            kept = [
+                one for one in _list(result.get("images")) if _map(one).get("name") not in names
+            ]
+            result["images"] = [*kept, *self.images]
+        return result
 
 
 def _argo_image(text: str) -> dict[str, str]:
@@ -491,10 +651,91 @@ def _argo_image(text: str) -> dict[str, str]:
     return entry | {key: value for key, value in parts.items() if value}
 
 
-def _argo_added(kustomize: Fields) -> Fields:
-    """What Argo CD's source adds to a kustomization."""
-    images = [_argo_image(str(one)) for one in _list(kustomize.get("images"))]
-    return {"images": images} if images else {}
+_ARGO_TEXTS: Final = ("namePrefix", "nameSuffix", "namespace")
+_ARGO_MAPS: Final = ("commonLabels", "commonAnnotations")
+_ARGO_OTHERS: Final = frozenset(
+    {
+        *("images", "patches", "components", "ignoreMissingComponents", "replicas"),
+        *("forceCommonLabels", "forceCommonAnnotations", "labelWithoutSelector"),
+        *("labelIncludeTemplates", "commonAnnotationsEnvsubst"),
+    }
+)
+"""Of Argo CD's source: those that are taken over, and those that say how labels are set."""
+_FLUX_ADDS: Final = ("patchesStrategicMerge", "patchesJson6902")
+"""Fields of Flux's older Kustomizations, whose form is another than kustomize's."""
+
+
+def _argo_added(kustomize: Fields, left_out: Collection[object] = ()) -> Added:
+    """What Argo CD's source adds to a kustomization (`kustomize edit`, and its patches)."""
+    components = [one for one in _list(kustomize.get("components")) if one not in left_out]
+    lists = {"patches": _list(kustomize.get("patches")), "components": components}
+    known = {*_ARGO_TEXTS, *_ARGO_MAPS, *_ARGO_OTHERS}
+    unknown = sorted(str(key) for key, value in kustomize.items() if value and key not in known)
+    if any("*" in str(one) for one in _list(kustomize.get("images"))):
+        unknown.append("images with an asterisk")
+    return Added(
+        images=[_argo_image(str(one)) for one in _list(kustomize.get("images"))],
+        lists={key: values for key, values in lists.items() if values},
+        texts={key: kustomize[key] for key in _ARGO_TEXTS if kustomize.get(key)},
+        maps={key: _map(kustomize[key]) for key in _ARGO_MAPS if kustomize.get(key)},
+        obstacle=f"its kustomize.{unknown[0]} is not rendered here" if unknown else "",
+    )
+
+
+def _flux_added(spec: Fields) -> Added:
+    """What Flux's Kustomization adds to a kustomization."""
+    unread = [key for key in _FLUX_ADDS if spec.get(key)]
+    lists = {key: _list(spec.get(key)) for key in ("patches", "components")}
+    names = {"namePrefix": "namePrefix", "nameSuffix": "nameSuffix", "targetNamespace": "namespace"}
+    texts = {own: spec[key] for key, own in names.items() if spec.get(key)}
+    missing = bool(spec.get("ignoreMissingComponents")) and bool(lists["components"])
+    obstacle = f"its {unread[0]} is not rendered here" if unread else ""
+    return Added(
+        images=[_map(one) for one in _list(spec.get("images"))],
+        lists={key: values for key, values in lists.items() if values},
+        texts=texts,
+        obstacle=obstacle or ("it leaves missing components out" if missing else ""),
+    )
+
+
+def _unread_release(spec: Fields) -> str:
+    """What a HelmRelease adds that nothing here can add; empty: nothing."""
+    if spec.get("valuesFrom"):
+        return "its valuesFrom stand in the cluster"
+    return "its postRenderers change what its chart gives" if spec.get("postRenderers") else ""
+
+
+def _patched(spec: Fields) -> str:
+    """What an ApplicationSet writes over its template; empty: nothing."""
+    if spec.get("templatePatch"):
+        return "its templatePatch is filled in by generators"
+    pending: list[object] = [spec.get("generators")]
+    while pending:
+        one = pending.pop()
+        if isinstance(one, list):
+            pending += one
+        elif isinstance(one, Mapping):
+            if _map(one.get("template")):
+                return "a generator's template takes the place of its own"
+            pending += [value for key, value in one.items() if key not in {"elements", "values"}]
+    return ""
+
+
+def _unread_directory(directory: Fields, paths: Iterable[str]) -> str:
+    """Why the objects of a folder are others than its files show; empty: they are those."""
+    if directory.get("include") or directory.get("exclude"):
+        return "its directory.include or exclude is not read here"
+    if any(one.endswith((".jsonnet", ".libsonnet")) for one in paths):
+        return "jsonnet makes its objects"
+    return ""
+
+
+def _folders(path: str) -> Iterator[str]:
+    """A folder and those around it, the outermost first."""
+    steps = path.split("/") if path else []
+    yield ""
+    for end in range(1, len(steps) + 1):
+        yield "/".join(steps[:end])
 
 
 # --- plain values ---
@@ -527,6 +768,11 @@ def _references(document: Fields) -> Iterator[str]:
     """What a kustomization takes objects from."""
     for key in ("resources", "bases", "components", "generators", "transformers", "validators"):
         yield from (one for one in _list(document.get(key)) if isinstance(one, str))
+
+
+def _is_remote(text: str) -> bool:
+    """Whether kustomize would fetch it: no file of the repository."""
+    return "://" in text or "?" in text or text.startswith(("git@", "git::", "github.com"))
 
 
 def _inflates(document: Fields) -> bool:

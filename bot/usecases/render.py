@@ -7,7 +7,8 @@ cannot be rendered is *not rendered*; nothing is taken for clean.
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Final
 
 from bot.domain.environments import Environment
@@ -82,22 +83,35 @@ class _Work:
         self.reader = f"{_READER} {generation} {self.names.identity[:16]}"
 
     def rendered(self) -> Rendered:
-        """Everything; what is known already is asked for together."""
-        clock = self.view.ports.clock
+        """Everything; a kustomization that fails hides none that it refers to."""
         environments = self.view.pipeline.environments.values()
         others = [one for one in environments if one.name != self.environment.name]
-        roots = roots_of(self.tree, self.environment, str(self.view.repository), others)
-        named = {root.identity(self.blobs, self.reader): root for root in roots}
-        known = self.renderings.known(named)
-        found = {named[identity].name: one for identity, one in known.items()}
-        until = clock.now() + _STAY
-        for identity, root in named.items():
-            if identity in known:
-                continue
+        until = self.view.ports.clock.now() + _STAY
+        found: dict[str, Rendering] = {}
+        failed: set[str] = set()
+        while True:
+            own = str(self.view.repository)
+            roots = {
+                root.identity(self.blobs, self.reader): root
+                for root in roots_of(self.tree, self.environment, own, others, failed)
+            }
+            self._find(roots, found, until)
+            broken = {root.kustomization for key, root in roots.items() if found[key].failure}
+            if broken <= {"", *failed}:
+                return Rendered({root.name: found[key] for key, root in roots.items()})
+            failed |= broken
+
+    def _find(
+        self, roots: Mapping[str, RenderRoot], found: dict[str, Rendering], until: datetime
+    ) -> None:
+        """Add what comes of each; what is known already is asked for together."""
+        clock = self.view.ports.clock
+        found |= self.renderings.known(roots.keys() - found.keys())
+        for identity in [one for one in roots if one not in found]:
             if clock.now() >= until:
-                raise UnfinishedError(self.environment.name, len(found), len(roots))
-            found[root.name] = self._render(root, identity)
-        return Rendered(found)
+                done = len(roots.keys() & found.keys())
+                raise UnfinishedError(self.environment.name, done, len(roots))
+            found[identity] = self._render(roots[identity], identity)
 
     def _render(self, root: RenderRoot, identity: str) -> Rendering:
         made = self._tried(root)

@@ -202,7 +202,7 @@ def test_what_the_repository_does_not_show_is_an_obstacle(files: Files, reason: 
     assert reason in root.obstacle
 
 
-def test_what_a_deployer_adds_goes_around_a_kustomization() -> None:
+def test_what_a_deployer_adds_is_written_into_a_kustomization() -> None:
     base = {"envs/prod/app/kustomization.yaml": "namePrefix: a\n"}
     kustomize = {"images": [f"api={REPOSITORY}:v1@{DIGEST}"]}
 
@@ -210,9 +210,230 @@ def test_what_a_deployer_adds_goes_around_a_kustomization() -> None:
 
     (root,) = found.values()
     assert json.loads(root.overlay) == {
-        "resources": ["../envs/prod/app"],
+        "namePrefix": "a",
         "images": [{"name": "api", "newName": REPOSITORY, "newTag": "v1", "digest": DIGEST}],
     }
+
+
+def test_an_image_of_an_application_takes_the_place_of_one_with_its_name() -> None:
+    """As `kustomize edit set image`: around the other one it would change nothing."""
+    images = f"images: [{{name: api, newName: {REPOSITORY}, digest: '{DIGEST}'}}, {{name: b}}]\n"
+    base = {"envs/prod/app/kustomization.yaml": images}
+    kustomize = {"images": [f"api={REPOSITORY}:evil"]}
+
+    (root,) = roots(
+        {**base, **application({"path": "envs/prod/app", "kustomize": kustomize})}
+    ).values()
+
+    expected = [{"name": "b"}, {"name": "api", "newName": REPOSITORY, "newTag": "evil"}]
+    assert json.loads(root.overlay)["images"] == expected
+
+
+ADDED = {
+    "patches": [{"path": "more.yaml"}],
+    "components": ["../c"],
+}
+ADDED_FILES: Files = {
+    "envs/prod/k/kustomization.yaml": "resources: [d.yaml]\npatches: [{path: first.yaml}]\n",
+    "envs/prod/k/d.yaml": POD,
+    "envs/prod/k/first.yaml": POD,
+    "envs/prod/k/more.yaml": POD,
+    "envs/prod/c/kustomization.yaml": "kind: Component\n",
+}
+
+
+def flux(spec: dict[str, object]) -> Files:
+    document = {
+        "apiVersion": "kustomize.toolkit.fluxcd.io/v1",
+        "kind": "Kustomization",
+        "metadata": {"name": "shop"},
+        "spec": spec,
+    }
+    return {"envs/prod/flux.json": json.dumps(document)}
+
+
+@pytest.mark.parametrize(
+    "deployer",
+    [
+        application({"path": "envs/prod/k", "kustomize": ADDED}),
+        flux({"path": "./envs/prod/k", **ADDED}),
+    ],
+    ids=["argo", "flux"],
+)
+def test_patches_and_components_of_a_deployer_are_rendered_with_its_kustomization(
+    deployer: Files,
+) -> None:
+    (root,) = roots({**ADDED_FILES, **deployer}).values()
+
+    assert root.obstacle == ""
+    assert json.loads(root.overlay) == {
+        "resources": ["d.yaml"],
+        "patches": [{"path": "first.yaml"}, {"path": "more.yaml"}],
+        "components": ["../c"],
+    }
+    assert set(root.files) == set(ADDED_FILES)
+
+
+@pytest.mark.parametrize(
+    ("deployer", "reason"),
+    [
+        (application({"path": "envs/prod/k", "kustomize": {"x": 1}}), "kustomize.x is not"),
+        (
+            application({"path": "envs/prod/k", "kustomize": {"images": ["a=*:v2"]}}),
+            "images with an asterisk",
+        ),
+        (application({"path": "envs/prod/k", "plugin": {"name": "p"}}), "a plugin of Argo CD"),
+        (application({"path": "absent"}), "absent is not in this repository"),
+        (flux({"path": "./absent"}), "absent is not in this repository"),
+        (flux({"path": "./envs/prod/k", "patchesJson6902": [{"a": 1}]}), "patchesJson6902"),
+        (
+            flux({"path": "./envs/prod/k", "sourceRef": {"kind": "OCIRepository"}}),
+            "of the kind OCIRepository",
+        ),
+        (
+            flux({"path": "./envs/prod/v", "postBuild": {"substitute": {"tag": "evil"}}}),
+            "its postBuild fills in variables",
+        ),
+        (application({"path": "plain", "directory": {"exclude": "x"}}), "include or exclude"),
+        (application({"path": "jsonnet"}), "jsonnet makes its objects"),
+    ],
+)
+def test_what_a_deployer_adds_and_cannot_be_added_here_is_an_obstacle(
+    deployer: Files, reason: str
+) -> None:
+    files: Files = {
+        **ADDED_FILES,
+        "envs/prod/v/kustomization.yaml": "resources: [d.yaml]\n",
+        "envs/prod/v/d.yaml": POD + "spec: {image: 'a:${tag}'}\n",
+        "plain/a.yaml": POD,
+        "jsonnet/a.yaml": POD,
+        "jsonnet/a.jsonnet": "{}",
+    }
+
+    found = roots({**files, **deployer})
+
+    assert [one for one in found.values() if reason in one.obstacle], found
+
+
+def test_a_build_without_variables_is_rendered_whatever_fills_them_in() -> None:
+    found = roots({**ADDED_FILES, **flux({"path": "envs/prod/k", "postBuild": {"substitute": {}}})})
+
+    assert [one.obstacle for one in found.values()] == [""]
+
+
+def test_a_post_renderer_behind_a_chart_is_an_obstacle() -> None:
+    chart = {"chart": "charts/app", "sourceRef": {"kind": "GitRepository"}}
+    spec: dict[str, object] = {"chart": {"spec": chart}, "postRenderers": [{"kustomize": {}}]}
+
+    (root,) = roots({**CHART, **release(spec)}).values()
+
+    assert root.obstacle == "its postRenderers change what its chart gives"
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"templatePatch": "spec: {}"},
+        {"generators": [{"matrix": {"generators": [{"list": {"template": {"spec": {"a": 1}}}}]}}]},
+    ],
+    ids=["patch", "generator"],
+)
+def test_what_an_application_set_writes_over_its_template_is_an_obstacle(
+    spec: dict[str, object],
+) -> None:
+    (text,) = application({"path": "charts/app"}).values()
+    template = {"spec": json.loads(str(text))["spec"]}
+    document = {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "ApplicationSet",
+        "spec": {"template": template, **spec},
+    }
+
+    (root,) = roots({**CHART, "envs/prod/set.json": json.dumps(document)}).values()
+
+    assert "template" in root.obstacle
+
+
+@pytest.mark.parametrize(
+    ("deployer", "expected"),
+    [
+        (application({"path": "plain"}), ["a.yaml"]),
+        (application({"path": "plain", "directory": {"recurse": True}}), ["a.yaml", "b/c.json"]),
+        (flux({"path": "./plain"}), ["a.yaml", "b/c.json", "k"]),
+    ],
+    ids=["argo", "argo-recursive", "flux"],
+)
+def test_a_plain_folder_outside_that_an_object_deploys_is_a_root(
+    deployer: Files, expected: list[str]
+) -> None:
+    files: Files = {
+        "plain/a.yaml": POD,
+        "plain/values.yaml": "a: 1\n",
+        "plain/README.md": "text",
+        "plain/b/c.json": '{"apiVersion": "v1", "kind": "Pod"}',
+        "plain/k/kustomization.yaml": "resources: [d.yaml]\n",
+        "plain/k/d.yaml": "kind: A\n",
+    }
+
+    (root,) = roots({**files, **deployer}).values()
+
+    assert json.loads(root.overlay) == {"resources": expected}
+    assert (root.folder, root.kustomization) == ("plain", "plain/kustomization.yaml")
+    assert "plain/a.yaml" in root.files
+    assert ("plain/k/d.yaml" in root.files) is ("k" in expected)
+
+
+def test_a_plain_folder_of_the_environment_is_read_as_it_is_and_rendered_with_additions() -> None:
+    files: Files = {"envs/prod/p/a.yaml": POD}
+
+    assert roots({**files, **flux({"path": "envs/prod/p"})}) == {}
+    assert len(roots({**files, **flux({"path": "envs/prod/p", "images": [{"name": "a"}]})})) == 1
+
+
+@pytest.mark.parametrize("path", [".", "./", ""])
+def test_the_repository_s_root_is_a_folder_as_well(path: str) -> None:
+    files: Files = {"kustomization.yaml": "resources: [a.yaml]\n", "a.yaml": POD}
+
+    (root,) = roots({**files, **flux({"path": path})}).values()
+
+    assert (root.folder, root.files) == ("", ("a.yaml", "kustomization.yaml"))
+
+
+def test_two_that_deploy_one_folder_are_two_roots() -> None:
+    first = application({"path": "envs/prod/k", "kustomize": {"images": ["api=x:v1"]}})
+    second = application({"path": "envs/prod/k"})
+    both = {**first, "envs/prod/second.json": second["envs/prod/app.json"]}
+
+    found = roots({**ADDED_FILES, **both})
+
+    assert [bool(one.overlay) for one in found.values()] == [True, False]
+
+
+def test_one_that_is_deployed_as_it_is_is_a_root_whoever_refers_to_it() -> None:
+    files: Files = {
+        "envs/prod/a/kustomization.yaml": "resources: [../k]\nimages: [{name: x}]\n",
+        **ADDED_FILES,
+    }
+
+    assert list(roots({**files, **application({"path": "envs/prod/k"})})) == [
+        "envs/prod/a",
+        "envs/prod/k",
+    ]
+
+
+def test_one_that_cannot_be_rendered_hides_none_that_it_refers_to() -> None:
+    files: Files = {
+        "envs/prod/a/kustomization.yaml": "resources: [../k, 'https://example.com/x?ref=v1']\n",
+        **ADDED_FILES,
+    }
+    local = {**files, "envs/prod/a/kustomization.yaml": "resources: [../k]\n"}
+
+    failed = {"envs/prod/a/kustomization.yaml"}
+    after = roots_of(Tree(local), PROD, "acme/deploy", (), failed)
+
+    assert list(roots(files)) == ["envs/prod/a", "envs/prod/k"]
+    assert list(roots(local)) == ["envs/prod/a"]
+    assert [one.name for one in after] == ["envs/prod/a", "envs/prod/k"]
 
 
 def test_a_kustomization_that_an_object_deploys_from_elsewhere_is_a_root() -> None:

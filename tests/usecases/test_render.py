@@ -185,6 +185,23 @@ def test_what_is_not_rendered_is_told_with_its_reason_and_stops_nothing(scene: S
     assert stage.file(stage.ref("dev") or "", "envs/dev/far/kustomization.yaml")
 
 
+def test_a_kustomization_that_fails_hides_none_that_it_refers_to(scene: Scene) -> None:
+    stage = scene.driver.stage
+    before = stage.ref("dev")
+    commit = scene.push(
+        {
+            **hidden(stage.hosts["dev"]),
+            "envs/dev/top/kustomization.yaml": "resources: [../app, absent.yaml]\n",
+        }
+    )
+
+    assert isinstance(scene.publish(), Failed)
+
+    assert stage.ref("dev") == before
+    for words in ("Pod hidden", "from envs/dev/app", "envs/dev/top: kustomize says"):
+        assert words in scene.summary(commit)
+
+
 def test_without_tools_nothing_is_called_rendered(scene: Scene) -> None:
     driver = scene.driver
     driver.ports = replace(driver.ports, renderer=None)

@@ -21,7 +21,6 @@ from bot.adapters.scanning.sandbox import Done, Limits, Sandbox
 from bot.adapters.scanning.tools import stamp_of
 from bot.domain.errors import UnavailableError
 from bot.domain.rendering import NotRenderedError, RenderRoot, RenderTool
-from bot.formats.render_roots import OVERLAY
 
 OUTPUT: Final = 8 * 2**20  # bytes of the objects of one root
 DISK: Final = 256 * 2**20  # bytes of temporary files
@@ -130,7 +129,7 @@ class ConfinedRenderer:
 def _overlay(root: RenderRoot) -> Mapping[str, tuple[str, bytes]]:
     if not root.overlay:
         return {}
-    return {f"{OVERLAY}/kustomization.yaml": ("100644", root.overlay.encode())}
+    return {root.kustomization: ("100644", root.overlay.encode())}
 
 
 def _kustomize(
@@ -140,7 +139,7 @@ def _kustomize(
     yield from ("build", "--load-restrictor=LoadRestrictionsNone")
     if children:
         yield from ("--enable-helm", f"--helm-command={children[0]}")
-    yield from ("--", str(tree / OVERLAY if root.overlay else tree / root.folder))
+    yield from ("--", str(tree / root.folder))
 
 
 def _helm(root: RenderRoot, room: Room, tree: Path, _children: Sequence[Path]) -> Iterator[str]:

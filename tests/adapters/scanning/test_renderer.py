@@ -50,9 +50,13 @@ def test_a_kustomization_gives_its_objects(renderer: ConfinedRenderer) -> None:
     assert "name: b-a" in renderer.render(KUSTOMIZE, files)
 
 
-def test_what_a_deployer_adds_goes_around_it(renderer: ConfinedRenderer) -> None:
+def test_what_a_deployer_adds_is_written_into_it(renderer: ConfinedRenderer) -> None:
     root = RenderRoot(
-        "app", RenderTool.KUSTOMIZE, "app", overlay='{"resources": ["../app"], "namePrefix": "c-"}'
+        "app",
+        RenderTool.KUSTOMIZE,
+        "app",
+        kustomization="app/kustomization.yaml",
+        overlay='{"resources": ["x"], "namePrefix": "c-"}',
     )
     files = tree(**{"app/kustomization.yaml": "resources: [x]\n", "app/x": POD})
 
