@@ -252,6 +252,8 @@ class _Roots:
                     pass
 
     def _argo(self, label: str, name: str, spec: Fields, obstacle: str = "") -> None:
+        if spec.get("sourceHydrator"):
+            self._elsewhere(label, RenderTool.HELM, "Argo CD hydrates its source to another branch")
         sources = [_map(one) for one in _list(spec.get("sources"))] or [_map(spec.get("source"))]
         references = {str(one["ref"]): one for one in sources if one.get("ref")}
         target = _map(spec.get("destination"))
@@ -377,7 +379,8 @@ class _Roots:
             self._elsewhere(label, RenderTool.HELM, f"the chart {folder} is not in this repository")
             return
         # Relative to the source's root.
-        files = map(str, _list(chart.get("valuesFiles")))
+        first = [chart["valuesFile"]] if chart.get("valuesFile") else []  # the older spelling
+        files = map(str, [*first, *_list(chart.get("valuesFiles"))])
         values: list[str | Values] = [posixpath.normpath(file.lstrip("/")) for file in files]
         values.append(Values(text=json.dumps(_map(spec.get("values")))))
         obstacle = _unread_release(spec)
@@ -612,7 +615,9 @@ class Added:
     """What a deployer writes into a kustomization before it is built."""
 
     images: Sequence[Fields] = ()
-    """Each takes the place of one with its name."""
+    """Each takes the place of one with its name: one entry may name what another made."""
+    sorts_images: bool = False
+    """All of them come in the order of their names, as `kustomize edit set image` has it."""
     lists: Mapping[str, Sequence[object]] = field(default_factory=dict)
     """Behind what stands there."""
     texts: Mapping[str, object] = field(default_factory=dict)
@@ -634,11 +639,10 @@ class Added:
         for key, entries in self.maps.items():
             result[key] = {**_map(result.get(key)), **entries}
         if self.images:
-            names = {one.get("name") for one in self.images}
-            kept = [
-                one for one in _list(result.get("images")) if _map(one).get("name") not in names
-            ]
-            result["images"] = [*kept, *self.images]
+            every = [*map(_map, _list(result.get("images"))), *self.images]
+            by_name = {str(one.get("name", "")): one for one in every}
+            names = sorted(by_name) if self.sorts_images else by_name
+            result["images"] = [by_name[name] for name in names]
         return result
 
 
@@ -675,6 +679,7 @@ def _argo_added(kustomize: Fields, left_out: Collection[object] = ()) -> Added:
         unknown.append("images with an asterisk")
     return Added(
         images=[_argo_image(str(one)) for one in _list(kustomize.get("images"))],
+        sorts_images=True,
         lists={key: values for key, values in lists.items() if values},
         texts={key: kustomize[key] for key in _ARGO_TEXTS if kustomize.get(key)},
         maps={key: _map(kustomize[key]) for key in _ARGO_MAPS if kustomize.get(key)},

@@ -14,6 +14,8 @@ from tests.attacks.test_hidden_images import PIPELINE, PROD, REPOSITORY, Files, 
 POD = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n"
 CHART = {"charts/app/Chart.yaml": "name: app\n", "charts/app/templates/pod.yaml": POD}
 DIGEST = "sha256:" + "1" * 64
+IMAGE = f"api={REPOSITORY}:evil"
+ENTRY = {"name": "api", "newName": REPOSITORY, "newTag": "evil"}
 
 
 def roots(files: Files) -> dict[str, RenderRoot]:
@@ -40,6 +42,16 @@ def release(spec: dict[str, object]) -> Files:
         "spec": spec,
     }
     return {"envs/prod/release.json": json.dumps(document)}
+
+
+def flux(spec: dict[str, object]) -> Files:
+    document = {
+        "apiVersion": "kustomize.toolkit.fluxcd.io/v1",
+        "kind": "Kustomization",
+        "metadata": {"name": "shop"},
+        "spec": spec,
+    }
+    return {"envs/prod/flux.json": json.dumps(document)}
 
 
 def test_a_kustomization_that_another_one_refers_to_is_no_root() -> None:
@@ -150,14 +162,20 @@ def test_what_flux_deploys_is_a_root_with_its_values() -> None:
     chart = {
         "chart": "./charts/app",
         "sourceRef": {"kind": "GitRepository", "name": "deploy"},
+        "valuesFile": "envs/prod/first.yaml",
         "valuesFiles": ["envs/prod/v.yaml"],
     }
     spec = {"chart": {"spec": chart}, "values": {"a": 1}}
+    files = {"envs/prod/first.yaml": "", "envs/prod/v.yaml": ""}
 
-    found = roots({**CHART, "envs/prod/v.yaml": "", **release(spec)})
+    found = roots({**CHART, **files, **release(spec)})
 
     root = found["HelmRelease shop in envs/prod/release.json"]
-    assert root.values == (Values("envs/prod/v.yaml"), Values(text='{"a": 1}'))
+    assert root.values == (
+        Values("envs/prod/first.yaml"),
+        Values("envs/prod/v.yaml"),
+        Values(text='{"a": 1}'),
+    )
     assert (root.obstacle, root.namespace) == ("", "shop")
 
 
@@ -215,18 +233,25 @@ def test_what_a_deployer_adds_is_written_into_a_kustomization() -> None:
     }
 
 
-def test_an_image_of_an_application_takes_the_place_of_one_with_its_name() -> None:
-    """As `kustomize edit set image`: around the other one it would change nothing."""
-    images = f"images: [{{name: api, newName: {REPOSITORY}, digest: '{DIGEST}'}}, {{name: b}}]\n"
+@pytest.mark.parametrize(
+    ("deployer", "order"),
+    [
+        (application({"path": "envs/prod/app", "kustomize": {"images": [IMAGE]}}), ["a", "api"]),
+        (flux({"path": "envs/prod/app", "images": [ENTRY]}), ["api", "a"]),
+    ],
+    ids=["argo-by-name", "flux-where-it-stood"],
+)
+def test_an_image_of_a_deployer_takes_the_place_of_one_with_its_name(
+    deployer: Files, order: list[str]
+) -> None:
+    """Around the other one it would change nothing; and one entry may name what another made."""
+    images = f"images: [{{name: api, newName: {REPOSITORY}, digest: '{DIGEST}'}}, {{name: a}}]\n"
     base = {"envs/prod/app/kustomization.yaml": images}
-    kustomize = {"images": [f"api={REPOSITORY}:evil"]}
 
-    (root,) = roots(
-        {**base, **application({"path": "envs/prod/app", "kustomize": kustomize})}
-    ).values()
+    (root,) = roots({**base, **deployer}).values()
 
-    expected = [{"name": "b"}, {"name": "api", "newName": REPOSITORY, "newTag": "evil"}]
-    assert json.loads(root.overlay)["images"] == expected
+    expected = {"api": ENTRY, "a": {"name": "a"}}
+    assert json.loads(root.overlay)["images"] == [expected[name] for name in order]
 
 
 ADDED = {
@@ -240,16 +265,6 @@ ADDED_FILES: Files = {
     "envs/prod/k/more.yaml": POD,
     "envs/prod/c/kustomization.yaml": "kind: Component\n",
 }
-
-
-def flux(spec: dict[str, object]) -> Files:
-    document = {
-        "apiVersion": "kustomize.toolkit.fluxcd.io/v1",
-        "kind": "Kustomization",
-        "metadata": {"name": "shop"},
-        "spec": spec,
-    }
-    return {"envs/prod/flux.json": json.dumps(document)}
 
 
 @pytest.mark.parametrize(
@@ -283,6 +298,7 @@ def test_patches_and_components_of_a_deployer_are_rendered_with_its_kustomizatio
             "images with an asterisk",
         ),
         (application({"path": "envs/prod/k", "plugin": {"name": "p"}}), "a plugin of Argo CD"),
+        (application({}, sourceHydrator={"drySource": {}}), "Argo CD hydrates its source"),
         (application({"path": "absent"}), "absent is not in this repository"),
         (flux({"path": "./absent"}), "absent is not in this repository"),
         (flux({"path": "./envs/prod/k", "patchesJson6902": [{"a": 1}]}), "patchesJson6902"),

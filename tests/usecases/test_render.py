@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -200,6 +201,57 @@ def test_a_kustomization_that_fails_hides_none_that_it_refers_to(scene: Scene) -
     assert stage.ref("dev") == before
     for words in ("Pod hidden", "from envs/dev/app", "envs/dev/top: kustomize says"):
         assert words in scene.summary(commit)
+
+
+@pytest.mark.parametrize("added", ["argo-patches", "argo-images", "flux-components", "flux-plain"])
+def test_what_a_deployer_adds_is_never_published_unsealed(scene: Scene, added: str) -> None:
+    """Each by the real kustomize; nothing of it shows an image of ours where places are read."""
+    stage = scene.driver.stage
+    before = stage.ref("dev")
+    name = f"{stage.hosts['dev']}/acme/payments"
+    patch = '[{"op": "replace", "path": "/spec/containers/0/image", "value": "short"}]'
+    own = {"path": "deploy/k", "kustomize": {}}
+    kustomize: dict[str, Mapping[str, object]] = {
+        # The name that a patch brings is one that the kustomization itself replaces.
+        "argo-patches": {"patches": [{"target": {"kind": "Pod"}, "patch": patch}]},
+        "argo-images": {"images": ["other=short:v1"]},
+    }
+    flux = {"path": "./deploy/plain"} if added == "flux-plain" else {"path": "./deploy/k"}
+    more = {"components": ["../c"]} if added == "flux-components" else {}
+    deployer = (
+        _object(
+            "argoproj.io/v1alpha1", "Application", source={**own, "kustomize": kustomize[added]}
+        )
+        if added.startswith("argo")
+        else _object("kustomize.toolkit.fluxcd.io/v1", "Kustomization", **flux, **more)
+    )
+    commit = scene.push(
+        {
+            "envs/dev/deployer.yaml": deployer,
+            "deploy/k/kustomization.yaml": (
+                "resources: [pod.yaml]\nimages:\n- {name: other, newName: quay.io/x/y}\n"
+                f"- {{name: short, newName: {name}, newTag: evil}}\n"
+            ),
+            "deploy/k/pod.yaml": _pod("hidden", "other"),
+            "deploy/c/kustomization.yaml": (
+                "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\n"
+                f"patches:\n- target: {{kind: Pod}}\n  patch: '{patch}'\n"
+            ),
+            "deploy/plain/pod.yaml": _pod("hidden", f"{name}:evil"),
+        }
+    )
+
+    outcome = scene.publish()
+
+    assert isinstance(outcome, Failed), (outcome, scene.summary(commit))
+    assert stage.ref("dev") == before
+    for words in ("in Pod hidden", "in envs/dev/deployer.yaml: payments is not sealed for dev"):
+        assert words in scene.summary(commit)
+
+
+def _object(version: str, kind: str, **spec: object) -> str:
+    metadata = {"name": "shop"}
+    return json.dumps({"apiVersion": version, "kind": kind, "metadata": metadata, "spec": spec})
 
 
 def test_without_tools_nothing_is_called_rendered(scene: Scene) -> None:
