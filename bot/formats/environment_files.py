@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from graphlib import CycleError, TopologicalSorter
+from itertools import islice, product
 from typing import Protocol, TypeVar
 
 from bot.domain.environments import Environment
@@ -21,7 +22,7 @@ from bot.domain.publication import Place
 from bot.formats.chart_labels import values_in_labels
 from bot.formats.chart_reads import Reads, reads_of
 from bot.formats.image_names import Names
-from bot.formats.kustomization import KUSTOMIZATIONS, is_kustomization, local
+from bot.formats.kustomization import KUSTOMIZATIONS, generated, is_kustomization, local
 from bot.formats.layered_values import Layered, Overridden
 from bot.formats.links import LINK, resolved
 from bot.formats.manifest_file import (
@@ -53,6 +54,8 @@ from bot.formats.value_layers import (
 from bot.formats.yaml_tree import Node, compose_all, plain
 
 T = TypeVar("T")
+_MOST_WAYS = 100
+"""Objects of one name that are taken for the one that a release means."""
 
 
 class Tree(Protocol):
@@ -401,7 +404,8 @@ class _Environment:
         charts = [
             self._whole(one)
             for chart in (*deployed, *beside)
-            for other in self._argo(chart)
+            for own in self._argo(chart)
+            for other in self._taken(own)
             for one in self._patched(other)
         ]
         if not charts:
@@ -523,6 +527,28 @@ class _Environment:
                 if layers not in seen:
                     seen.add(layers)
                     yield replace(chart, layers=(*chart.layers, *layers))
+
+    def _taken(self, chart: ChartValues) -> Iterator[ChartValues]:
+        """A HelmRelease with the values that it takes from objects, with each that is so called."""
+        own = Layer(chart.file, "/spec/values")
+        below = [one for one in chart.layers if (one.file, one.pointer) != (own.file, own.pointer)]
+        above = chart.layers[len(below) :]
+        several = [self._generated.get(one, [None]) for one in chart.taken]
+        for found in islice(product(*several), _MOST_WAYS):
+            layers = (one for one in found if one is not None)
+            yield replace(chart, layers=(*below, *layers, *above))
+
+    @cached_property
+    def _generated(self) -> Mapping[tuple[str, str], list[Layer | None]]:
+        """Values files that generators put into objects, by the object's name and the key in it."""
+        found: dict[tuple[str, str], list[Layer | None]] = {}
+        for path, reading in sorted(self.readings.items()):
+            if reading.kustomization and reading.values:
+                for name, key, file in generated(_fields(self._plain(path))):
+                    target = local(posixpath.dirname(path), file)
+                    if target in reading.values:
+                        found.setdefault((name, key), []).append(Layer(str(target)))
+        return found
 
     @cached_property
     def _flux_patches(self) -> Sequence[tuple[str, Sequence[Patch]]]:

@@ -573,3 +573,25 @@ def test_images_of_others_in_two_layers_are_nobody_s() -> None:
 
     assert edit.state is State.NOT_HERE
     assert not edit.refused
+
+
+# --- values that a HelmRelease takes from objects ---
+
+GENERATED = {"configMapGenerator": [{"name": "v", "files": ["values.yaml=v.yaml"]}]}
+
+
+def taking(values: object) -> Files:
+    spec = {**RELEASE["spec"], "values": values, "valuesFrom": [{"kind": "ConfigMap", "name": "v"}]}  # type: ignore[dict-item]  # a mapping
+    return {
+        "envs/prod/release.json": json.dumps({**RELEASE, "spec": spec}),
+        "envs/prod/kustomization.yaml": json.dumps({"resources": ["release.json"], **GENERATED}),
+        "envs/prod/v.yaml": f"image:\n  repository: {REPOSITORY}\n  tag: old\n",
+    }
+
+
+def test_a_release_s_own_values_lie_over_those_that_it_takes() -> None:
+    _, over = promoted(taking({"image": {"tag": "over"}}))
+    _, below = promoted(taking({"left": "a"}))
+
+    assert changed(over) == [("envs/prod/release.json", "/spec/values/image/tag")]
+    assert changed(below) == [("envs/prod/v.yaml", "/image/tag")]
