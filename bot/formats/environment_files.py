@@ -37,7 +37,7 @@ from bot.formats.manifest_file import (
     skeleton_of,
     text_of,
 )
-from bot.formats.object_patches import Patch, Target, layers_over, patches_of
+from bot.formats.object_patches import Patch, Target, layers_over, patches_of, touching
 from bot.formats.places import Remark, RemarkKind, Spot
 from bot.formats.value_layers import (
     CHART,
@@ -224,6 +224,7 @@ class _Environment:
         self._follow([path for path in self.own if path in self.readings])
         self._values_again()
         self._layered()
+        self._patched_objects()
         composed = {
             path: remarks
             for path, reading in self.readings.items()
@@ -435,6 +436,31 @@ class _Environment:
             self.readings[path] = replace(reading, spots=spots)
         for path, why in found.overridden().items():
             self._override(path, why)
+
+    def _patched_objects(self) -> None:
+        """Refuse places of several scalars that a kustomization above patches: which one wins?
+
+        One string that is patched is a place twice; values of a HelmRelease are layers.
+        """
+        for path, reading in list(self.readings.items()):
+            split = [one for one in reading.spots if len(one.slots) > 1 or "beside" in one.kind]
+            if not split or reading.kustomization or not self.parents.get(path):
+                continue
+            patches = [
+                patch for way in self._ways(path) for one in way for patch in self._patches(one)
+            ]
+            documents = self._plains(path) if patches else ()
+            refused = {
+                one.pointer: f"{found.file} patches it: write repository and version in one place"
+                for one in split
+                if one.document <= len(documents)
+                and (found := _over(one, _fields(documents[one.document - 1]), patches))
+            }
+            spots = tuple(
+                replace(one, refusal=refused.get(one.pointer, one.refusal)) for one in reading.spots
+            )
+            if refused:
+                self.readings[path] = replace(reading, spots=spots)
 
     def _by_convention(
         self, named: Collection[str], deployed: Collection[str]
@@ -898,6 +924,18 @@ class _Environment:
 
 def _names_registry(content: bytes) -> bool:
     return b"egistry" in content
+
+
+def _over(spot: Spot, document: Mapping[str, object], patches: Sequence[Patch]) -> Patch | None:
+    """A patch that may write a scalar of a place of an object."""
+    metadata = _fields(document.get("metadata"))
+    kind, name = str(document.get("kind", "")), str(metadata.get("name", ""))
+    if not kind or kind == "HelmRelease":
+        return None
+    target = Target(kind, name, str(metadata.get("namespace") or ""))
+    pointers = {slot.pointer.partition("#")[0] for slot in spot.slots}
+    found = (patch for pointer in sorted(pointers) for patch in touching(patches, target, pointer))
+    return next(found, None)
 
 
 def _folders(path: str) -> set[str]:

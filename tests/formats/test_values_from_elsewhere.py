@@ -595,3 +595,49 @@ def test_a_release_s_own_values_lie_over_those_that_it_takes() -> None:
 
     assert changed(over) == [("envs/prod/release.json", "/spec/values/image/tag")]
     assert changed(below) == [("envs/prod/v.yaml", "/image/tag")]
+
+
+# --- patches of other objects whose images stand in several scalars ---
+
+PARAMETERS = [
+    {"name": "image.repository", "value": REPOSITORY},
+    {"name": "image.tag", "value": "v"},
+]
+APPLICATIONS = {
+    "parameters": {"parameters": PARAMETERS},
+    "valuesObject": {"valuesObject": FULL},
+    "values": {"values": f"image: {{repository: {REPOSITORY}, tag: old}}"},
+}
+PATCHES: dict[str, dict[str, object]] = {
+    "parameters": {"parameters": [PARAMETERS[0], {"name": "image.tag", "value": "x"}]},
+    "valuesObject": {"valuesObject": {"image": {"tag": "x"}}},
+    "values": {"values": "image: {tag: x}\n"},
+}
+
+
+@pytest.mark.parametrize("what", APPLICATIONS)
+@pytest.mark.parametrize("is_other", [True, False])
+def test_a_patched_application_is_refused_with_the_patch(what: str, *, is_other: bool) -> None:
+    source = {"repoURL": "https://charts.example", "chart": "p", "helm": APPLICATIONS[what]}
+    document = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Application"}
+    patch = {
+        **document,
+        "metadata": {"name": "q" if is_other else "p"},
+        "spec": {"source": {"helm": PATCHES[what]}},
+    }
+    files: Files = {
+        "envs/prod/base/app.json": json.dumps(
+            {**document, "metadata": {"name": "p"}, "spec": {"source": source}}
+        ),
+        "envs/prod/base/kustomization.yaml": "resources: [app.json]\n",
+        "envs/prod/kustomization.yaml": "resources: [base]\npatches: [{path: a.yaml}]\n",
+        "envs/prod/a.yaml": json.dumps(patch),
+    }
+
+    _, edit = promoted(files)
+
+    assert edit.state is (State.CHANGED if is_other else State.UNSUPPORTED)
+    if not is_other:
+        refused = [one for one in edit.refused if one.file == "envs/prod/base/app.json"]
+        assert refused
+        assert "envs/prod/a.yaml patches it" in refused[0].reason
