@@ -198,6 +198,8 @@ class _Environment:
         """Path -> files that it refers to, directories resolved to their kustomization."""
         self.parents: dict[str, set[str]] = {}
         self.documents: dict[str, Sequence[Node]] = {}
+        self.ways: dict[frozenset[str], Sequence[list[str]]] = {}
+        """The kustomizations right above a file -> all above it."""
         self.reads: dict[str, Reads] = {}
         self.labels: dict[str, Mapping[str, str]] = {}
         self.below: dict[str, Sequence[Layer]] = {}
@@ -581,7 +583,14 @@ class _Environment:
         """What Flux's Kustomizations patch; asked only when everything was followed."""
         return [one for _, reading in sorted(self.readings.items()) for one in reading.patched]
 
-    def _ways(self, path: str) -> Iterator[list[str]]:
+    def _ways(self, path: str) -> Sequence[list[str]]:
+        """The same for all files that one kustomization brings."""
+        parents = frozenset(self.parents.get(path, ()))
+        if parents not in self.ways:
+            self.ways[parents] = list(self._every_way(path))
+        return self.ways[parents]
+
+    def _every_way(self, path: str) -> Iterator[list[str]]:
         """The kustomizations above a file that one at the top brings, the lowest first."""
         above = _reached({path}, self.parents) - {path}
         if not above:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
 
+from bot.formats.chart_reads import reads_of
 from bot.formats.edits import Edit, State
 from bot.formats.places import RemarkKind
 from bot.formats.render_roots import roots_of
@@ -641,3 +643,11 @@ def test_a_patched_application_is_refused_with_the_patch(what: str, *, is_other:
         refused = [one for one in edit.refused if one.file == "envs/prod/base/app.json"]
         assert refused
         assert "envs/prod/a.yaml patches it" in refused[0].reason
+
+
+def test_comments_that_never_end_cost_one_look() -> None:
+    started = time.process_time()
+
+    reads_of([("templates/a.yaml", "{{/*" * 100_000)])
+
+    assert time.process_time() - started < 2  # seconds; it took minutes
