@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-_COMMENT: Final = re.compile(r"{{-?\s*/\*.*?\*/\s*-?}}", re.DOTALL)
+_COMMENT: Final = re.compile(r"{{-?[ \t\r\n]?/\*")
 _LINE_COMMENT: Final = re.compile(r"^[ \t]*#.*$", re.MULTILINE)
 _ACTION: Final = re.compile(r"{{[^{}]*}}")
 _PATH: Final = re.compile(r"\.Values((?:\.\w+)+)")
@@ -56,7 +56,17 @@ def reads_of(files: Iterable[tuple[str, str]]) -> Reads:
             continue
         templates += "templates" in path.split("/")
         own = below if path.startswith("charts/") else paths
-        for action in _ACTION.findall(_LINE_COMMENT.sub("", _COMMENT.sub("", text))):
+        for action in _ACTION.findall(_LINE_COMMENT.sub("", _without_comments(text))):
             own |= {found[1:] for found in _PATH.findall(action)}
             steps |= set(_STEP.findall(_PATH.sub("", action)))
     return Reads(frozenset(paths), frozenset(below), frozenset(steps), is_whole=templates > 0)
+
+
+def _without_comments(text: str) -> str:
+    """A template without its comments, in one pass."""
+    parts: list[str] = []
+    at = 0
+    while (begin := _COMMENT.search(text, at)) and (end := text.find("*/", begin.end())) >= 0:
+        parts.append(text[at : begin.start()])
+        at = end + 2
+    return "".join([*parts, text[at:]])

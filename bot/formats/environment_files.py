@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from graphlib import CycleError, TopologicalSorter
+from itertools import islice, product
 from typing import Protocol, TypeVar
 
 from bot.domain.environments import Environment
@@ -21,7 +22,7 @@ from bot.domain.publication import Place
 from bot.formats.chart_labels import values_in_labels
 from bot.formats.chart_reads import Reads, reads_of
 from bot.formats.image_names import Names
-from bot.formats.kustomization import KUSTOMIZATIONS, is_kustomization, local
+from bot.formats.kustomization import KUSTOMIZATIONS, generated, is_kustomization, local
 from bot.formats.layered_values import Layered, Overridden
 from bot.formats.links import LINK, resolved
 from bot.formats.manifest_file import (
@@ -36,7 +37,7 @@ from bot.formats.manifest_file import (
     skeleton_of,
     text_of,
 )
-from bot.formats.object_patches import Patch, Target, layers_over, patches_of
+from bot.formats.object_patches import Patch, Target, layers_over, patches_of, touching
 from bot.formats.places import Remark, RemarkKind, Spot
 from bot.formats.value_layers import (
     CHART,
@@ -53,6 +54,8 @@ from bot.formats.value_layers import (
 from bot.formats.yaml_tree import Node, compose_all, plain
 
 T = TypeVar("T")
+_MOST_WAYS = 100
+"""Objects of one name that are taken for the one that a release means."""
 
 
 class Tree(Protocol):
@@ -195,6 +198,8 @@ class _Environment:
         """Path -> files that it refers to, directories resolved to their kustomization."""
         self.parents: dict[str, set[str]] = {}
         self.documents: dict[str, Sequence[Node]] = {}
+        self.ways: dict[frozenset[str], Sequence[list[str]]] = {}
+        """The kustomizations right above a file -> all above it."""
         self.reads: dict[str, Reads] = {}
         self.labels: dict[str, Mapping[str, str]] = {}
         self.below: dict[str, Sequence[Layer]] = {}
@@ -221,6 +226,7 @@ class _Environment:
         self._follow([path for path in self.own if path in self.readings])
         self._values_again()
         self._layered()
+        self._patched_objects()
         composed = {
             path: remarks
             for path, reading in self.readings.items()
@@ -401,7 +407,8 @@ class _Environment:
         charts = [
             self._whole(one)
             for chart in (*deployed, *beside)
-            for other in self._argo(chart)
+            for own in self._argo(chart)
+            for other in self._taken(own)
             for one in self._patched(other)
         ]
         if not charts:
@@ -431,6 +438,31 @@ class _Environment:
             self.readings[path] = replace(reading, spots=spots)
         for path, why in found.overridden().items():
             self._override(path, why)
+
+    def _patched_objects(self) -> None:
+        """Refuse places of several scalars that a kustomization above patches: which one wins?
+
+        One string that is patched is a place twice; values of a HelmRelease are layers.
+        """
+        for path, reading in list(self.readings.items()):
+            split = [one for one in reading.spots if len(one.slots) > 1 or "beside" in one.kind]
+            if not split or reading.kustomization or not self.parents.get(path):
+                continue
+            patches = [
+                patch for way in self._ways(path) for one in way for patch in self._patches(one)
+            ]
+            documents = self._plains(path) if patches else ()
+            refused = {
+                one.pointer: f"{found.file} patches it: write repository and version in one place"
+                for one in split
+                if one.document <= len(documents)
+                and (found := _over(one, _fields(documents[one.document - 1]), patches))
+            }
+            spots = tuple(
+                replace(one, refusal=refused.get(one.pointer, one.refusal)) for one in reading.spots
+            )
+            if refused:
+                self.readings[path] = replace(reading, spots=spots)
 
     def _by_convention(
         self, named: Collection[str], deployed: Collection[str]
@@ -524,12 +556,41 @@ class _Environment:
                     seen.add(layers)
                     yield replace(chart, layers=(*chart.layers, *layers))
 
+    def _taken(self, chart: ChartValues) -> Iterator[ChartValues]:
+        """A HelmRelease with the values that it takes from objects, with each that is so called."""
+        own = Layer(chart.file, "/spec/values")
+        below = [one for one in chart.layers if (one.file, one.pointer) != (own.file, own.pointer)]
+        above = chart.layers[len(below) :]
+        several = [self._generated.get(one, [None]) for one in chart.taken]
+        for found in islice(product(*several), _MOST_WAYS):
+            layers = (one for one in found if one is not None)
+            yield replace(chart, layers=(*below, *layers, *above))
+
+    @cached_property
+    def _generated(self) -> Mapping[tuple[str, str], list[Layer | None]]:
+        """Values files that generators put into objects, by the object's name and the key in it."""
+        found: dict[tuple[str, str], list[Layer | None]] = {}
+        for path, reading in sorted(self.readings.items()):
+            if reading.kustomization and reading.values:
+                for name, key, file in generated(_fields(self._plain(path))):
+                    target = local(posixpath.dirname(path), file)
+                    if target in reading.values:
+                        found.setdefault((name, key), []).append(Layer(str(target)))
+        return found
+
     @cached_property
     def _flux_patches(self) -> Sequence[tuple[str, Sequence[Patch]]]:
         """What Flux's Kustomizations patch; asked only when everything was followed."""
         return [one for _, reading in sorted(self.readings.items()) for one in reading.patched]
 
-    def _ways(self, path: str) -> Iterator[list[str]]:
+    def _ways(self, path: str) -> Sequence[list[str]]:
+        """The same for all files that one kustomization brings."""
+        parents = frozenset(self.parents.get(path, ()))
+        if parents not in self.ways:
+            self.ways[parents] = list(self._every_way(path))
+        return self.ways[parents]
+
+    def _every_way(self, path: str) -> Iterator[list[str]]:
         """The kustomizations above a file that one at the top brings, the lowest first."""
         above = _reached({path}, self.parents) - {path}
         if not above:
@@ -872,6 +933,18 @@ class _Environment:
 
 def _names_registry(content: bytes) -> bool:
     return b"egistry" in content
+
+
+def _over(spot: Spot, document: Mapping[str, object], patches: Sequence[Patch]) -> Patch | None:
+    """A patch that may write a scalar of a place of an object."""
+    metadata = _fields(document.get("metadata"))
+    kind, name = str(document.get("kind", "")), str(metadata.get("name", ""))
+    if not kind or kind == "HelmRelease":
+        return None
+    target = Target(kind, name, str(metadata.get("namespace") or ""))
+    pointers = {slot.pointer.partition("#")[0] for slot in spot.slots}
+    found = (patch for pointer in sorted(pointers) for patch in touching(patches, target, pointer))
+    return next(found, None)
 
 
 def _folders(path: str) -> set[str]:

@@ -151,6 +151,18 @@ def _named(root: Mapping[str, object]) -> Iterator[str]:
         yield from _texts([openapi.get("path")])
 
 
+def generated(root: Mapping[str, object]) -> Iterator[tuple[str, str, str]]:
+    """What generators put together of files: the object's name, the key in it, the path."""
+    for key in _GENERATORS:
+        for entry in _mappings(root.get(key)):
+            for text in _texts(entry.get("files")):
+                name, equals, path = text.partition("=")
+                yield (
+                    str(entry.get("name", "")),
+                    *((name, path) if equals else (posixpath.basename(text), text)),
+                )
+
+
 def _generated_values(root: Mapping[str, object]) -> Iterator[str]:
     """Files that a generator puts under ``values.yaml``: what a HelmRelease takes values from."""
     for key in _GENERATORS:

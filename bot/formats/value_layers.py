@@ -5,7 +5,7 @@
 - Argo CD: the chart's own, ``valueFiles`` in their order, ``valuesObject`` or else ``values``, then
   ``parameters``; ``.argocd-source.yaml`` and ``.argocd-source-<application>.yaml`` in the chart's
   folder are merged into the source before (JSON merge patch: lists are replaced as a whole).
-- Flux: the chart's own or ``valuesFiles`` in their order, then ``values``.
+- Flux: the chart's own or ``valuesFiles`` in their order, then ``valuesFrom``, then ``values``.
 - kustomize's ``helmCharts``: the chart's own, ``valuesFile``, ``valuesInline`` over it, then
   ``additionalValuesFiles``.
 - Below all of them the values of charts below a chart, at the key that they are called by.
@@ -97,6 +97,8 @@ class ChartValues:
     """How Argo CD deploys it; None: it does not."""
     release: tuple[str, str] | None = None
     """Name and namespace of the HelmRelease that deploys it; None: none does."""
+    taken: tuple[tuple[str, str], ...] = ()
+    """The objects that it takes values from (``valuesFrom``): name, and the key in it."""
 
 
 def charts_in(
@@ -279,7 +281,12 @@ def _flux(path: str, spec: Fields, number: int) -> ChartValues:
     files = [posixpath.normpath(str(one).lstrip("/")) for one in _list(chart.get("valuesFiles"))]
     layers = [Layer(one) for one in files or ([posixpath.join(folder, VALUES)] if folder else [])]
     layers += [Layer(path, "/spec/values", number)] if spec.get("values") else []
-    return ChartValues(path, tuple(layers), folder=folder)
+    taken = tuple(
+        (str(entry.get("name", "")), str(entry.get("valuesKey") or VALUES))
+        for entry in map(_map, _list(spec.get("valuesFrom")))
+        if not entry.get("targetPath")
+    )
+    return ChartValues(path, tuple(layers), folder=folder, taken=taken)
 
 
 def _helm_charts(path: str, fields: Fields, number: int) -> Iterator[ChartValues]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
 
+from bot.formats.chart_reads import reads_of
 from bot.formats.edits import Edit, State
 from bot.formats.places import RemarkKind
 from bot.formats.render_roots import roots_of
@@ -573,3 +575,79 @@ def test_images_of_others_in_two_layers_are_nobody_s() -> None:
 
     assert edit.state is State.NOT_HERE
     assert not edit.refused
+
+
+# --- values that a HelmRelease takes from objects ---
+
+GENERATED = {"configMapGenerator": [{"name": "v", "files": ["values.yaml=v.yaml"]}]}
+
+
+def taking(values: object) -> Files:
+    spec = {**RELEASE["spec"], "values": values, "valuesFrom": [{"kind": "ConfigMap", "name": "v"}]}  # type: ignore[dict-item]  # a mapping
+    return {
+        "envs/prod/release.json": json.dumps({**RELEASE, "spec": spec}),
+        "envs/prod/kustomization.yaml": json.dumps({"resources": ["release.json"], **GENERATED}),
+        "envs/prod/v.yaml": f"image:\n  repository: {REPOSITORY}\n  tag: old\n",
+    }
+
+
+def test_a_release_s_own_values_lie_over_those_that_it_takes() -> None:
+    _, over = promoted(taking({"image": {"tag": "over"}}))
+    _, below = promoted(taking({"left": "a"}))
+
+    assert changed(over) == [("envs/prod/release.json", "/spec/values/image/tag")]
+    assert changed(below) == [("envs/prod/v.yaml", "/image/tag")]
+
+
+# --- patches of other objects whose images stand in several scalars ---
+
+PARAMETERS = [
+    {"name": "image.repository", "value": REPOSITORY},
+    {"name": "image.tag", "value": "v"},
+]
+APPLICATIONS = {
+    "parameters": {"parameters": PARAMETERS},
+    "valuesObject": {"valuesObject": FULL},
+    "values": {"values": f"image: {{repository: {REPOSITORY}, tag: old}}"},
+}
+PATCHES: dict[str, dict[str, object]] = {
+    "parameters": {"parameters": [PARAMETERS[0], {"name": "image.tag", "value": "x"}]},
+    "valuesObject": {"valuesObject": {"image": {"tag": "x"}}},
+    "values": {"values": "image: {tag: x}\n"},
+}
+
+
+@pytest.mark.parametrize("what", APPLICATIONS)
+@pytest.mark.parametrize("is_other", [True, False])
+def test_a_patched_application_is_refused_with_the_patch(what: str, *, is_other: bool) -> None:
+    source = {"repoURL": "https://charts.example", "chart": "p", "helm": APPLICATIONS[what]}
+    document = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Application"}
+    patch = {
+        **document,
+        "metadata": {"name": "q" if is_other else "p"},
+        "spec": {"source": {"helm": PATCHES[what]}},
+    }
+    files: Files = {
+        "envs/prod/base/app.json": json.dumps(
+            {**document, "metadata": {"name": "p"}, "spec": {"source": source}}
+        ),
+        "envs/prod/base/kustomization.yaml": "resources: [app.json]\n",
+        "envs/prod/kustomization.yaml": "resources: [base]\npatches: [{path: a.yaml}]\n",
+        "envs/prod/a.yaml": json.dumps(patch),
+    }
+
+    _, edit = promoted(files)
+
+    assert edit.state is (State.CHANGED if is_other else State.UNSUPPORTED)
+    if not is_other:
+        refused = [one for one in edit.refused if one.file == "envs/prod/base/app.json"]
+        assert refused
+        assert "envs/prod/a.yaml patches it" in refused[0].reason
+
+
+def test_comments_that_never_end_cost_one_look() -> None:
+    started = time.process_time()
+
+    reads_of([("templates/a.yaml", "{{/*" * 100_000)])
+
+    assert time.process_time() - started < 2  # seconds; it took minutes
