@@ -92,13 +92,16 @@ def plan(
             raise UnknownNameError("environment", environment, pipeline.environments)
         wanted = _wanted(pipeline, target, images, commit)
         tree = CheckoutTree(checkout, environment, cache_folder(callers_environment()))
-        files = read_environment(tree, target, names_of(pipeline, target, only=wanted))
+        names = names_of(pipeline, target, only=wanted)
+        files = read_environment(tree, target, names)
         edit = edit_of(files, lambda path: text_of(tree.content(path)), wanted)
         tree.keep()
         if write:
             _write_all(checkout, edit)
-        beside = (path for path, one in sorted(files.readings.items()) if one.spots)
-        foreign = list(_unmanaged(tree, beside, target, names_of(pipeline, target)))
+        beside = [path for path, one in sorted(files.readings.items()) if one.spots]
+        foreign = list(_unmanaged(tree, beside, target, names))
+        if foreign:  # or another application's: that takes the names of all
+            foreign = list(_unmanaged(tree, beside, target, names_of(pipeline, target)))
         _print(edit, tree, foreign, as_json=as_json)
     if edit.state in {State.UNSUPPORTED, State.UNREADABLE}:
         raise click.exceptions.Exit(WRONG_USAGE)

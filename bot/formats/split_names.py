@@ -10,6 +10,7 @@ Nothing says that a tool puts the two together, so it is a mention and never a p
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final
 
 from bot.formats.image_names import Names, Written
@@ -23,6 +24,8 @@ _REPOSITORIES: Final = ("image", "repo", "name", "path")
 
 def split_names(root: Node, names: Names) -> Iterator[tuple[str, ScalarNode, str]]:
     """The scalars that are images of ours with a registry before them: pointer, node, both."""
+    if not _has_registry(root, names):  # nearly always, and without a pointer being built
+        return
     keyed = list(_keyed(root))
     registries: dict[str, str] = {}
     for around, key, _, node in keyed:
@@ -42,6 +45,35 @@ def split_names(root: Node, names: Names) -> Iterator[tuple[str, ScalarNode, str
                 break
 
 
+def _has_registry(root: Node, names: Names) -> bool:
+    """Whether some value under a key for registries may be the beginning of a name of ours."""
+    seen: set[int] = set()
+    pending = [root]
+    while pending:
+        node = pending.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, SequenceNode):
+            pending += [one for one in node.value if not isinstance(one, ScalarNode)]
+        elif isinstance(node, MappingNode):
+            for key, value in node.value:
+                if not isinstance(value, ScalarNode):
+                    pending.append(value)
+                elif isinstance(key, ScalarNode) and _may_name_registry(str(key.value)):
+                    text = str(value.value).rstrip("/")
+                    if text and names.may_begin(text):
+                        return True
+    return False
+
+
+@lru_cache(4096)
+def _may_name_registry(key: str) -> bool:
+    """Keys repeat. What stands at `value` is named by the `name` beside it, so it may be one."""
+    return key == "value" or _has(key, _REGISTRIES)
+
+
+@lru_cache(4096)
 def _has(key: str, words: tuple[str, ...]) -> bool:
     lower = key.lower()
     return any(word in lower for word in words)
