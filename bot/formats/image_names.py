@@ -134,6 +134,8 @@ class _Globs:
 
     def near(self, path: str) -> list[tuple[str, At]]:
         """Those that may match a path, in their order; every one that matches is among them."""
+        if not self._globs:
+            return []
         parts = path.split("/")
         found = list(self._rest)
         for index, part in enumerate(parts):

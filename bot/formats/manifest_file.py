@@ -149,8 +149,14 @@ def _read(path: str, text: str, names: Names, *, is_values: bool) -> Reading:
         )
     _missing_at(findings, roots)
     findings.remarks += _markers(path, text, findings.spots)
-    kustomization = _kustomization(path, roots, tuple(findings.entries)) if kustomized else None
-    charts = tuple(_charts(path, roots)) if kustomized or deploys_charts(text) else ()
+    documents: list[object] = []
+    kustomization = None
+    if kustomized:  # one document that is no plain YAML makes the whole file unreadable
+        documents = [plain(root, path).value for root in roots]
+        kustomization = _kustomization(path, documents, tuple(findings.entries))
+    elif deploys_charts(text):
+        documents = list(_readable(path, roots))
+    charts = tuple(_charts(path, documents))
     patched = tuple(_flux_patches(path, roots)) if _FLUX in text else ()
     values = kustomization.values if kustomization else _values_named(path, roots)
     layers = (layer.file for chart in charts for layer in chart.layers)
@@ -165,13 +171,19 @@ def _read(path: str, text: str, names: Names, *, is_values: bool) -> Reading:
     )
 
 
-def _charts(path: str, roots: Sequence[Node]) -> Iterator[ChartValues]:
-    for number, root in enumerate(roots, start=1):
+def _readable(path: str, roots: Sequence[Node]) -> Iterator[object]:
+    """The documents as plain values; None for one that is none."""
+    for root in roots:
         try:
-            document = plain(root, path).value
+            yield plain(root, path).value
         except RejectedError:
-            continue
-        yield from charts_in(path, document, number, is_kustomization=is_kustomization(path))
+            yield None
+
+
+def _charts(path: str, documents: Sequence[object]) -> Iterator[ChartValues]:
+    for number, document in enumerate(documents, start=1):
+        if document is not None:
+            yield from charts_in(path, document, number, is_kustomization=is_kustomization(path))
 
 
 def _flux_patches(path: str, roots: Sequence[Node]) -> Iterator[tuple[str, tuple[Patch, ...]]]:
@@ -248,10 +260,11 @@ def _bare(text: str, names: Names) -> Iterator[tuple[int, str, ImageId | None]]:
             yield found.start(1), found[1], image
 
 
-def _kustomization(path: str, roots: Sequence[Node], entries: tuple[Entry, ...]) -> Kustomization:
+def _kustomization(
+    path: str, documents: Sequence[object], entries: tuple[Entry, ...]
+) -> Kustomization:
     merged: dict[str, object] = {}
-    for root in roots:
-        value = plain(root, path).value
+    for value in documents:
         if isinstance(value, dict):
             merged |= value
     named, inline = composing_files(merged)
