@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final
 import click
 
 _AS_JSON: Final = "lockkeeper.as_json"
-_YOUNG: Final = 10_000  # objects more than before, until garbage is searched for among them
+_YOUNG: Final = 30_000  # objects more than before, until garbage is searched for among them
 
 
 class Group(click.Group):
