@@ -41,7 +41,10 @@ def preview_rules(view: View, pull_request: PullRequest, base: str) -> None:
     if _work(after) > _WORK:
         tell_preview(view, pull_request.number, _TOO_MANY, begins=is_rules)
         return
-    found = _compared(view, replace(view, pipeline=after) if is_rules else view, base, head)
+    try:
+        found = _compared(view, replace(view, pipeline=after) if is_rules else view, base, head)
+    except RejectedError:
+        return  # telling ends nothing: the check names what cannot be read
     text = preview(found) if is_rules or found.lost or found.moved else ""
     tell_preview(view, pull_request.number, text, begins=bool(text))
 

@@ -241,6 +241,18 @@ def test_alone_nothing_that_was_told_is_read_again(scene: Scene) -> None:
     assert [one for one in asked(scene)[before:] if one.startswith("GET")] == ["GET check-runs"]
 
 
+def test_lanes_that_tell_one_commit_different_things_know_of_each_other(scene: Scene) -> None:
+    api = replace(scene.api, is_alone=True)
+
+    def tell(number: int) -> None:
+        api.set_check(DEPLOY, Check(f"a{number % 4}", scene.head, CheckState.SUCCESS, "x", "y"))
+
+    with ThreadPoolExecutor(6) as lanes:
+        list(lanes.map(tell, range(12)))
+
+    assert len(scene.deploy.check_runs) == 4
+
+
 def test_more_check_runs_than_a_page_are_all_known(scene: Scene) -> None:
     for number in range(130):
         scene.api.set_check(DEPLOY, Check(f"a{number}", scene.head, CheckState.FAILURE, "x", "y"))

@@ -103,6 +103,17 @@ def test_more_than_one_look_takes_follow_at_once_the_oldest_first(
     assert MOST > 2
 
 
+def test_one_that_github_refuses_stops_no_other(scene: Scene) -> None:
+    scene.push("1\n")
+    later = scene.push("2\n")
+    scene.world.fail("GET", "/app/hook/deliveries/*", 422)
+    scene.missed.look()
+    scene.missed.look()
+
+    pushes = [after for event, _, after in scene.taken.got if event == "push"]
+    assert pushes[-1] == later
+
+
 def test_an_app_without_such_a_log_is_asked_no_more_than_now_and_then(scene: Scene) -> None:
     scene.world.fail("GET", "/app/hook/deliveries", 404)
 

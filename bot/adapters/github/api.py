@@ -540,7 +540,7 @@ class GitHubApi:
 
     def set_check(self, repository: GitHubRepository, check: Check) -> None:
         """One check run of ours per name and commit."""
-        with self._alone(repository, check.commit, check.name):
+        with self._alone(repository, check.commit):  # what is known of a commit is known together
             self._set_check(repository, check)
 
     def _alone(self, *place: object) -> threading.Lock:

@@ -23,7 +23,7 @@ import msgspec
 from bot.adapters.github import records
 from bot.adapters.github.calls import Calls, cursor_of
 from bot.adapters.github.tokens import Tokens
-from bot.domain.errors import NotFoundError, UnavailableError
+from bot.domain.errors import RejectedError, UnavailableError
 
 _LOG: Final = logging.getLogger("lockkeeper.webhook")
 Accept = Callable[[str, str, bytes], int]
@@ -67,8 +67,10 @@ class MissedWebhooks:
         path = f"/app/hook/deliveries/{entry.id}"
         try:
             whole: dict[str, Any] = self.calls.send(self.tokens.app(), "GET", path).data
-        except NotFoundError:  # GitHub has forgotten it meanwhile
+        except RejectedError as error:  # forgotten meanwhile, or refused: it stops no other
             self._done.add(entry.id)
+            fields = {"webhook_delivery": entry.guid, "reason": str(error)}
+            _LOG.warning("missed webhook refused", extra=fields)
             return
         payload = (whole.get("request") or {}).get("payload")
         status = self.accept(entry.event, entry.guid.lower(), json.dumps(payload).encode())
