@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from bot.domain.environments import version_of, version_order
+from bot.domain.environments import Application, Environment, version_of, version_order
 from bot.domain.oci import Digest
 
 
@@ -196,3 +196,8 @@ def promotion_id(
     parts = [str(manifests), environment, application]
     parts += [f"{image}={digest}" for image, digest in sorted(digests.items())]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:26]
+
+
+def head_branch(environment: Environment, application: Application) -> str:
+    """The branch that promotions of an application to an environment live on."""
+    return f"lockkeeper/{environment.name}/{application.name}"
