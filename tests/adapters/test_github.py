@@ -481,6 +481,29 @@ def test_a_token_that_was_revoked_is_asked_for_anew(scene: Scene) -> None:
     assert scene.api.pull_requests(DEPLOY, state="open") == first
 
 
+def test_an_app_that_was_installed_anew_is_found_under_its_new_number(scene: Scene) -> None:
+    scene.api.facts(DEPLOY)
+    old = next(iter(scene.world.state.installations.values()))
+    del scene.world.state.installations[old.id]
+    scene.world.install(old.app, [scene.deploy])
+    scene.api.tokens._tokens.clear()  # noqa: SLF001 - they end by themselves within an hour
+
+    assert scene.api.facts(DEPLOY).id == scene.deploy.id
+
+
+def test_a_suspended_installation_waits_for_its_owner(scene: Scene) -> None:
+    scene.api.facts(DEPLOY)
+    scene.world.suspend(next(iter(scene.world.state.installations.values())))
+
+    with pytest.raises(UnavailableError):
+        scene.api.pull_request(DEPLOY, 1)
+    with pytest.raises(UnavailableError, match="suspended; an owner of acme"):
+        scene.api.pull_request(DEPLOY, 1)
+
+    scene.world.unsuspend(next(iter(scene.world.state.installations.values())))
+    assert scene.api.facts(DEPLOY).id == scene.deploy.id
+
+
 def test_no_new_token_is_had_for_a_repository_that_was_renamed(scene: Scene) -> None:
     scene.world.rename(scene.deploy, "moved")
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from tests.bench import body, copy, engine, latency, manifests, products
+from tests.bench import body, copy, engine, latency, manifests, products, year
 from tests.bench.figures import Figure, table, written
 
 BENCHES: Final[dict[str, Callable[[Path], list[Figure]]]] = {
@@ -22,6 +22,7 @@ BENCHES: Final[dict[str, Callable[[Path], list[Figure]]]] = {
     "latency": latency.measure,
     "manifests": manifests.measure,
     "products": products.measure,
+    "year": year.measure,
 }
 RESULTS: Final = Path(__file__).parents[2] / "build" / "bench"
 

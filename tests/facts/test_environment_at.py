@@ -10,7 +10,7 @@ import pytest
 from git.cmd import Git
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from bot.adapters.git.mirror import Mirror
+from bot.adapters.git.mirror import Access, Mirror
 from bot.adapters.git.objects import Readers
 from bot.adapters.store import MIGRATIONS, BlobStore, migrate, open_database
 from bot.domain.environments import GitHubRepository
@@ -72,7 +72,7 @@ WRITES = st.builds(
 @pytest.fixture(scope="module")
 def mirror(tmp_path_factory: pytest.TempPathFactory) -> Mirror:
     folder = tmp_path_factory.mktemp("mirror")
-    return Mirror(GitHubRepository("acme", "deploy"), folder, "", lambda: "", Readers())
+    return Mirror(GitHubRepository("acme", "deploy"), folder, "", Access(str, str), Readers())
 
 
 def read(mirror: Mirror, shelf: Shelf, tree: str) -> EnvironmentFiles:
@@ -142,7 +142,7 @@ def processes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_many_files_are_read_by_few_processes(tmp_path: Path, processes: list[str]) -> None:
-    fresh = Mirror(GitHubRepository("acme", "deploy"), tmp_path, "", lambda: "", Readers())
+    fresh = Mirror(GitHubRepository("acme", "deploy"), tmp_path, "", Access(str, str), Readers())
     base = {f"base/{n}/kustomization.yaml": "resources: [app.yaml]\n" for n in range(100)}
     base |= {f"base/{n}/app.yaml": OURS + f"# {n}\n" for n in range(100)}
     own = {

@@ -74,6 +74,8 @@ class Mirrors:
     """Where repositories are cloned from, for example ``https://github.com``."""
     token: Callable[[GitHubRepository], str]
     """An access token that may read the repository's contents."""
+    forget: Callable[[GitHubRepository], None] = lambda _repository: None
+    """Lets the next token be a new one: the other side did not take this one, perhaps revoked."""
     since: float | None = None
     """When all that has to be seen had happened, `time.monotonic`; None: now, at each question."""
     _mirrors: dict[GitHubRepository, Mirror] = field(default_factory=dict)
@@ -105,7 +107,7 @@ class Mirrors:
                     repository,
                     self.directory / repository.owner / f"{repository.name}.git",
                     f"{self.web_url}/{repository}.git",
-                    lambda: self.token(repository),
+                    Access(lambda: self.token(repository), lambda: self.forget(repository)),
                     self._readers,
                 )
                 self._mirrors[repository] = mirror
@@ -128,6 +130,22 @@ class Mirrors:
             raise UnavailableError(f"git cannot read {url}") from error
 
 
+@dataclass(frozen=True, slots=True)
+class Access:
+    """To one repository over there."""
+
+    token: Callable[[], str]
+    forget: Callable[[], object]
+
+
+class RefusedFetchError(UnavailableError):
+    """The other side gave nothing: it is away, the token is not taken, or nothing is there."""
+
+    def __init__(self, repository: GitHubRepository) -> None:
+        """Name the repository."""
+        super().__init__(f"cannot fetch {repository}")
+
+
 class Mirror:
     """One repository's mirror."""
 
@@ -136,14 +154,14 @@ class Mirror:
         repository: GitHubRepository,
         path: Path,
         url: str,
-        token: Callable[[], str],
+        access: Access,
         readers: Readers,
     ) -> None:
         """Create the mirror's directory if it is not there; nothing is fetched yet."""
         self.repository = repository
         self._path = path
         self._url = url
-        self._token = token
+        self._access = access
         self._fetching = threading.Lock()
         self._fetches = 0
         self._fetched = self._expired = -math.inf
@@ -171,7 +189,7 @@ class Mirror:
             if self._fetched >= max(moment, self._expired):
                 return
             began = time.monotonic()
-            self._fetch("+refs/heads/*:refs/heads/*", "--prune")
+            self._fetch_branches()
             self._heads = self._read_heads()
             self._fetched = began
             self._tidy()
@@ -426,8 +444,19 @@ class Mirror:
         lines = self._git(["log", f"--format={_FORMAT}", *arguments, "--", *paths])
         return [_parsed(line) for line in lines.split("\n") if line]
 
+    def _fetch_branches(self) -> None:
+        """With a new token where the one at hand was refused: git says of neither why."""
+        every, refused = ("+refs/heads/*:refs/heads/*", "--prune"), self._access.token()
+        try:
+            self._fetch(*every)
+        except RefusedFetchError:
+            self._access.forget()
+            if self._access.token() == refused:
+                raise
+            self._fetch(*every)
+
     def _fetch(self, refspec: str, *options: str) -> None:
-        environment = _configured({**_NOT_NOW, **_authorised(self._url, self._token())})
+        environment = _configured({**_NOT_NOW, **_authorised(self._url, self._access.token())})
         try:
             self._run(
                 [*_FETCH, *options, "--end-of-options", self._url, refspec],
@@ -435,7 +464,7 @@ class Mirror:
                 seconds=_FETCH_SECONDS,
             )
         except NotFoundError as error:
-            raise UnavailableError(f"cannot fetch {self.repository}") from error
+            raise RefusedFetchError(self.repository) from error
 
     def _tidy(self) -> None:
         """Let git pack what many fetches have left, now and then; what it prunes is forgotten."""

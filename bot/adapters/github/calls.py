@@ -37,6 +37,8 @@ APP: Final = "the App"
 """Whose budget is used by what the App asks as itself."""
 _TIMEOUT: Final = 15  # seconds
 _API_VERSION: Final = "2022-11-28"
+_SUSPENDED: Final = "installation has been suspended"
+"""Of an answer to a token; asking for the next one tells who ends it."""
 _SECONDARY_LIMIT_SECONDS: Final = 60.0  # GitHub, "Rate limits for the REST API"
 _PAGES: Final = 20
 WINDOW: Final = 100 * _PAGES
@@ -214,7 +216,8 @@ class Calls:
     def _error(self, answer: Answer, request: str) -> LockkeeperError:
         """What a refusal means, by GitHub's documentation of its rate limits and errors."""
         message = message_of(answer.data)
-        if answer.status == HTTPStatus.UNAUTHORIZED:
+        is_suspended = answer.status == HTTPStatus.FORBIDDEN and _SUSPENDED in message.lower()
+        if answer.status == HTTPStatus.UNAUTHORIZED or (is_suspended and "/app/" not in request):
             return StaleTokenError(request)
         if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR or answer.status in _PASSING:
             return UnavailableError(f"GitHub cannot answer {request} now: {answer.status}")

@@ -17,9 +17,9 @@ from typing import Any, Final
 import github
 import jwt
 
-from bot.adapters.github.calls import AccountToken, Calls, quoted
+from bot.adapters.github.calls import AccountToken, Calls, GitHubRefusedError, quoted
 from bot.domain.environments import GitHubRepository
-from bot.domain.errors import RejectedError
+from bot.domain.errors import NotFoundError, RejectedError, UnavailableError
 
 _MARGIN: Final = timedelta(minutes=5)
 # GitHub, "Generating a JSON Web Token for a GitHub App": at most 10 minutes, 60 s in the past
@@ -97,15 +97,40 @@ class Tokens:
             self._tokens.pop(key, None)
 
     def _ask(self, repository: GitHubRepository, permissions: Mapping[str, str]) -> _Token:
-        installation = self._installations.get(repository)
-        if installation is None:
-            path = f"/repos/{quoted(str(repository))}/installation"
-            installation = int(self.calls.send(self.app(), "GET", path).data["id"])
-            self._installations[repository] = installation
-        answer = self.calls.send(
-            self.app(),
-            "POST",
-            f"/app/installations/{installation}/access_tokens",
-            body={"repositories": [repository.name], "permissions": dict(permissions)},
-        )
+        known = self._installations.get(repository)
+        if known is not None:
+            try:
+                return self._given(known, repository, permissions)
+            except NotFoundError:  # installed anew since then, under another number
+                self._installations.pop(repository, None)
+        path = f"/repos/{quoted(str(repository))}/installation"
+        installation = int(self.calls.send(self.app(), "GET", path).data["id"])
+        self._installations[repository] = installation
+        return self._given(installation, repository, permissions)
+
+    def _given(
+        self, installation: int, repository: GitHubRepository, permissions: Mapping[str, str]
+    ) -> _Token:
+        try:
+            answer = self.calls.send(
+                self.app(),
+                "POST",
+                f"/app/installations/{installation}/access_tokens",
+                body={"repositories": [repository.name], "permissions": dict(permissions)},
+            )
+        except GitHubRefusedError as error:
+            if "suspended" in error.message.lower():
+                raise SuspendedError(repository) from error
+            raise
         return _Token(answer.data["token"], datetime.fromisoformat(answer.data["expires_at"]))
+
+
+class SuspendedError(UnavailableError):
+    """An owner has suspended the installation: everything waits until it is let work again."""
+
+    def __init__(self, repository: GitHubRepository) -> None:
+        """Name the repository and who ends it."""
+        super().__init__(
+            f"the App's installation on {repository} is suspended; an owner of {repository.owner} "
+            "unsuspends it in the account's settings, GitHub Apps"
+        )
