@@ -66,6 +66,7 @@ from bot.domain.memory import (
     ToldFailure,
     WrittenHead,
 )
+from bot.domain.metrics import PublishedChange
 from bot.domain.oci import Digest, DigestReference, ImageRepository, TagReference
 from bot.domain.rendering import Rendering, RenderRoot
 from bot.domain.reports import Pending, Report
@@ -265,6 +266,14 @@ class Audit(Protocol):
 
     def entries(self, after: int = 0) -> Sequence[AuditEntry]:
         """Entries with a larger sequence, at most 1,000, in order."""
+        ...
+
+
+class Chronicle(Protocol):
+    """What publications changed, as the record tells it: for figures, never for a decision."""
+
+    def changes(self, scope: Scope, commit: str) -> Sequence[PublishedChange]:
+        """The applications that a publication of an environment changed; none: it is not ours."""
         ...
 
 

@@ -39,7 +39,7 @@ from bot.domain.issues import IssueKey, issue_keys
 from bot.domain.jobs import Again, Done, Job, JobKind, Outcome
 from bot.domain.memory import WrittenHead
 from bot.domain.oci import Digest, DigestReference
-from bot.domain.promotion import promotion_id
+from bot.domain.promotion import in_hand, promotion_id
 from bot.formats.check_output import check_output
 from bot.formats.edits import Edit, edit_of
 from bot.formats.image_names import Written
@@ -113,6 +113,7 @@ def head_branch(environment: Environment, application: Application) -> str:
 def ensure_pull_request(view: View, proposal: Proposal) -> Outcome:
     """Open, update, keep frozen, close or merge the pull request, as the facts ask for."""
     number = _id(view, proposal)
+    in_hand(number)
     existing, closed = _pull_requests(view, proposal)
     rejected = _rejected(view, closed, number)
     if rejected:
