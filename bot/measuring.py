@@ -29,9 +29,9 @@ from bot.domain.metrics import (
     Reading,
     standing_readings,
 )
-from bot.ports import Chronicle
-from bot.usecases.desk import Ports, View, look_at
-from bot.usecases.measure import is_change_failure, stands_in, timings_of
+from bot.facts.figures import is_change_failure, stands_in, timings_of
+from bot.facts.snapshot import Ports, View, look_at
+from bot.ports.record import Chronicle
 
 MEASURE_SECONDS: Final = 60.0
 """Between two looks."""

@@ -23,7 +23,7 @@ from bot.domain.policy import words
 from bot.formats.assessment_document import AssessmentDocument, read_assessment
 from bot.formats.evidence_cells import advisory_url
 from bot.formats.markdown import plain
-from bot.ports import Evaluations, StoredEvaluation
+from bot.ports.record import Evaluations, StoredEvaluation
 from bot.web.callers import is_loopback, is_named
 
 _ID: Final = re.compile(r"[0-9a-f]{26}")

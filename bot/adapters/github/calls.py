@@ -30,7 +30,7 @@ from bot.domain.errors import (
     UnavailableError,
 )
 from bot.domain.metrics import Reading
-from bot.ports import Clock
+from bot.ports.clock import Clock
 
 GRAPHQL: Final = "/graphql"
 """Stands for the GraphQL endpoint, which GHES serves beside the REST API's root."""

@@ -26,7 +26,7 @@ from typing import Final
 
 from bot.domain.errors import UnavailableError
 from bot.domain.metrics import GITHUB_REMAINING, GITHUB_RESETS, GITHUB_SILENCE, Reading
-from bot.ports import Clock
+from bot.ports.clock import Clock
 
 
 class Urgency(IntEnum):

@@ -20,7 +20,7 @@ from bot.domain.metrics import REGISTRY_RATE, REGISTRY_SILENCE, Reading
 from bot.domain.oci import canonical_host
 
 if TYPE_CHECKING:
-    from bot.ports import Clock  # slow, and only named here
+    from bot.ports.clock import Clock
 
 LONGEST_PAUSE: Final = 120.0  # seconds; a registry may not stop us for longer
 PATIENCE: Final = 20.0  # seconds; who asks for more is asked again by the engine

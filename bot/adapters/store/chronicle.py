@@ -1,4 +1,4 @@
-"""`bot.ports.Chronicle`: what publications changed, put together from the rows that record it.
+"""`bot.ports.record.Chronicle`: what publications changed, put together from the rows that record it.
 
 Proofs are not asked for: a row of somebody else's may spoil a figure, and lets nothing in.
 """
