@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import re
 import threading
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ import sqlalchemy as sa
 from bot.adapters import engine as engine_adapter, store
 from bot.adapters.asked import AskedJobs
 from bot.adapters.clock import SystemClock, pause
+from bot.adapters.counted import CountedAudit
 from bot.adapters.engine import Engine
 from bot.adapters.feeds import FileFeeds
 from bot.adapters.git.mirror import Mirrors
@@ -33,6 +35,7 @@ from bot.adapters.github.tokens import Tokens
 from bot.adapters.grants import Grants, KeyFile, ManifestsGrant
 from bot.adapters.journal import Journal
 from bot.adapters.looks import LooksTogether
+from bot.adapters.metrics import CONTENT_TYPE, Metrics
 from bot.adapters.outbox import Outbox
 from bot.adapters.premises import LocalPremises
 from bot.adapters.registry import HostLimits, Registry
@@ -47,13 +50,27 @@ from bot.domain.errors import LockkeeperError, NotGrantedError, RejectedError
 from bot.domain.floors import Floor
 from bot.domain.grants import KeyPlace, KeyRole, RegistryGrant
 from bot.domain.jobs import EVERYTHING, Done, Job, JobKind, Outcome, Share
+from bot.domain.metrics import (
+    COPIED,
+    FINDINGS,
+    GITHUB_REQUESTS,
+    JOB_RUNS,
+    JOB_SECONDS,
+    READY,
+    REGISTRY_REQUESTS,
+    WEBHOOKS,
+    Noted,
+    Reading,
+)
 from bot.domain.oci import ImageRepository
+from bot.domain.promotion import in_hand
 from bot.facts.diagnosis import Doctor
 from bot.facts.snapshot import Limits, Ports
 from bot.formats.docker_config import parse_registry_grant
 from bot.formats.grant_floor import read_floor
 from bot.formats.markdown import prose, text as escaped_text
 from bot.formats.webhook import WebhookHint
+from bot.measuring import MEASURE_SECONDS, NOTED, Measuring
 from bot.ports.clock import Clock
 from bot.ports.github import GitHub
 from bot.ports.jobs import Jobs
@@ -66,6 +83,7 @@ from bot.reconcilers.intake import may_concern, tells_something
 from bot.settings import Settings
 from bot.web.health import create_board
 from bot.web.intake import Authenticity, create_closed_intake, create_intake, recorder
+from bot.web.metrics import answers_counted, metrics_page
 from bot.web.promotions import promotion_pages
 from bot.web.serving import serve
 from bot.workflows import Workflows
@@ -101,6 +119,8 @@ class Granted:
     clock: Clock
     journal: Journal
     share: Share = EVERYTHING
+    metrics: Metrics | None = None
+    """Counts what is asked and copied; None: nobody does."""
     _registries: dict[tuple[str, str, str], ImageRegistry] = field(default_factory=dict)
     _keys: dict[str, Signer] = field(default_factory=dict)
     _commit_keys: dict[str, CommitKey] = field(default_factory=dict)
@@ -110,7 +130,16 @@ class Granted:
 
     def __post_init__(self) -> None:
         """Share one clock with everything."""
-        object.__setattr__(self, "_limits", HostLimits(self.clock, pause))
+        limits = HostLimits(self.clock, pause, counted=self._asked)
+        object.__setattr__(self, "_limits", limits)
+
+    def _asked(self, host: str, outcome: str) -> None:
+        if self.metrics is not None:
+            self.metrics.count(REGISTRY_REQUESTS, host, outcome)
+
+    def paces(self) -> Sequence[Reading]:
+        """How often each registry host may be asked."""
+        return self._limits.paces()
 
     def allows_source(self, manifests: GitHubRepository, source: GitHubRepository) -> bool:
         """Whether applications may come from this source repository."""
@@ -130,9 +159,19 @@ class Granted:
         key = (str(manifests), environment, content)
         with self._lock:
             if key not in self._registries:
-                made = Registry(grant, clock=self.clock, sleep=pause, limits=self._limits)
+                made = Registry(
+                    grant,
+                    clock=self.clock,
+                    sleep=pause,
+                    limits=self._limits,
+                    copied=partial(self._copied, str(manifests), environment),
+                )
                 self._registries[key] = self.journal.acting(ImageRegistry, made)  # type: ignore[type-abstract]  # a Protocol names the port
             return self._registries[key]
+
+    def _copied(self, manifests: str, environment: str, size: int) -> None:
+        if self.metrics is not None and size:
+            self.metrics.count(COPIED, manifests, environment, by=size)
 
     def keys(self, manifests: GitHubRepository, environment: str, role: KeyRole) -> KeyRing:
         """The environment's keys of one role."""
@@ -257,6 +296,8 @@ class Lockkeeper:
     outbox: Outbox
     missed: Callable[[Accept], MissedWebhooks]
     """The App's failed deliveries, handed on to whoever records them."""
+    metrics: Metrics
+    measuring: Measuring
 
     def serve(self, *, listens: bool = True) -> None:
         """Serve webhooks and do the work until a signal says stop.
@@ -272,6 +313,7 @@ class Lockkeeper:
             if listens
             else create_closed_intake()
         )
+        answers_counted(intake, partial(self.metrics.count, WEBHOOKS))
         board = create_board(self._reason_not_ready, self._remarks)
         rounds = (
             Rounds("lockkeeper-doctor", self.checkups.look, again_seconds=SOON_SECONDS),
@@ -286,8 +328,13 @@ class Lockkeeper:
                 self.missed(recorder(self.workflows.ports.jobs, is_ours=self._is_known)).look,
                 again_seconds=SOON_SECONDS,
             ),
+            Rounds("lockkeeper-measuring", self.measuring.look, again_seconds=MEASURE_SECONDS),
         )
         host = urlsplit(settings.board_url).hostname or ""
+        self.metrics.add_source("ready", partial(_readiness, self._reason_not_ready))
+        board.register_blueprint(
+            metrics_page(self.metrics.text, CONTENT_TYPE, token=settings.metrics_token, host=host)
+        )
         pages = promotion_pages(store.EvaluationStore(self.database), host=host)
         board.register_blueprint(pages)
         self.engine.every(settings.reconcile_seconds, self.workflows.put_reconcile)
@@ -358,9 +405,17 @@ class Web:
         board = create_board(self.engine.reason_not_ready)
         host = urlsplit(settings.board_url).hostname or ""
         board.register_blueprint(promotion_pages(store.EvaluationStore(self.database), host=host))
+        metrics = Metrics(version("lockkeeper"))
+        metrics.add_source("ready", partial(_readiness, self.engine.reason_not_ready))
+        metrics.add_source("jobs", self.engine.depths)
+        board.register_blueprint(
+            metrics_page(metrics.text, CONTENT_TYPE, token=settings.metrics_token, host=host)
+        )
+        intake = create_intake(authenticity, self.engine, is_ours=self._is_known)
+        answers_counted(intake, partial(metrics.count, WEBHOOKS))
         try:
             serve(
-                create_intake(authenticity, self.engine, is_ours=self._is_known),
+                intake,
                 board,
                 settings.listen,
                 settings.board_listen,
@@ -379,6 +434,10 @@ class Web:
         is_manifests = name in {one.lower() for one in self.settings.manifests}
         is_installation = event in _INSTALLATION_EVENTS
         return is_installation or is_manifests or self.memory.is_known_source(name)
+
+
+def _readiness(reason_not_ready: Callable[[], str]) -> Sequence[Reading]:
+    return [Reading(READY, (), float(not reason_not_ready()))]
 
 
 def assemble_web(settings: Settings) -> Web:
@@ -600,14 +659,17 @@ def assemble(settings: Settings, share: Share = EVERYTHING) -> Lockkeeper:
     opened.proofs.renew(database)
 
     def run(job: Job) -> Outcome:  # the engine and the workflows need each other
+        in_hand("")
         with urgency(_URGENCIES.get(job.kind, Urgency.PROPOSAL)):
             return workflows(job)
 
-    engine = Engine(database, clock, run, share=share)
+    metrics = Metrics(version("lockkeeper"))
+    noted: deque[Noted] = deque(maxlen=NOTED)
+    engine = Engine(database, clock, run, share=share, ended=partial(_count_run, metrics))
     asked = AskedJobs(engine, is_alone=engine.is_alone)
-    calls = Calls(settings.github_api_url, clock)
+    calls = Calls(settings.github_api_url, clock, counted=partial(metrics.count, GITHUB_REQUESTS))
     tokens = _tokens(settings, calls)
-    grants = Granted(Grants(settings.grants_dir, manifests), clock, journal, share)
+    grants = Granted(Grants(settings.grants_dir, manifests), clock, journal, share, metrics)
     scanner = _scanner(settings, clock)
     checkups = Checkups(_doctor(settings, clock, grants, scanner))
     github = journal.acting(GitHub, GitHubApi(calls, tokens, hiding(settings), engine.is_alone))  # type: ignore[type-abstract]  # a Protocol names the port
@@ -619,7 +681,7 @@ def assemble(settings: Settings, share: Share = EVERYTHING) -> Lockkeeper:
         outbox=outbox,
         mirrors=mirrors,
         memory=journal.recording(Memory, store.MemoryStore(database, opened.proofs)),  # type: ignore[type-abstract]  # a Protocol names the port
-        audit=journal.recording(Audit, audit),  # type: ignore[type-abstract]  # a Protocol names the port
+        audit=journal.recording(Audit, CountedAudit(audit, noted)),  # type: ignore[type-abstract]  # a Protocol names the port
         jobs=journal.recording(Jobs, asked),  # type: ignore[type-abstract]  # a Protocol names the port
         clock=clock,
         grants=grants,
@@ -650,4 +712,26 @@ def assemble(settings: Settings, share: Share = EVERYTHING) -> Lockkeeper:
     )
     workflows = Workflows(ports, commands, engine.retry, journal.job, asked.running)
     missed = partial(MissedWebhooks, calls, tokens)
-    return Lockkeeper(settings, database, engine, workflows, checkups, outbox, missed)
+    measuring = Measuring(ports, store.ChronicleStore(database), metrics, noted)
+    for name, read in {
+        "jobs": engine.depths,
+        "outbox": outgoing.backlog,
+        "findings": lambda: _findings(ports),
+        "github": calls.budgets,
+        "registries": grants.paces,
+        "promotions": measuring.readings,
+    }.items():
+        metrics.add_source(name, read)
+    return Lockkeeper(
+        settings, database, engine, workflows, checkups, outbox, missed, metrics, measuring
+    )
+
+
+def _count_run(metrics: Metrics, kind: JobKind, how: str, seconds: float) -> None:
+    metrics.count(JOB_RUNS, kind, how)
+    metrics.observe(JOB_SECONDS, kind, seconds=seconds)
+
+
+def _findings(ports: Ports) -> Sequence[Reading]:
+    counted = Counter((str(one.about), str(one.severity)) for one in ports.findings())
+    return [Reading(FINDINGS, labels, number) for labels, number in counted.items()]

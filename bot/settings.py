@@ -94,6 +94,12 @@ VARIABLES: Final = (
         "no links",
     ),
     Variable(
+        "LOCKKEEPER_METRICS_TOKEN",
+        "What Prometheus sends to read /metrics from elsewhere, 16 characters or more.",
+        "none: /metrics answers to loopback alone",
+        secret=True,
+    ),
+    Variable(
         "LOCKKEEPER_KEV_CATALOGUE",
         "A file with CISA's catalogue of known exploited vulnerabilities, JSON.",
         "none; rules with kev are not evaluated",
@@ -209,6 +215,8 @@ class Settings:
     board_listen: Address
     board_url: str
     """Empty: nobody said."""
+    metrics_token: str | None = field(repr=False)
+    """None: metrics are for this machine alone."""
     kev_catalogue: Path | None
     epss_scores: Path | None
     trusted_root: Path | None
@@ -258,6 +266,7 @@ class Settings:
             listen=_address(environ, "LOCKKEEPER_LISTEN", "0.0.0.0:8080"),
             board_listen=_address(environ, "LOCKKEEPER_BOARD_LISTEN", "127.0.0.1:8081"),
             board_url=_board_url(environ),
+            metrics_token=_metrics_token(environ),
             kev_catalogue=_path(environ, "LOCKKEEPER_KEV_CATALOGUE"),
             epss_scores=_path(environ, "LOCKKEEPER_EPSS_SCORES"),
             trusted_root=_path(environ, "LOCKKEEPER_TRUSTED_ROOT"),
@@ -491,6 +500,14 @@ def _is_this_machine(host: str) -> bool:
 def _board_url(environ: Mapping[str, str]) -> str:
     name = "LOCKKEEPER_BOARD_URL"
     return _url(environ, name, "https://lockkeeper.example.com") if name in environ else ""
+
+
+def _metrics_token(environ: Mapping[str, str]) -> str | None:
+    value = _secret(environ, "LOCKKEEPER_METRICS_TOKEN")
+    if value is not None and not re.fullmatch(r"[!-~]{16,}", value):
+        fact = "is shorter than 16 characters, or not one word of ASCII"
+        raise _error("LOCKKEEPER_METRICS_TOKEN", fact, "make one with openssl rand -hex 32")
+    return value
 
 
 def _scanner_server(environ: Mapping[str, str]) -> str | None:

@@ -12,7 +12,7 @@ cache=${XDG_CACHE_HOME:-$HOME/.cache}/lockkeeper/tools
 bin=$root/.tools/bin
 stamps=$root/.tools/stamps
 # The small and the most used come first, so that an interrupted run is already of use.
-order=(crane registry actionlint kustomize helm cosign3 cosign2 regctl oras olareg syft grype trivy)
+order=(crane registry actionlint kustomize helm cosign3 cosign2 regctl oras olareg promtool syft grype trivy)
 # Scanners name their version in reports; a build from a module does not know it by itself.
 version_of() {
   sed -n "s,^[[:space:]]*github.com/[a-z]*/$1 v\([0-9.]*\).*,\1,p" "$here/$1/go.mod"
@@ -23,6 +23,8 @@ settings_of() {
   case $1 in
     trivy) echo CGO_ENABLED=0 GOEXPERIMENT=jsonv2 "GOFLAGS=-ldflags=-X=github.com/aquasecurity/trivy/pkg/version/app.ver=$(version_of trivy)" ;;
     grype | syft) echo CGO_ENABLED=0 "GOFLAGS=-ldflags=-X=main.version=$(version_of "$1")" ;;
+    # Checking rules needs no cloud's service discovery, which is most of it.
+    promtool) echo CGO_ENABLED=0 GOFLAGS=-tags=remove_all_sd ;;
     *) echo CGO_ENABLED=0 ;;
   esac
 }

@@ -8,12 +8,17 @@ import sys
 from datetime import UTC, datetime
 from typing import Final
 
+from bot.domain.promotion import promotion_in_hand
+
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _QUIET: Final = ("urllib3", "git", "github", "waitress", "sqlalchemy", "werkzeug")
 
 
 class JsonLines(logging.Formatter):
-    """Time, level, logger, message, and every field that the call gave in ``extra``."""
+    """Time, level, logger, message, and every field that the call gave in ``extra``.
+
+    What a job says has the promotion that it is about, beside.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as one line; control characters cannot break it."""
@@ -23,6 +28,8 @@ class JsonLines(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
+        if promotion := promotion_in_hand():
+            line["promotion"] = promotion
         line |= {k: v for k, v in vars(record).items() if k not in _STANDARD}
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)

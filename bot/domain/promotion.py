@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from bot.domain.environments import Application, Environment, version_of, version_order
 from bot.domain.oci import Digest
@@ -187,6 +189,22 @@ def order(facts: OrderFacts) -> Order:
     if facts.candidate_contains_running:
         return Order.FORWARD
     return Order.LATE if facts.running_contains_candidate else Order.DIVERGING
+
+
+_IN_HAND: Final[ContextVar[str]] = ContextVar("promotion", default="")
+
+
+def in_hand(promotion: str) -> None:
+    """From here on this job is about this promotion: every line of its log says so.
+
+    It decides nothing; what follows in the same job, in whichever thread, may take another one up.
+    """
+    _IN_HAND.set(promotion)
+
+
+def promotion_in_hand() -> str:
+    """The promotion that this job is about; empty: none, or many."""
+    return _IN_HAND.get()
 
 
 def promotion_id(

@@ -28,6 +28,8 @@ class PlaceStatus:
     published: str
     """The digest that the environment ref shows; empty: none."""
     standing: Standing
+    verdict: str = ""
+    """Of the policy on its open promotion; empty: none is open, or nobody asked."""
 
 
 def places_of(view: View, jobs: Mapping[str, JobState]) -> Iterator[PlaceStatus]:
@@ -56,7 +58,10 @@ def _place(location: ImageLocation, shown: ImageField | None, common: StandingFa
         shown=str(shown) if shown and shown.digest else "",
     )
     published = str(shown.digest) if shown and shown.digest else ""
-    return PlaceStatus(facts.environment, facts.application, location, published, standing(facts))
+    verdict = facts.pull_request.verdict if facts.pull_request else ""
+    return PlaceStatus(
+        facts.environment, facts.application, location, published, standing(facts), verdict
+    )
 
 
 def _common(

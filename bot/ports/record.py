@@ -24,6 +24,7 @@ from bot.domain.memory import (
     ToldFailure,
     WrittenHead,
 )
+from bot.domain.metrics import PublishedChange
 from bot.domain.oci import Digest
 
 
@@ -234,4 +235,12 @@ class Evaluations(Protocol):
 
         Raises IntegrityError if what is kept cannot be read.
         """
+        ...
+
+
+class Chronicle(Protocol):
+    """What publications changed, as the record tells it: for figures, never for a decision."""
+
+    def changes(self, scope: Scope, commit: str) -> Sequence[PublishedChange]:
+        """The applications that a publication of an environment changed; none: it is not ours."""
         ...

@@ -13,9 +13,7 @@ import re
 from datetime import timedelta
 from http import HTTPStatus
 from importlib.resources import files
-from ipaddress import IPv6Address, ip_address
 from typing import Final
-from urllib.parse import urlsplit
 
 from flask import Blueprint, Response, render_template, request
 
@@ -26,6 +24,7 @@ from bot.formats.assessment_document import AssessmentDocument, read_assessment
 from bot.formats.evidence_cells import advisory_url
 from bot.formats.markdown import plain
 from bot.ports.record import Evaluations, StoredEvaluation
+from bot.web.callers import is_loopback, is_named
 
 _ID: Final = re.compile(r"[0-9a-f]{26}")
 _SEVERITIES: Final = tuple(severity.word for severity in sorted(Severity, reverse=True))
@@ -44,10 +43,10 @@ def promotion_pages(evaluations: Evaluations, *, host: str = "") -> Blueprint:
 
     @pages.before_request
     def refuse_strangers() -> Response | None:
-        if not _is_named(request.host, host):
+        if not is_named(request.host, host):
             # A page elsewhere may give its own name this address (DNS rebinding).
             return _line("this name is not the board's", HTTPStatus.MISDIRECTED_REQUEST)
-        if _is_loopback(request.remote_addr or ""):
+        if is_loopback(request.remote_addr or ""):
             return None
         way_out = "this page answers on loopback only: use a tunnel, or a proxy that asks who it is"
         return _line(way_out, HTTPStatus.FORBIDDEN)
@@ -109,21 +108,6 @@ def _answer(document: AssessmentDocument) -> str:
 def _stood(document: AssessmentDocument) -> str:
     stood = document.stood_before
     return "" if stood is None else words(timedelta(seconds=stood))
-
-
-def _is_named(asked: str, host: str) -> bool:
-    """Whether a request's ``Host`` is the board's: its own name, or this machine's."""
-    name = (urlsplit(f"//{asked}").hostname or "").lower()
-    return name in {"localhost", host.lower()} - {""} or _is_loopback(name)
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        parsed = ip_address(address.partition("%")[0])
-    except ValueError:
-        return False
-    mapped = parsed.ipv4_mapped if isinstance(parsed, IPv6Address) else None
-    return (mapped or parsed).is_loopback
 
 
 def _content_security_policy(style: str) -> str:

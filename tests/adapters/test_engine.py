@@ -18,6 +18,7 @@ from bot.adapters.engine.rows import CRASHES_ALLOWED, JobRows, Run
 from bot.adapters.store import migrate, open_database
 from bot.domain.errors import RejectedError, UnavailableError
 from bot.domain.jobs import Done, Failed, Job, JobKind, JobState, Outcome, RequeueAt
+from bot.domain.metrics import JOBS, JOBS_OLDEST
 from tests.world.engines import PACE, engine, engine_process, eventually
 
 pytest_plugins = ["tests.world.postgres"]
@@ -557,3 +558,43 @@ def test_what_waits_says_since_when_it_was_asked_for(rows: JobRows) -> None:
     assert [state.since for state in rows.states()] == [NOW]
     rows.put(JOB, later)
     assert [state.since for state in rows.states()] == [later], "a new request after the failure"
+
+
+def test_depths_tell_how_many_jobs_there_are_and_how_old(rows: JobRows) -> None:
+    asked = datetime(2026, 11, 20, 12, tzinfo=UTC)
+    rows.put(Job(JobKind.DELIVER, 7, "prod", "one"), asked)
+    rows.put(Job(JobKind.DELIVER, 7, "stage", "two"), asked + timedelta(minutes=5))
+    execute(
+        rows.database,
+        "UPDATE lk_job SET kind = 'of a newer one', state = 'evil' WHERE subject = 'two'",
+    )
+
+    told = {(one.metric, *one.labels): one.value for one in rows.depths(asked + timedelta(hours=1))}
+
+    assert told == {
+        (JOBS, "deliver", "queued"): 1,
+        (JOBS_OLDEST, "deliver", "queued"): 3600,
+        (JOBS, "other", "other"): 1,
+        (JOBS_OLDEST, "other", "other"): 3300,
+    }
+
+
+def test_every_run_is_told_with_its_kind_its_end_and_its_time(sqlite_url: str) -> None:
+    database = open_database(sqlite_url)
+    migrate(database, "engine", MIGRATIONS)
+    told: list[tuple[JobKind, str, float]] = []
+    heard = threading.Event()
+
+    def ended(kind: JobKind, how: str, seconds: float) -> None:
+        told.append((kind, how, seconds))
+        heard.set()
+
+    engine = Engine(database, SystemClock(), lambda _job: Failed("no such key"), ended=ended)
+    engine.start()
+    engine.put(Job(JobKind.DELIVER, 7, "prod", "payments"))
+
+    assert heard.wait(20)
+    engine.stop()
+    database.dispose()
+    assert [(kind, how) for kind, how, _ in told] == [(JobKind.DELIVER, "failed")]
+    assert told[0][2] >= 0

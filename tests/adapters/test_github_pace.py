@@ -11,6 +11,7 @@ from hypothesis import given, strategies as st
 from bot.adapters.github.pace import Pace, Urgency, urgency
 from bot.adapters.github.remembered import Kept, Key, Remembered
 from bot.domain.errors import UnavailableError
+from bot.domain.metrics import GITHUB_REMAINING, GITHUB_RESETS, GITHUB_SILENCE
 
 OPEN, CHECK = "POST /repos/acme/deploy/pulls", "POST /repos/acme/deploy/check-runs"
 
@@ -123,3 +124,33 @@ def test_answers_are_remembered_by_what_is_used_and_fits() -> None:
     assert there == [0, *range(9, 40)]
     kept.put(key(0), Kept("f", {}, "y"))
     assert kept.get(key(0)) == Kept("f", {}, "y")
+
+
+def test_what_is_sent_waits_and_is_limited_is_counted_by_account() -> None:
+    counted: list[tuple[str, str]] = []
+    pace = Pace(Clock(), counted=lambda account, outcome: counted.append((account, outcome)))
+
+    pace.admit("acme", CHECK)
+    pace.silence("acme", 60)
+    with pytest.raises(UnavailableError):
+        pace.admit("acme", CHECK)
+    pace.admit("other", CHECK)
+
+    assert counted == [("acme", "sent"), ("acme", "limited"), ("acme", "waited"), ("other", "sent")]
+
+
+def test_budgets_are_told_as_the_last_answers_said() -> None:
+    clock = Clock()
+    pace = Pace(clock)
+    reset = int((clock.now() + timedelta(minutes=30)).timestamp())
+    left = {"x-ratelimit-remaining": "1250", "x-ratelimit-limit": "5000"}
+
+    pace.heard("acme", {**left, "x-ratelimit-reset": str(reset)})
+    pace.silence("other", 90)
+
+    told = {(one.metric, one.labels[0]): one.value for one in pace.budgets()}
+    assert told[GITHUB_REMAINING, "acme"] == 0.25
+    assert told[GITHUB_RESETS, "acme"] == reset
+    assert told[GITHUB_SILENCE, "acme"] == 0
+    assert told[GITHUB_SILENCE, "other"] == 90
+    assert told[GITHUB_RESETS, "other"] == 0

@@ -19,6 +19,7 @@ from bot.adapters.store.schema import OUTGOING
 from bot.domain.environments import GitHubRepository
 from bot.domain.errors import IntegrityError, NotFoundError, RejectedError, UnavailableError
 from bot.domain.history import Check, CheckState, DeploymentReport
+from bot.domain.metrics import OUTBOX, OUTBOX_OLDEST
 from bot.domain.reports import (
     CheckReport,
     CommentReport,
@@ -467,3 +468,18 @@ def test_a_report_is_read_as_it_was_written(report: Report) -> None:
     assert read_report(written(report, SECRET), row_key(report), SECRET) == report
     with pytest.raises(IntegrityError):
         read_report(written(report, SECRET), row_key(report), b"another")
+
+
+def test_the_backlog_is_what_was_not_told_yet(desk_on: MakeDesk) -> None:
+    local = desk_on(Paper())
+    empty = {one.metric: one.value for one in local.outgoing.backlog()}
+
+    local.outbox.tell(check("one"))
+    local.outbox.tell(check("two", "d"))
+    local.clock.at += timedelta(minutes=3)
+    waiting = {one.metric: one.value for one in local.outgoing.backlog()}
+    local.outbox.flush()
+
+    assert empty == {OUTBOX: 0, OUTBOX_OLDEST: 0}
+    assert waiting == {OUTBOX: 2, OUTBOX_OLDEST: 180}
+    assert {one.metric: one.value for one in local.outgoing.backlog()} == empty

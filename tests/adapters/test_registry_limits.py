@@ -14,6 +14,7 @@ from bot.adapters.registry import HostLimits, Registry as Client
 from bot.adapters.registry.limits import LONGEST_PAUSE, PATIENCE, PausedError
 from bot.adapters.signing import load_signing_key
 from bot.domain.errors import UnavailableError
+from bot.domain.metrics import REGISTRY_RATE, REGISTRY_SILENCE
 from bot.domain.oci import Digest, ImageRepository
 from bot.formats.docker_config import parse_registry_grant
 from bot.signatures.sign import ensure_signed
@@ -372,3 +373,20 @@ def test_a_429_for_a_manifest_that_is_written_is_waited_for(
     shared(clock, server.host).copy(ImageRepository(server.host, "dev/api").at(DIGEST), prod)
 
     assert DIGEST in server.repository("prod/api").manifests
+
+
+def test_requests_are_counted_by_host_and_paces_told(clock: HandClock) -> None:
+    counted: list[tuple[str, str]] = []
+    limits = HostLimits(
+        clock, clock.sleep, counted=lambda host, outcome: counted.append((host, outcome))
+    )
+
+    limits.admit("r.example.com", 1.0)
+    limits.admit("r.example.com", 1.0)
+    limits.admit("r.example.com", 1.0)
+    limits.pause("r.example.com", 5.0)
+
+    outcomes = [outcome for host, outcome in counted if host == "r.example.com"]
+    assert outcomes == ["sent", "sent", "waited", "sent", "limited"]
+    told = {one.metric: one.value for one in limits.paces()}
+    assert told == {REGISTRY_RATE: 1.0, REGISTRY_SILENCE: 5.0}

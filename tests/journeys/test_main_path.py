@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from collections.abc import Iterator
@@ -156,3 +157,17 @@ def test_a_promotion_carries_one_comment_and_the_check(walked: Walked, environme
 
 def run_git(*arguments: str) -> None:
     subprocess.run([tool("git"), *arguments], check=True, capture_output=True)
+
+
+def test_every_line_about_the_delivery_names_the_promotion_of_the_pull_request(
+    walked: Walked,
+) -> None:
+    marked = re.search(r"[0-9a-f]{26}", walked.promotions["prod"].body or "")
+    assert marked is not None
+
+    lines = [json.loads(line) for line in walked.stage.bot.log.read_text().splitlines()]
+    effects = {
+        one["effect"] for one in lines if one.get("promotion") == marked[0] and "effect" in one
+    }
+
+    assert {"open the pull request", "copy the image"} <= effects

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Self
 
 import pytest
+import requests
 
 from tests.journeys import walk
 from tests.journeys.conftest import Raise
@@ -135,6 +136,7 @@ def test_no_secret_is_found_anywhere_after_a_journey_with_faults(guarded: Stage)
         stage.dana.merge(pull)
         stage.wait_published("prod", image.digest)
         walk.settled(stage)
+        figures = requests.get(f"http://{stage.bot.board}/metrics", timeout=10).content
         data = [path for path in (stage.directory / "data").rglob("*") if path.is_file()]
         kept = {str(path.relative_to(stage.directory)): path.read_bytes() for path in data}
 
@@ -142,9 +144,11 @@ def test_no_secret_is_found_anywhere_after_a_journey_with_faults(guarded: Stage)
         **kept,
         "the log": stage.bot.log.read_bytes(),
         "GitHub": published_words(stage),
+        "the metrics": figures,
         "command lines": b"\n".join(watch.seen),
     }
     assert any(name.endswith("-wal") for name in places)
+    assert b"lockkeeper_registry_requests_total" in figures
     assert any(registry.tokens for registry in REGISTRIES.values())
     assert [
         (what, where)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -8,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from bot.adapters.clock import SystemClock
+from bot.adapters.counted import CountedAudit
 from bot.adapters.store import MIGRATIONS, AuditStore, migrate, open_database
 from bot.domain.audit_chain import BrokenChainError, verify
 from bot.domain.memory import Scope
+from bot.domain.metrics import Noted
 from bot.ports.record import Audit
 
 pytest_plugins = ["tests.world.postgres"]
@@ -27,6 +30,18 @@ def audit(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Audit]:
     migrate(database, "store", MIGRATIONS)
     yield AuditStore(database, SystemClock())
     database.dispose()
+
+
+def test_what_is_counted_is_what_was_added_and_once(audit: Audit) -> None:
+    noted: deque[Noted] = deque()
+    counted = CountedAudit(audit, noted)
+
+    counted.append("held", PROD, {"actor": "ada"})
+    for _ in range(2):
+        counted.append("published", PROD, {"commit": "a" * 40}, once="published a")
+
+    assert [(one.kind, one.scope) for one in noted] == [("held", PROD), ("published", PROD)]
+    assert (counted.head(), counted.entries()) == (audit.head(), audit.entries())
 
 
 def test_an_empty_audit_has_no_head(audit: Audit) -> None:

@@ -29,6 +29,7 @@ from bot.adapters.engine.rows import Ending, JobRows, Retry, Run, owner_column
 from bot.adapters.engine.timetable import Timetable
 from bot.domain.errors import IntegrityError, LockkeeperError, RejectedError, UnavailableError
 from bot.domain.jobs import EVERYTHING, Failed, Job, JobKind, JobState, Outcome, Share
+from bot.domain.metrics import Reading
 from bot.ports.clock import Clock
 
 R = TypeVar("R")
@@ -66,6 +67,10 @@ class Pace:
     lease: float = LIFE_SECONDS
 
 
+def _nobody(_kind: JobKind, _how: str, _seconds: float) -> None:
+    """Nobody counts the runs."""
+
+
 class Engine:
     """The queue of this process, on the database that `bot.adapters.store.database` opened.
 
@@ -81,6 +86,7 @@ class Engine:
         share: Share = EVERYTHING,
         workers: int = 8,
         pace: Pace = Pace(),
+        ended: Callable[[JobKind, str, float], None] = _nobody,
     ) -> None:
         """Prepare; nothing is contacted.
 
@@ -91,6 +97,7 @@ class Engine:
             share: the jobs that this process runs; it puts all of them.
             workers: jobs of one queue that run at the same time in this process.
             pace: intervals, for tests.
+            ended: hears of each run that ended: its kind, how, and its seconds.
         """
         self._owner = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._rows = JobRows(database, self._owner)
@@ -101,6 +108,7 @@ class Engine:
         self._liveness = _liveness(database, self._owner, pace)
         self._clock = clock
         self._run = run
+        self._ended = ended
         self._share = share
         self._hands = _Hands(share.kinds, workers)
         self._pace = pace
@@ -139,6 +147,14 @@ class Engine:
     def states(self) -> Sequence[JobState]:
         """Every job that is not over."""
         return self._rows.states()
+
+    def depths(self) -> Sequence[Reading]:
+        """How many jobs are not over, and how old the oldest is, by kind and state.
+
+        Raises:
+            UnavailableError: the database does not answer.
+        """
+        return self._rows.depths(self._clock.now())
 
     # --- operators -----------------------------------------------------------------------
 
@@ -309,6 +325,8 @@ class Engine:
     def _ending(self, run: Run) -> Ending:
         started = time.monotonic()
         ending = self._attempt(run)
+        seconds = time.monotonic() - started
+        self._ended(run.job.kind, type(ending).__name__.lower(), seconds)
         _LOG.log(
             logging.WARNING if isinstance(ending, Failed) else logging.INFO,
             "job ran",
@@ -316,7 +334,7 @@ class Engine:
                 "job": run.key,
                 "outcome": type(ending).__name__,
                 "reason": ending.summary,
-                "seconds": round(time.monotonic() - started, 3),
+                "seconds": round(seconds, 3),
             },
         )
         return ending

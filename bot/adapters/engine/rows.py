@@ -26,6 +26,7 @@ from bot.adapters.engine.bell import CHANNEL, ring_others
 from bot.adapters.engine.transactions import Transactions
 from bot.domain.errors import UnavailableError
 from bot.domain.jobs import EVERYTHING, Done, Failed, Job, JobKind, JobState, RequeueAt, Share
+from bot.domain.metrics import JOBS, JOBS_OLDEST, Reading
 
 MIGRATIONS: Final[Sequence[Sequence[str]]] = (
     (
@@ -70,6 +71,8 @@ CAPACITY: Final = 20_000
 """Queued jobs at which new webhook deliveries are refused, for GitHub to record a failure."""
 ONCE_KEPT: Final = timedelta(days=30)
 """Longer than GitHub can redeliver: 3 days, 7 on GitHub Enterprise Server."""
+
+_STATES: Final = frozenset({"queued", "running", "waiting", "failed"})
 
 _TABLES = sa.MetaData()
 _JOB = sa.Table(
@@ -355,6 +358,33 @@ class JobRows:
         with self._transactions.look() as connection:
             rows = connection.execute(sa.select(*_JOB.c).order_by(_JOB.c.requested))
             return [_state(row) for row in rows]
+
+    def depths(self, now: datetime) -> Sequence[Reading]:
+        """How many jobs are not over, and how old the oldest is, by kind and state.
+
+        A kind that this Lockkeeper does not know, as a newer one's, counts as ``other``.
+        """
+        columns = (_JOB.c.kind, _JOB.c.state, sa.func.count(), sa.func.min(_JOB.c.asked_at))
+        query = sa.select(*columns).group_by(_JOB.c.kind, _JOB.c.state)
+        with self._transactions.look() as connection:
+            rows = connection.execute(query).all()
+        found: dict[tuple[str, str], tuple[int, float]] = {}
+        for kind, state, count, asked in rows:
+            key = (
+                kind if kind in set(JobKind) else "other",
+                state if state in _STATES else "other",
+            )
+            known, oldest = found.get(key, (0, asked))
+            found[key] = known + int(count), min(oldest, asked)
+        return [
+            reading
+            for key, (count, asked) in found.items()
+            for reading in (
+                Reading(JOBS, key, count),
+                # 0: asked for before this was recorded.
+                Reading(JOBS_OLDEST, key, max(0.0, now.timestamp() - asked) if asked else 0.0),
+            )
+        ]
 
     def probe(self) -> None:
         """Ask whether the database answers."""

@@ -9,7 +9,7 @@ client is used by one thread at a time (`clients`): clients shared by threads sw
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from http import HTTPStatus
@@ -29,6 +29,7 @@ from bot.domain.errors import (
     RejectedError,
     UnavailableError,
 )
+from bot.domain.metrics import Reading
 from bot.ports.clock import Clock
 
 GRAPHQL: Final = "/graphql"
@@ -94,11 +95,14 @@ class Calls:
     clock: Clock
     timeout: int = _TIMEOUT
     """Seconds without a byte after which an answer is given up."""
+    counted: Callable[[str, str], None] = lambda _account, _outcome: None
+    """As of `Pace`."""
 
     @cached_property
     def _pace(self) -> Pace:
         host = urlsplit(self.api_url).hostname or ""
-        return Pace(self.clock, host == "api.github.com" or host.endswith(".ghe.com"))
+        limits_content = host == "api.github.com" or host.endswith(".ghe.com")
+        return Pace(self.clock, limits_content, self.counted)
 
     @cached_property
     def _remembered(self) -> Remembered:
@@ -120,6 +124,10 @@ class Calls:
             lazy=True,
             user_agent="lockkeeper",
         )
+
+    def budgets(self) -> Sequence[Reading]:
+        """What is left of each installation's budget."""
+        return self._pace.budgets()
 
     def silence(self, account: str, seconds: float) -> None:
         """Send nothing for the installation on an account for a while."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -25,6 +25,7 @@ from enum import IntEnum
 from typing import Final
 
 from bot.domain.errors import UnavailableError
+from bot.domain.metrics import GITHUB_REMAINING, GITHUB_RESETS, GITHUB_SILENCE, Reading
 from bot.ports.clock import Clock
 
 
@@ -81,6 +82,8 @@ class Pace:
     clock: Clock
     limits_content: bool = True
     """GitHub Enterprise Server has no such limits, as long as nobody turns them on."""
+    counted: Callable[[str, str], None] = lambda _account, _outcome: None
+    """Hears of each request: its account, and ``sent``, ``waited`` or ``limited``."""
     _budgets: dict[str, _Budget] = field(default_factory=dict)
     _guard: threading.Lock = field(default_factory=threading.Lock)
 
@@ -98,6 +101,7 @@ class Pace:
                 due = max(due, _content_due(budget, now, urgent))
                 if due <= now:
                     budget.content.append(now)
+        self.counted(account, "waited" if due > now else "sent")
         if due > now:
             seconds = (due - now).total_seconds()
             raise UnavailableError(
@@ -107,6 +111,7 @@ class Pace:
 
     def silence(self, account: str, seconds: float) -> None:
         """GitHub asked for silence."""
+        self.counted(account, "limited")
         with self._guard:
             budget = self._budgets.setdefault(account, _Budget())
             until = self.clock.now() + timedelta(seconds=seconds)
@@ -125,6 +130,29 @@ class Pace:
             budget = self._budgets.setdefault(account, _Budget())
             budget.remaining = remaining / max(1, limit)
             budget.resets = datetime.fromtimestamp(reset, UTC)
+
+    def budgets(self) -> Sequence[Reading]:
+        """What is left of each budget, as the last answers said."""
+        now = self.clock.now()
+        with self._guard:
+            known = list(self._budgets.items())
+        return [
+            reading
+            for account, budget in known
+            for reading in (
+                Reading(GITHUB_REMAINING, (account,), budget.remaining),
+                Reading(GITHUB_RESETS, (account,), _unix(budget.resets)),
+                Reading(GITHUB_SILENCE, (account,), _seconds_until(budget.silent_until, now)),
+            )
+        ]
+
+
+def _unix(moment: datetime) -> float:
+    return 0.0 if moment == _LONG_AGO else moment.timestamp()
+
+
+def _seconds_until(moment: datetime, now: datetime) -> float:
+    return max(0.0, (moment - now).total_seconds())
 
 
 def _due(budget: _Budget, urgent: Urgency) -> datetime:

@@ -10,12 +10,13 @@ Copies, signatures and log-ins of all environments share it, because a registry 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from bot.domain.errors import UnavailableError
+from bot.domain.metrics import REGISTRY_RATE, REGISTRY_SILENCE, Reading
 from bot.domain.oci import canonical_host
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ class HostLimits:
         sleep: Callable[[float], None],
         patience: float = PATIENCE,
         silence: float | None = None,
+        counted: Callable[[str, str], None] = lambda _host, _outcome: None,
     ) -> None:
         """Know no host yet.
 
@@ -104,7 +106,9 @@ class HostLimits:
             sleep: waits for so many seconds.
             patience: seconds for which a host may be away.
             silence: seconds of silence that are waited for here; None: as long as patience.
+            counted: hears of each request: its host, and ``sent``, ``waited`` or ``limited``.
         """
+        self._counted = counted
         self._clock, self._sleep, self.patience = clock, sleep, patience
         self.silence = patience if silence is None else silence
         self._buckets: dict[str, _Bucket] = {}
@@ -116,8 +120,11 @@ class HostLimits:
         Raises:
             PausedError: it has asked for a long silence.
         """
-        while seconds := self._wait(canonical_host(host), most):
+        name = canonical_host(host)
+        while seconds := self._wait(name, most):
+            self._counted(name, "waited")
             self._sleep(seconds)
+        self._counted(name, "sent")
 
     def answered(self, host: str) -> None:
         """The host has served a request: it may bear more of them."""
@@ -130,12 +137,27 @@ class HostLimits:
         """Let nobody ask the host for so long; None: it did not say how long."""
         wanted = _UNTOLD_PAUSE if seconds is None else min(seconds, LONGEST_PAUSE)
         now = self._clock.now()
+        self._counted(canonical_host(host), "limited")
         with self._guard:
             bucket = self._bucket(canonical_host(host), FIRST_RATE, now)
             bucket.complained(now)
             bucket.silent_until = max(bucket.silent_until, now + timedelta(seconds=wanted))
             # Afterwards not all at once again: the bucket fills from the end of the silence.
             bucket.tokens, bucket.counted_at = min(bucket.tokens, 1.0), bucket.silent_until
+
+    def paces(self) -> Sequence[Reading]:
+        """How often each host is asked at most, and how long it is left alone."""
+        now = self._clock.now()
+        with self._guard:
+            known = [(host, one.rate, one.silence(now)) for host, one in self._buckets.items()]
+        return [
+            reading
+            for host, rate, silence in known
+            for reading in (
+                Reading(REGISTRY_RATE, (host,), rate),
+                Reading(REGISTRY_SILENCE, (host,), max(0.0, silence)),
+            )
+        ]
 
     def _wait(self, host: str, most: float) -> float:
         now = self._clock.now()

@@ -73,6 +73,7 @@ class Registry:
         workers: int | None = None,
         patience: float | None = None,
         silence: float | None = None,
+        copied: Callable[[int], None] = lambda _size: None,
     ) -> None:
         """Open no connection yet.
 
@@ -86,7 +87,9 @@ class Registry:
             workers: blobs on their way at once; None: few next door, more from afar.
             patience: seconds for which a host may be away.
             silence: seconds for which it may ask to be left alone; None: as long.
+            copied: hears of every copy how many bytes went through this process.
         """
+        self._copied = copied
         transport = Transport(
             grant,
             clock=clock,
@@ -159,6 +162,7 @@ class Registry:
             self._glimpses.keep({tag: one for tag, one in glimpses.items() if one == source.digest})
         self._doubted.discard(there)
         self._written.add(there)
+        self._copied(report.moved)
         return report
 
     def read_back(self, reference: DigestReference, *, tags: Sequence[str] = ()) -> ReadBack:

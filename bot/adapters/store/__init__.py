@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from bot.adapters.store.audit import AuditStore
 from bot.adapters.store.blob_index import BlobStore
+from bot.adapters.store.chronicle import ChronicleStore
 from bot.adapters.store.commands import CommandStore
 from bot.adapters.store.database import demand, inspect, migrate, name_of, open_database
 from bot.adapters.store.evaluations import EvaluationStore
@@ -24,6 +25,7 @@ __all__ = [
     "MIGRATIONS",
     "AuditStore",
     "BlobStore",
+    "ChronicleStore",
     "CommandStore",
     "EvaluationStore",
     "MemoryStore",

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from bot.adapters.store.database import replace, text_of, transaction
 from bot.adapters.store.schema import OUTGOING
 from bot.domain.errors import IntegrityError
+from bot.domain.metrics import OUTBOX, OUTBOX_OLDEST, Reading
 from bot.domain.reports import Pending, Report
 from bot.formats.report_row import read_report, row_key, written
 from bot.ports.clock import Clock
@@ -116,6 +117,18 @@ class OutgoingStore:
         with transaction(self.database) as connection:
             found = connection.scalar(query)
         return datetime.fromisoformat(found) if found else None
+
+    def backlog(self) -> Sequence[Reading]:
+        """How many reports wait, and how long the oldest does."""
+        columns = sa.func.count(), sa.func.min(OUTGOING.c.at)
+        query = sa.select(*columns).where(OUTGOING.c.done == 0)
+        with transaction(self.database) as connection:
+            count, oldest = connection.execute(query).one()
+        age = self.clock.now() - datetime.fromisoformat(oldest) if oldest else timedelta(0)
+        return [
+            Reading(OUTBOX, (), int(count)),
+            Reading(OUTBOX_OLDEST, (), max(0.0, age.total_seconds())),
+        ]
 
     def drop_oldest(self, keep: int) -> Sequence[Pending]:
         """Give up the oldest until ``keep`` are left; those that were given up."""

@@ -17,7 +17,7 @@ from bot.domain.images import RegistryRefusesError
 from bot.domain.jobs import Done, Outcome
 from bot.domain.oci import Digest
 from bot.domain.policy import Result
-from bot.domain.promotion import promotion_id
+from bot.domain.promotion import in_hand, promotion_id
 from bot.domain.publication import LocationKey
 from bot.facts.evidence import Evaluated, evaluate, report_url
 from bot.facts.granted import Refusal, check_environment, refusals
@@ -459,6 +459,7 @@ def _judge_evidence(view: View, moved: Sequence[Moved], facts: str, ours: int | 
     if ours is not None:
         for one, (environment, application, images) in zip(judged, promotions, strict=True):
             promotion_of = _id(view, environment, application, images)
+            in_hand(promotion_of)
             note_verdict(view, promotion_of, application, one, ours)
     if not judged:
         return Judgement(CheckState.SUCCESS, "Nothing of ours changes", facts)

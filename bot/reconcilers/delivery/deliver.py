@@ -13,7 +13,7 @@ from typing import Final
 
 from bot.domain.assessment import Assessment
 from bot.domain.authority import Authorised
-from bot.domain.environments import tag_values
+from bot.domain.environments import Environment, tag_values
 from bot.domain.errors import (
     IntegrityError,
     LimitExceededError,
@@ -28,6 +28,7 @@ from bot.domain.images import AccessoryPolicy
 from bot.domain.jobs import Done, Failed, Job, JobKind, Outcome
 from bot.domain.memory import Seal
 from bot.domain.oci import Digest
+from bot.domain.promotion import in_hand, promotion_id as promotion_of_digests
 from bot.domain.trust import TrustRoots
 from bot.facts.admission import NotAdmittedError, admit, authorise
 from bot.facts.attribution import merged_pull_request
@@ -68,6 +69,7 @@ def deliver(ports: Ports, manifests: int, environment: str, application: str) ->
     target = view.granted_environment(environment)
     delivered = view.granted_application(application)
     wishes = desired_images(view, target, delivered)
+    _take_in_hand(view, target, delivered.name)
     failures: list[str] = []
     unavailable: list[UnavailableError] = []
     for wish in wishes:
@@ -82,6 +84,15 @@ def deliver(ports: Ports, manifests: int, environment: str, application: str) ->
     if failures:
         return Failed("; ".join(dict.fromkeys(failures)))
     return Done(f"{len(wishes)} wishes of {application} in {environment} are sealed")
+
+
+def _take_in_hand(view: View, environment: Environment, application: str) -> None:
+    """The log names the promotion as its pull request and page do: by what the place says now."""
+    locations = view.locations_of(view.head, environment, application)
+    digests = {
+        one.image.name: Digest(one.written.digest) for one in locations if one.written.digest
+    }
+    in_hand(promotion_of_digests(view.id, environment.name, application, digests))
 
 
 def _worst(errors: Sequence[UnavailableError]) -> UnavailableError:

@@ -39,7 +39,7 @@ from bot.domain.issues import IssueKey, issue_keys
 from bot.domain.jobs import Done, Job, JobKind, Outcome, RequeueAt
 from bot.domain.memory import WrittenHead
 from bot.domain.oci import Digest, DigestReference
-from bot.domain.promotion import head_branch, promotion_id
+from bot.domain.promotion import head_branch, in_hand, promotion_id
 from bot.facts.evidence import Evaluated, evaluate, report_url
 from bot.facts.granted import source_repository
 from bot.facts.snapshot import View
@@ -108,6 +108,7 @@ class Proposal:
 def ensure_pull_request(view: View, proposal: Proposal) -> Outcome:
     """Open, update, keep frozen, close or merge the pull request, as the facts ask for."""
     number = _id(view, proposal)
+    in_hand(number)
     existing, closed = _pull_requests(view, proposal)
     rejected = _rejected(view, closed, number)
     if rejected:
