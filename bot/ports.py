@@ -24,7 +24,9 @@ from bot.domain.evidence import Exploitation, FindingKey
 from bot.domain.floors import Floor
 from bot.domain.grants import KeyPlace, KeyRole
 from bot.domain.history import (
+    Actor,
     Check,
+    Comment,
     ContributedCommit,
     Contribution,
     DeploymentReport,
@@ -55,6 +57,7 @@ from bot.domain.memory import (
     AuditEntry,
     Command,
     Hold,
+    HoldKind,
     KnownSource,
     PublicationRecord,
     Resolution,
@@ -212,11 +215,11 @@ class Memory(Protocol):
         ...
 
     def record_hold(self, hold: Hold) -> None:
-        """Stop; a second hold on the same scope replaces the reason."""
+        """Stop; a second hold of the same scope and kind replaces the first."""
         ...
 
-    def release_hold(self, scope: Scope) -> bool:
-        """End a hold; False if there was none."""
+    def release_hold(self, scope: Scope, kind: HoldKind) -> bool:
+        """End a hold of exactly this scope and kind; False if there was none."""
         ...
 
     def seals(self, scope: Scope) -> Sequence[Seal]:
@@ -833,8 +836,12 @@ class GitHub(Protocol):
         """
         ...
 
-    def can_write(self, repository: GitHubRepository, login: str) -> bool:
-        """Whether the account may write to the repository now."""
+    def can_write(self, repository: GitHubRepository, who: Actor) -> bool:
+        """Whether the account (and not another that has its name now) may write there now."""
+        ...
+
+    def comment(self, repository: GitHubRepository, number: int) -> Comment | None:
+        """One comment on an issue or pull request as it is now; None: there is none."""
         ...
 
     def attestations(self, repository: GitHubRepository, digest: Digest) -> Sequence[bytes]:
@@ -896,6 +903,18 @@ class GitHub(Protocol):
         self, repository: GitHubRepository, number: int, teams: Sequence[str]
     ) -> None:
         """Ask teams of the organisation for a review."""
+        ...
+
+    @acts("label the held pull request")
+    def set_label(
+        self, repository: GitHubRepository, number: int, label: str, *, is_there: bool
+    ) -> None:
+        """Put one label on a pull request, or take it off."""
+        ...
+
+    @acts("react to the comment")
+    def react(self, repository: GitHubRepository, comment: int, content: str) -> None:
+        """React to a comment; the same reaction twice is one."""
         ...
 
     @acts("write the comment")

@@ -14,6 +14,7 @@ from bot.formats.webhook import read_hint
 from bot.ports import Commands
 from bot.usecases.answer import answer
 from bot.usecases.commands import command
+from bot.usecases.comments import comment
 from bot.usecases.deliver import deliver
 from bot.usecases.desk import Ports
 from bot.usecases.failures import tell_failure, tell_over
@@ -82,6 +83,8 @@ class Workflows:
                 return scan(ports, job.manifests, job.environment, job.subject)
             case JobKind.RECONCILE:
                 return reconcile(ports, job.manifests)
+            case JobKind.COMMENT:
+                return comment(ports, job.manifests, job.subject, self.retry)
             case JobKind.COMMAND:
                 return command(ports, self.commands, _row(job.subject), self.retry, _as_json)
 

@@ -8,16 +8,17 @@ sealed or was published before, or nothing is written.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
 from bot.domain.environments import Application, Environment
 from bot.domain.errors import IntegrityError, NotFoundError, RejectedError
+from bot.domain.gates import Action, Closed, Direction
 from bot.domain.history import CheckState, FileWrite, GitCommit
 from bot.domain.jobs import Again, Done, Failed, Job, JobKind, Outcome
-from bot.domain.memory import NO_COMMIT, Adoption, Hold, PublicationRecord
+from bot.domain.memory import NO_COMMIT, Adoption, Hold, HoldKind, PublicationRecord
 from bot.domain.oci import Digest
 from bot.domain.publication import (
     FileState,
@@ -32,8 +33,9 @@ from bot.formats.manifest_file import edited, image_of
 from bot.formats.markdown import code, prose
 from bot.formats.pipeline_file import PIPELINE_FILE
 from bot.formats.pull_request_body import authored
-from bot.usecases.admission import authorise
-from bot.usecases.desk import Ports, View, is_held, look
+from bot.usecases.admission import StoppedError, authorise
+from bot.usecases.desk import Ports, View, look
+from bot.usecases.gates import closed, going, stopped
 from bot.usecases.last_look import (
     LISTED,
     check_places,
@@ -67,9 +69,9 @@ def publish(ports: Ports, manifests: int, environment: str) -> Outcome:
         return Done(f"{error}; its ref is left alone")
     if view.cut_off:
         return _cut_off(view, view.environment(environment))
-    held = is_held(view, environment, "")
-    if held:
-        return Done(held)
+    held = closed(view, view.environment(environment), "", Action.PUBLISH, Direction.BACK)
+    if held is not None:
+        return stopped(held)
     owner = view.ports.memory.owner_of(view.id, view.environment(environment).ref)
     if owner not in {"", environment}:
         return _not_its_own(view, view.environment(environment), owner)
@@ -89,7 +91,47 @@ def publish(ports: Ports, manifests: int, environment: str) -> Outcome:
             view, target, view.head, CheckState.FAILURE, f"{target.ref} waits", prose(str(error))
         )
         return Failed(str(error))
-    return _carry_out(desk, merges, _decide(desk, merges))
+    ahead = closed(view, target, "", Action.PUBLISH)
+    if ahead is None:
+        return _carry_out(desk, merges, _decide(desk, merges, {}))
+    return _only_back(desk, merges, ahead)
+
+
+def _only_back(desk: Desk, merges: Sequence[Merge], ahead: Closed) -> Outcome:
+    """Publish what goes back; the rest waits for the opening, and says so."""
+    if desk.is_first:
+        return stopped(ahead)
+    waiting = {
+        merge.commit: (f"{ahead.words}; {ahead.way_out}",)
+        for merge in merges
+        if _concerns(desk, merge) and not _goes_back(desk, merge)
+    }
+    outcome = _carry_out(desk, merges, _decide(desk, merges, waiting))
+    return stopped(ahead) if waiting and isinstance(outcome, Done) else outcome
+
+
+def _concerns(desk: Desk, merge: Merge) -> bool:
+    """Whether a merge changed anything that is not another environment's own."""
+    others = [e for e in desk.view.pipeline.environments.values() if e != desk.environment]
+    return any(not any(other.owns(path) for other in others) for path in merge.after)
+
+
+def _goes_back(desk: Desk, merge: Merge) -> bool:
+    """Whether a merge changes nothing but digests, all of them to older ones that ran here."""
+    brought = merge.brought()
+    return (
+        bool(brought)
+        and not merge.reshaped()
+        and all(_is_older(desk, place, pin) for place, pin in brought.items())
+    )
+
+
+def _is_older(desk: Desk, place: Place, pin: str) -> bool:
+    digest = Written.parse(pin).digest
+    if not digest:
+        return False
+    image = image_of(place)
+    return going(desk.view, desk.environment, image, Digest(digest)) is Direction.BACK
 
 
 def _cut_off(view: View, environment: Environment) -> Outcome:
@@ -242,7 +284,9 @@ def brings_unsealed(view: View, environment: Environment, tip: str) -> bool:
 
 def _hold(desk: Desk, reason: str) -> None:
     scope = desk.view.scope(desk.environment.name)
-    desk.view.ports.memory.record_hold(Hold(scope, reason, BOT, desk.view.ports.clock.now()))
+    desk.view.ports.memory.record_hold(
+        Hold(scope, reason, BOT, desk.view.ports.clock.now(), HoldKind.BOT)
+    )
     desk.view.ports.audit.append(
         "held",
         scope,
@@ -347,7 +391,9 @@ def _as_merge(desk: Desk, commit: GitCommit, parent: str) -> Merge:
 # --- decide ---
 
 
-def _decide(desk: Desk, merges: Sequence[Merge]) -> Publication:
+def _decide(
+    desk: Desk, merges: Sequence[Merge], stopped: Mapping[str, tuple[str, ...]]
+) -> Publication:
     paths = desk.view.history.paths(desk.view.head)
     visible = {p: None for p in paths if not p.startswith(f"{GITHUB_FOLDER}/")}
     trusted = desk.last.commit if desk.last else ""
@@ -361,7 +407,7 @@ def _decide(desk: Desk, merges: Sequence[Merge]) -> Publication:
             )
         return cache[place, pin]
 
-    return publication(desk.pins(trusted), merges, is_shown, visible)
+    return publication(desk.pins(trusted), merges, is_shown, visible, stopped)
 
 
 def _origins(merges: Sequence[Merge]) -> dict[tuple[Place, str], str]:
@@ -400,7 +446,7 @@ def _had_authority(desk: Desk, pin: str, place: Place, merge: str) -> bool:
 def _is_authorised(wish: Wish) -> bool:
     try:
         authorise(wish)
-    except RejectedError:
+    except (RejectedError, StoppedError):
         return False  # its delivery says why
     return True
 
@@ -532,8 +578,8 @@ def _stopped(desk: Desk, merge: Merge) -> list[str]:
     """Why the applications of a merge may not move now, by the holds of people and the bot."""
     view, environment = desk.view, desk.environment
     applications = {place.application for place in merge.brought()}
-    held = {is_held(view, environment.name, one) for one in applications}
-    return sorted(filter(None, held))
+    found = [closed(view, environment, one, Action.PUBLISH) for one in applications]
+    return sorted({one.words for one in found if one is not None})
 
 
 def _files(desk: Desk, merges: Sequence[Merge], decided: Publication) -> list[FileWrite]:

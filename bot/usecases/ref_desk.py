@@ -6,14 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bot.domain.environments import Environment, Unmanaged
+from bot.domain.gates import Action
 from bot.domain.memory import Adoption, PublicationRecord, mention_digest
+from bot.domain.oci import Digest
 from bot.domain.publication import FileState, Place
 from bot.domain.rendering import Rendered
 from bot.formats.foreign_images import foreign_in, is_allowed
 from bot.formats.image_names import Written
 from bot.formats.manifest_file import file_state, image_of, references, unsealable
 from bot.formats.places import Remark
-from bot.usecases.desk import View, is_held
+from bot.usecases.desk import View
+from bot.usecases.gates import closed, going
 from bot.usecases.loose_digests import loose_digests
 from bot.usecases.seals import is_sealed
 
@@ -116,9 +119,16 @@ def may_show(desk: Desk, pin: str, place: Place) -> bool:
     if reference.digest is None:
         return desk.is_first
     application = desk.view.pipeline.applications.get(place.application)
-    if application is None or is_held(desk.view, desk.environment.name, application.name):
+    if application is None or _is_closed(desk, place, reference.digest):
         return False
     expected = desk.environment.repository_of(application, place.image)
     return reference.repository == expected.canonical and is_sealed(
         desk.view, desk.environment, image_of(place), reference.digest
     )
+
+
+def _is_closed(desk: Desk, place: Place, digest: Digest) -> bool:
+    """Whether somebody stopped the image's application; going back may pass."""
+    back = going(desk.view, desk.environment, image_of(place), digest)
+    at = desk.view, desk.environment, place.application
+    return closed(*at, Action.PUBLISH, back) is not None

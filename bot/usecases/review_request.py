@@ -22,6 +22,7 @@ from bot.domain.environments import (
     matches,
 )
 from bot.domain.errors import NotFoundError, RejectedError, UnavailableError
+from bot.domain.gates import Action, Closed
 from bot.domain.history import (
     Asker,
     CheckState,
@@ -60,7 +61,9 @@ from bot.ports import GitHistory
 from bot.usecases.answer import answer_pull_request
 from bot.usecases.desk import View
 from bot.usecases.evidence import Evaluated, evaluate, report_url
+from bot.usecases.gates import closed, going_all, labelled, stopped, told
 from bot.usecases.granted import source_repository
+from bot.usecases.promotions_open import head_branch
 from bot.usecases.source_changes import source_changes
 from bot.usecases.told import ask_reviewers, tell_labels, tell_source
 from bot.usecases.travelling import Travelling, travelling
@@ -103,11 +106,6 @@ class Proposal:
     def commits(self) -> list[str]:
         """Where the developer looks."""
         return [self.trigger, self.source]
-
-
-def head_branch(environment: Environment, application: Application) -> str:
-    """The branch that promotions of an application to an environment live on."""
-    return f"lockkeeper/{environment.name}/{application.name}"
 
 
 def ensure_pull_request(view: View, proposal: Proposal) -> Outcome:
@@ -388,7 +386,9 @@ def _settle(
     view: View, proposal: Proposal, pull_request: PullRequest, evaluated: Evaluated
 ) -> Outcome:
     """Say where the promotion is, and merge what the file lets the bot merge."""
-    answer_pull_request(view, pull_request)
+    if isinstance(answer_pull_request(view, pull_request), Again):
+        # What stops it ends by itself: its check is looked at then.
+        view.ports.jobs.put(Job(JobKind.ANSWER, view.id, "", str(pull_request.number)))
     merge_itself = proposal.environment.merges_itself and not proposal.diverging
     link = f"[Pull request {pull_request.number}]({view.web_url}/pull/{pull_request.number})"
     if evaluated.assessment.verdict.blocks:
@@ -400,6 +400,14 @@ def _settle(
         waits = "to be merged" if not proposal.environment.needs_authority else "to be approved"
         _tell(view, proposal, CheckState.NEUTRAL, f"Proposed, waits {waits}", f"{link} {waits}.")
         return Done(f"pull request {pull_request.number} waits {waits}")
+    stop = _stop(view, proposal, pull_request)
+    if stop is not None:
+        _tell(view, proposal, CheckState.NEUTRAL, *told(stop))
+        return stopped(stop)
+    if pull_request.is_draft:
+        words = f"{link} is a draft. **The way out:** press *Ready for review*."
+        _tell(view, proposal, CheckState.NEUTRAL, "Waits: a draft", words)
+        return Done(f"pull request {pull_request.number} is a draft")
     if pull_request.head not in _written(view, proposal):
         return Done(f"pull request {pull_request.number} was edited by somebody else just now")
     merged = view.ports.github.merge_pull_request(
@@ -421,6 +429,15 @@ def _settle(
     deliver = Job(JobKind.DELIVER, view.id, proposal.environment.name, proposal.application.name)
     view.ports.jobs.put(deliver)
     return Done(f"pull request {pull_request.number} is merged")
+
+
+def _stop(view: View, proposal: Proposal, pull_request: PullRequest) -> Closed | None:
+    """What stops the merge; it is asked again when it is over, or by whoever ends it."""
+    environment, application = proposal.environment, proposal.application.name
+    images = [(ImageId(application, name), digest) for name, digest in proposal.images.items()]
+    back = going_all(view, environment, images)
+    gated = closed(view, environment, application, Action.MERGE, back)
+    return labelled(pull_request) or gated
 
 
 def _merge_again(view: View, proposal: Proposal, pull_request: PullRequest) -> datetime:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from bot.domain.environments import Application, Environment
 from bot.domain.errors import IntegrityError, LockkeeperError
+from bot.domain.gates import Action
 from bot.domain.history import PullRequest
 from bot.domain.jobs import Job, JobKind, JobState
-from bot.domain.memory import Hold
 from bot.domain.standing import OpenPromotion, Standing, StandingFacts, standing
 from bot.formats.image_names import Written
 from bot.formats.places import Spot
 from bot.formats.pull_request_body import marked_promotion
-from bot.usecases.desk import View, holds_of
-from bot.usecases.review_request import head_branch
+from bot.usecases.desk import View
+from bot.usecases.gates import closed
+from bot.usecases.promotions_open import head_branch
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,13 @@ class PlaceStatus:
     """The digest that the environment ref shows; empty: none."""
     standing: Standing
 
+    @property
+    def sentence(self) -> str:
+        """The one sentence that people read everywhere."""
+        image = self.spot.place.image
+        name = self.application if image == self.application else f"{self.application}/{image}"
+        return f"{name} in {self.environment}: {self.standing.sentence}"
+
 
 def places_of(view: View, jobs: Mapping[str, JobState]) -> Iterator[PlaceStatus]:
     """Every place of one manifests repository, in the order of its pipeline file."""
@@ -37,12 +45,11 @@ def places_of(view: View, jobs: Mapping[str, JobState]) -> Iterator[PlaceStatus]
         tip = view.history.heads().get(environment.ref, "")
         shown = {s.place: s.written for s in view.spots(tip, environment)} if tip else {}
         spots = view.spots(view.head, environment)
-        holds = holds_of(view, environment.name)
         for application in view.pipeline.applications.values():
             here = [spot for spot in spots if spot.place.application == application.name]
             if not here:
                 continue
-            common = _common(view, environment, application, opened, jobs, holds)
+            common = _common(view, environment, application, opened, jobs)
             for spot in here:
                 yield _place(spot, shown.get(spot.place), common)
 
@@ -63,7 +70,6 @@ def _common(
     application: Application,
     opened: Mapping[str, PullRequest] | str,
     jobs: Mapping[str, JobState],
-    holds: Sequence[Hold],
 ) -> StandingFacts:
     """What is the same at every place of an application in an environment."""
 
@@ -74,7 +80,7 @@ def _common(
     return StandingFacts(
         environment=environment.name,
         application=application.name,
-        hold=next((h for h in holds if h.scope.application in {"", application.name}), None),
+        closed=closed(view, environment, application.name, Action.MERGE),
         pull_request=_promotion(view, environment, application, found) if found else None,
         unseen=opened if isinstance(opened, str) else "",
         propose=job(JobKind.PROPOSE, application.name),
