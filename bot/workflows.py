@@ -14,6 +14,7 @@ from bot.facts.snapshot import Ports
 from bot.formats.webhook import read_hint
 from bot.ports.record import Commands
 from bot.reconcilers.checks.check import answer
+from bot.reconcilers.comments import comment
 from bot.reconcilers.delivery.deliver import deliver
 from bot.reconcilers.intake import intake, put_reconcile, reconcile
 from bot.reconcilers.operator import command
@@ -82,6 +83,8 @@ class Workflows:
                 return scan(ports, job.manifests, job.environment, job.subject)
             case JobKind.RECONCILE:
                 return reconcile(ports, job.manifests)
+            case JobKind.COMMENT:
+                return comment(ports, job.manifests, job.subject, self.retry)
             case JobKind.COMMAND:
                 return command(ports, self.commands, _row(job.subject), self.retry, _as_json)
 

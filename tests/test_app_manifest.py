@@ -15,8 +15,9 @@ from tests.contract import published
 
 MANIFEST = Path(__file__).parents[1] / "app.yml"
 LEVELS = ("read", "write")
-OF_EVENTS = {"merge_queues": "read"}
-"""Permissions that no request needs and an event does: merge_group (GitHub, "Webhook events")."""
+OF_EVENTS = {"merge_queues": "read", "issues": "read"}
+"""Permissions that no request needs and an event does: merge_group, issue_comment (GitHub,
+"Webhook events")."""
 
 
 def manifest() -> dict[str, Any]:

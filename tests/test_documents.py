@@ -24,7 +24,7 @@ from tests.walked.pages import PAGES, blocks, files
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 MODULES = sorted((ROOT / "bot").rglob("*.py"))
-UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "days": 86_400}
+UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "days": 86_400, "minutes": 60}
 
 
 def page(name: str) -> str:

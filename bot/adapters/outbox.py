@@ -33,6 +33,7 @@ from bot.domain.reports import (
     CommentReport,
     LabelReport,
     Pending,
+    ReactionReport,
     Report,
     ReviewersReport,
     TimelineReport,
@@ -188,6 +189,8 @@ class Outbox:
                 github.add_labels(repository, report.number, report.labels)
             case ReviewersReport():
                 github.request_reviewers(repository, report.number, report.teams)
+            case ReactionReport():
+                github.react(repository, report.comment, report.content)
 
     def _succeeded(self, report: Report) -> None:
         with self._guard:

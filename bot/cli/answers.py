@@ -84,9 +84,25 @@ def _hold(answer: Answer) -> str:
 
 
 def _unhold(answer: Answer) -> str:
-    if answer.get("was_held", True):
-        return f"{_subject(answer)} goes on"
-    return f"{_subject(answer)} was not held; nothing has changed"
+    left = [_left(one) for one in answer.get("left", ())]
+    if not answer.get("was_held", True):
+        first = f"{_subject(answer)} was not held; nothing has changed"
+    elif left:
+        first = f"{_subject(answer)}: one hold is ended, and it is not the only one"
+    else:
+        first = f"{_subject(answer)} goes on"
+    return "\n".join([first, *left])
+
+
+def _left(one: Answer) -> str:
+    verb, until = ("frozen", f" until {one['until']}") if one["until"] else ("held", "")
+    return f"still {verb} by {one['by']}{until}: {one['reason']}"
+
+
+def _freeze(answer: Answer) -> str:
+    name = answer["environment"]
+    until = f"nothing new comes into {name} until {answer['until']}"
+    return f"{answer['manifests']}: {until}; `lockkeeper unfreeze {name}` ends it"
 
 
 def _subject(answer: Answer) -> str:
@@ -155,11 +171,13 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
 _WORDS: Final[Mapping[str, Callable[[Answer], str]]] = {
     "accept": _accept,
     "adopt": _adopt,
+    "freeze": _freeze,
     "hold": _hold,
     "reseal": _reseal,
     "resume": _resume,
     "retry": _retry,
     "status": _status,
     "trust-source": _trust_source,
+    "unfreeze": _unhold,
     "unhold": _unhold,
 }

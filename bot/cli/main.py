@@ -36,6 +36,14 @@ _VERBS: Final = {
     ),
     "hold": ("bot.cli.operate:hold", "Stop ENVIRONMENT, or one APPLICATION in it."),
     "unhold": ("bot.cli.operate:unhold", "Let ENVIRONMENT, or one APPLICATION in it, go on."),
+    "freeze": (
+        "bot.cli.operate:freeze",
+        "Let nothing new into ENVIRONMENT for DURATION (45m, 8h, 3d, 2w), for this REASON.",
+    ),
+    "unfreeze": (
+        "bot.cli.operate:unfreeze",
+        "End a freeze of ENVIRONMENT that somebody gave.",
+    ),
     "reseal": (
         "bot.cli.operate:reseal",
         "Sign again, with the first key, what is published in ENVIRONMENT.",

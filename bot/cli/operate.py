@@ -171,6 +171,28 @@ def unhold(ask: Asking, environment: str, application: str, manifests: str) -> N
 
 @click.command()
 @_ENVIRONMENT
+@click.argument("duration")
+@click.argument("reason", nargs=-1, required=True)
+@_MANIFESTS
+@_asks
+def freeze(
+    ask: Asking, environment: str, duration: str, reason: tuple[str, ...], manifests: str
+) -> None:
+    """Let nothing new into ENVIRONMENT for DURATION (45m, 8h, 3d, 2w), for this REASON."""
+    ask("freeze", _placed(environment, manifests), duration, " ".join(reason))
+
+
+@click.command()
+@_ENVIRONMENT
+@_MANIFESTS
+@_asks
+def unfreeze(ask: Asking, environment: str, manifests: str) -> None:
+    """End a freeze of ENVIRONMENT that somebody gave."""
+    ask("unfreeze", _placed(environment, manifests))
+
+
+@click.command()
+@_ENVIRONMENT
 @_MANIFESTS
 @_asks
 def reseal(ask: Asking, environment: str, manifests: str) -> None:

@@ -14,6 +14,7 @@ from functools import cache, lru_cache
 from typing import Final, NamedTuple, NewType, Self
 
 from bot.domain.errors import RejectedError
+from bot.domain.freezes import Window
 from bot.domain.issues import IssuePattern
 from bot.domain.oci import Digest, ImageRepository
 
@@ -226,6 +227,8 @@ class Environment:
     """What becomes of images that nobody promotes."""
     allow_images: tuple[str, ...] = ()
     """Globs over image repositories that nobody promotes and that may run all the same."""
+    freeze: tuple[Window, ...] = ()
+    """When nothing new goes into it."""
     line: int = 0
     """Where the pipeline file describes it."""
 

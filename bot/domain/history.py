@@ -106,6 +106,7 @@ class PullRequest:
     labels: frozenset[str] = frozenset()
     mergeable: bool | None = None
     """None while GitHub computes it."""
+    is_draft: bool = False
     url: str = ""
 
 
@@ -118,6 +119,21 @@ class Review:
     """APPROVED, CHANGES_REQUESTED, COMMENTED, DISMISSED."""
     commit: str
     """The head that it was given on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comment:
+    """A comment on a pull request as the API shows it now."""
+
+    id: int
+    pull_request: int
+    author: Actor
+    body: str
+    """Text from outside."""
+    at: datetime
+    """When it was written, UTC."""
+    is_edited: bool
+    """Whoever may write can edit another's comment."""
 
 
 @dataclass(frozen=True, slots=True)

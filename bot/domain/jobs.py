@@ -29,6 +29,8 @@ class JobKind(StrEnum):
     """One image, by its digest; ``subject`` is ``<image>@<digest>``."""
     RECONCILE = "reconcile"
     """Everything of one manifests repository that no webhook told."""
+    COMMENT = "comment"
+    """A comment of the manifests repository, which may be a command; ``subject`` is its id."""
     COMMAND = "command"
     """An operator's command; ``subject`` is its row."""
 

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Final
 
 from bot.domain.environments import GitHubRepository, ImageId
@@ -118,6 +119,19 @@ class RulesAccepted:
     """False: they were approved and cannot be read, so those before stay in force."""
 
 
+class HoldKind(StrEnum):
+    """Whose stop it is: of one scope each kind stands by itself, so that none replaces another."""
+
+    PERSON = "person"
+    """Stops everything until somebody lets it go on."""
+    BOT = "lockkeeper"
+    """The bot found something that a person has to look at; stops everything."""
+    ROLLBACK = "rollback"
+    """Somebody went back: nothing newer comes until they say so."""
+    FREEZE = "freeze"
+    """Nothing new for a while."""
+
+
 @dataclass(frozen=True, slots=True)
 class Hold:
     """A person's (or the bot's) stop for an application or, without one, an environment."""
@@ -126,6 +140,18 @@ class Hold:
     reason: str
     actor: str
     at: datetime
+    kind: HoldKind = HoldKind.PERSON
+    until: datetime | None = None
+    """When it ends by itself, UTC; None: when somebody ends it."""
+
+    @property
+    def only_forward(self) -> bool:
+        """Whether going back is let through."""
+        return self.kind in {HoldKind.ROLLBACK, HoldKind.FREEZE}
+
+    def stands(self, now: datetime) -> bool:
+        """Whether it has not ended by itself."""
+        return self.until is None or now < self.until
 
 
 @dataclass(frozen=True, slots=True)

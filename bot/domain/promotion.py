@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from bot.domain.environments import Application, Environment, version_of, version_order
+from bot.domain.environments import version_of, version_order
 from bot.domain.oci import Digest
 
 
@@ -214,8 +214,3 @@ def promotion_id(
     parts = [str(manifests), environment, application]
     parts += [f"{image}={digest}" for image, digest in sorted(digests.items())]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:26]
-
-
-def head_branch(environment: Environment, application: Application) -> str:
-    """The branch that promotions of an application to an environment live on."""
-    return f"lockkeeper/{environment.name}/{application.name}"

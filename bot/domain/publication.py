@@ -108,6 +108,9 @@ class Publication:
     """Commit of each held merge -> why, in order of the history."""
 
 
+Held = Mapping[str, tuple[str, ...]]
+"""Commit -> why. It only ever grows, so the search for it ends."""
+
 MayPublish = Callable[[LocationKey, str], bool]
 """(place, pin): may this be shown? Sealed for the environment, adopted, or shown before."""
 
@@ -117,6 +120,7 @@ def publication(
     merges: Sequence[Merge],
     is_sealed: MayPublish,
     default_branch: Mapping[str, object],
+    stopped: Held | None = None,
 ) -> Publication:
     """Decide what the environment ref should show.
 
@@ -126,13 +130,14 @@ def publication(
             publication (else the first after its source) to the default branch's head.
         is_sealed: Whether a pin may be shown at a place.
         default_branch: Every path of the default branch's head (only the keys are read).
+        stopped: Merges that must not be shown whatever is sealed -> why: a freeze, for example.
     """
 
     def may_show(place: LocationKey, pin: str) -> bool:
         return published.get(place) == pin or is_sealed(place, pin)
 
     base = _before_all(merges)
-    held: dict[str, tuple[str, ...]] = {}
+    held: dict[str, tuple[str, ...]] = dict(stopped or {})
     while True:
         files = _shown(base, merges, held)
         more = (
@@ -144,10 +149,6 @@ def publication(
             order = [merge.commit for merge in merges if merge.commit in held]
             return Publication(files, {commit: held[commit] for commit in order})
         held |= more
-
-
-Held = Mapping[str, tuple[str, ...]]
-"""Commit -> why. It only ever grows, so the search for it ends."""
 
 
 def _not_sealed(

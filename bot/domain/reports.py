@@ -96,7 +96,26 @@ class ReviewersReport:
         return self.kind, str(self.repository), str(self.number), *self.teams
 
 
-Report = CheckReport | CommentReport | TimelineReport | LabelReport | ReviewersReport
+@dataclass(frozen=True, slots=True)
+class ReactionReport:
+    """A reaction to a comment: the receipt of a command."""
+
+    repository: GitHubRepository
+    comment: int
+    content: str
+    """``+1`` or ``confused``."""
+
+    kind = "reactions"
+
+    @property
+    def key(self) -> Key:
+        """One reaction of each kind on a comment."""
+        return self.kind, str(self.repository), str(self.comment), self.content
+
+
+Report = (
+    CheckReport | CommentReport | TimelineReport | LabelReport | ReviewersReport | ReactionReport
+)
 
 
 @dataclass(frozen=True, slots=True)

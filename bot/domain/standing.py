@@ -11,8 +11,9 @@ from datetime import datetime
 from enum import StrEnum
 
 from bot.domain.environments import Approvals
+from bot.domain.gates import Closed
 from bot.domain.jobs import JobState
-from bot.domain.memory import Hold
+from bot.domain.memory import HoldKind
 
 
 class State(StrEnum):
@@ -20,6 +21,8 @@ class State(StrEnum):
 
     HELD = "held"
     """A person or the bot stopped it."""
+    FROZEN = "frozen"
+    """Nothing new comes for a while; a rollback passes."""
     FAILED = "failed"
     """Somebody must change something before it goes on."""
     PROPOSED = "proposed"
@@ -61,7 +64,8 @@ class StandingFacts:
     """What the default branch says at one place: a digest, or empty."""
     shown: str = ""
     """What the environment ref shows there."""
-    hold: Hold | None = None
+    closed: Closed | None = None
+    """What stops it now."""
     pull_request: OpenPromotion | None = None
     unseen: str = ""
     """Why nobody can say now whether a promotion is open; empty: `pull_request` is the answer."""
@@ -80,13 +84,23 @@ class Standing:
     since: datetime | None = None
     """UTC; None: nobody knows."""
     link: str = ""
+    until: datetime | None = None
+    """When it goes on by itself, UTC; None: not known, or not by itself."""
+
+    @property
+    def sentence(self) -> str:
+        """State, since when, and for what it waits."""
+        since = f" since {self.since:%Y-%m-%d %H:%M} UTC" if self.since else ""
+        waits = f"; waits for: {self.waits_for}" if self.waits_for else ""
+        until = f"; goes on at {self.until:%Y-%m-%d %H:%M} UTC" if self.until else ""
+        return f"{self.state}{since}{waits}{until}"
 
 
 def standing(facts: StandingFacts) -> Standing:
     """The first state that holds, as `State` lists them."""
     failed = _failed(facts)
-    if facts.hold is not None:
-        return Standing(State.HELD, _held(facts, facts.hold), facts.hold.at)
+    if facts.closed is not None:
+        return _stopped(facts.closed)
     if failed is not None:
         return Standing(
             State.FAILED, f"{failed.summary}; then `lockkeeper retry {failed.key}`", failed.since
@@ -111,9 +125,9 @@ def _failed(facts: StandingFacts) -> JobState | None:
     return None
 
 
-def _held(facts: StandingFacts, hold: Hold) -> str:
-    subject = " ".join(part for part in (facts.environment, hold.scope.application) if part)
-    return f"`lockkeeper unhold {subject}` (held by {hold.actor}: {hold.reason})"
+def _stopped(found: Closed) -> Standing:
+    state = State.FROZEN if found.kind is HoldKind.FREEZE else State.HELD
+    return Standing(state, f"{found.way_out} ({found.words})", found.since, until=found.until)
 
 
 def _needed(opened: OpenPromotion) -> str:

@@ -13,10 +13,12 @@ from bot.domain.assessment import Assessment
 from bot.domain.authority import Attribution, Authorised, Unauthorised, authority
 from bot.domain.environments import Application, Approvals, Environment, ImageId, Pipeline
 from bot.domain.errors import RejectedError, UnavailableError
+from bot.domain.gates import Action, Closed
 from bot.domain.history import PullRequest
 from bot.facts.attribution import attribution, merged_pull_request, reviewed
 from bot.facts.desired_images import DesiredImage, says
 from bot.facts.evidence import blocking_reasons, evaluate
+from bot.facts.gates import closed, going, labelled
 from bot.facts.resolution import (
     Contradicted,
     Missing,
@@ -26,10 +28,26 @@ from bot.facts.resolution import (
     resolve,
 )
 from bot.facts.rules import Rules, rules_at
-from bot.facts.snapshot import View, is_held, pipeline_at
+from bot.facts.snapshot import View, pipeline_at
 from bot.ports.git import GitHistory
 
 _TRIGGERS = 300
+
+
+class StoppedError(UnavailableError):
+    """Somebody has stopped a wish while it was on its way; nothing is wrong with it."""
+
+    def __init__(self, found: Closed) -> None:
+        """Say who, and who ends it."""
+        super().__init__(f"{found.words}; {found.way_out}")
+        self.found = found
+
+
+def stopped_wish(wish: DesiredImage) -> Closed | None:
+    """Who stops a delivery; one that goes back may pass."""
+    view, environment, application = wish.view, wish.environment, wish.application.name
+    back = going(view, environment, ImageId(application, wish.image.name), wish.digest)
+    return closed(view, environment, application, Action.DELIVER, back)
 
 
 class NotAdmittedError(RejectedError):
@@ -42,11 +60,19 @@ class NotAdmittedError(RejectedError):
 
 
 def authorise(wish: DesiredImage) -> Authorised:
-    """Who caused it, under the rules before the merge and today's."""
+    """Who caused it, under the rules before the merge and today's.
+
+    Raises:
+        NotAdmittedError: nobody who may.
+        StoppedError: the pull request has the label that holds it.
+    """
     judging = [_rules_before(wish).environment, wish.environment]
     needed = any(one.needs_authority for one in judging)
     rules = [one.approvals for one in judging if one.needs_authority]
     found = _attribution(wish, rules, needed=needed)
+    by_label = labelled(found.pull_request) if found.pull_request else None
+    if by_label is not None:
+        raise StoppedError(by_label)
     verdict = authority(found, rules, needed=needed)
     if isinstance(verdict, Unauthorised):
         raise NotAdmittedError(verdict.reason, verdict.remedy)
@@ -207,14 +233,13 @@ def _triggers(wish: DesiredImage, history: GitHistory) -> dict[str, str]:
 
 def admit(wish: DesiredImage) -> Assessment:
     """The digest is its commit's, where the environment takes it from, and passes the rules."""
-    view, environment = wish.view, wish.environment
     _check_comes_from(wish)
-    if wish.resolution is None and environment.is_entry:
+    if wish.resolution is None and wish.environment.is_entry:
         _check_stands_under_its_tag(wish)
     assessment = _evaluate(wish)
-    held = is_held(view, environment.name, wish.application.name)
-    if held:
-        raise NotAdmittedError(held, "whoever holds it releases it")
+    found = stopped_wish(wish)
+    if found is not None:
+        raise StoppedError(found)
     return assessment
 
 

@@ -13,7 +13,7 @@ from typing import Final
 from bot.domain.authority import Attribution
 from bot.domain.environments import GitHubRepository
 from bot.domain.errors import UnavailableError
-from bot.domain.history import ContributedCommit, PullRequest, Review
+from bot.domain.history import Actor, ContributedCommit, PullRequest, Review
 from bot.ports.git import GitHistory
 from bot.ports.github import GitHub
 
@@ -160,7 +160,9 @@ def _people(
             for team in dict.fromkeys(teams)
         },
         writers=frozenset(
-            number for number, login in approving.items() if github.can_write(repository, login)
+            number
+            for number, login in approving.items()
+            if github.can_write(repository, Actor(login, is_person=True, id=number))
         ),
         flaw=many if len(contributed) >= _COMMITS else "",
     )

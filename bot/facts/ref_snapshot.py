@@ -6,12 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bot.domain.environments import Environment, Unmanaged
+from bot.domain.gates import Action
 from bot.domain.memory import Adoption, PublicationRecord, mention_digest
+from bot.domain.oci import Digest
 from bot.domain.publication import FileState, LocationKey
 from bot.domain.rendering import Rendered
+from bot.facts.gates import closed, going
 from bot.facts.loose_digests import loose_digests
 from bot.facts.seals import is_sealed
-from bot.facts.snapshot import View, is_held
+from bot.facts.snapshot import View
 from bot.formats.foreign_images import foreign_in, is_allowed
 from bot.formats.image_names import ImageField
 from bot.formats.manifest_file import file_state, image_of, references, unsealable
@@ -119,9 +122,16 @@ def may_show(snapshot: RefSnapshot, pin: str, place: LocationKey) -> bool:
     if reference.digest is None:
         return snapshot.is_first
     application = snapshot.view.pipeline.applications.get(place.application)
-    if application is None or is_held(snapshot.view, snapshot.environment.name, application.name):
+    if application is None or _is_closed(snapshot, place, reference.digest):
         return False
     expected = snapshot.environment.repository_of(application, place.image)
     return reference.repository == expected.canonical and is_sealed(
         snapshot.view, snapshot.environment, image_of(place), reference.digest
     )
+
+
+def _is_closed(snapshot: RefSnapshot, place: LocationKey, digest: Digest) -> bool:
+    """Whether somebody stopped the image's application; going back may pass."""
+    back = going(snapshot.view, snapshot.environment, image_of(place), digest)
+    at = snapshot.view, snapshot.environment, place.application
+    return closed(*at, Action.PUBLISH, back) is not None

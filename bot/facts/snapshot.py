@@ -22,7 +22,7 @@ from bot.domain.environments import (
 from bot.domain.errors import ConfigurationError, NotFoundError, RejectedError
 from bot.domain.grants import KeyRole
 from bot.domain.images import Presence
-from bot.domain.memory import Hold, KnownSource, RulesAccepted, Scope
+from bot.domain.memory import KnownSource, RulesAccepted, Scope
 from bot.domain.oci import Digest, DigestReference, ImageRepository
 from bot.facts.attribution import DefaultBranch
 from bot.facts.continuity import cut_off
@@ -480,18 +480,3 @@ def entry_environment(pipeline: Pipeline, environment: Environment) -> Environme
     while environment.source_environment is not None:
         environment = pipeline.environments[environment.source_environment]
     return environment
-
-
-def holds_of(view: View, environment: str) -> Sequence[Hold]:
-    """What stops an environment: people's holds, the bot's, and a record that is not whole."""
-    scope, now = view.scope(environment), view.ports.clock.now()
-    own = [Hold(scope, view.cut_off, "lockkeeper", now)] if view.cut_off else []
-    return [*own, *view.ports.memory.holds(scope)]
-
-
-def is_held(view: View, environment: str, application: str) -> str:
-    """Why nothing may move here now; empty: it may."""
-    for hold in holds_of(view, environment):
-        if hold.scope.application in {"", application}:
-            return f"held by {hold.actor}: {hold.reason}"
-    return ""

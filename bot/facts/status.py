@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from bot.domain.environments import Application, Environment
 from bot.domain.errors import IntegrityError, LockkeeperError
+from bot.domain.gates import Action
 from bot.domain.history import PullRequest
 from bot.domain.jobs import Job, JobKind, JobState
-from bot.domain.memory import Hold
-from bot.domain.promotion import head_branch
 from bot.domain.standing import OpenPromotion, Standing, StandingFacts, standing
-from bot.facts.snapshot import View, holds_of
+from bot.facts.gates import closed
+from bot.facts.promotions_open import head_branch
+from bot.facts.snapshot import View
 from bot.formats.image_names import ImageField
 from bot.formats.places import ImageLocation
 from bot.formats.pull_request_body import marked_promotion
@@ -31,6 +32,13 @@ class PlaceStatus:
     verdict: str = ""
     """Of the policy on its open promotion; empty: none is open, or nobody asked."""
 
+    @property
+    def sentence(self) -> str:
+        """The one sentence that people read everywhere."""
+        image = self.location.place.image
+        name = self.application if image == self.application else f"{self.application}/{image}"
+        return f"{name} in {self.environment}: {self.standing.sentence}"
+
 
 def places_of(view: View, jobs: Mapping[str, JobState]) -> Iterator[PlaceStatus]:
     """Every place of one manifests repository, in the order of its pipeline file."""
@@ -39,14 +47,13 @@ def places_of(view: View, jobs: Mapping[str, JobState]) -> Iterator[PlaceStatus]
         tip = view.history.heads().get(environment.ref, "")
         shown = {s.place: s.written for s in view.locations(tip, environment)} if tip else {}
         locations = view.locations(view.head, environment)
-        holds = holds_of(view, environment.name)
         for application in view.pipeline.applications.values():
             here = [
                 location for location in locations if location.place.application == application.name
             ]
             if not here:
                 continue
-            common = _common(view, environment, application, opened, jobs, holds)
+            common = _common(view, environment, application, opened, jobs)
             for location in here:
                 yield _place(location, shown.get(location.place), common)
 
@@ -70,7 +77,6 @@ def _common(
     application: Application,
     opened: Mapping[str, PullRequest] | str,
     jobs: Mapping[str, JobState],
-    holds: Sequence[Hold],
 ) -> StandingFacts:
     """What is the same at every place of an application in an environment."""
 
@@ -81,7 +87,7 @@ def _common(
     return StandingFacts(
         environment=environment.name,
         application=application.name,
-        hold=next((h for h in holds if h.scope.application in {"", application.name}), None),
+        closed=closed(view, environment, application.name, Action.MERGE),
         pull_request=_promotion(view, environment, application, found) if found else None,
         unseen=opened if isinstance(opened, str) else "",
         propose=job(JobKind.PROPOSE, application.name),

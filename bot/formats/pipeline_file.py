@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Any, Final, Literal, TypeVar, cast
@@ -34,15 +35,21 @@ from bot.domain.environments import (
     image_tag,
 )
 from bot.domain.errors import ConfigurationError, RejectedError
+from bot.domain.freezes import BadWindowError, Moment, Window, time_zones
 from bot.domain.issues import BadPatternError, IssuePattern
 from bot.domain.oci import Digest, ImageRepository, TagReference
 from bot.domain.pipeline_rules import did_you_mean, findings, unknown_sources
+from bot.formats.markdown import plain
 from bot.formats.placed_struct import PlacedDocument, Strict
 
 PIPELINE_FILE: Final = "lockkeeper.yaml"
 _NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _REF: Final = re.compile(r"env/[a-z0-9](?:[a-z0-9._/-]{0,98}[a-z0-9])?")
 _REPOSITORY_GLOB: Final = re.compile(r"[A-Za-z0-9*?._:-]+(?:/[a-z0-9*?._-]+)*")
+_WINDOWS: Final = 50
+_WINDOW_FORMS: Final = (
+    'write both ends alike: "16:00", "fri 16:00" or "2026-12-20 16:00", the end of a day as "24:00"'
+)
 _TEAM: Final = re.compile(r"[A-Za-z0-9-]+/[A-Za-z0-9._-]+")
 
 
@@ -64,6 +71,13 @@ class _Publish(Strict):
     ref: str
 
 
+class _Window(Strict):
+    from_: str = msgspec.field(name="from")
+    until: str
+    time_zone: str
+    reason: str = ""
+
+
 class _Environment(Strict):
     on: _On
     image_repository: str
@@ -78,6 +92,7 @@ class _Environment(Strict):
     adopt: tuple[str, ...] = ()
     unmanaged: Literal["warn", "hold", "ignore"] = "warn"
     allow_images: tuple[str, ...] = ()
+    freeze: tuple[_Window, ...] = ()
 
 
 class _Image(Strict):
@@ -299,8 +314,29 @@ class _Reader:
             adopt=self._digests(entry.adopt, (*at, "adopt")),
             unmanaged=Unmanaged(entry.unmanaged),
             allow_images=self._allowed(entry.allow_images, (*at, "allow_images")),
+            freeze=tuple(self._windows(entry.freeze, (*at, "freeze"))),
             line=self.placed.line(at) or 0,
         )
+
+    def _windows(self, entries: Sequence[_Window], at: Sequence[str | int]) -> Iterator[Window]:
+        """When nothing new goes into an environment."""
+        if len(entries) > _WINDOWS:
+            fact = f"{len(entries)} windows, the limit is {_WINDOWS} (docs/limits.md)"
+            self._wrong(at, fact, "join them, or take out those that are over")
+            return
+        for index, one in enumerate(entries):
+            where = (*at, index)
+            if one.time_zone not in time_zones():
+                fact = f"no time zone {one.time_zone[:60]!r} is known on this machine"
+                near = get_close_matches(one.time_zone, time_zones(), 1)
+                remedy = did_you_mean(near[0], near) if near else "write one like Europe/Berlin"
+                self._wrong((*where, "time_zone"), fact, remedy)
+                continue
+            try:
+                moments = Moment.parse(one.from_), Moment.parse(one.until)
+                yield Window(*moments, one.time_zone, plain(one.reason))
+            except BadWindowError as error:
+                self._wrong(where, str(error), _WINDOW_FORMS)
 
     def _allowed(self, globs: Sequence[str], at: Sequence[str]) -> tuple[str, ...]:
         for index, glob in enumerate(globs):

@@ -18,6 +18,7 @@ from bot.domain.reports import (
     CheckReport,
     CommentReport,
     LabelReport,
+    ReactionReport,
     Report,
     ReviewersReport,
     TimelineReport,
@@ -26,7 +27,14 @@ from bot.formats import structs
 
 _KINDS: Final[dict[str, type[Report]]] = {
     kind.kind: kind
-    for kind in (CheckReport, CommentReport, TimelineReport, LabelReport, ReviewersReport)
+    for kind in (
+        CheckReport,
+        CommentReport,
+        TimelineReport,
+        LabelReport,
+        ReviewersReport,
+        ReactionReport,
+    )
 }
 
 

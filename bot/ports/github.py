@@ -7,7 +7,9 @@ from typing import Protocol
 
 from bot.domain.environments import GitHubRepository
 from bot.domain.history import (
+    Actor,
     Check,
+    Comment,
     ContributedCommit,
     Contribution,
     DeploymentReport,
@@ -83,8 +85,12 @@ class GitHub(Protocol):
         """
         ...
 
-    def can_write(self, repository: GitHubRepository, login: str) -> bool:
-        """Whether the account may write to the repository now."""
+    def can_write(self, repository: GitHubRepository, who: Actor) -> bool:
+        """Whether the account (and not another that has its name now) may write there now."""
+        ...
+
+    def comment(self, repository: GitHubRepository, number: int) -> Comment | None:
+        """One comment on an issue or pull request as it is now; None: there is none."""
         ...
 
     def attestations(self, repository: GitHubRepository, digest: Digest) -> Sequence[bytes]:
@@ -146,6 +152,18 @@ class GitHub(Protocol):
         self, repository: GitHubRepository, number: int, teams: Sequence[str]
     ) -> None:
         """Ask teams of the organisation for a review."""
+        ...
+
+    @effect("label the held pull request")
+    def set_label(
+        self, repository: GitHubRepository, number: int, label: str, *, is_there: bool
+    ) -> None:
+        """Put one label on a pull request, or take it off."""
+        ...
+
+    @effect("react to the comment")
+    def react(self, repository: GitHubRepository, comment: int, content: str) -> None:
+        """React to a comment; the same reaction twice is one."""
         ...
 
     @effect("write the comment")

@@ -13,6 +13,7 @@ from bot.domain.memory import (
     AuditEntry,
     Command,
     Hold,
+    HoldKind,
     KnownSource,
     PublicationRecord,
     Resolution,
@@ -123,11 +124,11 @@ class Memory(Protocol):
         ...
 
     def record_hold(self, hold: Hold) -> None:
-        """Stop; a second hold on the same scope replaces the reason."""
+        """Stop; a second hold of the same scope and kind replaces the first."""
         ...
 
-    def release_hold(self, scope: Scope) -> bool:
-        """End a hold; False if there was none."""
+    def release_hold(self, scope: Scope, kind: HoldKind) -> bool:
+        """End a hold of exactly this scope and kind; False if there was none."""
         ...
 
     def seals(self, scope: Scope) -> Sequence[Seal]:

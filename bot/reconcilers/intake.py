@@ -14,8 +14,8 @@ from bot.domain.errors import RejectedError, UnavailableError
 from bot.domain.history import PullRequest
 from bot.domain.jobs import Done, Failed, Job, JobKind, Outcome
 from bot.domain.memory import SeenHead
-from bot.domain.promotion import head_branch
 from bot.facts.members import for_each
+from bot.facts.promotions_open import head_branch
 from bot.facts.snapshot import Ports, View, look, look_at
 from bot.formats.environment_files import EnvironmentFiles
 from bot.formats.pipeline_file import PIPELINE_FILE
@@ -24,9 +24,11 @@ from bot.formats.webhook import WebhookHint
 
 _HEAD_ACTIONS = frozenset({"opened", "reopened", "synchronize", "edited"})
 """Actions of a pull request that bring a head (or base) which has no answer yet."""
+_HAND_ACTIONS = frozenset({"labeled", "unlabeled", "ready_for_review", "converted_to_draft"})
+"""Actions by which a person stops a pull request, or lets it go on."""
 _CHECK_EVENTS = frozenset({"check_suite", "check_run"})
 """Events of other Apps' checks on a pull request that may wait for them."""
-_UNHEARD = frozenset({"create", "delete", "issue_comment"})
+_UNHEARD = frozenset({"create", "delete"})
 """Events that ask for no look: what they tell comes by another one, or is nobody's."""
 _NOT_YET = frozenset(
     {
@@ -91,14 +93,17 @@ def intake(ports: Ports, hint: WebhookHint) -> Outcome:
 def tells_something(hint: WebhookHint) -> bool:
     """Whether a delivery can ask for a look, whatever the pipeline file says."""
     if hint.event == "pull_request":
-        return hint.action in _HEAD_ACTIONS
+        return hint.action in _HEAD_ACTIONS | _HAND_ACTIONS
+    if hint.event == "issue_comment":
+        return bool(hint.action == "created" and hint.pull_request and hint.comment)
     return hint.event not in _UNHEARD and (hint.event, hint.action) not in _NOT_YET
 
 
 def _is_echo(ports: Ports, hint: WebhookHint) -> bool:
-    """A pull request as the bot itself wrote it: its check was set by the job that did so."""
+    """A pull request or comment as the bot itself wrote it: nothing that it has not told."""
     try:
-        return hint.event == "pull_request" and hint.sender == ports.github.login()
+        events = {"pull_request", "issue_comment"}
+        return hint.event in events and hint.sender == ports.github.login()
     except (RejectedError, UnavailableError):
         return False
 
@@ -147,6 +152,14 @@ def _manifests_looks(view: View, hint: WebhookHint) -> Iterator[Job]:
         yield from _push_looks(view, hint)
     elif hint.event == "pull_request" and hint.action in _HEAD_ACTIONS:
         yield Job(JobKind.ANSWER, view.id, "", str(hint.pull_request))
+    elif hint.event == "pull_request" and hint.action in _HAND_ACTIONS:
+        yield Job(JobKind.ANSWER, view.id, "", str(hint.pull_request))
+        yield from _delivery_looks(view)  # it may be merged
+        yield from _merging_promotions(view, hint)
+    elif hint.event == "issue_comment" and tells_something(hint):
+        # One conversation's comments in the order in which they came.
+        lane = f"{view.id}:{hint.pull_request}"
+        yield Job(JobKind.COMMENT, view.id, "", str(hint.comment), lane=lane)
     elif hint.event == "pull_request_review":
         if hint.pull_request:
             yield Job(JobKind.ANSWER, view.id, "", str(hint.pull_request))

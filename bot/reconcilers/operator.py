@@ -17,7 +17,7 @@ from bot.domain.memory import (
     NO_COMMIT,
     Adoption,
     Command,
-    Hold,
+    HoldKind,
     KnownSource,
     PublicationRecord,
     Scope,
@@ -25,6 +25,7 @@ from bot.domain.memory import (
 )
 from bot.domain.oci import Digest
 from bot.domain.pipeline_rules import UnknownNameError
+from bot.domain.verbs import VERBS as VERBS_OF_ALL, Person, duration
 from bot.facts.members import for_each, in_time
 from bot.facts.renderings import render
 from bot.facts.resolution import resolve_again
@@ -36,13 +37,18 @@ from bot.formats.manifest_file import unsealable
 from bot.formats.markdown import prose
 from bot.formats.places import ImageLocation
 from bot.ports.record import Commands
+from bot.reconcilers.holding import (
+    Released,
+    freeze as freeze_environment,
+    hold as stop,
+    unfreeze as end_freeze,
+    unhold as let_go,
+)
 from bot.reconcilers.publication.publish import brings_unsealed, rules_in_record
 from bot.reconcilers.reseal import reseal as reseal_environment
 from bot.reporting.reports import tell_merge
 
 Answer = Mapping[str, object]
-_HARMLESS: Final = frozenset({"hold", "retry", "status"})
-"""Verbs that anybody may leave a row for: they stop, look again, or only look."""
 _OLDEST: Final = timedelta(minutes=15)
 """A row that is older is not carried out: whoever left it has gone, or somebody copied it."""
 STATUS_SECONDS: Final = 4.0
@@ -93,6 +99,11 @@ class Request:
     """Makes a waiting or failed job run now; False if there is none of that key."""
     own: str = ""
     """The key of the job that carries this command out."""
+
+    @property
+    def who(self) -> Person:
+        """Who gave it, by the machine's word: nobody knows which account of GitHub they have."""
+        return Person(self.actor)
 
     def argument(self, position: int, meaning: str) -> str:
         """A required argument."""
@@ -192,7 +203,7 @@ def _carry_out(ports: Ports, found: Command, retry: Callable[[str], bool]) -> An
     verb = VERBS.get(found.verb)
     if verb is None:
         raise UnknownCommandError(found.verb)
-    if found.verb not in _HARMLESS:
+    if VERBS_OF_ALL[found.verb].needs_proof:
         _check_who(ports, found)
     own = Job(JobKind.COMMAND, subject=str(found.id)).key
     return verb(Request(ports, found.arguments, found.actor, retry, own))
@@ -240,7 +251,7 @@ def _take_over(view: View, environment: Environment, actor: str) -> Sequence[Dig
         # Without a source the next publication is judged whole, as a first one is.
         record = PublicationRecord(scope, environment.ref, tip or NO_COMMIT, "", "", now)
         ports.memory.record_publication(replace(record, rules=rules_in_record(view)))
-    ports.memory.release_hold(scope)
+    ports.memory.release_hold(scope, HoldKind.BOT)
     ports.audit.append(
         "adopted",
         scope,
@@ -405,12 +416,7 @@ def hold(request: Request) -> Answer:
     view, environment = target.view, target.environment
     application = request.application(view)
     reason = " ".join(request.arguments[2:]).strip() or "by command"
-    scope = view.scope(environment.name, application)
-    request.ports.memory.record_hold(
-        Hold(scope, reason[:200], request.actor, request.ports.clock.now())
-    )
-    facts = {"actor": request.actor, "reason": reason[:200]}
-    request.ports.audit.append("held", scope, facts)
+    stop(view, environment, application, request.who, reason)
     return {**target.identity, "application": application, "held": True}
 
 
@@ -419,19 +425,41 @@ def unhold(request: Request) -> Answer:
     target = request.target()
     view, environment = target.view, target.environment
     application = request.application(view)
-    scope, ports = view.scope(environment.name, application), request.ports
-    released = ports.memory.release_hold(scope)
-    if released and not application:
+    done = let_go(view, environment, application, request.who)
+    if any(one.kind is HoldKind.BOT for one in done.ended):
         _accept_tip(view, environment)
-    if released:
-        ports.audit.append("released", scope, {"actor": request.actor})
-        ports.jobs.put(Job(JobKind.RECONCILE, view.id))
-    return {
-        **target.identity,
-        "application": application,
-        "held": False,
-        "was_held": released,
-    }
+    return {**target.identity, "application": application, **_released(done)}
+
+
+def freeze(request: Request) -> Answer:
+    """Let nothing new into an environment for a while."""
+    target = request.target()
+    long = duration(VERBS_OF_ALL["freeze"], request.argument(1, "how long, as 8h"))
+    reason = " ".join(request.arguments[2:]).strip()
+    if not reason:
+        raise NotFoundError("a reason", "the command")
+    made = freeze_environment(target.view, target.environment, request.who, long, reason)
+    return {**target.identity, "until": moment(made.until), "reason": made.reason}
+
+
+def unfreeze(request: Request) -> Answer:
+    """End a freeze that somebody gave."""
+    target = request.target()
+    done = end_freeze(target.view, target.environment, request.who)
+    return {**target.identity, "application": "", **_released(done)}
+
+
+def _released(done: Released) -> Answer:
+    left = [
+        {
+            "by": one.actor,
+            "reason": one.reason,
+            "application": one.scope.application,
+            "until": moment(one.until),
+        }
+        for one in done.left
+    ]
+    return {"held": bool(left), "was_held": bool(done.ended), "left": left}
 
 
 def _accept_tip(view: View, environment: Environment) -> None:
@@ -521,6 +549,7 @@ def _place(view: View, one: PlaceStatus) -> dict[str, object]:
         "state": one.standing.state,
         "waits_for": one.standing.waits_for or None,
         "since": moment(one.standing.since),
+        "until": moment(one.standing.until),
         "link": one.standing.link or None,
     }
 
@@ -555,11 +584,14 @@ def moment(at: datetime | None) -> str | None:
 VERBS: Mapping[str, Callable[[Request], Answer]] = {
     "accept": accept,
     "adopt": adopt,
+    "freeze": freeze,
     "hold": hold,
     "reseal": reseal,
     "resume": resume,
     "retry": retry,
     "status": status,
     "trust-source": trust_source,
+    "unfreeze": unfreeze,
     "unhold": unhold,
 }
+"""What each verb of the one table does that comes by command line."""

@@ -14,6 +14,7 @@ from bot.domain.reports import (
     CheckReport,
     CommentReport,
     LabelReport,
+    ReactionReport,
     ReviewersReport,
     TimelineReport,
 )
@@ -131,6 +132,19 @@ def tell_pull_request(view: View, number: int, body: str) -> None:
     """Keep the one comment on a promotion pull request."""
     text = f"{COMMENT_MARKER}\n{body}"
     view.ports.outbox.tell(CommentReport(view.repository, number, COMMENT_MARKER, text))
+
+
+def tell_receipt(view: View, comment: int, *, is_done: bool) -> None:
+    """React to a command: it was carried out, or refused (and an answer says why)."""
+    content = "+1" if is_done else "confused"
+    view.ports.outbox.tell(ReactionReport(view.repository, comment, content))
+
+
+def tell_answer(view: View, number: int, comment: int, body: str) -> None:
+    """Answer a command on its pull request; one answer for each comment."""
+    marker = f"<!-- lockkeeper:answer {comment} -->"
+    report = CommentReport(view.repository, number, marker, f"{marker}\n{body}")
+    view.ports.outbox.tell(report)
 
 
 def tell_preview(view: View, number: int, body: str, *, begins: bool) -> None:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from bot.adapters.github.told import Memo
 from bot.domain.environments import GitHubRepository
 from bot.domain.errors import IntegrityError, NotFoundError, RejectedError, UnavailableError
 from bot.domain.history import (
+    Actor,
     Check,
     CheckState,
     Contribution,
@@ -625,10 +627,43 @@ def test_people_are_looked_up_now(scene: Scene) -> None:
     assert scene.api.in_team(DEPLOY, "acme/release-managers", "dana")
     assert not scene.api.in_team(DEPLOY, "acme/release-managers", "sam")
     assert not scene.api.in_team(DEPLOY, "acme/gone", "dana")
-    assert scene.api.can_write(DEPLOY, "dana")
+    dana = Actor(scene.dana.login, is_person=True, id=scene.dana.id)
+    assert scene.api.can_write(DEPLOY, dana)
+    assert not scene.api.can_write(DEPLOY, replace(dana, id=sam.id)), "a name that was taken over"
     scene.deploy.roles[sam.login] = "read"
-    assert not scene.api.can_write(DEPLOY, "sam")
-    assert not scene.api.can_write(DEPLOY, "nobody")
+    assert not scene.api.can_write(DEPLOY, Actor("sam", is_person=True, id=sam.id))
+    assert not scene.api.can_write(DEPLOY, Actor("nobody", is_person=True, id=1))
+
+
+def test_a_comment_is_read_as_it_is_now_and_reacted_to_once(scene: Scene) -> None:
+    scene.dana.push(scene.deploy, "x", {"x": "1\n"})
+    pull = scene.dana.open_pull_request(scene.deploy, "x")
+    written = scene.dana.comment(pull, "/hold it")
+
+    found = scene.api.comment(DEPLOY, written.id)
+    assert found is not None
+    assert (found.pull_request, found.body, found.is_edited) == (pull.number, "/hold it", False)
+    assert (found.author.id, found.author.is_person) == (scene.dana.id, True)
+
+    scene.api.react(DEPLOY, written.id, "+1")
+    scene.api.react(DEPLOY, written.id, "+1")
+    assert [content for _, _, content, _ in written.reactions] == ["+1"]
+    written.created_at -= timedelta(seconds=1)
+    edited = scene.api.comment(DEPLOY, written.id)
+    assert edited is not None
+    assert edited.is_edited
+    assert scene.api.comment(DEPLOY, 999_999) is None
+
+
+def test_a_label_is_put_on_and_taken_off(scene: Scene) -> None:
+    scene.dana.push(scene.deploy, "x", {"x": "1\n"})
+    pull = scene.dana.open_pull_request(scene.deploy, "x")
+
+    scene.api.set_label(DEPLOY, pull.number, "lockkeeper/hold", is_there=True)
+    assert [label.name for label in pull.labels] == ["lockkeeper/hold"]
+    for _ in range(2):
+        scene.api.set_label(DEPLOY, pull.number, "lockkeeper/hold", is_there=False)
+    assert pull.labels == []
 
 
 def test_attestations_are_handed_over_as_they_are(scene: Scene) -> None:

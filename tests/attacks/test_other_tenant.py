@@ -20,6 +20,7 @@ from bot.domain.grants import KeyRole, key_in_two_places
 from bot.domain.memory import (
     Adoption,
     Hold,
+    HoldKind,
     KnownSource,
     PublicationRecord,
     Resolution,
@@ -126,5 +127,5 @@ def test_no_row_of_one_tenant_is_anothers(memory: MemoryStore) -> None:
     assert not memory.published(1, {"env/prod": "b" * 40})
     assert memory.last_publication(1) is None
     assert memory.owner_of(1, "env/prod") == ""
-    assert not memory.release_hold(Scope(1, "prod"))
+    assert not memory.release_hold(Scope(1, "prod"), HoldKind.PERSON)
     assert memory.holds(Scope(2, "prod"))

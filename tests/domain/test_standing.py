@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, strategies as st
 
 from bot.domain.environments import Approvals
+from bot.domain.gates import Closed
 from bot.domain.jobs import JobState
-from bot.domain.memory import Hold, Scope
+from bot.domain.memory import HoldKind
 from bot.domain.standing import OpenPromotion, Standing, StandingFacts, State, standing
 
 THEN = datetime(2026, 11, 28, 8, tzinfo=UTC)
@@ -23,16 +24,17 @@ def job(state: str, summary: str = "", *, due: datetime | None = None) -> JobSta
     return JobState("deliver:1:prod:payments", state, 1, due, summary, THEN)
 
 
-def hold(application: str = "") -> Hold:
-    return Hold(Scope(1, "prod", application), "too many errors", "ada", THEN)
+def hold(kind: HoldKind = HoldKind.PERSON) -> Closed:
+    return Closed("ada", "too many errors", THEN, None, "`lockkeeper unhold prod payments`", kind)
 
 
 def test_a_hold_names_who_why_since_when_and_the_way_out() -> None:
-    found = standing(replace(FACTS, hold=hold("payments")))
+    found = standing(replace(FACTS, closed=hold()))
 
     assert found == Standing(
         State.HELD,
-        "`lockkeeper unhold prod payments` (held by ada: too many errors)",
+        "`lockkeeper unhold prod payments` "
+        "(held by ada since 2026-11-28 08:00 UTC: too many errors)",
         THEN,
     )
 
@@ -104,7 +106,7 @@ JOBS = st.none() | st.sampled_from(["queued", "running", "waiting", "failed"]).m
         st.just("payments"),
         wished=st.sampled_from(["", OLD, NEW]),
         shown=st.sampled_from(["", OLD, NEW]),
-        hold=st.none() | st.just(hold()),
+        closed=st.none() | st.just(hold()),
         pull_request=st.none() | st.just(OPEN),
         unseen=st.sampled_from(["", "GitHub answered 502"]),
         propose=JOBS,

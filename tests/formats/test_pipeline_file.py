@@ -44,6 +44,35 @@ applications:
 """
 
 
+def frozen(window: str) -> str:
+    return WHOLE.replace("    from: stage\n", f"    from: stage\n    freeze:\n      - {window}\n")
+
+
+def test_freeze_windows_have_time_zones_and_a_calendar() -> None:
+    text = frozen('{ from: "fri 16:00", until: "mon 08:00", time_zone: Europe/Berlin, reason: x }')
+
+    [one] = read_pipeline(text).environments["prod"].freeze
+    assert (str(one), one.reason) == ("fri 16:00 to mon 08:00 Europe/Berlin", "x")
+
+
+@pytest.mark.parametrize(
+    ("window", "words"),
+    [
+        ('{ from: "16:00", until: "08:00", time_zone: Europe/Berln }', "did you mean 'Europe/Berl"),
+        ('{ from: "16:00", until: "08:00", time_zone: Nowhere }', "write one like"),
+        ('{ from: "16:00", until: "mon 08:00", time_zone: UTC }', "`until` one of a weekday"),
+        ('{ from: "26:00", until: "08:00", time_zone: UTC }', "not a time: '26:00'"),
+        ('{ from: "fry 16:00", until: "mon 08:00", time_zone: UTC }', "not a weekday"),
+        ('{ from: "16:00", until: "08:00" }', "time_zone"),
+        ('{ from: "16:00", to: "08:00", time_zone: UTC }', "to"),
+    ],
+)
+def test_a_window_that_nobody_understands_is_refused_with_its_line(window: str, words: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(words)) as refused:
+        read_pipeline(frozen(window))
+    assert refused.value.line == 19
+
+
 def test_the_whole_file() -> None:
     pipeline = read_pipeline(WHOLE)
 

@@ -6,12 +6,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from bot.adapters.store import MIGRATIONS, MemoryStore, migrate, open_database
 from bot.domain.environments import GitHubRepository, ImageId
 from bot.domain.memory import (
     Adoption,
     Hold,
+    HoldKind,
     KnownSource,
     PublicationRecord,
     Resolution,
@@ -159,9 +161,44 @@ def test_a_second_hold_replaces_the_reason_and_is_released_once(memory: Memory) 
     memory.record_hold(Hold(PROD, "incident", "bob", AT))
 
     assert memory.holds(PROD) == [Hold(PROD, "incident", "bob", AT)]
-    assert memory.release_hold(PROD)
-    assert not memory.release_hold(PROD)
-    assert memory.holds(PROD) == []
+    assert memory.release_hold(PROD, HoldKind.PERSON)
+    assert not memory.release_hold(PROD, HoldKind.PERSON)
+
+
+def test_holds_of_a_person_and_of_the_bot_never_replace_each_other(memory: Memory) -> None:
+    until = AT + timedelta(hours=8)
+    given = [
+        Hold(PROD, "incident", "ada", AT),
+        Hold(PROD, "a foreign commit", "lockkeeper", AT, HoldKind.BOT),
+        Hold(PROD, "rolled back", "bob", AT, HoldKind.ROLLBACK),
+        Hold(PROD, "the fair", "bob", AT, HoldKind.FREEZE, until),
+    ]
+    for one in given:
+        memory.record_hold(one)
+
+    assert {hold.kind: hold for hold in memory.holds(PROD)} == {hold.kind: hold for hold in given}
+    assert memory.release_hold(PROD, HoldKind.BOT)
+    assert HoldKind.BOT not in {hold.kind for hold in memory.holds(PROD)}
+    assert len(memory.holds(PROD)) == len(given) - 1
+
+
+def test_holds_of_an_older_version_are_kept_apart(tmp_path: Path) -> None:
+    database = open_database(f"sqlite:///{tmp_path / 'old.db'}")
+    migrate(database, "store", MIGRATIONS[:8])
+    with database.begin() as connection:
+        for application, actor in (("", "lockkeeper"), ("payments", "ada")):
+            row = {"m": 7, "e": "prod", "a": application, "r": "x", "w": actor, "t": AT.isoformat()}
+            insert = "INSERT INTO lk_hold VALUES (:m, :e, :a, :r, :w, :t)"
+            connection.execute(sa.text(insert), row)
+
+    migrate(database, "store", MIGRATIONS)
+
+    found = MemoryStore(database, PROOFS).holds(PROD)
+    assert [(one.kind, one.actor) for one in found] == [
+        (HoldKind.BOT, "lockkeeper"),
+        (HoldKind.PERSON, "ada"),
+    ]
+    database.dispose()
 
 
 def test_the_first_seal_of_a_digest_stays(memory: Memory) -> None:

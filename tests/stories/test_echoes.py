@@ -30,14 +30,18 @@ from tests.world.driver import Driver, driven
         ("workflow_run", "in_progress", False),
         ("pull_request", "opened", True),
         ("pull_request", "edited", True),
-        ("pull_request", "labeled", False),
+        ("pull_request", "labeled", True),
+        ("pull_request", "assigned", False),
         ("pull_request", "closed", False),
         ("pull_request_review", "submitted", True),
-        ("issue_comment", "created", False),
+        ("issue_comment", "created", True),
+        ("issue_comment", "edited", False),
+        ("issue_comment", "deleted", False),
     ],
 )
 def test_what_can_ask_for_no_look_leaves_no_row(event: str, action: str, *, tells: bool) -> None:
-    assert tells_something(WebhookHint(event, action)) is tells
+    hint = WebhookHint(event, action, pull_request=7, comment=123)
+    assert tells_something(hint) is tells
 
 
 @pytest.fixture

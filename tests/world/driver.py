@@ -24,7 +24,8 @@ from bot.settings import Settings
 from bot.workflows import Workflows
 from tests.contract import published
 from tests.world.github.gitstore import last_move
-from tests.world.github.records import Repository
+from tests.world.github.people import User
+from tests.world.github.records import Comment, PullRequest, Repository
 from tests.world.images import build_image
 from tests.world.stage import OVERLAY, PIPELINE, Stage, digest_in, raised
 
@@ -83,6 +84,15 @@ class Driver:
 
     def answer(self, subject: str) -> Job:
         return self.job(JobKind.ANSWER, "", subject)
+
+    def heard(self, who: User, pull: PullRequest, body: str) -> Comment:
+        """Somebody comments, and the bot has looked at it."""
+        written = who.comment(pull, body)
+        self.run(self.comment(written))
+        return written
+
+    def comment(self, written: Comment) -> Job:
+        return Job(JobKind.COMMENT, self.stage.manifests.id, "", str(written.id))
 
     def look(self) -> View:
         """A new look, as each job takes one."""

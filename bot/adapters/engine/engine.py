@@ -45,6 +45,7 @@ QUEUES: Final[Mapping[JobKind, str]] = {
     JobKind.ANSWER: "upkeep",
     JobKind.RECONCILE: "upkeep",
     JobKind.COMMAND: "upkeep",
+    JobKind.COMMENT: "upkeep",
 }
 """Kinds of one queue share its workers: long deliveries never keep a webhook waiting."""
 _TIDY: Final = timedelta(hours=1)

@@ -36,8 +36,10 @@ from bot.adapters.github.told import ImageField, Memo, digest_of
 from bot.domain.environments import GitHubRepository
 from bot.domain.errors import IntegrityError, NotFoundError, RejectedError, UnavailableError
 from bot.domain.history import (
+    Actor,
     Check,
     CheckState,
+    Comment,
     ContributedCommit,
     Contribution,
     DeploymentReport,
@@ -225,19 +227,27 @@ class GitHubApi:
             answer = self.calls.send(token, "GET", path, allow=(404,))
         return answer.status == HTTPStatus.OK and answer.data.get("state") == "active"
 
-    def can_write(self, repository: GitHubRepository, login: str) -> bool:
-        """Whether the account may write to the repository."""
+    def can_write(self, repository: GitHubRepository, who: Actor) -> bool:
+        """Whether the account, which still has this name, may write to the repository."""
         answer = self._call(
             repository,
             permissions.READ_REPOSITORY,
             "GET",
-            f"/collaborators/{quoted(login)}/permission",
+            f"/collaborators/{quoted(who.login)}/permission",
             allow=(404,),
         )
-        return answer.status == HTTPStatus.OK and answer.data.get("permission") in {
-            "admin",
-            "write",
-        }
+        return (
+            answer.status == HTTPStatus.OK
+            and answer.data.get("permission") in {"admin", "write"}
+            and (answer.data.get("user") or {}).get("id") == who.id
+        )
+
+    def comment(self, repository: GitHubRepository, number: int) -> Comment | None:
+        """One comment as it is now; None: it was deleted, or never was."""
+        path = f"/issues/comments/{number}"
+        needed = permissions.READ_PULL_REQUESTS
+        answer = self._call(repository, needed, "GET", path, allow=(404,))
+        return records.comment(answer.data) if answer.status == HTTPStatus.OK else None
 
     def attestations(self, repository: GitHubRepository, digest: Digest) -> Sequence[bytes]:
         """The newest 30 sigstore bundles about a digest; ``null`` where one is not sent along."""
@@ -438,6 +448,26 @@ class GitHubApi:
             "POST",
             f"/issues/{number}/labels",
             body={"labels": list(labels)},
+        )
+
+    def set_label(
+        self, repository: GitHubRepository, number: int, label: str, *, is_there: bool
+    ) -> None:
+        """Put one label on a pull request, or take it off."""
+        if is_there:
+            self.add_labels(repository, number, [label])
+            return
+        path = f"/issues/{number}/labels/{quoted(label)}"
+        self._call(repository, permissions.WRITE_PULL_REQUESTS, "DELETE", path, allow=(404,))
+
+    def react(self, repository: GitHubRepository, comment: int, content: str) -> None:
+        """React to a comment of a pull request."""
+        self._call(
+            repository,
+            permissions.WRITE_PULL_REQUESTS,
+            "POST",
+            f"/issues/comments/{comment}/reactions",
+            body={"content": content},
         )
 
     def request_reviewers(

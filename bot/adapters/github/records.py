@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -9,6 +10,7 @@ import msgspec
 from bot.domain.errors import UnavailableError
 from bot.domain.history import (
     Actor,
+    Comment,
     ContributedCommit,
     Contribution,
     PullRequest,
@@ -60,6 +62,7 @@ class PullRequestRecord(msgspec.Struct):
     merge_commit_sha: str | None = None
     labels: list[_Label] = []
     mergeable: bool | None = None
+    draft: bool = False
 
 
 class ReviewRecord(msgspec.Struct):
@@ -164,6 +167,16 @@ class CommentRecord(msgspec.Struct):
     user: _User | None = None
 
 
+class _WrittenComment(msgspec.Struct):
+    id: int
+    created_at: datetime
+    updated_at: datetime
+    issue_url: str
+    body: str = ""
+    user: _User | None = None
+    performed_via_github_app: _App | None = None
+
+
 class DeploymentRecord(msgspec.Struct):
     """Schema ``deployment``."""
 
@@ -214,7 +227,25 @@ def pull_request(data: object) -> PullRequest:
         merged_by=actor(record.merged_by) if record.merged_by else None,
         labels=frozenset(label.name for label in record.labels),
         mergeable=record.mergeable,
+        is_draft=record.draft,
         url=record.html_url,
+    )
+
+
+def comment(data: object) -> Comment:
+    """A comment; GitHub tells by two times alone whether it was edited."""
+    record = read(data, _WrittenComment)
+    number = record.issue_url.rpartition("/")[2]
+    author = actor(record.user)
+    # An App that a person lets write for them writes under that person's name.
+    is_person = author.is_person and record.performed_via_github_app is None
+    return Comment(
+        id=record.id,
+        pull_request=int(number) if number.isdecimal() else 0,
+        author=Actor(author.login, is_person=is_person, id=author.id),
+        body=record.body,
+        at=record.created_at,
+        is_edited=record.updated_at != record.created_at,
     )
 
 

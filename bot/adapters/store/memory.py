@@ -28,6 +28,7 @@ from bot.domain.environments import GitHubRepository, ImageId
 from bot.domain.memory import (
     Adoption,
     Hold,
+    HoldKind,
     KnownSource,
     PublicationRecord,
     Resolution,
@@ -313,25 +314,35 @@ class MemoryStore:
             HOLD.c.manifests == scope.manifests, HOLD.c.environment.in_([scope.environment, ""])
         )
         return [
-            Hold(_scope(row), row.reason, row.actor, _moment(row))
-            for row in self._rows(query.order_by(HOLD.c.at, HOLD.c.application))
+            Hold(
+                _scope(row),
+                row.reason,
+                row.actor,
+                _moment(row),
+                HoldKind(row.kind),
+                datetime.fromisoformat(row.until) if row.until else None,
+            )
+            for row in self._rows(query.order_by(HOLD.c.at, HOLD.c.application, HOLD.c.kind))
         ]
 
     def record_hold(self, hold: Hold) -> None:
-        """Stop; a second hold on the same scope replaces the reason."""
+        """Stop; a second hold of the same scope and kind replaces the first."""
         values = {
             **_columns(hold.scope),
+            "kind": str(hold.kind),
             "reason": hold.reason,
             "actor": hold.actor,
             "at": text_of(hold.at),
+            "until": text_of(hold.until) if hold.until else "",
         }
         with transaction(self.database) as connection:
-            replace(connection, HOLD, values, ("manifests", "environment", "application"))
+            replace(connection, HOLD, values, ("manifests", "environment", "application", "kind"))
 
-    def release_hold(self, scope: Scope) -> bool:
-        """End a hold; False if there was none."""
+    def release_hold(self, scope: Scope, kind: HoldKind) -> bool:
+        """End a hold of exactly this scope and kind; False if there was none."""
+        same = (*_exactly(HOLD, scope), HOLD.c.kind == str(kind))
         with transaction(self.database) as connection:
-            return bool(connection.execute(HOLD.delete().where(*_exactly(HOLD, scope))).rowcount)
+            return bool(connection.execute(HOLD.delete().where(*same)).rowcount)
 
     # --- seals and heads of ours ---------------------------------------------------------
 

@@ -127,6 +127,18 @@ MIGRATIONS: Final[Sequence[Sequence[str]]] = (
             number {number}, blob VARCHAR NOT NULL UNIQUE, version BIGINT NOT NULL,
             said {bytes} NOT NULL, proof {bytes} NOT NULL)""",
     ),
+    (
+        """CREATE TABLE lk_stop (
+            manifests BIGINT NOT NULL, environment VARCHAR NOT NULL,
+            application VARCHAR NOT NULL, kind VARCHAR NOT NULL, reason VARCHAR NOT NULL,
+            actor VARCHAR NOT NULL, at VARCHAR NOT NULL, until VARCHAR NOT NULL,
+            PRIMARY KEY (manifests, environment, application, kind))""",
+        """INSERT INTO lk_stop
+            SELECT manifests, environment, application,
+                CASE actor WHEN 'lockkeeper' THEN 'lockkeeper' ELSE 'person' END,
+                reason, actor, at, '' FROM lk_hold""",
+        "DROP TABLE lk_hold",
+    ),
 )
 """For ``migrate``, part ``store``; ``{number}`` counts rows in the order they were written,
 ``{bytes}`` is what holds bytes."""
@@ -175,7 +187,9 @@ SHOWN: Final = _table(
 SOURCE: Final = _table(
     "lk_source", *(*_SCOPE, "source", "at", "proof"), numbers=["number", "manifests", "github_id"]
 )
-HOLD: Final = _table("lk_hold", *(*_SCOPE, "reason", "actor", "at"), numbers=["manifests"])
+HOLD: Final = _table(
+    "lk_stop", *(*_SCOPE, "kind", "reason", "actor", "at", "until"), numbers=["manifests"]
+)
 SEAL: Final = _table(
     "lk_seal",
     *(*_SCOPE, "image", "repository", "digest", "merge_id", "at", "proof"),

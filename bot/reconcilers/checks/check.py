@@ -8,18 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Final
 
 from bot.domain.environments import Application, Environment, Pipeline, Unmanaged
 from bot.domain.errors import ConfigurationError, RejectedError
+from bot.domain.gates import Action, Closed
 from bot.domain.history import CheckState, PullRequest
 from bot.domain.images import RegistryRefusesError
-from bot.domain.jobs import Done, Outcome
+from bot.domain.jobs import Done, Outcome, RequeueAt
 from bot.domain.oci import Digest
 from bot.domain.policy import Result
 from bot.domain.promotion import in_hand, promotion_id
 from bot.domain.publication import LocationKey
 from bot.facts.evidence import Evaluated, evaluate, report_url
+from bot.facts.gates import closed, going_all, labelled, told
 from bot.facts.granted import Refusal, check_environment, refusals
 from bot.facts.loose_digests import loose_digests
 from bot.facts.resolution import is_in_source
@@ -31,7 +34,7 @@ from bot.formats.check_output import check_output
 from bot.formats.environment_files import EnvironmentFiles
 from bot.formats.foreign_images import ForeignImage, foreign_in, is_allowed
 from bot.formats.image_names import ImageField
-from bot.formats.manifest_file import digests_in
+from bot.formats.manifest_file import digests_in, image_of
 from bot.formats.markdown import code, prose
 from bot.formats.pipeline_file import PIPELINE_FILE
 from bot.formats.places import HOLDING, Remark, RemarkKind
@@ -51,6 +54,8 @@ class Judgement:
     title: str
     summary: str
     details: str = ""
+    until: datetime | None = None
+    """When it says something else by itself, UTC."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +96,8 @@ def answer_pull_request(view: View, pull_request: PullRequest) -> Outcome:
     _tell_rules_wanted(view, pull_request)
     if not _is_promotion(view, pull_request):
         preview_rules(view, pull_request, _fork_point(view, pull_request.head))
-    return Done(f"pull request {number}: {judgement.title}")
+    words = f"pull request {number}: {judgement.title}"
+    return Done(words) if judgement.until is None else RequeueAt(words, judgement.until)
 
 
 def answer_commit(view: View, commit: str) -> Outcome:
@@ -160,13 +166,13 @@ def _tell(view: View, commit: str, said: Judgement) -> None:
 
 
 def _judge_pull_request(view: View, pull_request: PullRequest) -> Judgement:
-    base = _fork_point(view, pull_request.head)
+    base, by_hand = _fork_point(view, pull_request.head), labelled(pull_request)
     if _is_promotion(view, pull_request):
         foreign = _foreign_commit(view, pull_request)
         if foreign:
             return Judgement(CheckState.FAILURE, "Edited by somebody else", foreign)
-        return _judge(view, base, pull_request.head, pull_request.number)
-    return _judge(view, base, pull_request.head)
+        return _judge(view, base, pull_request.head, pull_request.number, by_hand)
+    return _judge(view, base, pull_request.head, by_hand=by_hand)
 
 
 def _is_promotion(view: View, pull_request: PullRequest) -> bool:
@@ -202,7 +208,13 @@ def _fork_point(view: View, commit: str) -> str:
     return ""
 
 
-def _judge(view: View, base: str, commit: str, ours: int | None = None) -> Judgement:
+def _judge(
+    view: View,
+    base: str,
+    commit: str,
+    ours: int | None = None,
+    by_hand: Closed | None = None,
+) -> Judgement:
     changed = view.history.changes(base, commit)
     try:
         moved = _moved(view, base, commit)
@@ -231,7 +243,7 @@ def _judge(view: View, base: str, commit: str, ours: int | None = None) -> Judge
         return Judgement(CheckState.FAILURE, title, f"{_listed(foreign.holding)}\n\n{way}")
     said = Judgement(CheckState.SUCCESS, "No promoted digest changes", "Nothing to judge.")
     if moved:
-        said = _judge_digests(view, moved, ours)
+        said = _gated(_judge_digests(view, moved, ours), by_hand or _closed(view, moved))
     if unplaced.warnings:
         warnings = f"{said.summary}\n\n**Take note:**\n\n{_listed(unplaced.warnings)}"
         said = replace(said, summary=warnings)
@@ -239,6 +251,37 @@ def _judge(view: View, base: str, commit: str, ours: int | None = None) -> Judge
         listed = f"**Images that nobody manages:**\n\n{_listed(foreign.warnings)}"
         said = replace(said, summary=f"{said.summary}\n\n{listed}")
     return said
+
+
+def _closed(view: View, moved: Sequence[Moved]) -> Closed | None:
+    """What stops the merge of these digests; the first that a person has to end, else the last."""
+    found: list[Closed] = []
+    for environment in {one.environment.name: one.environment for one in moved}.values():
+        here = [one for one in moved if one.environment == environment]
+        for application in dict.fromkeys(one.place.application for one in here):
+            images = [
+                (image_of(one.place), Digest(one.written.digest))
+                for one in here
+                if one.place.application == application and one.written.digest
+            ]
+            where = view, environment, application, Action.MERGE
+            stop = closed(*where, going_all(view, environment, images))
+            found += [stop] if stop is not None else []
+    lasting = [one for one in found if one.until is None]
+    return next(iter(lasting), None) or max(found, key=_end, default=None)
+
+
+def _end(found: Closed) -> datetime:
+    return found.until or datetime.max.replace(tzinfo=UTC)
+
+
+def _gated(said: Judgement, found: Closed | None) -> Judgement:
+    """The judgement, with what stops the merge above it: a required check keeps it shut."""
+    if found is None:
+        return said
+    title, words = told(found)
+    summary = f"{words}\n\n{said.title}.\n\n{said.summary}"
+    return Judgement(CheckState.FAILURE, title, summary, said.details, found.until)
 
 
 @dataclass(frozen=True, slots=True)

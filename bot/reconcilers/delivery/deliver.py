@@ -23,6 +23,7 @@ from bot.domain.errors import (
     UnavailableError,
 )
 from bot.domain.evidence import UnreadableEvidenceError
+from bot.domain.gates import Action, Closed, Direction
 from bot.domain.history import CheckState
 from bot.domain.images import AccessoryPolicy
 from bot.domain.jobs import Done, Failed, Job, JobKind, Outcome
@@ -30,14 +31,15 @@ from bot.domain.memory import Seal
 from bot.domain.oci import Digest
 from bot.domain.promotion import in_hand, promotion_id as promotion_of_digests
 from bot.domain.trust import TrustRoots
-from bot.facts.admission import NotAdmittedError, admit, authorise
+from bot.facts.admission import NotAdmittedError, StoppedError, admit, authorise, stopped_wish
 from bot.facts.attribution import merged_pull_request
 from bot.facts.desired_images import DesiredImage, desired_images
 from bot.facts.evidence import newest_report
+from bot.facts.gates import closed, stopped, told
 from bot.facts.granted import source_repository
 from bot.facts.promotion_story import Promoted, promotion_id, promotion_story
 from bot.facts.seals import ENVIRONMENT_ANNOTATION, record_signatures
-from bot.facts.snapshot import Ports, View, is_held, look
+from bot.facts.snapshot import Ports, View, look
 from bot.facts.trust import trust_of
 from bot.formats.markdown import code, prose
 from bot.formats.promotion_statement import EvidenceEntry
@@ -63,18 +65,21 @@ def deliver(ports: Ports, manifests: int, environment: str, application: str) ->
         view.environment(environment), view.application(application)
     except NotFoundError as error:
         return Done(str(error))
-    held = is_held(view, environment, application)
-    if held:
-        return Done(held)
     target = view.granted_environment(environment)
     delivered = view.granted_application(application)
+    held = closed(view, target, application, Action.DELIVER, Direction.BACK)
+    if held is not None:
+        return stopped(held)
     wishes = desired_images(view, target, delivered)
     _take_in_hand(view, target, delivered.name)
     failures: list[str] = []
     unavailable: list[UnavailableError] = []
+    waiting: list[Closed] = []
     for wish in wishes:
         try:
             failures += [failure] if (failure := _deliver_one(wish)) else []
+        except StoppedError as error:
+            waiting.append(error.found)
         except UnavailableError as error:
             unavailable.append(error)  # the other images do not wait for this one's registry
     if wishes:
@@ -83,6 +88,8 @@ def deliver(ports: Ports, manifests: int, environment: str, application: str) ->
         raise _worst(unavailable)
     if failures:
         return Failed("; ".join(dict.fromkeys(failures)))
+    if waiting:
+        return stopped(waiting[0])
     return Done(f"{len(wishes)} wishes of {application} in {environment} are sealed")
 
 
@@ -105,6 +112,7 @@ def _worst(errors: Sequence[UnavailableError]) -> UnavailableError:
 def _deliver_one(wish: DesiredImage) -> str:
     """Seal one wish; the reason why it cannot be, told where people look."""
     try:
+        _check_open(wish)
         authorised = authorise(wish)
         if wish.is_sealed:
             _attest(wish, authorised, _tags(wish)[0], None, [])
@@ -112,10 +120,27 @@ def _deliver_one(wish: DesiredImage) -> str:
             _seal(wish, authorised, admit(wish))
     except (RejectedError, IntegrityError) as error:
         return _refuse(wish, error)
+    except StoppedError as error:
+        title, words = told(error.found)
+        _tell(wish, CheckState.NEUTRAL, f"Merged. {title}", words)
+        _tell_merge(wish, CheckState.NEUTRAL, title, words)
+        _comment(wish, f"**Not yet delivered to {code(wish.environment.name)}.** {words}")
+        raise
     except UnavailableError as error:
         _tell(wish, CheckState.IN_PROGRESS, "Delivery is tried again", prose(str(error), 400))
         raise
     return ""
+
+
+def _check_open(wish: DesiredImage) -> None:
+    """Whether nobody has stopped it; asked again before it is signed.
+
+    Raises:
+        StoppedError: somebody has.
+    """
+    found = stopped_wish(wish)
+    if found is not None:
+        raise StoppedError(found)
 
 
 # --- 2. to 5. copy, read back, sign, tag ---
@@ -130,6 +155,7 @@ def _seal(wish: DesiredImage, authorised: Authorised, assessment: Assessment) ->
     manifests = _copy(wish, registry, immutable, notes)
     for tag in immutable:
         registry.tag(wish.reference, tag, move=False)
+    _check_open(wish)  # a copy takes its time
     signed_by = _sign(wish, registry, immutable, notes)
     _attest_scans(wish, registry, notes)
     _attest(wish, authorised, immutable, assessment, notes)

@@ -15,6 +15,7 @@ from bot.domain.environments import (
     version_order,
 )
 from bot.domain.errors import NotFoundError, RejectedError
+from bot.domain.gates import Action
 from bot.domain.history import CheckState, GitCommit
 from bot.domain.images import RegistryRefusesError
 from bot.domain.jobs import Done, Failed, Outcome, RequeueAt
@@ -31,6 +32,7 @@ from bot.domain.promotion import (
     choose_source,
     order,
 )
+from bot.facts.gates import closed, stopped, told
 from bot.facts.resolution import (
     Contradicted,
     Missing,
@@ -39,7 +41,7 @@ from bot.facts.resolution import (
     proposed_as,
     resolve,
 )
-from bot.facts.snapshot import Ports, View, is_held, look
+from bot.facts.snapshot import Ports, View, look
 from bot.formats.markdown import prose
 from bot.formats.places import ImageLocation, RemarkKind
 from bot.ports.git import GitHistory
@@ -423,12 +425,10 @@ def _carry_out(subject: Subject, chosen: Evaluated, *, is_all: bool) -> Outcome:
         return Failed("nothing was chosen")
     view, environment, application = subject.view, subject.environment, subject.application
     commits = [chosen.trigger.commit.id, source.commit]
-    held = is_held(view, environment.name, application.name)
-    if held:
-        tell_source(
-            view, application, environment, commits, CheckState.NEUTRAL, "Held", prose(held)
-        )
-        return Done(held)
+    found = closed(view, environment, application.name, Action.PROPOSE)
+    if found is not None:
+        tell_source(view, application, environment, commits, CheckState.NEUTRAL, *told(found))
+        return stopped(found)
     if chosen.order is Order.SAME:
         if is_all:  # else the open one may be that of a branch whose newest image is to come
             close_pointless(view, environment, application)

@@ -22,6 +22,7 @@ from bot.domain.environments import (
     matches,
 )
 from bot.domain.errors import NotFoundError, RejectedError, UnavailableError
+from bot.domain.gates import Action, Closed
 from bot.domain.history import (
     Asker,
     CheckState,
@@ -39,9 +40,11 @@ from bot.domain.issues import IssueKey, issue_keys
 from bot.domain.jobs import Done, Job, JobKind, Outcome, RequeueAt
 from bot.domain.memory import WrittenHead
 from bot.domain.oci import Digest, DigestReference
-from bot.domain.promotion import head_branch, in_hand, promotion_id
+from bot.domain.promotion import in_hand, promotion_id
 from bot.facts.evidence import Evaluated, evaluate, report_url
+from bot.facts.gates import closed, going_all, labelled, stopped, told
 from bot.facts.granted import source_repository
+from bot.facts.promotions_open import head_branch
 from bot.facts.snapshot import View
 from bot.facts.source_changes import source_changes
 from bot.facts.travelling import Travelling, travelling
@@ -384,7 +387,9 @@ def _settle(
     view: View, proposal: Proposal, pull_request: PullRequest, evaluated: Evaluated
 ) -> Outcome:
     """Say where the promotion is, and merge what the file lets the bot merge."""
-    answer_pull_request(view, pull_request)
+    if isinstance(answer_pull_request(view, pull_request), RequeueAt):
+        # What stops it ends by itself: its check is looked at then.
+        view.ports.jobs.put(Job(JobKind.ANSWER, view.id, "", str(pull_request.number)))
     merge_itself = proposal.environment.merges_itself and not proposal.diverging
     link = f"[Pull request {pull_request.number}]({view.web_url}/pull/{pull_request.number})"
     if evaluated.assessment.verdict.blocks:
@@ -396,6 +401,14 @@ def _settle(
         waits = "to be merged" if not proposal.environment.needs_authority else "to be approved"
         _tell(view, proposal, CheckState.NEUTRAL, f"Proposed, waits {waits}", f"{link} {waits}.")
         return Done(f"pull request {pull_request.number} waits {waits}")
+    stop = _stop(view, proposal, pull_request)
+    if stop is not None:
+        _tell(view, proposal, CheckState.NEUTRAL, *told(stop))
+        return stopped(stop)
+    if pull_request.is_draft:
+        words = f"{link} is a draft. **The way out:** press *Ready for review*."
+        _tell(view, proposal, CheckState.NEUTRAL, "Waits: a draft", words)
+        return Done(f"pull request {pull_request.number} is a draft")
     if pull_request.head not in _written(view, proposal):
         return Done(f"pull request {pull_request.number} was edited by somebody else just now")
     merged = view.ports.github.merge_pull_request(
@@ -417,6 +430,15 @@ def _settle(
     deliver = Job(JobKind.DELIVER, view.id, proposal.environment.name, proposal.application.name)
     view.ports.jobs.put(deliver)
     return Done(f"pull request {pull_request.number} is merged")
+
+
+def _stop(view: View, proposal: Proposal, pull_request: PullRequest) -> Closed | None:
+    """What stops the merge; it is asked again when it is over, or by whoever ends it."""
+    environment, application = proposal.environment, proposal.application.name
+    images = [(ImageId(application, name), digest) for name, digest in proposal.images.items()]
+    back = going_all(view, environment, images)
+    gated = closed(view, environment, application, Action.MERGE, back)
+    return labelled(pull_request) or gated
 
 
 def _merge_again(view: View, proposal: Proposal, pull_request: PullRequest) -> datetime:

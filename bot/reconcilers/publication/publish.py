@@ -8,16 +8,17 @@ sealed or was published before, or nothing is written.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
 from bot.domain.environments import Application, Environment
 from bot.domain.errors import IntegrityError, NotFoundError, RejectedError
+from bot.domain.gates import Action, Closed, Direction
 from bot.domain.history import CheckState, FileWrite, GitCommit
 from bot.domain.jobs import Done, Failed, Job, JobKind, Outcome, RequeueAt
-from bot.domain.memory import NO_COMMIT, Adoption, Hold, PublicationRecord
+from bot.domain.memory import NO_COMMIT, Adoption, Hold, HoldKind, PublicationRecord
 from bot.domain.oci import Digest
 from bot.domain.publication import (
     FileState,
@@ -27,13 +28,14 @@ from bot.domain.publication import (
     Shown,
     publication,
 )
-from bot.facts.admission import authorise
+from bot.facts.admission import StoppedError, authorise
 from bot.facts.desired_images import DesiredImage, returning
+from bot.facts.gates import closed, going, stopped
 from bot.facts.ref_snapshot import RefSnapshot, may_show
 from bot.facts.renderings import UnfinishedError, render
 from bot.facts.resolution import record_of
 from bot.facts.seals import comes_back, has_begun, needs_attestation
-from bot.facts.snapshot import Ports, View, is_held, look
+from bot.facts.snapshot import Ports, View, look
 from bot.formats.image_names import ImageField
 from bot.formats.manifest_file import edited, image_of
 from bot.formats.markdown import code, prose
@@ -67,9 +69,9 @@ def publish(ports: Ports, manifests: int, environment: str) -> Outcome:
         return Done(f"{error}; its ref is left alone")
     if view.cut_off:
         return _cut_off(view, view.environment(environment))
-    held = is_held(view, environment, "")
-    if held:
-        return Done(held)
+    held = closed(view, view.environment(environment), "", Action.PUBLISH, Direction.BACK)
+    if held is not None:
+        return stopped(held)
     owner = view.ports.memory.owner_of(view.id, view.environment(environment).ref)
     if owner not in {"", environment}:
         return _not_its_own(view, view.environment(environment), owner)
@@ -89,7 +91,47 @@ def publish(ports: Ports, manifests: int, environment: str) -> Outcome:
             view, target, view.head, CheckState.FAILURE, f"{target.ref} waits", prose(str(error))
         )
         return Failed(str(error))
-    return _carry_out(snapshot, merges, _decide(snapshot, merges))
+    ahead = closed(view, target, "", Action.PUBLISH)
+    if ahead is None:
+        return _carry_out(snapshot, merges, _decide(snapshot, merges, {}))
+    return _only_back(snapshot, merges, ahead)
+
+
+def _only_back(snapshot: RefSnapshot, merges: Sequence[Merge], ahead: Closed) -> Outcome:
+    """Publish what goes back; the rest waits for the opening, and says so."""
+    if snapshot.is_first:
+        return stopped(ahead)
+    waiting = {
+        merge.commit: (f"{ahead.words}; {ahead.way_out}",)
+        for merge in merges
+        if _concerns(snapshot, merge) and not _goes_back(snapshot, merge)
+    }
+    outcome = _carry_out(snapshot, merges, _decide(snapshot, merges, waiting))
+    return stopped(ahead) if waiting and isinstance(outcome, Done) else outcome
+
+
+def _concerns(snapshot: RefSnapshot, merge: Merge) -> bool:
+    """Whether a merge changed anything that is not another environment's own."""
+    others = [e for e in snapshot.view.pipeline.environments.values() if e != snapshot.environment]
+    return any(not any(other.owns(path) for other in others) for path in merge.after)
+
+
+def _goes_back(snapshot: RefSnapshot, merge: Merge) -> bool:
+    """Whether a merge changes nothing but digests, all of them to older ones that ran here."""
+    brought = merge.brought()
+    return (
+        bool(brought)
+        and not merge.reshaped()
+        and all(_is_older(snapshot, place, pin) for place, pin in brought.items())
+    )
+
+
+def _is_older(snapshot: RefSnapshot, place: LocationKey, pin: str) -> bool:
+    digest = ImageField.parse(pin).digest
+    if not digest:
+        return False
+    image = image_of(place)
+    return going(snapshot.view, snapshot.environment, image, Digest(digest)) is Direction.BACK
 
 
 def _cut_off(view: View, environment: Environment) -> Outcome:
@@ -247,7 +289,7 @@ def brings_unsealed(view: View, environment: Environment, tip: str) -> bool:
 def _hold(snapshot: RefSnapshot, reason: str) -> None:
     scope = snapshot.view.scope(snapshot.environment.name)
     snapshot.view.ports.memory.record_hold(
-        Hold(scope, reason, BOT, snapshot.view.ports.clock.now())
+        Hold(scope, reason, BOT, snapshot.view.ports.clock.now(), HoldKind.BOT)
     )
     snapshot.view.ports.audit.append(
         "held",
@@ -359,7 +401,9 @@ def _as_merge(snapshot: RefSnapshot, commit: GitCommit, parent: str) -> Merge:
 # --- decide ---
 
 
-def _decide(snapshot: RefSnapshot, merges: Sequence[Merge]) -> Publication:
+def _decide(
+    snapshot: RefSnapshot, merges: Sequence[Merge], stopped: Mapping[str, tuple[str, ...]]
+) -> Publication:
     paths = snapshot.view.history.paths(snapshot.view.head)
     visible = {p: None for p in paths if not p.startswith(f"{GITHUB_FOLDER}/")}
     trusted = snapshot.last.commit if snapshot.last else ""
@@ -373,7 +417,7 @@ def _decide(snapshot: RefSnapshot, merges: Sequence[Merge]) -> Publication:
             )
         return cache[place, pin]
 
-    return publication(snapshot.pins(trusted), merges, is_shown, visible)
+    return publication(snapshot.pins(trusted), merges, is_shown, visible, stopped)
 
 
 def _origins(merges: Sequence[Merge]) -> dict[tuple[LocationKey, str], str]:
@@ -416,7 +460,7 @@ def _had_authority(snapshot: RefSnapshot, pin: str, place: LocationKey, merge: s
 def _is_authorised(wish: DesiredImage) -> bool:
     try:
         authorise(wish)
-    except RejectedError:
+    except (RejectedError, StoppedError):
         return False  # its delivery says why
     return True
 
@@ -555,8 +599,8 @@ def _stopped(snapshot: RefSnapshot, merge: Merge) -> list[str]:
     """Why the applications of a merge may not move now, by the holds of people and the bot."""
     view, environment = snapshot.view, snapshot.environment
     applications = {place.application for place in merge.brought()}
-    held = {is_held(view, environment.name, one) for one in applications}
-    return sorted(filter(None, held))
+    found = [closed(view, environment, one, Action.PUBLISH) for one in applications]
+    return sorted({one.words for one in found if one is not None})
 
 
 def _files(snapshot: RefSnapshot, merges: Sequence[Merge], decided: Publication) -> list[FileWrite]:
