@@ -670,6 +670,10 @@ class GitHistory(Protocol):
         """Branch -> commit, as of the last refresh."""
         ...
 
+    def tags(self) -> Mapping[str, str]:
+        """Git tag -> the commit that it names, annotated ones too; no older than the branches."""
+        ...
+
     def has(self, commit: str) -> bool:
         """Whether the commit can be read."""
         ...
@@ -822,8 +826,8 @@ class GitHub(Protocol):
         """A commit with the accounts behind it."""
         ...
 
-    def pushes(self, repository: GitHubRepository, branch: str) -> Sequence[Push] | None:
-        """Who moved a branch, the newest 100, newest first; None: GitHub does not tell."""
+    def pushes(self, repository: GitHubRepository, ref: str) -> Sequence[Push] | None:
+        """Who moved a whole ref, the newest 100, newest first; None: GitHub does not tell."""
         ...
 
     def in_team(self, repository: GitHubRepository, team: str, login: str) -> bool:

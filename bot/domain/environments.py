@@ -16,15 +16,11 @@ from typing import Final, NamedTuple, NewType, Self
 from bot.domain.errors import RejectedError
 from bot.domain.issues import IssuePattern
 from bot.domain.oci import Digest, ImageRepository
+from bot.domain.source_refs import SourceRef
 
 # GitHub's own limits for owner and repository names.
 _OWNER: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,37}[A-Za-z0-9])?")
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,100}")
-# DESIGN: `{version}` is v?N(.N)*(-x)?(+y)?, at the end of the branch or git tag.
-_VERSION: Final = re.compile(
-    r"(?:^|[/_-])(v?[0-9]+(?:\.[0-9]+)*(?:-[0-9A-Za-z.-]+)?(?:\+[0-9A-Za-z.-]+)?)$"
-)
-_COMMIT_IN_NAME: Final = re.compile(r"-sha-([0-9a-f]{7,40})$")
 _VARIABLE: Final = re.compile(r"\{([a-z_]+)(?::([0-9]{1,2}))?\}")
 _WILD: Final = re.compile(r"[*?]")
 SHORT_COMMIT: Final = 7
@@ -207,6 +203,8 @@ class Environment:
     image_repository: Template
     manifests: tuple[str, ...]
     """Globs over paths of the manifests repository."""
+    tags: tuple[str, ...] = ()
+    """Globs over git tags of the source that feed it."""
     source_environment: str | None = None
     """``from`` as an environment: its images are promoted here."""
     source_pattern: Template | None = None
@@ -258,10 +256,12 @@ class Environment:
             )
         return ImageRepository.parse(rendered)
 
-    def fed_by(self, branch: str) -> bool:
-        """Whether a head of this source branch asks for a promotion here."""
-        return not branch.startswith("gh-readonly-queue/") and any(
-            matches(glob, branch) for glob in self.branches
+    def fed_by(self, ref: SourceRef) -> bool:
+        """Whether this branch or git tag of the source asks for a promotion here."""
+        if ref.is_tag:
+            return any(matches(glob, ref.name) for glob in self.tags)
+        return not ref.name.startswith("gh-readonly-queue/") and any(
+            matches(glob, ref.name) for glob in self.branches
         )
 
     def owns(self, path: str) -> bool:
@@ -384,28 +384,6 @@ def _skip_stars(parts: Sequence[str], states: set[int]) -> frozenset[int]:
     return frozenset(closure)
 
 
-def version_of(branch: str) -> str | None:
-    """The version that a branch or tag is named for, as ``v1.2.0``; None without one."""
-    found = _VERSION.search(_COMMIT_IN_NAME.sub("", branch))
-    return found[1] if found else None
-
-
-def version_order(version: str) -> tuple[tuple[int, ...], bool, str]:
-    """A sort key: numbers first; a pre-release (``-rc.1``) is before its release (SemVer 11)."""
-    plain, _, _build = version.removeprefix("v").partition("+")
-    numbers, _, suffix = plain.partition("-")
-    parts = [int(part) for part in numbers.split(".")]
-    while parts and parts[-1] == 0:
-        parts.pop()
-    return tuple(parts), not suffix, suffix
-
-
-def commit_in_name(branch: str) -> str | None:
-    """The (abbreviated) commit that a branch name like ``release/v1-sha-2b2e927`` states."""
-    found = _COMMIT_IN_NAME.search(branch)
-    return found[1] if found else None
-
-
 def image_tag(application: Application, image: Image, commit: str) -> str:
     """The tag that CI pushed for this image at this commit."""
     values = {
@@ -427,7 +405,7 @@ def tag_values(
     image: Image,
     environment: Environment,
     commit: str,
-    branch: str,
+    ref: SourceRef,
     merged_at: datetime,
 ) -> dict[str, str | None]:
     """The variables of an environment's ``image_tags``; None where there is no value."""
@@ -437,8 +415,8 @@ def tag_values(
         "environment": environment.name,
         "commit": commit,
         "short_sha": commit[:SHORT_COMMIT],
-        "branch": branch.replace("/", "-") or None,
-        "version": version_of(branch),
+        "branch": ref.name.replace("/", "-") or None,
+        "version": ref.version,
         "image_tag": image_tag(application, image, commit),
         "timestamp": merged_at.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ"),
     }

@@ -138,6 +138,12 @@ def _check_gates(pipeline: Pipeline) -> Iterator[Finding]:
                 "every branch feeds an environment that signs",
                 "name the branches, for example main",
             )
+        if environment.signs and any(not glob.strip("*?/") for glob in environment.tags):
+            yield Finding(
+                (*at, "on"),
+                "every git tag feeds an environment that signs",
+                "name the tags, for example v*",
+            )
 
 
 def _check_signature_tags(pipeline: Pipeline) -> Iterator[Finding]:
@@ -183,7 +189,8 @@ def _check_files(pipeline: Pipeline) -> Iterator[Finding]:
 def _check_lengths(pipeline: Pipeline) -> Iterator[Finding]:
     for name, environment in pipeline.environments.items():
         tags = [tag.template.text for tag in environment.image_tags]
-        texts = {"manifests": environment.manifests, "on": environment.branches, "image_tags": tags}
+        asking = (*environment.branches, *environment.tags)
+        texts = {"manifests": environment.manifests, "on": asking, "image_tags": tags}
         for key, found in texts.items():
             if any(len(text) > GLOB_LIMIT for text in found):
                 fact = f"longer than {GLOB_LIMIT} characters"

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from bot.domain.environments import version_of, version_order
 from bot.domain.oci import Digest
+from bot.domain.source_refs import NO_REF, SourceRef, version_order
 
 
 class KnownBy(StrEnum):
@@ -167,9 +167,9 @@ class OrderFacts:
     candidate_contains_running: bool
     """An ancestor of the candidate or trigger, or a tree equal to one."""
     running_contains_candidate: bool
-    candidate_branch: str
-    running_branch: str = ""
-    """The branch that brought what runs; empty if nobody knows."""
+    candidate_ref: SourceRef
+    running_ref: SourceRef = NO_REF
+    """The branch or tag that brought what runs; `NO_REF` if nobody knows."""
     something_runs: bool = False
 
 
@@ -179,8 +179,8 @@ def order(facts: OrderFacts) -> Order:
         return Order.DIVERGING if facts.something_runs else Order.FIRST
     if facts.candidate == facts.running:
         return Order.SAME
-    versions = (version_of(facts.candidate_branch), version_of(facts.running_branch))
-    if facts.candidate_branch != facts.running_branch and versions[0] and versions[1]:
+    versions = (facts.candidate_ref.version, facts.running_ref.version)
+    if facts.candidate_ref != facts.running_ref and versions[0] and versions[1]:
         ours, theirs = version_order(versions[0]), version_order(versions[1])
         if ours != theirs:
             return Order.FORWARD if ours > theirs else Order.LATE

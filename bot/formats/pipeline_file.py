@@ -48,6 +48,7 @@ _TEAM: Final = re.compile(r"[A-Za-z0-9-]+/[A-Za-z0-9._-]+")
 
 class _On(Strict):
     branches: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
 
 
 class _Tag(Strict):
@@ -286,6 +287,7 @@ class _Reader:
         return Environment(
             name=name,
             branches=tuple(entry.on.branches),
+            tags=tuple(entry.on.tags),
             image_repository=Template(entry.image_repository),
             manifests=tuple(entry.manifests),
             source_environment=None if is_pattern else source,

@@ -206,7 +206,7 @@ def _tags(wish: Wish) -> tuple[list[str], list[str]]:
         wish.image,
         environment,
         wish.commit,
-        wish.branch,
+        wish.ref,
         wish.view.history.commit(wish.merge).committed_at,
     )
     immutable: list[str] = []
@@ -309,7 +309,7 @@ def _attest(
         image=wish.image,
         digest=wish.digest,
         commit=wish.commit,
-        branch=wish.branch,
+        ref=wish.ref,
         merge=wish.merge,
         tag=tags[0] if tags else "",
     )

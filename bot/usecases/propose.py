@@ -7,19 +7,12 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 
-from bot.domain.environments import (
-    Application,
-    Environment,
-    commit_in_name,
-    version_of,
-    version_order,
-)
+from bot.domain.environments import Application, Environment
 from bot.domain.errors import NotFoundError, RejectedError
-from bot.domain.history import CheckState, GitCommit
+from bot.domain.history import CheckState
 from bot.domain.images import RegistryRefusesError
 from bot.domain.jobs import Again, Done, Failed, Outcome
-from bot.domain.memory import Resolution, SeenHead
-from bot.domain.oci import Digest
+from bot.domain.memory import Resolution
 from bot.domain.promotion import (
     Candidate,
     KnownBy,
@@ -31,37 +24,28 @@ from bot.domain.promotion import (
     choose_source,
     order,
 )
+from bot.domain.source_refs import VersionKey, commit_in_name
 from bot.formats.markdown import prose
-from bot.formats.places import RemarkKind, Spot
-from bot.ports import GitHistory
+from bot.formats.places import RemarkKind
+from bot.usecases.asking import asking_branches, asking_tags
 from bot.usecases.desk import Ports, View, is_held, look
 from bot.usecases.resolve import (
     Contradicted,
     Missing,
     is_in_source,
     lacks_record,
-    proposed_as,
     resolve,
 )
 from bot.usecases.review_request import Proposal, close_pointless, ensure_pull_request
+from bot.usecases.subject import Subject, Trigger
 from bot.usecases.told import tell_source
 
 _ANCESTORS: Final = 500
 """First-parent commits of a source branch that are looked through."""
 _READY: Final = 30
 """Commits before a branch's head that are looked at for an image while its own is to come."""
-BASELINE: Final = ""
-"""No branch's name: stands for "every head of this repository was seen once"."""
 _SOON: Final = timedelta(seconds=5)
 _SLOW: Final = timedelta(minutes=10)
-
-
-@dataclass(frozen=True, slots=True)
-class Trigger:
-    """A branch head that asks for a promotion."""
-
-    branch: str
-    commit: GitCommit
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,43 +57,7 @@ class Evaluated:
     resolution: Resolution | None = None
     order: Order = Order.FIRST
     waits: Evaluated | None = None
-    """The branch's head, where its image is still to come and this is an older commit of it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """One application in one environment, looked at once."""
-
-    view: View
-    environment: Environment
-    application: Application
-    history: GitHistory
-    """The source repository."""
-    places: Sequence[Spot]
-    """Where the application's images stand on the default branch."""
-
-    def wished(self) -> dict[str, str]:
-        """Image -> digest that the default branch asks for; empty where it names none."""
-        return {spot.place.image: spot.written.digest for spot in self.places}
-
-    def running(self) -> str | None:
-        """The source commit of what the default branch asks for, if the record knows one."""
-        images = {name: Digest(digest) for name, digest in self.wished().items() if digest}
-        proposed = proposed_as(self.view, self.environment, self.application, images)
-        if proposed is not None:
-            return proposed.commit
-        commits = {
-            record.commit if record else None
-            for image, digest in self.wished().items()
-            for record in [self._record(image, digest)]
-        }
-        return commits.pop() if len(commits) == 1 else None
-
-    def _record(self, image: str, digest: str) -> Resolution | None:
-        if not digest:
-            return None
-        memory = self.view.ports.memory
-        return memory.resolution_of(self.view.id, self.application.name, image, Digest(digest))
+    """What is newer and whose image is still to come: the branch's head, or a tag."""
 
 
 def propose(ports: Ports, manifests: int, environment: str, application: str) -> Outcome:
@@ -134,16 +82,18 @@ def propose(ports: Ports, manifests: int, environment: str, application: str) ->
     subject = Subject(view, target, promoted, history, places)
     if reason:
         return _nowhere(subject, reason)
-    triggers = _triggers(subject)
-    if not triggers:
-        return Done(f"no branch that feeds {environment} has moved yet")
+    heads, tags = asking_branches(subject), asking_tags(subject)
+    if not (heads or tags):
+        return Done(f"no branch or tag that feeds {environment} has moved yet")
     view.granted_environment(environment)
-    evaluated = [_ordered(subject, _newest_ready(subject, trigger)) for trigger in triggers]
+    evaluated = [_ordered(subject, _newest_ready(subject, trigger)) for trigger in heads]
+    evaluated += _newest_tags(subject, tags)
     chosen = _newest(evaluated)
+    own = {chosen.trigger.commit.id} if chosen is not None else set()
     for other in evaluated:
         if other.waits is not None:
             _tell_unchosen(subject, other.waits)
-        if other is not chosen:
+        if other is not chosen and other.trigger.commit.id not in own:
             _tell_unchosen(subject, other)
     if chosen is None:
         return _waiting(view, evaluated)
@@ -173,7 +123,7 @@ def _why_nowhere(view: View, environment: Environment, application: Application)
 
 def _nowhere(subject: Subject, reason: str) -> Outcome:
     """Say on the commits that ask why nothing is proposed."""
-    triggers = _triggers(subject)
+    triggers = [*asking_branches(subject), *asking_tags(subject)[:1]]
     if triggers:
         tell_source(
             subject.view,
@@ -185,34 +135,6 @@ def _nowhere(subject: Subject, reason: str) -> Outcome:
             prose(reason, 600),
         )
     return Done(reason)
-
-
-# --- which branch heads ask ---
-
-
-def _triggers(subject: Subject) -> list[Trigger]:
-    """Heads that moved since they were first seen; those that stood before ask for nothing."""
-    memory = subject.view.ports.memory
-    source = str(subject.application.source)
-    heads = subject.history.heads()
-    seen = memory.seen_heads(source)
-    is_known = BASELINE in seen
-    updates = [] if is_known else [SeenHead(source, BASELINE, "", followed=False)]
-    for branch, commit in heads.items():
-        before = seen.get(branch)
-        if before is None:
-            updates.append(SeenHead(source, branch, commit, followed=is_known))
-        elif before.commit != commit:
-            updates.append(SeenHead(source, branch, commit, followed=True))
-    if updates:
-        memory.record_seen(updates)
-        seen = memory.seen_heads(source)  # somebody else may have seen a push meanwhile
-    followed = {head.branch: head.followed for head in seen.values()}
-    return [
-        Trigger(branch, subject.history.commit(commit))
-        for branch, commit in sorted(heads.items())
-        if subject.environment.fed_by(branch) and followed.get(branch)
-    ]
 
 
 # --- which commit's image ---
@@ -231,10 +153,25 @@ def _newest_ready(subject: Subject, trigger: Trigger) -> Evaluated:
     if not (history.fetch_commit(running) and history.is_ancestor(running, trigger.commit.id)):
         return head
     for commit in history.first_parents(trigger.commit.id, limit=_READY, until=running)[1:]:
-        found = _evaluate(subject, Trigger(trigger.branch, commit), is_head=False)
+        found = _evaluate(subject, Trigger(trigger.ref, commit), is_head=False)
         if isinstance(found.decision, Source):
             return replace(found, waits=head)
     return head
+
+
+def _newest_tags(subject: Subject, newest_first: Sequence[Trigger]) -> list[Evaluated]:
+    """The newest tag whose image is there, and those after it that have to be waited for.
+
+    What comes before it is older, however many there are.
+    """
+    found: list[Evaluated] = []
+    for trigger in newest_first[:_READY]:
+        one = _ordered(subject, _evaluate(subject, trigger))
+        waits = next((e for e in found if isinstance(e.decision, Waiting)), None)
+        if isinstance(one.decision, Source):
+            return [*found, replace(one, waits=waits)]
+        found.append(one)
+    return found
 
 
 def _is_open(evaluated: Evaluated) -> bool:
@@ -244,9 +181,10 @@ def _is_open(evaluated: Evaluated) -> bool:
 
 def _evaluate(subject: Subject, trigger: Trigger, *, is_head: bool = True) -> Evaluated:
     """What a commit of a branch comes to; one before the head only by an image of its own."""
-    named = commit_in_name(trigger.branch)
+    named = commit_in_name(trigger.ref.name)
     if named and not _is_in_history(subject, trigger, named):
-        reason = f"branch {trigger.branch} names commit {named}, which is not in its history"
+        kind = "" if trigger.ref.is_tag else "branch "
+        reason = f"{kind}{trigger.ref} names commit {named}, which is not in its history"
         return Evaluated(trigger, Refused(reason))
     candidates: list[Candidate] = []
     resolutions: dict[str, Resolution] = {}
@@ -306,7 +244,7 @@ def _all_candidates(subject: Subject, trigger: Trigger) -> Iterator[tuple[str, s
     source = subject.application.source
     for pull_request in subject.view.ports.github.pull_requests_of(source, head.id):
         merged_here = pull_request.merged and pull_request.merge_commit == head.id
-        if merged_here and pull_request.base_branch == trigger.branch:
+        if merged_here and (trigger.ref.is_tag or pull_request.base_branch == trigger.ref.name):
             yield pull_request.head, f"head of pull request {pull_request.number}"
     for parent in head.parents[:1]:
         yield parent, "a parent"
@@ -370,8 +308,8 @@ def _ordered(subject: Subject, evaluated: Evaluated) -> Evaluated:
         and _contains(subject, evaluated.trigger, evaluated.decision.commit, running),
         running_contains_candidate=running is not None
         and subject.history.is_ancestor(evaluated.decision.commit, running),
-        candidate_branch=evaluated.trigger.branch,
-        running_branch=_branch_of(subject, running),
+        candidate_ref=evaluated.trigger.ref,
+        running_ref=subject.running_ref(),
         something_runs=any(wished.values()),
     )
     same = all(wished.get(name) == d for name, d in evaluated.decision.images.items())
@@ -389,13 +327,6 @@ def _contains(subject: Subject, trigger: Trigger, candidate: str, running: str) 
     return any(c.tree == tree for c in history.first_parents(trigger.commit.id, limit=_ANCESTORS))
 
 
-def _branch_of(subject: Subject, running: str | None) -> str:
-    """The branch that brought what runs, as far as our own commits tell."""
-    scope = subject.view.scope(subject.environment.name, subject.application.name)
-    heads = reversed(subject.view.ports.memory.written_heads(scope))
-    return next((head.trigger_branch for head in heads if head.source == running), "")
-
-
 def _newest(evaluated: Sequence[Evaluated]) -> Evaluated | None:
     """The one to propose: what goes forward before what diverges, higher versions first."""
     for wanted in ({Order.FIRST, Order.FORWARD}, {Order.DIVERGING}, {Order.SAME}):
@@ -405,10 +336,8 @@ def _newest(evaluated: Sequence[Evaluated]) -> Evaluated | None:
     return None
 
 
-def _rank(evaluated: Evaluated) -> tuple[bool, tuple[tuple[int, ...], bool, str], str]:
-    version = version_of(evaluated.trigger.branch)
-    key = version_order(version) if version else ((), False, "")
-    return version is not None, key, evaluated.trigger.commit.committed_at.isoformat()
+def _rank(evaluated: Evaluated) -> tuple[tuple[bool, VersionKey], str]:
+    return evaluated.trigger.ref.rank, evaluated.trigger.commit.committed_at.isoformat()
 
 
 # --- what comes of it ---
@@ -439,7 +368,7 @@ def _carry_out(subject: Subject, chosen: Evaluated, *, is_all: bool) -> Outcome:
             images=source.images,
             source=source.commit,
             trigger=chosen.trigger.commit.id,
-            branch=chosen.trigger.branch,
+            ref=chosen.trigger.ref,
             known_by=resolution.known_by,
             running=subject.running(),
             diverging=chosen.order is Order.DIVERGING,
@@ -489,7 +418,7 @@ def _waiting(view: View, evaluated: Sequence[Evaluated]) -> Outcome:
     """Look again by itself: soon for young commits, slowly for old ones, and at last not at all."""
     waiting = [e for e in evaluated if isinstance(e.decision, Waiting)]
     reasons: Mapping[str, str] = {
-        e.trigger.branch: e.decision.reason
+        str(e.trigger.ref): e.decision.reason
         for e in evaluated
         if isinstance(e.decision, Waiting | Refused)
     }

@@ -14,6 +14,7 @@ from bot.domain.errors import RejectedError, UnavailableError
 from bot.domain.history import PullRequest
 from bot.domain.jobs import Done, Failed, Job, JobKind, Outcome
 from bot.domain.memory import SeenHead
+from bot.domain.source_refs import SourceRef
 from bot.formats.environment_files import EnvironmentFiles
 from bot.formats.pipeline_file import PIPELINE_FILE
 from bot.formats.places import Spot
@@ -119,15 +120,19 @@ def may_concern(ports: Ports, manifests: GitHubRepository, repository: str) -> b
 
 def _follow(view: View, hint: WebhookHint) -> None:
     """A branch is followed from its first event on, however the first look at it comes about."""
-    branch = hint.ref.removeprefix("refs/heads/")
-    if hint.event != "push" or branch == hint.ref or not hint.after.strip("0"):
+    ref = SourceRef.of_full(hint.ref)
+    if hint.event != "push" or ref is None or not hint.after.strip("0"):
+        return
+    if ref.is_tag and not any(one.tags for one in view.pipeline.environments.values()):
         return
     for application in view.pipeline.applications.values():
         if _is(hint, application.source):
             source, memory = str(application.source), view.ports.memory
-            known = memory.seen_heads(source).get(branch)
+            known = memory.seen_heads(source).get(ref.key)
             if known is None or not known.followed:
-                memory.record_seen([SeenHead(source, branch, hint.after, followed=True)])
+                # A push of an annotated tag names the tag's own object, so the look fills it in.
+                commit = (known.commit if known else "") if ref.is_tag else hint.after
+                memory.record_seen([SeenHead(source, ref.key, commit, followed=True)])
 
 
 def _looks(view: View, hint: WebhookHint) -> Iterator[Job]:
@@ -256,13 +261,12 @@ def _says_else(shown: Spot | None, spot: Spot) -> bool:
 
 
 def _source_looks(view: View, application: str, hint: WebhookHint) -> Iterator[Job]:
-    branch = hint.ref.removeprefix("refs/heads/")
-    is_push = hint.event == "push" and hint.ref.startswith("refs/heads/")
+    ref = SourceRef.of_full(hint.ref) if hint.event == "push" else None
     is_rerun = hint.event == "check_run" and hint.action == "rerequested"
-    if not is_push and not is_rerun and hint.event not in _IMAGE_EVENTS:
+    if ref is None and not is_rerun and hint.event not in _IMAGE_EVENTS:
         return
     for environment in view.pipeline.environments.values():
-        if not is_push or environment.fed_by(branch):
+        if ref is None or environment.fed_by(ref):
             yield Job(JobKind.PROPOSE, view.id, environment.name, application)
         if is_rerun:
             yield Job(JobKind.DELIVER, view.id, environment.name, application)

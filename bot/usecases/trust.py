@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bot.domain.environments import Application
 from bot.domain.errors import NotFoundError
+from bot.domain.source_refs import SourceRef
 from bot.domain.trust import BuiltFrom
 from bot.usecases.desk import View
 from bot.usecases.rules import Rules
@@ -29,11 +30,13 @@ def _built(view: View, application: Application, commit: str) -> BuiltFrom | Non
         facts = view.ports.github.facts(application.source)
     except NotFoundError:
         return None
-    feeding = {b: None for one in view.pipeline.environments.values() for b in one.branches}
+    environments = view.pipeline.environments.values()
+    branches = {glob: None for one in environments for glob in one.branches}
+    tags = {SourceRef(glob, is_tag=True).full: None for one in environments for glob in one.tags}
     return BuiltFrom(
         repository=str(application.source),
         repository_id=facts.id,
         commit=commit,
-        branches=tuple(feeding),
+        branches=(*branches, *tags),
         web_url=view.ports.web_url,
     )

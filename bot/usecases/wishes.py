@@ -8,6 +8,7 @@ from bot.domain.environments import Application, Environment, Image, ImageId
 from bot.domain.memory import Resolution
 from bot.domain.oci import Digest, DigestReference
 from bot.domain.publication import Place
+from bot.domain.source_refs import SourceRef
 from bot.formats.places import Spot
 from bot.usecases.desk import View
 from bot.usecases.resolve import record_of
@@ -46,11 +47,12 @@ class Wish:
         return self.resolution.commit if self.resolution else ""
 
     @property
-    def branch(self) -> str:
-        """The source branch that asked for it; empty if our record does not know."""
+    def ref(self) -> SourceRef:
+        """The branch or tag that asked for it; `NO_REF` if our record does not know."""
         scope = self.view.scope(self.environment.name, self.application.name)
         heads = reversed(self.view.ports.memory.written_heads(scope))
-        return next((head.trigger_branch for head in heads if head.source == self.commit), "")
+        asked = (head.trigger_branch for head in heads if head.source == self.commit)
+        return SourceRef.of(next(asked, ""))
 
 
 def wishes_of(view: View, environment: Environment, application: Application) -> list[Wish]:

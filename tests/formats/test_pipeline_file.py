@@ -94,6 +94,8 @@ def test_signing_asks_for_one_approval_unless_told() -> None:
         ("[envs/stage/**]", "[envs/**]", 13, "can match the same file"),
         ("sign: true", "sign: true\n    merge: auto", 22, "together with `sign`"),
         ("{ branches: [main] }", '{ branches: ["**"] }', 16, "every branch"),
+        ("{ branches: [main] }", '{ tags: ["*"] }', 16, "every git tag"),
+        ("{ branches: [develop] }", "{ tag: [v1] }", 5, "did you mean 'tags'"),
         ("  payments: {", "  pay_ments: {", 26, "not a name"),
         ("acme/shop", "acme", 28, "not a GitHub repository"),
         ("prod.example.com/acme/{image}", "prod.example.com/acme/{imag}", 15, "imag"),
