@@ -205,6 +205,8 @@ class Environment:
     """Globs over paths of the manifests repository."""
     tags: tuple[str, ...] = ()
     """Globs over git tags of the source that feed it."""
+    after: tuple[str, ...] = ()
+    """Environments that publish first: what is not published in all of them does not come here."""
     source_environment: str | None = None
     """``from`` as an environment: its images are promoted here."""
     source_pattern: Template | None = None
@@ -236,6 +238,17 @@ class Environment:
     def needs_authority(self) -> bool:
         """Whether a change of its digests must come through an approved pull request."""
         return self.signs or self.approvals.count > 0
+
+    @property
+    def follows(self) -> bool:
+        """Whether it has no branch of its own, and takes what is published in those of `after`."""
+        return bool(self.after) and not (self.branches or self.tags)
+
+    @property
+    def below(self) -> tuple[str, ...]:
+        """The environments in which something has to be published before it comes here."""
+        first = () if self.source_environment is None else (self.source_environment,)
+        return tuple(dict.fromkeys((*first, *self.after)))
 
     def repository_of(self, application: Application, image: str) -> ImageRepository:
         """Where this image of the application stands for this environment."""

@@ -95,32 +95,52 @@ def _can_meet(one: set[str], other: set[str]) -> bool:
 
 
 def unknown_sources(pipeline: Pipeline) -> Iterator[Finding]:
-    """Environments whose `from` names no environment of the file."""
+    """Environments whose `from` or `after` names no environment of the file."""
     for name, environment in pipeline.environments.items():
-        source = environment.source_environment
-        if source is not None and source not in pipeline.environments:
-            yield Finding(
-                ("environments", name, "from"),
-                f"environment {source!r} does not exist",
-                did_you_mean(source, pipeline.environments),
-            )
+        for key, other in _names_below(environment):
+            if other not in pipeline.environments:
+                yield Finding(
+                    ("environments", name, key),
+                    f"environment {other!r} does not exist",
+                    did_you_mean(other, pipeline.environments),
+                )
+
+
+def _names_below(environment: Environment) -> Iterator[tuple[str, str]]:
+    """Each environment that it comes after, once, and the key that says so."""
+    for name in environment.below:
+        yield "after" if name in environment.after else "from", name
 
 
 def _check_circles(pipeline: Pipeline) -> Iterator[Finding]:
-    """Circles of `from`, each once, at the first environment that is in it."""
+    """Circles of `from` and `after`, each once, at the first environment that is in it."""
     told: set[str] = set()
     for name in pipeline.environments:
-        walked: list[str] = []
-        at: str | None = name
-        while at is not None and at in pipeline.environments and at not in walked:
-            walked.append(at)
-            at = pipeline.environments[at].source_environment
-        if at == name and name not in told:
-            told.update(walked)
-            circle = " -> ".join([*walked, name])
-            yield Finding(
-                ("environments", name, "from"), f"`from` forms a circle: {circle}", "cut it"
-            )
+        circle = () if name in told else _circle(pipeline, name)
+        if not circle:
+            continue
+        told.update(one for _, one in circle)
+        keys = [key for key in ("from", "after") if any(key == one for one, _ in circle)]
+        said = " and ".join(f"`{key}`" for key in keys)
+        verb = "forms" if len(keys) == 1 else "form"
+        path = " -> ".join([name, *(one for _, one in circle)])
+        at = ("environments", name, circle[0][0])
+        yield Finding(at, f"{said} {verb} a circle: {path}", "cut it")
+
+
+def _circle(pipeline: Pipeline, start: str) -> tuple[tuple[str, str], ...]:
+    """The shortest way from an environment back to itself: key and name of each step."""
+    ways: list[tuple[tuple[str, str], ...]] = [()]
+    seen: set[str] = set()
+    for way in ways:
+        at = pipeline.environments.get(way[-1][1] if way else start)
+        for key, name in _names_below(at) if at is not None else ():
+            if name == start:
+                return (*way, (key, name))
+            if name not in seen:
+                seen.add(name)
+                ways.append((*way, (key, name)))
+    return ()
 
 
 def _check_gates(pipeline: Pipeline) -> Iterator[Finding]:

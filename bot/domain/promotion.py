@@ -69,6 +69,8 @@ class Waiting:
     reason: str
     for_environment: bool = False
     """Built, but not published in the environment that it comes from."""
+    environments: tuple[str, ...] = ()
+    """Which of those that come before this one it waits for; empty: all."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,9 +66,10 @@ class _Publish(Strict):
 
 
 class _Environment(Strict):
-    on: _On
     image_repository: str
     manifests: list[str]
+    on: _On | None = None
+    after: tuple[str, ...] = ()
     from_: str | None = msgspec.field(default=None, name="from")
     merge: Literal["auto", "manual"] = "manual"
     image_tags: list[str | _Tag] = msgspec.field(default_factory=lambda: ["{image_tag}"])
@@ -278,7 +279,11 @@ class _Reader:
         self._name(name, "environment", at)
         if not entry.manifests:
             self._wrong((*at, "manifests"), "no manifest files", "name at least one glob")
-        source = entry.from_
+        if entry.on is None and not entry.after:
+            remedy = "name branches or tags under `on`, or the environments before it under `after`"
+            self._wrong(at, f"nothing asks for promotions to {name!r}", remedy)
+        on = entry.on or _On()
+        source = entry.from_ or next(iter(entry.after), None)
         is_pattern = source is not None and "/" in source
         if entry.image_repository != _UNREAD:
             self._repository_template(entry.image_repository, at)
@@ -286,8 +291,9 @@ class _Reader:
             self._repository_template(source or "", (*at, "from"))
         return Environment(
             name=name,
-            branches=tuple(entry.on.branches),
-            tags=tuple(entry.on.tags),
+            branches=tuple(on.branches),
+            tags=tuple(on.tags),
+            after=tuple(dict.fromkeys(entry.after)),
             image_repository=Template(entry.image_repository),
             manifests=tuple(entry.manifests),
             source_environment=None if is_pattern else source,

@@ -239,13 +239,14 @@ def _check_is_in_source(
 ) -> None:
     image = wish.image.name
     if not is_in_source(view, environment, application, image, wish.digest):
-        source = environment.source_environment or "the registry that CI pushes to"
-        if environment.source_environment and lacks_record(view, view.environment(source)):
-            raise NotAdmittedError(
-                f"whether {image} {wish.digest.short} is in {source} is not known: "
-                "this database holds no publication of its ref",
-                f"restore the database's backup, or run `lockkeeper adopt {source}`; then retry",
-            )
+        source = " and ".join(environment.below) or "the registry that CI pushes to"
+        for name in environment.below:
+            if lacks_record(view, view.environment(name)):
+                raise NotAdmittedError(
+                    f"whether {image} {wish.digest.short} is in {name} is not known: "
+                    "this database holds no publication of its ref",
+                    f"restore the database's backup, or run `lockkeeper adopt {name}`; then retry",
+                )
         raise NotAdmittedError(
             f"{image} {wish.digest.short} is not in {source}",
             f"promote it to {source} first, or revert the merge",

@@ -536,7 +536,7 @@ def _what_is_wrong(view: View, one: Moved) -> str:
             return ""
     except RegistryRefusesError as error:
         return f"whether it can be delivered is not known: {code(str(error))}"
-    source = environment.source_environment or "the registry that CI pushes to"
+    source = " and ".join(environment.below) or "the registry that CI pushes to"
     return f"{code(reference.digest)} is not in {source}, where {environment.name} takes it from"
 
 

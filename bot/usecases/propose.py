@@ -2,62 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
 from bot.domain.environments import Application, Environment
 from bot.domain.errors import NotFoundError, RejectedError
 from bot.domain.history import CheckState
-from bot.domain.images import RegistryRefusesError
 from bot.domain.jobs import Again, Done, Failed, Outcome
-from bot.domain.memory import Resolution
 from bot.domain.promotion import (
-    Candidate,
-    KnownBy,
     Order,
     OrderFacts,
     Refused,
     Source,
     Waiting,
-    choose_source,
     order,
 )
-from bot.domain.source_refs import VersionKey, commit_in_name
+from bot.domain.source_refs import VersionKey
 from bot.formats.markdown import prose
 from bot.formats.places import RemarkKind
 from bot.usecases.asking import asking_branches, asking_tags
 from bot.usecases.desk import Ports, View, is_held, look
-from bot.usecases.resolve import (
-    Contradicted,
-    Missing,
-    is_in_source,
-    lacks_record,
-    resolve,
-)
+from bot.usecases.following import followed, problems
 from bot.usecases.review_request import Proposal, close_pointless, ensure_pull_request
+from bot.usecases.source_commit import ANCESTORS, Evaluated, evaluate
 from bot.usecases.subject import Subject, Trigger
 from bot.usecases.told import tell_source
 
-_ANCESTORS: Final = 500
-"""First-parent commits of a source branch that are looked through."""
 _READY: Final = 30
 """Commits before a branch's head that are looked at for an image while its own is to come."""
 _SOON: Final = timedelta(seconds=5)
 _SLOW: Final = timedelta(minutes=10)
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluated:
-    """What a trigger comes to."""
-
-    trigger: Trigger
-    decision: Source | Waiting | Refused
-    resolution: Resolution | None = None
-    order: Order = Order.FIRST
-    waits: Evaluated | None = None
-    """What is newer and whose image is still to come: the branch's head, or a tag."""
 
 
 def propose(ports: Ports, manifests: int, environment: str, application: str) -> Outcome:
@@ -82,12 +58,24 @@ def propose(ports: Ports, manifests: int, environment: str, application: str) ->
     subject = Subject(view, target, promoted, history, places)
     if reason:
         return _nowhere(subject, reason)
+    if target.follows:
+        view.granted_environment(environment)
+        evaluated = [_ordered(subject, one) for one in followed(subject)]
+        if not evaluated:
+            return Done("; ".join(problems(subject)))
+        return _settle(subject, evaluated)
     heads, tags = asking_branches(subject), asking_tags(subject)
     if not (heads or tags):
         return Done(f"no branch or tag that feeds {environment} has moved yet")
     view.granted_environment(environment)
     evaluated = [_ordered(subject, _newest_ready(subject, trigger)) for trigger in heads]
     evaluated += _newest_tags(subject, tags)
+    return _settle(subject, evaluated)
+
+
+def _settle(subject: Subject, evaluated: Sequence[Evaluated]) -> Outcome:
+    """Propose the newest of what asks, and say of the others what is the matter with them."""
+    view = subject.view
     chosen = _newest(evaluated)
     own = {chosen.trigger.commit.id} if chosen is not None else set()
     for other in evaluated:
@@ -123,13 +111,15 @@ def _why_nowhere(view: View, environment: Environment, application: Application)
 
 def _nowhere(subject: Subject, reason: str) -> Outcome:
     """Say on the commits that ask why nothing is proposed."""
-    triggers = [*asking_branches(subject), *asking_tags(subject)[:1]]
-    if triggers:
+    commits = [one.commit.id for one in [*asking_branches(subject), *asking_tags(subject)[:1]]]
+    if subject.environment.follows:
+        commits = [one.trigger.commit.id for one in followed(subject)]
+    if commits:
         tell_source(
             subject.view,
             subject.application,
             subject.environment,
-            [trigger.commit.id for trigger in triggers],
+            commits,
             CheckState.NEUTRAL,
             "Not promoted",
             prose(reason, 600),
@@ -137,7 +127,7 @@ def _nowhere(subject: Subject, reason: str) -> Outcome:
     return Done(reason)
 
 
-# --- which commit's image ---
+# --- the newest that is ready ---
 
 
 def _newest_ready(subject: Subject, trigger: Trigger) -> Evaluated:
@@ -145,7 +135,7 @@ def _newest_ready(subject: Subject, trigger: Trigger) -> Evaluated:
 
     Only commits that came after what runs here: others asked for nothing or were promoted before.
     """
-    head = _evaluate(subject, trigger)
+    head = evaluate(subject, trigger)
     running = subject.running()
     if not isinstance(head.decision, Waiting) or running is None:
         return head
@@ -153,7 +143,7 @@ def _newest_ready(subject: Subject, trigger: Trigger) -> Evaluated:
     if not (history.fetch_commit(running) and history.is_ancestor(running, trigger.commit.id)):
         return head
     for commit in history.first_parents(trigger.commit.id, limit=_READY, until=running)[1:]:
-        found = _evaluate(subject, Trigger(trigger.ref, commit), is_head=False)
+        found = evaluate(subject, Trigger(trigger.ref, commit), is_head=False)
         if isinstance(found.decision, Source):
             return replace(found, waits=head)
     return head
@@ -166,7 +156,7 @@ def _newest_tags(subject: Subject, newest_first: Sequence[Trigger]) -> list[Eval
     """
     found: list[Evaluated] = []
     for trigger in newest_first[:_READY]:
-        one = _ordered(subject, _evaluate(subject, trigger))
+        one = _ordered(subject, evaluate(subject, trigger))
         waits = next((e for e in found if isinstance(e.decision, Waiting)), None)
         if isinstance(one.decision, Source):
             return [*found, replace(one, waits=waits)]
@@ -175,122 +165,13 @@ def _newest_tags(subject: Subject, newest_first: Sequence[Trigger]) -> list[Eval
 
 
 def _is_open(evaluated: Evaluated) -> bool:
-    """Nobody knows yet what this branch's head comes to."""
-    return evaluated.waits is not None or isinstance(evaluated.decision, Waiting)
+    """Nobody knows yet what this branch's head comes to.
 
-
-def _evaluate(subject: Subject, trigger: Trigger, *, is_head: bool = True) -> Evaluated:
-    """What a commit of a branch comes to; one before the head only by an image of its own."""
-    named = commit_in_name(trigger.ref.name)
-    if named and not _is_in_history(subject, trigger, named):
-        kind = "" if trigger.ref.is_tag else "branch "
-        reason = f"{kind}{trigger.ref} names commit {named}, which is not in its history"
-        return Evaluated(trigger, Refused(reason))
-    candidates: list[Candidate] = []
-    resolutions: dict[str, Resolution] = {}
-    own = [(trigger.commit.id, "the commit itself")]
-    for commit, why in _candidates(subject, trigger) if is_head else own:
-        candidate = _candidate(subject, trigger, commit, why, resolutions)
-        candidates.append(candidate)
-        if candidate.same_tree and (candidate.in_source or candidate.contradiction):
-            break
-    decision = choose_source(candidates, subject.environment.source_environment or "its registry")
-    if isinstance(decision, Waiting) and decision.for_environment:
-        decision = _known(subject, decision)
-    resolution = resolutions.get(decision.commit) if isinstance(decision, Source) else None
-    if resolution is not None and _is_too_weak(subject.environment, resolution):
-        decision = Refused(
-            f"only the tag ties the image to commit {resolution.commit[:7]}, and "
-            f"{subject.environment.name} signs: let CI set the label "
-            "org.opencontainers.image.revision, or write `source: unverified`"
-        )
-    return Evaluated(trigger, decision, resolution)
-
-
-def _known(subject: Subject, waiting: Waiting) -> Waiting:
-    """What is not in the record of a new database may be there all the same."""
-    name = subject.environment.source_environment
-    if name is None or not lacks_record(subject.view, subject.view.environment(name)):
-        return waiting
-    way = f"restore the database's backup, or run `lockkeeper adopt {name}`"
-    fact = f"this database holds no publication of {name}'s ref, so nobody knows what was there"
-    return replace(waiting, reason=f"{waiting.reason}: {fact}; {way}")
-
-
-def _is_too_weak(environment: Environment, resolution: Resolution) -> bool:
-    weak = resolution.known_by == KnownBy.TAG_ONLY
-    return weak and environment.signs and not environment.accepts_unverified
-
-
-def _is_in_history(subject: Subject, trigger: Trigger, abbreviated: str) -> bool:
-    history, head = subject.history, trigger.commit.id
-    return any(history.is_ancestor(one, head) for one in history.commits_like(abbreviated))
-
-
-def _candidates(subject: Subject, trigger: Trigger) -> Iterator[tuple[str, str]]:
-    """Commits whose image might be the trigger's, in the order of preference."""
-    seen: set[str] = set()
-    for commit, why in _all_candidates(subject, trigger):
-        if commit not in seen and subject.history.fetch_commit(commit):
-            seen.add(commit)
-            yield commit, why
-
-
-def _all_candidates(subject: Subject, trigger: Trigger) -> Iterator[tuple[str, str]]:
-    head = trigger.commit
-    yield head.id, "the commit itself"
-    for parent in head.parents[1:]:  # a merge's own: nobody has to be asked for it
-        yield parent, "what was merged"
-    source = subject.application.source
-    for pull_request in subject.view.ports.github.pull_requests_of(source, head.id):
-        merged_here = pull_request.merged and pull_request.merge_commit == head.id
-        if merged_here and (trigger.ref.is_tag or pull_request.base_branch == trigger.ref.name):
-            yield pull_request.head, f"head of pull request {pull_request.number}"
-    for parent in head.parents[:1]:
-        yield parent, "a parent"
-    for ancestor in subject.history.first_parents(head.id, limit=_ANCESTORS)[1:]:
-        if not _differences(subject, ancestor.id, head.id):
-            yield ancestor.id, "an ancestor"
-        else:
-            return
-
-
-def _candidate(
-    subject: Subject,
-    trigger: Trigger,
-    commit: str,
-    why: str,
-    resolutions: dict[str, Resolution],
-) -> Candidate:
-    differences = _differences(subject, commit, trigger.commit.id)
-    if differences:
-        return Candidate(commit, why, same_tree=False, differs_in=differences)
-    found = resolve(subject.view, subject.environment, subject.application, commit)
-    if isinstance(found, Missing):
-        return Candidate(commit, why, same_tree=True, missing=found.looked_for)
-    if isinstance(found, Contradicted):
-        return Candidate(commit, why, same_tree=True, contradiction=found.reason)
-    try:
-        in_source = all(
-            is_in_source(subject.view, subject.environment, subject.application, image, digest)
-            for image, digest in found.digests
-        )
-    except RegistryRefusesError as error:
-        return Candidate(commit, why, same_tree=True, missing=(str(error),))
-    resolutions[commit] = found
-    images = dict(found.digests)
-    return Candidate(commit, why, same_tree=True, images=images, in_source=in_source)
-
-
-def _differences(subject: Subject, commit: str, other: str) -> tuple[str, ...]:
-    """Paths in which two commits differ; files that belong to an environment never count."""
-    history = subject.history
-    if history.commit(commit).tree == history.commit(other).tree:
-        return ()
-    pipeline = subject.view.pipeline
-    is_manifests = str(subject.application.source) == str(subject.view.repository)
-    changed = history.changes(commit, other)
-    return tuple(p for p in sorted(changed) if not (is_manifests and pipeline.owner_of(p)))
+    A set that is not published in all environments before this one is not asked for, surely.
+    """
+    decision = evaluated.decision
+    is_to_come = isinstance(decision, Waiting) and not decision.environments
+    return evaluated.waits is not None or is_to_come
 
 
 # --- in which order ---
@@ -324,7 +205,7 @@ def _contains(subject: Subject, trigger: Trigger, candidate: str, running: str) 
     if history.is_ancestor(running, candidate) or history.is_ancestor(running, trigger.commit.id):
         return True
     tree = history.commit(running).tree
-    return any(c.tree == tree for c in history.first_parents(trigger.commit.id, limit=_ANCESTORS))
+    return any(c.tree == tree for c in history.first_parents(trigger.commit.id, limit=ANCESTORS))
 
 
 def _newest(evaluated: Sequence[Evaluated]) -> Evaluated | None:
@@ -383,7 +264,8 @@ def _tell_unchosen(subject: Subject, evaluated: Evaluated) -> None:
     commits = [evaluated.trigger.commit.id]
     if isinstance(decision, Waiting):
         late = _is_late(subject.view, evaluated)
-        waits_for = subject.environment.source_environment if decision.for_environment else "image"
+        before = decision.environments or subject.environment.below
+        waits_for = " and ".join(before) if decision.for_environment else "image"
         title = f"Waiting for {waits_for}"
         advice = (
             "\n\nThis takes longer than usual: check that CI built this commit and pushed the tag, "
@@ -425,6 +307,8 @@ def _waiting(view: View, evaluated: Sequence[Evaluated]) -> Outcome:
     summary = "; ".join(f"{branch}: {reason}" for branch, reason in reasons.items())
     if not waiting:
         return Done(summary or "nothing newer to promote")
+    if all(one.decision.environments for one in waiting if isinstance(one.decision, Waiting)):
+        return Done(summary)  # the publications that it waits for ask for this look
     now = view.ports.clock.now()
     age = now - max(e.trigger.commit.committed_at for e in waiting)
     if age > view.ports.limits.wait * 24:

@@ -726,7 +726,7 @@ def _report(desk: Desk, before: str, commit: str, tree: str) -> None:
         _report_one(desk, one, commit)
     applications = dict.fromkeys(one.application.name for one in promoted)
     for name, follower in view.pipeline.environments.items():
-        if follower.source_environment == environment.name:
+        if environment.name in follower.below:
             for application in applications:
                 view.ports.jobs.put(Job(JobKind.PROPOSE, view.id, name, application))
 

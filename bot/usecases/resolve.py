@@ -129,14 +129,17 @@ def is_in_source(
 ) -> bool:
     """Whether the image is where the environment takes it from.
 
-    Published in ``from``, where that is an environment; else present where CI pushes.
+    Published in ``from`` and in each of ``after``, where those are environments; else present
+    where CI pushes.
 
     Raises:
         RegistryRefusesError: the registry refuses to say, which is neither yes nor no.
     """
+    own = ImageId(application.name, image)
+    if not all(is_published(view, view.environment(one), own, digest) for one in environment.below):
+        return False
     if environment.source_environment is not None:
-        source = view.environment(environment.source_environment)
-        return is_published(view, source, ImageId(application.name, image), digest)
+        return True
     source_place = source_repository(view.pipeline, environment, application, image)
     repository = source_place or environment.repository_of(application, image)
     return is_there(view.registry(environment), repository.at(digest))

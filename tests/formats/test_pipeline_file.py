@@ -104,7 +104,15 @@ def test_signing_asks_for_one_approval_unless_told() -> None:
         ('"release-{timestamp}"', '"{branch}"', 20, "signature tag"),
         ("registry.stage", "registry.prod", 20, "same tag in one repository"),
         ("[acme/release-managers]", "[managers]", 22, "not a team"),
-        ("    from: dev", "    from: dev\n    after: [dev]", 12, "unknown key 'after'"),
+        ("    from: dev", "    from: dev\n    after: [devv]", 12, "'devv' does not exist"),
+        (
+            "    from: dev",
+            "    from: dev\n    after: [prod]",
+            12,
+            "`from` and `after` form a circle",
+        ),
+        ("    from: dev", "    after: [stage]", 11, "`after` forms a circle: stage -> stage"),
+        ("    on: { branches: [main] }\n", "", 15, "nothing asks for promotions to 'prod'"),
         ('"migrate-{short_sha}"', '"migrate"', 29, "same for every commit"),
         ("sign: true", "publish: { ref: main }", 21, "not a ref under env/"),
         ("sign: true", "publish: { ref: env/dev }", 21, "publish to one ref"),
@@ -383,3 +391,63 @@ def test_more_tags_than_can_be_compared_are_refused() -> None:
 
     found = mistakes(shared(40, *tags))
     assert any("too many tags to compare" in one.fact for one in found)
+
+
+FOLLOWING = WHOLE.replace(
+    "    on: { branches: [main] }\n    from: stage", "    after: [stage, dev]"
+)
+
+
+def test_an_environment_may_follow_others() -> None:
+    prod = read_pipeline(FOLLOWING).environments["prod"]
+
+    assert prod.follows
+    assert (prod.after, prod.source_environment) == (("stage", "dev"), "stage")
+    assert prod.below == ("stage", "dev")
+
+
+def test_from_and_branches_may_stand_beside_after() -> None:
+    text = WHOLE.replace("    from: stage", "    from: stage\n    after: [dev]")
+    prod = read_pipeline(text).environments["prod"]
+
+    assert not prod.follows
+    assert prod.below == ("stage", "dev")
+
+
+def test_an_environment_may_follow_none_but_others_of_the_file() -> None:
+    text = FOLLOWING.replace("    from: dev", "    from: prod")
+
+    with pytest.raises(ConfigurationError, match="circle: stage -> prod -> stage"):
+        read_pipeline(text)
+
+
+edges = st.lists(
+    st.tuples(st.sampled_from("abcd"), st.sampled_from(["from", "after"]), st.sampled_from("abcd")),
+    max_size=6,
+)
+
+
+@given(edges)
+def test_every_circle_is_refused_and_nothing_else_is(
+    given_edges: list[tuple[str, str, str]],
+) -> None:
+    below: dict[str, dict[str, list[str]]] = {name: {"from": [], "after": []} for name in "abcd"}
+    for name, key, other in given_edges:
+        if key == "after" or not below[name]["from"]:
+            below[name][key].append(other)
+    lines = ["version: 1", "environments:"]
+    for name, keys in below.items():
+        lines += [f"  {name}:", f"    on: {{ branches: [{name}] }}", f"    manifests: [{name}/**]"]
+        lines.append(f"    image_repository: {name}.example.com/{{application}}/{{image}}")
+        lines += [f"    from: {one}" for one in keys["from"]]
+        lines += [f"    after: [{', '.join(keys['after'])}]"] if keys["after"] else []
+    lines += ["applications:", "  x: { source: acme/x }"]
+
+    graph = {name: {*keys["from"], *keys["after"]} for name, keys in below.items()}
+    ends = {name for name, others in graph.items() if not others}
+    while more := {name for name, others in graph.items() if others <= ends} - ends:
+        ends |= more
+    found = mistakes("\n".join(lines))
+
+    assert bool(found) == (ends != set("abcd"))
+    assert all("circle" in one.fact for one in found)
