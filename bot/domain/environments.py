@@ -165,6 +165,12 @@ class Image:
     """The immutable tag that CI pushes for a commit."""
     tag_match: str = ""
     """Glob over tags: places with another tag are another variant's; empty: all are its own."""
+    paths: tuple[str, ...] = ()
+    """Globs over files of the source that it alone is built of; empty: the application's."""
+
+    def is_built_of(self, path: str) -> bool:
+        """Whether a file of the source goes into this image, which has `paths` of its own."""
+        return any(matches(glob, path) for glob in self.paths)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +188,15 @@ class Application:
     """How the issues are called that commits and pull requests name."""
     promote: tuple[str, ...] = ()
     """Globs over files of the manifests repository that travel with its images."""
+    paths: tuple[str, ...] = ()
+    """Globs over files of the source that it is built of; empty: of all of them."""
+
+    def is_built_of(self, path: str) -> bool:
+        """Whether a file of the source goes into one of its images."""
+        if not self.paths:
+            return True
+        own = (*self.paths, *(glob for image in self.images for glob in image.paths))
+        return any(matches(glob, path) for glob in own)
 
 
 class Unmanaged(StrEnum):
@@ -418,10 +433,14 @@ def tag_values(
     image: Image,
     environment: Environment,
     commit: str,
+    built_of: str,
     ref: SourceRef,
     merged_at: datetime,
 ) -> dict[str, str | None]:
-    """The variables of an environment's ``image_tags``; None where there is no value."""
+    """The variables of an environment's ``image_tags``; None where there is no value.
+
+    ``built_of`` is the commit that CI tagged this image for, ``commit`` the promoted one.
+    """
     return {
         "application": application.name,
         "image": image.name,
@@ -430,6 +449,6 @@ def tag_values(
         "short_sha": commit[:SHORT_COMMIT],
         "branch": ref.name.replace("/", "-") or None,
         "version": ref.version,
-        "image_tag": image_tag(application, image, commit),
+        "image_tag": image_tag(application, image, built_of),
         "timestamp": merged_at.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ"),
     }

@@ -216,9 +216,12 @@ def _check_lengths(pipeline: Pipeline) -> Iterator[Finding]:
                 fact = f"longer than {GLOB_LIMIT} characters"
                 yield Finding(("environments", name, key), fact, "write a shorter one")
     for name, application in pipeline.applications.items():
-        if any(len(glob) > GLOB_LIMIT for glob in application.promote):
-            fact = f"longer than {GLOB_LIMIT} characters"
-            yield Finding(("applications", name, "promote"), fact, "write a shorter one")
+        inner = [glob for image in application.images for glob in image.paths]
+        globs = {"promote": application.promote, "paths": (*application.paths, *inner)}
+        for key, found in globs.items():
+            if any(len(glob) > GLOB_LIMIT for glob in found):
+                fact = f"longer than {GLOB_LIMIT} characters"
+                yield Finding(("applications", name, key), fact, "write a shorter one")
         if any(len(image.tag.text) > GLOB_LIMIT for image in application.images):
             fact = f"a tag is longer than {GLOB_LIMIT} characters"
             yield Finding(("applications", name), fact, "write a shorter one")

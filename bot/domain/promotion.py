@@ -80,6 +80,10 @@ class Refused:
     reason: str
 
 
+_NAMED = 6
+"""References that were looked for and are named."""
+
+
 def choose_source(candidates: Sequence[Candidate], source_name: str) -> Source | Waiting | Refused:
     """The first candidate with the trigger's tree, every image, and its images in ``from``.
 
@@ -101,8 +105,9 @@ def choose_source(candidates: Sequence[Candidate], source_name: str) -> Source |
             f"built at {built[0].commit[:7]} ({built[0].why}), not yet in {source_name}",
             for_environment=True,
         )
-    looked = [reference for candidate in equal for reference in candidate.missing]
-    reason = "no image yet: looked for " + ", ".join(dict.fromkeys(looked))
+    looked = [*dict.fromkeys(reference for one in equal for reference in one.missing)]
+    more = f" and {len(looked) - _NAMED} more" if len(looked) > _NAMED else ""
+    reason = f"no image yet: looked for {', '.join(looked[:_NAMED])}{more}"
     return Waiting(reason + _differences(candidates))
 
 

@@ -85,6 +85,7 @@ class _Environment(Strict):
 class _Image(Strict):
     image_tag: str | None = None
     tag_match: str | None = None
+    paths: list[str] | None = None
 
 
 class _At(Strict):
@@ -107,6 +108,7 @@ class _Application(Strict):
     watch: list[str] | None = None
     issues: list[str | _Issue] | None = None
     promote: list[str] | None = None
+    paths: list[str] | None = None
 
 
 class _File(Strict):
@@ -351,6 +353,7 @@ class _Reader:
                     image.replace("{application}", name),
                     Template(own.image_tag or tag),
                     own.tag_match or "",
+                    self._source_globs(own.paths or [], (*at, "images", image, "paths")),
                 )
                 for image, own in named.items()
             ),
@@ -361,7 +364,8 @@ class _Reader:
             at=tuple(
                 self._at(place, application, (*at, "at", i)) for i, place in enumerate(places)
             ),
-            watched=self._watched(layers, at),
+            watched=self._globs_of("watch", layers, at),
+            paths=self._globs_of("paths", layers, at),
             issues=self._issues(layers, at),
             promote=self._promote(name, layers, at),
         )
@@ -369,12 +373,20 @@ class _Reader:
             self._check_ci_tag(application, image, at)
         return application
 
-    def _watched(self, layers: Sequence[_Application], at: Sequence[str | int]) -> tuple[str, ...]:
-        globs = next((layer.watch for layer in layers if layer.watch is not None), [])
+    def _globs_of(
+        self, key: Literal["watch", "paths"], layers: Sequence[_Application], at: Sequence[str]
+    ) -> tuple[str, ...]:
+        """Globs over the source repository; `{application}` works, for `defaults`."""
+        found = (layer.watch if key == "watch" else layer.paths for layer in layers)
+        globs = next((one for one in found if one is not None), [])
+        named = [glob.replace("{application}", str(at[1])) for glob in globs]
+        return self._source_globs(named, (*at, key))
+
+    def _source_globs(self, globs: Sequence[str], at: Sequence[str | int]) -> tuple[str, ...]:
         for glob in globs:
             if not _is_inside(glob) or not PurePosixPath(glob).parts:
                 fact = f"not a path or glob in the source repository: {glob!r}"
-                self._wrong((*at, "watch"), fact, "write it like migrations/**")
+                self._wrong(at, fact, "write it like services/api/** or migrations/**")
         return tuple(globs)
 
     def _promote(

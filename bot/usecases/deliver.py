@@ -173,7 +173,7 @@ def _accessories(wish: Wish) -> AccessoryPolicy:
     if not environment.signs:
         return AccessoryPolicy(is_ours=is_ours)
     policy = view.rules.policy(environment.name)
-    trust = trust_of(view, wish.application, wish.commit, view.rules)
+    trust = trust_of(view, wish.application, wish.built_of, view.rules)
     return verified_accessories(trust, policy.roots if policy else TrustRoots(), is_ours)
 
 
@@ -206,6 +206,7 @@ def _tags(wish: Wish) -> tuple[list[str], list[str]]:
         wish.image,
         environment,
         wish.commit,
+        wish.built_of,
         wish.ref,
         wish.view.history.commit(wish.merge).committed_at,
     )
@@ -308,7 +309,7 @@ def _attest(
         application=wish.application,
         image=wish.image,
         digest=wish.digest,
-        commit=wish.commit,
+        commit=wish.built_of,
         ref=wish.ref,
         merge=wish.merge,
         tag=tags[0] if tags else "",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from itertools import islice
 from typing import Final
 
 from bot.domain.environments import Application, Environment
@@ -26,9 +27,10 @@ from bot.usecases.asking import asking_branches, asking_tags
 from bot.usecases.desk import Ports, View, is_held, look
 from bot.usecases.following import followed, problems
 from bot.usecases.review_request import Proposal, close_pointless, ensure_pull_request
-from bot.usecases.source_commit import ANCESTORS, Evaluated, evaluate
+from bot.usecases.source_commit import Evaluated, evaluate, evaluate_any, same_files
 from bot.usecases.subject import Subject, Trigger
 from bot.usecases.told import tell_source
+from bot.usecases.unchanged import ANCESTORS, stretches, to_ask
 
 _READY: Final = 30
 """Commits before a branch's head that are looked at for an image while its own is to come."""
@@ -142,10 +144,26 @@ def _newest_ready(subject: Subject, trigger: Trigger) -> Evaluated:
     history = subject.history
     if not (history.fetch_commit(running) and history.is_ancestor(running, trigger.commit.id)):
         return head
+    if subject.application.paths:
+        return _newest_ready_stretch(subject, trigger, running, head)
     for commit in history.first_parents(trigger.commit.id, limit=_READY, until=running)[1:]:
         found = evaluate(subject, Trigger(trigger.ref, commit), is_head=False)
         if isinstance(found.decision, Source):
             return replace(found, waits=head)
+    return head
+
+
+def _newest_ready_stretch(
+    subject: Subject, trigger: Trigger, running: str, head: Evaluated
+) -> Evaluated:
+    """The same in a monorepo, where the commits of others stand between the application's own."""
+    history = subject.history
+    found = stretches(history, trigger.commit.id, subject.touches, until=running)
+    for commits in islice(found, 1, _READY):
+        newest = Trigger(trigger.ref, history.commit(commits[0]))
+        one = evaluate_any(subject, newest, to_ask(commits))
+        if isinstance(one.decision, Source):
+            return replace(one, waits=head)
     return head
 
 
@@ -204,6 +222,9 @@ def _contains(subject: Subject, trigger: Trigger, candidate: str, running: str) 
         return False
     if history.is_ancestor(running, candidate) or history.is_ancestor(running, trigger.commit.id):
         return True
+    if subject.application.paths:
+        found = stretches(history, trigger.commit.id, subject.touches)
+        return any(same_files(subject, running, commits[0]) for commits in found)
     tree = history.commit(running).tree
     return any(c.tree == tree for c in history.first_parents(trigger.commit.id, limit=ANCESTORS))
 
@@ -248,6 +269,7 @@ def _carry_out(subject: Subject, chosen: Evaluated, *, is_all: bool) -> Outcome:
             application=application,
             images=source.images,
             source=source.commit,
+            built_of=dict(resolution.commits),
             trigger=chosen.trigger.commit.id,
             ref=chosen.trigger.ref,
             known_by=resolution.known_by,

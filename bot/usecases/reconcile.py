@@ -265,6 +265,7 @@ def _source_looks(view: View, application: str, hint: WebhookHint) -> Iterator[J
     is_rerun = hint.event == "check_run" and hint.action == "rerequested"
     if ref is None and not is_rerun and hint.event not in _IMAGE_EVENTS:
         return
+    view.ports.shelf.forget_absent()  # CI may have pushed what was looked for
     for environment in view.pipeline.environments.values():
         if ref is None or environment.fed_by(ref):
             yield Job(JobKind.PROPOSE, view.id, environment.name, application)

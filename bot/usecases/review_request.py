@@ -80,6 +80,8 @@ class Proposal:
     application: Application
     images: Mapping[str, Digest]
     source: str
+    built_of: Mapping[str, str]
+    """Image -> the older commit that CI built it of, where it is not the source commit."""
     trigger: str
     ref: SourceRef
     """The branch or tag that asked."""
@@ -251,7 +253,7 @@ def _edit(view: View, proposal: Proposal) -> Edit:
     environment, application = proposal.environment, proposal.application
     wanted = {
         ImageId(application.name, image): written_for(
-            environment, application, image, digest, proposal.source
+            environment, application, image, digest, proposal.built_of.get(image, proposal.source)
         )
         for image, digest in proposal.images.items()
     }

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Final
 
 from bot.domain.environments import Environment
 from bot.domain.images import RegistryRefusesError
 from bot.domain.memory import Resolution
+from bot.domain.oci import Digest
 from bot.domain.promotion import (
     Candidate,
     KnownBy,
@@ -21,9 +21,7 @@ from bot.domain.promotion import (
 from bot.domain.source_refs import commit_in_name
 from bot.usecases.resolve import Contradicted, Missing, is_in_source, lacks_record, resolve
 from bot.usecases.subject import Subject, Trigger
-
-ANCESTORS: Final = 500
-"""First-parent commits of a source branch that are looked through."""
+from bot.usecases.unchanged import ANCESTORS, stretch, to_ask
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +43,9 @@ def evaluate(subject: Subject, trigger: Trigger, *, is_head: bool = True) -> Eva
         kind = "" if trigger.ref.is_tag else "branch "
         reason = f"{kind}{trigger.ref} names commit {named}, which is not in its history"
         return Evaluated(trigger, Refused(reason))
+    unchanged = _unchanged(subject, trigger) if is_head else None
+    if unchanged is not None:
+        return unchanged
     own = [(trigger.commit.id, "the commit itself")]
     return _first_of(subject, trigger, _candidates(subject, trigger) if is_head else own)
 
@@ -53,6 +54,16 @@ def evaluate_set(subject: Subject, trigger: Trigger, commit: str, why: str) -> E
     """What the images of one commit come to, whatever the commit that asked holds."""
     whole = Trigger(trigger.ref, subject.history.commit(commit))
     return replace(_first_of(subject, whole, [(commit, why)]), trigger=trigger)
+
+
+def evaluate_any(subject: Subject, trigger: Trigger, commits: Iterable[str]) -> Evaluated:
+    """What the first of these commits comes to that has the trigger's files and its images."""
+    return _first_of(subject, trigger, [(commit, "the same files") for commit in commits])
+
+
+def same_files(subject: Subject, one: str, other: str) -> bool:
+    """Whether two commits have the same bytes, as far as the application is built of them."""
+    return not _differences(subject, one, other)
 
 
 def _first_of(subject: Subject, trigger: Trigger, commits: Iterable[tuple[str, str]]) -> Evaluated:
@@ -76,6 +87,34 @@ def _first_of(subject: Subject, trigger: Trigger, commits: Iterable[tuple[str, s
             "org.opencontainers.image.revision, or write `source: unverified`"
         )
     return Evaluated(trigger, decision, resolution)
+
+
+def _unchanged(subject: Subject, trigger: Trigger) -> Evaluated | None:
+    """What runs, where no file under the application's `paths` differs from it; None: one does."""
+    if not subject.application.paths:
+        return None
+    running = subject.running()
+    if running is None or not subject.history.fetch_commit(running):
+        return None
+    view = subject.view
+    record = view.ports.memory.resolution(view.id, subject.application.name, running)
+    if record is None or _differences(subject, running, trigger.commit.id):
+        return None
+    if any(subject.wished().get(name) != digest for name, digest in record.digests):
+        return None
+    return Evaluated(trigger, Source(running, dict(record.digests)), record)
+
+
+def _standing_below(subject: Subject) -> Iterator[str]:
+    """The commits whose images the environments before this one ask for: nobody has to look."""
+    view, application = subject.view, subject.application
+    for name in subject.environment.below:
+        for spot in view.spots_of(view.head, view.environment(name), application.name):
+            if spot.written.digest:
+                image = spot.image.name, Digest(spot.written.digest)
+                record = view.ports.memory.resolution_of(view.id, application.name, *image)
+                if record is not None:
+                    yield record.commit
 
 
 def _known(subject: Subject, waiting: Waiting) -> Waiting:
@@ -111,6 +150,9 @@ def _candidates(subject: Subject, trigger: Trigger) -> Iterator[tuple[str, str]]
 
 def _all_candidates(subject: Subject, trigger: Trigger) -> Iterator[tuple[str, str]]:
     head = trigger.commit
+    if subject.application.paths:
+        for commit in _standing_below(subject):
+            yield commit, "the same files"
     yield head.id, "the commit itself"
     for parent in head.parents[1:]:  # a merge's own: nobody has to be asked for it
         yield parent, "what was merged"
@@ -121,6 +163,10 @@ def _all_candidates(subject: Subject, trigger: Trigger) -> Iterator[tuple[str, s
             yield pull_request.head, f"head of pull request {pull_request.number}"
     for parent in head.parents[:1]:
         yield parent, "a parent"
+    if subject.application.paths:
+        for commit in to_ask(stretch(subject.history, head.id, subject.touches)):
+            yield commit, "the same files"
+        return
     for ancestor in subject.history.first_parents(head.id, limit=ANCESTORS)[1:]:
         if not _differences(subject, ancestor.id, head.id):
             yield ancestor.id, "an ancestor"
@@ -138,7 +184,10 @@ def _candidate(
     differences = _differences(subject, commit, trigger.commit.id)
     if differences:
         return Candidate(commit, why, same_tree=False, differs_in=differences)
-    found = resolve(subject.view, subject.environment, subject.application, commit)
+    is_older = bool(subject.application.paths) and commit != trigger.commit.id
+    found = resolve(
+        subject.view, subject.environment, subject.application, commit, is_older=is_older
+    )
     if isinstance(found, Missing):
         return Candidate(commit, why, same_tree=True, missing=found.looked_for)
     if isinstance(found, Contradicted):
@@ -160,7 +209,5 @@ def _differences(subject: Subject, commit: str, other: str) -> tuple[str, ...]:
     history = subject.history
     if history.commit(commit).tree == history.commit(other).tree:
         return ()
-    pipeline = subject.view.pipeline
-    is_manifests = str(subject.application.source) == str(subject.view.repository)
     changed = history.changes(commit, other)
-    return tuple(p for p in sorted(changed) if not (is_manifests and pipeline.owner_of(p)))
+    return tuple(path for path in sorted(changed) if subject.touches(path))

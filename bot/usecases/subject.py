@@ -36,6 +36,13 @@ class Subject:
     places: Sequence[Spot]
     """Where the application's images stand on the default branch."""
 
+    def touches(self, path: str) -> bool:
+        """Whether a file of the source counts; those that belong to an environment never do."""
+        is_manifests = str(self.application.source) == str(self.view.repository)
+        if is_manifests and self.view.pipeline.owner_of(path):
+            return False
+        return self.application.is_built_of(path)
+
     def wished(self) -> dict[str, str]:
         """Image -> digest that the default branch asks for; empty where it names none."""
         return {spot.place.image: spot.written.digest for spot in self.places}

@@ -47,6 +47,11 @@ class Wish:
         return self.resolution.commit if self.resolution else ""
 
     @property
+    def built_of(self) -> str:
+        """The commit that CI built it of: an older one where nothing of it changed since."""
+        return self.resolution.commit_of(self.image.name) if self.resolution else ""
+
+    @property
     def ref(self) -> SourceRef:
         """The branch or tag that asked for it; `NO_REF` if our record does not know."""
         scope = self.view.scope(self.environment.name, self.application.name)
