@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cache, lru_cache
@@ -174,6 +174,17 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True)
+class Own:
+    """What one application has otherwise in an environment; None: as the environment has it."""
+
+    branches: tuple[str, ...] | None = None
+    tags: tuple[str, ...] | None = None
+    after: tuple[str, ...] | None = None
+    merges_itself: bool | None = None
+    image_tags: tuple[ImageTag, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Application:
     """The images that are promoted together."""
 
@@ -190,6 +201,13 @@ class Application:
     """Globs over files of the manifests repository that travel with its images."""
     paths: tuple[str, ...] = ()
     """Globs over files of the source that it is built of; empty: of all of them."""
+
+    environments: Mapping[str, Own] | None = None
+    """The environments that it is in, and what is its own there; None: all with a place for it."""
+
+    def skips(self, environment: str) -> bool:
+        """Whether it goes past this environment, whatever stands there."""
+        return self.environments is not None and environment not in self.environments
 
     def is_built_of(self, path: str) -> bool:
         """Whether a file of the source goes into one of its images."""
@@ -312,9 +330,89 @@ class Pipeline:
         """The applications that are built from this source repository."""
         return [a for a in self.applications.values() if a.source == source]
 
+    def environment_of(self, name: str, application: Application) -> Environment | None:
+        """An environment as it is for one application; None: it goes past it.
+
+        What takes its images from an environment that the application goes past takes them from
+        where that one would, and what follows one is fed as that one would be. Where CI pushes is
+        gone past by nobody.
+        """
+        environment = self.environments.get(name)
+        if environment is None or application.skips(name):
+            return None
+        if application.environments is None:
+            return environment
+        return _as_own(self, environment, application, application.environments[name])
+
     def owner_of(self, path: str) -> Environment | None:
         """The environment that a file belongs to."""
         return next((e for e in self.environments.values() if e.owns(path)), None)
+
+
+def _as_own(
+    pipeline: Pipeline, environment: Environment, application: Application, own: Own
+) -> Environment:
+    found = replace(
+        environment,
+        branches=environment.branches if own.branches is None else own.branches,
+        tags=environment.tags if own.tags is None else own.tags,
+        after=environment.after if own.after is None else own.after,
+        merges_itself=_or(own.merges_itself, environment.merges_itself),
+        image_tags=environment.image_tags if own.image_tags is None else own.image_tags,
+    )
+    found = _past_feeders(pipeline, found, application)
+    return _past_sources(pipeline, found, application)
+
+
+def _or(own: bool | None, base: bool) -> bool:  # noqa: FBT001 - two answers to one question
+    return base if own is None else own
+
+
+def _past_feeders(
+    pipeline: Pipeline, environment: Environment, application: Application
+) -> Environment:
+    """Follow what is before an environment that the application goes past, or be fed as it is."""
+    seen = {environment.name}
+    while True:
+        past = [one for one in environment.after if application.skips(one) and one not in seen]
+        known = [pipeline.environments[one] for one in past if one in pipeline.environments]
+        if not known:
+            return environment
+        seen.update(past)
+        after = [
+            name
+            for one in environment.after
+            for name in (pipeline.environments[one].after if one in past else (one,))
+        ]
+        is_fed = bool(environment.branches or environment.tags or after)
+        branches = environment.branches if is_fed else tuple(g for e in known for g in e.branches)
+        tags = environment.tags if is_fed else tuple(g for e in known for g in e.tags)
+        environment = replace(
+            environment, after=tuple(dict.fromkeys(after)), branches=branches, tags=tags
+        )
+
+
+def _past_sources(
+    pipeline: Pipeline, environment: Environment, application: Application
+) -> Environment:
+    """Take images from where an environment takes them that the application goes past."""
+    seen = {environment.name}
+    while (name := environment.source_environment) is not None:
+        below = pipeline.environments.get(name)
+        if below is None or name in seen or not application.skips(name):
+            return environment
+        seen.add(name)
+        if below.is_entry:
+            pushed = below.image_repository.text.replace("{environment}", name)
+            return replace(environment, source_environment=None, source_pattern=Template(pushed))
+        pattern = below.source_pattern
+        text = pattern.text.replace("{environment}", name) if pattern else ""
+        environment = replace(
+            environment,
+            source_environment=below.source_environment,
+            source_pattern=Template(text) if pattern else None,
+        )
+    return environment
 
 
 def matches(glob: str, text: str) -> bool:

@@ -65,6 +65,31 @@ def findings(pipeline: Pipeline) -> Iterator[Finding]:
         return
     for check in _CHECKS:
         yield from check(pipeline)
+    yield from _check_own(pipeline)
+
+
+def _check_own(pipeline: Pipeline) -> Iterator[Finding]:
+    """What is wrong with an environment only as one application has it."""
+    shared = {finding.fact for check in _OWN_CHECKS for finding in check(pipeline)}
+    for application in pipeline.applications.values():
+        own = application.environments
+        if own is None:
+            continue
+        at = ("applications", application.name, "environments")
+        for name in own:
+            if name not in pipeline.environments:
+                fact = f"environment {name!r} does not exist"
+                yield Finding((*at, name), fact, did_you_mean(name, pipeline.environments))
+        here = {
+            name: environment
+            for name in pipeline.environments
+            if (environment := pipeline.environment_of(name, application)) is not None
+        }
+        alone = Pipeline(here, {application.name: application})
+        for check in _OWN_CHECKS:
+            for finding in check(alone):
+                if finding.fact not in shared:
+                    yield Finding((*at, finding.path[1]), finding.fact, finding.remedy)
 
 
 def _tag_globs(
@@ -216,6 +241,11 @@ def _check_lengths(pipeline: Pipeline) -> Iterator[Finding]:
                 fact = f"longer than {GLOB_LIMIT} characters"
                 yield Finding(("environments", name, key), fact, "write a shorter one")
     for name, application in pipeline.applications.items():
+        for own, has in (application.environments or {}).items():
+            tags = [tag.template.text for tag in has.image_tags or ()]
+            if any(len(t) > GLOB_LIMIT for t in (*(has.branches or ()), *(has.tags or ()), *tags)):
+                at = ("applications", name, "environments", own)
+                yield Finding(at, f"longer than {GLOB_LIMIT} characters", "write a shorter one")
         inner = [glob for image in application.images for glob in image.paths]
         globs = {"promote": application.promote, "paths": (*application.paths, *inner)}
         for key, found in globs.items():
@@ -343,3 +373,11 @@ _CHECKS: Final = (
     _check_repositories,
     _check_tags,
 )
+_OWN_CHECKS: Final = (
+    unknown_sources,
+    _check_circles,
+    _check_gates,
+    _check_signature_tags,
+    _check_tags,
+)
+"""Those that depend on what an application may have otherwise."""

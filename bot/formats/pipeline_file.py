@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import PurePosixPath
@@ -26,6 +26,7 @@ from bot.domain.environments import (
     Image,
     ImageId,
     ImageTag,
+    Own,
     Pipeline,
     SourceRepository,
     Template,
@@ -100,6 +101,15 @@ class _Issue(Strict):
     link: str | None = None
 
 
+class _Own(Strict):
+    """What an application has otherwise in one environment."""
+
+    on: _On | None = None
+    after: tuple[str, ...] | None = None
+    merge: Literal["auto", "manual"] | None = None
+    image_tags: list[str | _Tag] | None = None
+
+
 class _Application(Strict):
     source: str | None = None
     images: list[str] | dict[str, _Image] | None = None
@@ -109,6 +119,7 @@ class _Application(Strict):
     issues: list[str | _Issue] | None = None
     promote: list[str] | None = None
     paths: list[str] | None = None
+    environments: dict[str, _Own | None] | None = None
 
 
 class _File(Strict):
@@ -368,10 +379,34 @@ class _Reader:
             paths=self._globs_of("paths", layers, at),
             issues=self._issues(layers, at),
             promote=self._promote(name, layers, at),
+            environments=self._own(layers, at),
         )
         for image in application.images:
             self._check_ci_tag(application, image, at)
         return application
+
+    def _own(self, layers: Sequence[_Application], at: Sequence[str]) -> Mapping[str, Own] | None:
+        entries = (layer.environments for layer in layers)
+        found = next((one for one in entries if one is not None), None)
+        if found is None:
+            return None
+        if not found:
+            remedy = "leave `environments` out: it is in each whose files have a place for it"
+            self._wrong((*at, "environments"), "in no environment at all", remedy)
+        return {
+            name: Own(
+                branches=tuple(own.on.branches) if own.on else None,
+                tags=tuple(own.on.tags) if own.on else None,
+                after=None if own.after is None else tuple(dict.fromkeys(own.after)),
+                merges_itself=None if own.merge is None else own.merge == "auto",
+                image_tags=None
+                if own.image_tags is None
+                else tuple(
+                    self._image_tag(tag, (*at, "environments", name)) for tag in own.image_tags
+                ),
+            )
+            for name, own in ((name, own or _Own()) for name, own in found.items())
+        }
 
     def _globs_of(
         self, key: Literal["watch", "paths"], layers: Sequence[_Application], at: Sequence[str]

@@ -108,7 +108,11 @@ def _rules_at_parent(wish: Wish) -> _RulesBefore | None:
         rules = rules_at(view.history, pipeline, commit)
     except RejectedError:
         return None
-    environment = pipeline.environments.get(wish.environment.name)
+    name = wish.environment.name
+    own = pipeline.applications.get(wish.application.name)
+    environment = pipeline.environments.get(name)
+    if own is not None:
+        environment = pipeline.environment_of(name, own) or environment
     return None if environment is None else _RulesBefore(environment, rules, pipeline)
 
 

@@ -58,14 +58,14 @@ def deliver(ports: Ports, manifests: int, environment: str, application: str) ->
     """Seal everything that the default branch wishes for one application in one environment."""
     view = look(ports, manifests)
     try:
-        view.environment(environment), view.application(application)
+        view.environment_of(environment, view.application(application))
     except NotFoundError as error:
         return Done(str(error))
     held = is_held(view, environment, application)
     if held:
         return Done(held)
-    target = view.granted_environment(environment)
     delivered = view.granted_application(application)
+    target = view.granted_environment_of(environment, delivered)
     wishes = wishes_of(view, target, delivered)
     failures: list[str] = []
     unavailable: list[UnavailableError] = []

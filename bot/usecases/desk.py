@@ -54,7 +54,7 @@ from bot.ports import (
 from bot.usecases.attribution import DefaultBranch
 from bot.usecases.continuity import cut_off
 from bot.usecases.environment_at import files_at
-from bot.usecases.granted import check_application, check_environment, source_repository
+from bot.usecases.granted import check_application, check_environment, check_own, source_repository
 from bot.usecases.members import InTurn, for_each
 from bot.usecases.rules import Rules, rules_at
 from bot.usecases.rules_in_force import Gate, Pending, is_same, rule_set
@@ -178,6 +178,26 @@ class View:
         """
         found = self.environment(name)
         check_environment(self.ports.grants, self.repository, self.pipeline, found)
+        return found
+
+    def environment_of(self, name: str, application: Application) -> Environment:
+        """The same as one application has it.
+
+        Raises:
+            NotFoundError: there is none of that name, or the application goes past it.
+        """
+        found = self.pipeline.environment_of(self.environment(name).name, application)
+        if found is None:
+            raise NotFoundError(
+                f"{application.name} in {name}", f"its `environments`, {PIPELINE_FILE}"
+            )
+        return found
+
+    def granted_environment_of(self, name: str, application: Application) -> Environment:
+        """The same, to act in for that application; errors as above."""
+        found = self.environment_of(name, application)
+        self.granted_environment(name)
+        check_own(self.ports.grants, self.repository, self.pipeline, found, application)
         return found
 
     def application(self, name: str) -> Application:

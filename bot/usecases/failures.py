@@ -79,7 +79,9 @@ def _where(view: View, job: Job) -> Iterator[tuple[GitHubRepository, str]]:
     """Repository and commit: branch heads that ask; the newest merge, and what it brings."""
     environment = view.environment(job.environment)
     if job.kind is JobKind.PROPOSE:
-        yield from _heads(view, environment, view.application(job.subject))
+        application = view.application(job.subject)
+        own = view.environment_of(environment.name, application)
+        yield from _heads(view, own, application)
         return
     yield view.repository, view.head
     if job.kind is JobKind.DELIVER:

@@ -42,8 +42,8 @@ def propose(ports: Ports, manifests: int, environment: str, application: str) ->
     """Bring the promotion pull request of one application in one environment up to date."""
     view = look(ports, manifests)
     try:
-        target = view.environment(environment)
         promoted = view.granted_application(application)
+        target = view.environment_of(environment, promoted)
     except NotFoundError as error:
         return Done(str(error))
     images = {image.name for image in promoted.images}
@@ -61,7 +61,7 @@ def propose(ports: Ports, manifests: int, environment: str, application: str) ->
     if reason:
         return _nowhere(subject, reason)
     if target.follows:
-        view.granted_environment(environment)
+        view.granted_environment_of(environment, promoted)
         evaluated = [_ordered(subject, one) for one in followed(subject)]
         if not evaluated:
             return Done("; ".join(problems(subject)))
@@ -69,7 +69,7 @@ def propose(ports: Ports, manifests: int, environment: str, application: str) ->
     heads, tags = asking_branches(subject), asking_tags(subject)
     if not (heads or tags):
         return Done(f"no branch or tag that feeds {environment} has moved yet")
-    view.granted_environment(environment)
+    view.granted_environment_of(environment, promoted)
     evaluated = [_ordered(subject, _newest_ready(subject, trigger)) for trigger in heads]
     evaluated += _newest_tags(subject, tags)
     return _settle(subject, evaluated)

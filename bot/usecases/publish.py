@@ -724,11 +724,12 @@ def _report(desk: Desk, before: str, commit: str, tree: str) -> None:
     promoted = _promoted(desk, before, tree)
     for one in promoted:
         _report_one(desk, one, commit)
-    applications = dict.fromkeys(one.application.name for one in promoted)
-    for name, follower in view.pipeline.environments.items():
-        if environment.name in follower.below:
-            for application in applications:
-                view.ports.jobs.put(Job(JobKind.PROPOSE, view.id, name, application))
+    applications = {one.application.name: one.application for one in promoted}
+    for name in view.pipeline.environments:
+        for application in applications.values():
+            follower = view.pipeline.environment_of(name, application)
+            if follower is not None and environment.name in follower.below:
+                view.ports.jobs.put(Job(JobKind.PROPOSE, view.id, name, application.name))
 
 
 def _report_one(desk: Desk, promoted: Promoted, commit: str) -> None:

@@ -54,9 +54,10 @@ def reconcile(ports: Ports, manifests: int) -> Outcome:
 
 def _everything(view: View) -> Iterator[Job]:
     for environment in view.pipeline.environments:
-        for application in view.pipeline.applications:
-            yield Job(JobKind.PROPOSE, view.id, environment, application)
-            yield Job(JobKind.DELIVER, view.id, environment, application)
+        for name, application in view.pipeline.applications.items():
+            if not application.skips(environment):
+                yield Job(JobKind.PROPOSE, view.id, environment, name)
+                yield Job(JobKind.DELIVER, view.id, environment, name)
         yield Job(JobKind.PUBLISH, view.id, environment)
     for pull_request in view.ports.github.pull_requests(view.repository, state="open"):
         yield Job(JobKind.ANSWER, view.id, "", str(pull_request.number))
@@ -123,9 +124,9 @@ def _follow(view: View, hint: WebhookHint) -> None:
     ref = SourceRef.of_full(hint.ref)
     if hint.event != "push" or ref is None or not hint.after.strip("0"):
         return
-    if ref.is_tag and not any(one.tags for one in view.pipeline.environments.values()):
-        return
     for application in view.pipeline.applications.values():
+        if ref.is_tag and not _follows_tags(view, application):
+            continue
         if _is(hint, application.source):
             source, memory = str(application.source), view.ports.memory
             known = memory.seen_heads(source).get(ref.key)
@@ -135,12 +136,20 @@ def _follow(view: View, hint: WebhookHint) -> None:
                 memory.record_seen([SeenHead(source, ref.key, commit, followed=True)])
 
 
+def _follows_tags(view: View, application: Application) -> bool:
+    """Whether tags of its source are looked at, so that a new one can be told from an old one."""
+    environments = (
+        view.pipeline.environment_of(n, application) for n in view.pipeline.environments
+    )
+    return any(one is not None and one.tags for one in environments)
+
+
 def _looks(view: View, hint: WebhookHint) -> Iterator[Job]:
     if _is(hint, view.repository):
         yield from _manifests_looks(view, hint)
     for application in view.pipeline.applications.values():
         if _is(hint, application.source):
-            yield from _source_looks(view, application.name, hint)
+            yield from _source_looks(view, application, hint)
 
 
 def _is(hint: WebhookHint, repository: GitHubRepository | ManifestsRepository) -> bool:
@@ -260,18 +269,21 @@ def _says_else(shown: Spot | None, spot: Spot) -> bool:
     return shown is None or shown.written != spot.written
 
 
-def _source_looks(view: View, application: str, hint: WebhookHint) -> Iterator[Job]:
+def _source_looks(view: View, application: Application, hint: WebhookHint) -> Iterator[Job]:
     ref = SourceRef.of_full(hint.ref) if hint.event == "push" else None
     is_rerun = hint.event == "check_run" and hint.action == "rerequested"
     if ref is None and not is_rerun and hint.event not in _IMAGE_EVENTS:
         return
     view.ports.shelf.forget_absent()  # CI may have pushed what was looked for
-    for environment in view.pipeline.environments.values():
+    for name in view.pipeline.environments:
+        environment = view.pipeline.environment_of(name, application)
+        if environment is None:
+            continue
         if ref is None or environment.fed_by(ref):
-            yield Job(JobKind.PROPOSE, view.id, environment.name, application)
+            yield Job(JobKind.PROPOSE, view.id, name, application.name)
         if is_rerun:
-            yield Job(JobKind.DELIVER, view.id, environment.name, application)
-            yield Job(JobKind.PUBLISH, view.id, environment.name)
+            yield Job(JobKind.DELIVER, view.id, name, application.name)
+            yield Job(JobKind.PUBLISH, view.id, name)
 
 
 def put_reconcile(ports: Ports) -> None:

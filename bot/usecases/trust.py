@@ -30,7 +30,8 @@ def _built(view: View, application: Application, commit: str) -> BuiltFrom | Non
         facts = view.ports.github.facts(application.source)
     except NotFoundError:
         return None
-    environments = view.pipeline.environments.values()
+    here = (view.pipeline.environment_of(n, application) for n in view.pipeline.environments)
+    environments = [*view.pipeline.environments.values(), *(one for one in here if one)]
     branches = {glob: None for one in environments for glob in one.branches}
     tags = {SourceRef(glob, is_tag=True).full: None for one in environments for glob in one.tags}
     return BuiltFrom(

@@ -117,6 +117,14 @@ def test_signing_asks_for_one_approval_unless_told() -> None:
         ("sign: true", "publish: { ref: main }", 21, "not a ref under env/"),
         ("sign: true", "publish: { ref: env/dev }", 21, "publish to one ref"),
         ("sign: true", "publish: { ref: env/dev/x }", 21, "git cannot hold both"),
+        ("source: acme/shop", "environments: {}", 28, "in no environment at all"),
+        ("source: acme/shop", "environments: { stag: }", 28, "did you mean 'stage'"),
+        ("source: acme/shop", "environments: { dev: { sign: true } }", 28, "unknown key 'sign'"),
+        ("source: acme/shop", "environments: { prod: { merge: auto } }", 28, "`merge: auto` tog"),
+        ("source: acme/shop", "environments: { prod: { after: [prod] } }", 28, "forms a circle"),
+        ("source: acme/shop", 'environments: { prod: { on: { tags: ["*"] } } }', 28, "every git"),
+        ("source: acme/shop", 'paths: ["../x"]', 28, "not a path or glob in the source"),
+        ("checkout-api: {}", 'checkout-api: { paths: ["/x"] }', 29, "not a path or glob"),
         ("version: 1", "version: 1\nversion: 1", 2, "stands twice"),
         ("  dev: &dev", "  dev: &dev\n  - x", 6, "not YAML"),
         ("  source: acme/{application}\n", "  x-source: acme\n", 26, "names no source repository"),
@@ -451,3 +459,73 @@ def test_every_circle_is_refused_and_nothing_else_is(
 
     assert bool(found) == (ends != set("abcd"))
     assert all("circle" in one.fact for one in found)
+
+
+OWN = """\
+version: 1
+environments:
+  dev:
+    on: { branches: [develop] }
+    image_repository: dev.example.com/{environment}/{image}
+    manifests: [envs/dev/**]
+  stage:
+    on: { branches: ["release/*"] }
+    from: dev
+    image_repository: stage.example.com/acme/{image}
+    manifests: [envs/stage/**]
+  uat:
+    after: [stage]
+    image_repository: uat.example.com/acme/{image}
+    manifests: [envs/uat/**]
+  prod:
+    on: { branches: [main] }
+    from: uat
+    image_repository: prod.example.com/acme/{image}
+    manifests: [envs/prod/**]
+defaults: { source: "acme/{application}", paths: ["services/{application}/**"] }
+applications:
+  whole: {}
+  own: { environments: { dev: , prod: { on: { branches: [master] }, image_tags: ["v"] } } }
+  late: { environments: { uat: , prod: } }
+"""
+
+
+def test_what_an_application_has_otherwise() -> None:
+    pipeline = read_pipeline(OWN)
+    whole, own, late = (pipeline.applications[name] for name in ("whole", "own", "late"))
+
+    assert whole.paths == ("services/whole/**",)
+    assert pipeline.environment_of("prod", whole) is pipeline.environments["prod"]
+    assert pipeline.environment_of("stage", own) is None
+    assert pipeline.environment_of("nowhere", own) is None
+    prod = pipeline.environment_of("prod", own)
+    assert prod is not None
+    assert (prod.branches, prod.source_environment) == (("master",), "dev")
+    assert [str(tag.template) for tag in prod.image_tags] == ["v"]
+
+    uat = pipeline.environment_of("uat", late)  # fed as stage would be, from where CI pushes
+    assert uat is not None
+    assert (uat.after, uat.branches, uat.source_environment) == ((), ("release/*",), None)
+    assert str(uat.built_in(late, "late")) == "dev.example.com/dev/late"
+    prod = pipeline.environment_of("prod", late)
+    assert prod is not None
+    assert (prod.branches, prod.source_environment) == (("main",), "uat")
+
+
+@given(st.sets(st.sampled_from(["dev", "stage", "uat", "prod"]), min_size=1))
+def test_nothing_is_taken_from_an_environment_that_is_gone_past(names: set[str]) -> None:
+    text = OWN.replace(
+        "  whole: {}",
+        f"  whole: {{ environments: {{ {', '.join(f'{n}: ' for n in sorted(names))} }} }}",
+    )
+    pipeline = read_pipeline(text)
+    whole = pipeline.applications["whole"]
+
+    for name in pipeline.environments:
+        found = pipeline.environment_of(name, whole)
+        assert (found is not None) == (name in names)
+        if found is not None:
+            assert set(found.below) <= names
+            assert found.branches or found.tags or found.after
+            is_lowest = name == "dev"
+            assert is_lowest or found.source_environment or found.source_pattern
