@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cache, lru_cache
@@ -17,15 +17,11 @@ from bot.domain.errors import RejectedError
 from bot.domain.freezes import Window
 from bot.domain.issues import IssuePattern
 from bot.domain.oci import Digest, ImageRepository
+from bot.domain.source_refs import SourceRef
 
 # GitHub's own limits for owner and repository names.
 _OWNER: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,37}[A-Za-z0-9])?")
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,100}")
-# DESIGN: `{version}` is v?N(.N)*(-x)?(+y)?, at the end of the branch or git tag.
-_VERSION: Final = re.compile(
-    r"(?:^|[/_-])(v?[0-9]+(?:\.[0-9]+)*(?:-[0-9A-Za-z.-]+)?(?:\+[0-9A-Za-z.-]+)?)$"
-)
-_COMMIT_IN_NAME: Final = re.compile(r"-sha-([0-9a-f]{7,40})$")
 _VARIABLE: Final = re.compile(r"\{([a-z_]+)(?::([0-9]{1,2}))?\}")
 _WILD: Final = re.compile(r"[*?]")
 SHORT_COMMIT: Final = 7
@@ -170,6 +166,23 @@ class Image:
     """The immutable tag that CI pushes for a commit."""
     tag_match: str = ""
     """Glob over tags: places with another tag are another variant's; empty: all are its own."""
+    paths: tuple[str, ...] = ()
+    """Globs over files of the source that it alone is built of; empty: the application's."""
+
+    def is_built_of(self, path: str) -> bool:
+        """Whether a file of the source goes into this image, which has `paths` of its own."""
+        return any(matches(glob, path) for glob in self.paths)
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """What one application has otherwise in an environment; None: as the environment has it."""
+
+    branches: tuple[str, ...] | None = None
+    tags: tuple[str, ...] | None = None
+    after: tuple[str, ...] | None = None
+    merges_itself: bool | None = None
+    image_tags: tuple[ImageTag, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +200,22 @@ class Application:
     """How the issues are called that commits and pull requests name."""
     promote: tuple[str, ...] = ()
     """Globs over files of the manifests repository that travel with its images."""
+    paths: tuple[str, ...] = ()
+    """Globs over files of the source that it is built of; empty: of all of them."""
+
+    environments: Mapping[str, Own] | None = None
+    """The environments that it is in, and what is its own there; None: all with a place for it."""
+
+    def skips(self, environment: str) -> bool:
+        """Whether it goes past this environment, whatever stands there."""
+        return self.environments is not None and environment not in self.environments
+
+    def is_built_of(self, path: str) -> bool:
+        """Whether a file of the source goes into one of its images."""
+        if not self.paths:
+            return True
+        own = (*self.paths, *(glob for image in self.images for glob in image.paths))
+        return any(matches(glob, path) for glob in own)
 
 
 class Unmanaged(StrEnum):
@@ -208,6 +237,10 @@ class Environment:
     image_repository: Template
     manifests: tuple[str, ...]
     """Globs over paths of the manifests repository."""
+    tags: tuple[str, ...] = ()
+    """Globs over git tags of the source that feed it."""
+    after: tuple[str, ...] = ()
+    """Environments that publish first: what is not published in all of them does not come here."""
     source_environment: str | None = None
     """``from`` as an environment: its images are promoted here."""
     source_pattern: Template | None = None
@@ -242,6 +275,17 @@ class Environment:
         """Whether a change of its digests must come through an approved pull request."""
         return self.signs or self.approvals.count > 0
 
+    @property
+    def follows(self) -> bool:
+        """Whether it has no branch of its own, and takes what is published in those of `after`."""
+        return bool(self.after) and not (self.branches or self.tags)
+
+    @property
+    def below(self) -> tuple[str, ...]:
+        """The environments in which something has to be published before it comes here."""
+        first = () if self.source_environment is None else (self.source_environment,)
+        return tuple(dict.fromkeys((*first, *self.after)))
+
     def repository_of(self, application: Application, image: str) -> ImageRepository:
         """Where this image of the application stands for this environment."""
         return self._render(self.image_repository, application, image)
@@ -261,10 +305,12 @@ class Environment:
             )
         return ImageRepository.parse(rendered)
 
-    def fed_by(self, branch: str) -> bool:
-        """Whether a head of this source branch asks for a promotion here."""
-        return not branch.startswith("gh-readonly-queue/") and any(
-            matches(glob, branch) for glob in self.branches
+    def fed_by(self, ref: SourceRef) -> bool:
+        """Whether this branch or git tag of the source asks for a promotion here."""
+        if ref.is_tag:
+            return any(matches(glob, ref.name) for glob in self.tags)
+        return not ref.name.startswith("gh-readonly-queue/") and any(
+            matches(glob, ref.name) for glob in self.branches
         )
 
     def owns(self, path: str) -> bool:
@@ -287,9 +333,89 @@ class Pipeline:
         """The applications that are built from this source repository."""
         return [a for a in self.applications.values() if a.source == source]
 
+    def environment_of(self, name: str, application: Application) -> Environment | None:
+        """An environment as it is for one application; None: it goes past it.
+
+        What takes its images from an environment that the application goes past takes them from
+        where that one would, and what follows one is fed as that one would be. Where CI pushes is
+        gone past by nobody.
+        """
+        environment = self.environments.get(name)
+        if environment is None or application.skips(name):
+            return None
+        if application.environments is None:
+            return environment
+        return _as_own(self, environment, application, application.environments[name])
+
     def owner_of(self, path: str) -> Environment | None:
         """The environment that a file belongs to."""
         return next((e for e in self.environments.values() if e.owns(path)), None)
+
+
+def _as_own(
+    pipeline: Pipeline, environment: Environment, application: Application, own: Own
+) -> Environment:
+    found = replace(
+        environment,
+        branches=environment.branches if own.branches is None else own.branches,
+        tags=environment.tags if own.tags is None else own.tags,
+        after=environment.after if own.after is None else own.after,
+        merges_itself=_or(own.merges_itself, environment.merges_itself),
+        image_tags=environment.image_tags if own.image_tags is None else own.image_tags,
+    )
+    found = _past_feeders(pipeline, found, application)
+    return _past_sources(pipeline, found, application)
+
+
+def _or(own: bool | None, base: bool) -> bool:  # noqa: FBT001 - two answers to one question
+    return base if own is None else own
+
+
+def _past_feeders(
+    pipeline: Pipeline, environment: Environment, application: Application
+) -> Environment:
+    """Follow what is before an environment that the application goes past, or be fed as it is."""
+    seen = {environment.name}
+    while True:
+        past = [one for one in environment.after if application.skips(one) and one not in seen]
+        known = [pipeline.environments[one] for one in past if one in pipeline.environments]
+        if not known:
+            return environment
+        seen.update(past)
+        after = [
+            name
+            for one in environment.after
+            for name in (pipeline.environments[one].after if one in past else (one,))
+        ]
+        is_fed = bool(environment.branches or environment.tags or after)
+        branches = environment.branches if is_fed else tuple(g for e in known for g in e.branches)
+        tags = environment.tags if is_fed else tuple(g for e in known for g in e.tags)
+        environment = replace(
+            environment, after=tuple(dict.fromkeys(after)), branches=branches, tags=tags
+        )
+
+
+def _past_sources(
+    pipeline: Pipeline, environment: Environment, application: Application
+) -> Environment:
+    """Take images from where an environment takes them that the application goes past."""
+    seen = {environment.name}
+    while (name := environment.source_environment) is not None:
+        below = pipeline.environments.get(name)
+        if below is None or name in seen or not application.skips(name):
+            return environment
+        seen.add(name)
+        if below.is_entry:
+            pushed = below.image_repository.text.replace("{environment}", name)
+            return replace(environment, source_environment=None, source_pattern=Template(pushed))
+        pattern = below.source_pattern
+        text = pattern.text.replace("{environment}", name) if pattern else ""
+        environment = replace(
+            environment,
+            source_environment=below.source_environment,
+            source_pattern=Template(text) if pattern else None,
+        )
+    return environment
 
 
 def matches(glob: str, text: str) -> bool:
@@ -387,28 +513,6 @@ def _skip_stars(parts: Sequence[str], states: set[int]) -> frozenset[int]:
     return frozenset(closure)
 
 
-def version_of(branch: str) -> str | None:
-    """The version that a branch or tag is named for, as ``v1.2.0``; None without one."""
-    found = _VERSION.search(_COMMIT_IN_NAME.sub("", branch))
-    return found[1] if found else None
-
-
-def version_order(version: str) -> tuple[tuple[int, ...], bool, str]:
-    """A sort key: numbers first; a pre-release (``-rc.1``) is before its release (SemVer 11)."""
-    plain, _, _build = version.removeprefix("v").partition("+")
-    numbers, _, suffix = plain.partition("-")
-    parts = [int(part) for part in numbers.split(".")]
-    while parts and parts[-1] == 0:
-        parts.pop()
-    return tuple(parts), not suffix, suffix
-
-
-def commit_in_name(branch: str) -> str | None:
-    """The (abbreviated) commit that a branch name like ``release/v1-sha-2b2e927`` states."""
-    found = _COMMIT_IN_NAME.search(branch)
-    return found[1] if found else None
-
-
 def image_tag(application: Application, image: Image, commit: str) -> str:
     """The tag that CI pushed for this image at this commit."""
     values = {
@@ -430,18 +534,22 @@ def tag_values(
     image: Image,
     environment: Environment,
     commit: str,
-    branch: str,
+    built_of: str,
+    ref: SourceRef,
     merged_at: datetime,
 ) -> dict[str, str | None]:
-    """The variables of an environment's ``image_tags``; None where there is no value."""
+    """The variables of an environment's ``image_tags``; None where there is no value.
+
+    ``built_of`` is the commit that CI tagged this image for, ``commit`` the promoted one.
+    """
     return {
         "application": application.name,
         "image": image.name,
         "environment": environment.name,
         "commit": commit,
         "short_sha": commit[:SHORT_COMMIT],
-        "branch": branch.replace("/", "-") or None,
-        "version": version_of(branch),
-        "image_tag": image_tag(application, image, commit),
+        "branch": ref.name.replace("/", "-") or None,
+        "version": ref.version,
+        "image_tag": image_tag(application, image, built_of),
         "timestamp": merged_at.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ"),
     }

@@ -65,6 +65,12 @@ class Resolution:
     known_by: str
     """``provenance``, ``label`` or ``tag only``: how the image is known to be this commit's."""
     at: datetime
+    commits: tuple[tuple[str, str], ...] = ()
+    """Image name and the older commit whose image it is, where nothing of its own changed since."""
+
+    def commit_of(self, image: str) -> str:
+        """The commit that CI built this image of."""
+        return dict(self.commits).get(image, self.commit)
 
 
 NO_COMMIT: Final = "0" * 40

@@ -65,6 +65,31 @@ def findings(pipeline: Pipeline) -> Iterator[Finding]:
         return
     for check in _CHECKS:
         yield from check(pipeline)
+    yield from _check_own(pipeline)
+
+
+def _check_own(pipeline: Pipeline) -> Iterator[Finding]:
+    """What is wrong with an environment only as one application has it."""
+    shared = {finding.fact for check in _OWN_CHECKS for finding in check(pipeline)}
+    for application in pipeline.applications.values():
+        own = application.environments
+        if own is None:
+            continue
+        at = ("applications", application.name, "environments")
+        for name in own:
+            if name not in pipeline.environments:
+                fact = f"environment {name!r} does not exist"
+                yield Finding((*at, name), fact, did_you_mean(name, pipeline.environments))
+        here = {
+            name: environment
+            for name in pipeline.environments
+            if (environment := pipeline.environment_of(name, application)) is not None
+        }
+        alone = Pipeline(here, {application.name: application})
+        for check in _OWN_CHECKS:
+            for finding in check(alone):
+                if finding.fact not in shared:
+                    yield Finding((*at, finding.path[1]), finding.fact, finding.remedy)
 
 
 def _tag_globs(
@@ -95,32 +120,52 @@ def _can_meet(one: set[str], other: set[str]) -> bool:
 
 
 def unknown_sources(pipeline: Pipeline) -> Iterator[Finding]:
-    """Environments whose `from` names no environment of the file."""
+    """Environments whose `from` or `after` names no environment of the file."""
     for name, environment in pipeline.environments.items():
-        source = environment.source_environment
-        if source is not None and source not in pipeline.environments:
-            yield Finding(
-                ("environments", name, "from"),
-                f"environment {source!r} does not exist",
-                did_you_mean(source, pipeline.environments),
-            )
+        for key, other in _names_below(environment):
+            if other not in pipeline.environments:
+                yield Finding(
+                    ("environments", name, key),
+                    f"environment {other!r} does not exist",
+                    did_you_mean(other, pipeline.environments),
+                )
+
+
+def _names_below(environment: Environment) -> Iterator[tuple[str, str]]:
+    """Each environment that it comes after, once, and the key that says so."""
+    for name in environment.below:
+        yield "after" if name in environment.after else "from", name
 
 
 def _check_circles(pipeline: Pipeline) -> Iterator[Finding]:
-    """Circles of `from`, each once, at the first environment that is in it."""
+    """Circles of `from` and `after`, each once, at the first environment that is in it."""
     told: set[str] = set()
     for name in pipeline.environments:
-        walked: list[str] = []
-        at: str | None = name
-        while at is not None and at in pipeline.environments and at not in walked:
-            walked.append(at)
-            at = pipeline.environments[at].source_environment
-        if at == name and name not in told:
-            told.update(walked)
-            circle = " -> ".join([*walked, name])
-            yield Finding(
-                ("environments", name, "from"), f"`from` forms a circle: {circle}", "cut it"
-            )
+        circle = () if name in told else _circle(pipeline, name)
+        if not circle:
+            continue
+        told.update(one for _, one in circle)
+        keys = [key for key in ("from", "after") if any(key == one for one, _ in circle)]
+        said = " and ".join(f"`{key}`" for key in keys)
+        verb = "forms" if len(keys) == 1 else "form"
+        path = " -> ".join([name, *(one for _, one in circle)])
+        at = ("environments", name, circle[0][0])
+        yield Finding(at, f"{said} {verb} a circle: {path}", "cut it")
+
+
+def _circle(pipeline: Pipeline, start: str) -> tuple[tuple[str, str], ...]:
+    """The shortest way from an environment back to itself: key and name of each step."""
+    ways: list[tuple[tuple[str, str], ...]] = [()]
+    seen: set[str] = set()
+    for way in ways:
+        at = pipeline.environments.get(way[-1][1] if way else start)
+        for key, name in _names_below(at) if at is not None else ():
+            if name == start:
+                return (*way, (key, name))
+            if name not in seen:
+                seen.add(name)
+                ways.append((*way, (key, name)))
+    return ()
 
 
 def _check_gates(pipeline: Pipeline) -> Iterator[Finding]:
@@ -137,6 +182,12 @@ def _check_gates(pipeline: Pipeline) -> Iterator[Finding]:
                 (*at, "on"),
                 "every branch feeds an environment that signs",
                 "name the branches, for example main",
+            )
+        if environment.signs and any(not glob.strip("*?/") for glob in environment.tags):
+            yield Finding(
+                (*at, "on"),
+                "every git tag feeds an environment that signs",
+                "name the tags, for example v*",
             )
 
 
@@ -183,15 +234,24 @@ def _check_files(pipeline: Pipeline) -> Iterator[Finding]:
 def _check_lengths(pipeline: Pipeline) -> Iterator[Finding]:
     for name, environment in pipeline.environments.items():
         tags = [tag.template.text for tag in environment.image_tags]
-        texts = {"manifests": environment.manifests, "on": environment.branches, "image_tags": tags}
+        asking = (*environment.branches, *environment.tags)
+        texts = {"manifests": environment.manifests, "on": asking, "image_tags": tags}
         for key, found in texts.items():
             if any(len(text) > GLOB_LIMIT for text in found):
                 fact = f"longer than {GLOB_LIMIT} characters"
                 yield Finding(("environments", name, key), fact, "write a shorter one")
     for name, application in pipeline.applications.items():
-        if any(len(glob) > GLOB_LIMIT for glob in application.promote):
-            fact = f"longer than {GLOB_LIMIT} characters"
-            yield Finding(("applications", name, "promote"), fact, "write a shorter one")
+        for own, has in (application.environments or {}).items():
+            tags = [tag.template.text for tag in has.image_tags or ()]
+            if any(len(t) > GLOB_LIMIT for t in (*(has.branches or ()), *(has.tags or ()), *tags)):
+                at = ("applications", name, "environments", own)
+                yield Finding(at, f"longer than {GLOB_LIMIT} characters", "write a shorter one")
+        inner = [glob for image in application.images for glob in image.paths]
+        globs = {"promote": application.promote, "paths": (*application.paths, *inner)}
+        for key, found in globs.items():
+            if any(len(glob) > GLOB_LIMIT for glob in found):
+                fact = f"longer than {GLOB_LIMIT} characters"
+                yield Finding(("applications", name, key), fact, "write a shorter one")
         if any(len(image.tag.text) > GLOB_LIMIT for image in application.images):
             fact = f"a tag is longer than {GLOB_LIMIT} characters"
             yield Finding(("applications", name), fact, "write a shorter one")
@@ -313,3 +373,11 @@ _CHECKS: Final = (
     _check_repositories,
     _check_tags,
 )
+_OWN_CHECKS: Final = (
+    unknown_sources,
+    _check_circles,
+    _check_gates,
+    _check_signature_tags,
+    _check_tags,
+)
+"""Those that depend on what an application may have otherwise."""

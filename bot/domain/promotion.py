@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from bot.domain.environments import version_of, version_order
 from bot.domain.oci import Digest
+from bot.domain.source_refs import NO_REF, SourceRef, version_order
 
 
 class KnownBy(StrEnum):
@@ -71,6 +71,8 @@ class Waiting:
     reason: str
     for_environment: bool = False
     """Built, but not published in the environment that it comes from."""
+    environments: tuple[str, ...] = ()
+    """Which of those that come before this one it waits for; empty: all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,10 @@ class Refused:
     """Nothing to promote, and time alone changes nothing."""
 
     reason: str
+
+
+_NAMED = 6
+"""References that were looked for and are named."""
 
 
 def choose_source(candidates: Sequence[Candidate], source_name: str) -> Source | Waiting | Refused:
@@ -101,8 +107,9 @@ def choose_source(candidates: Sequence[Candidate], source_name: str) -> Source |
             f"built at {built[0].commit[:7]} ({built[0].why}), not yet in {source_name}",
             for_environment=True,
         )
-    looked = [reference for candidate in equal for reference in candidate.missing]
-    reason = "no image yet: looked for " + ", ".join(dict.fromkeys(looked))
+    looked = [*dict.fromkeys(reference for one in equal for reference in one.missing)]
+    more = f" and {len(looked) - _NAMED} more" if len(looked) > _NAMED else ""
+    reason = f"no image yet: looked for {', '.join(looked[:_NAMED])}{more}"
     return Waiting(reason + _differences(candidates))
 
 
@@ -169,9 +176,9 @@ class OrderFacts:
     candidate_contains_running: bool
     """An ancestor of the candidate or trigger, or a tree equal to one."""
     running_contains_candidate: bool
-    candidate_branch: str
-    running_branch: str = ""
-    """The branch that brought what runs; empty if nobody knows."""
+    candidate_ref: SourceRef
+    running_ref: SourceRef = NO_REF
+    """The branch or tag that brought what runs; `NO_REF` if nobody knows."""
     something_runs: bool = False
 
 
@@ -181,8 +188,8 @@ def order(facts: OrderFacts) -> Order:
         return Order.DIVERGING if facts.something_runs else Order.FIRST
     if facts.candidate == facts.running:
         return Order.SAME
-    versions = (version_of(facts.candidate_branch), version_of(facts.running_branch))
-    if facts.candidate_branch != facts.running_branch and versions[0] and versions[1]:
+    versions = (facts.candidate_ref.version, facts.running_ref.version)
+    if facts.candidate_ref != facts.running_ref and versions[0] and versions[1]:
         ours, theirs = version_order(versions[0]), version_order(versions[1])
         if ours != theirs:
             return Order.FORWARD if ours > theirs else Order.LATE

@@ -15,6 +15,7 @@ from bot.domain.environments import Application, Approvals, Environment, ImageId
 from bot.domain.errors import RejectedError, UnavailableError
 from bot.domain.gates import Action, Closed
 from bot.domain.history import PullRequest
+from bot.domain.source_refs import SourceRef
 from bot.facts.attribution import attribution, merged_pull_request, reviewed
 from bot.facts.desired_images import DesiredImage, says
 from bot.facts.evidence import blocking_reasons, evaluate
@@ -133,7 +134,11 @@ def _rules_at_parent(wish: DesiredImage) -> _RulesBefore | None:
         rules = rules_at(view.history, pipeline, commit)
     except RejectedError:
         return None
-    environment = pipeline.environments.get(wish.environment.name)
+    name = wish.environment.name
+    own = pipeline.applications.get(wish.application.name)
+    environment = pipeline.environments.get(name)
+    if own is not None:
+        environment = pipeline.environment_of(name, own) or environment
     return None if environment is None else _RulesBefore(environment, rules, pipeline)
 
 
@@ -174,8 +179,8 @@ def _asked_by(wish: DesiredImage, pull_request: PullRequest) -> tuple[frozenset[
     asked: set[int] = set()
     unknown = 0
     triggers = _triggers(wish, history)
-    for trigger, branch in triggers.items():
-        known, somebody = _who_moved(wish, trigger, branch)
+    for trigger, ref in triggers.items():
+        known, somebody = _who_moved(wish, trigger, ref)
         asked |= known
         unknown += not somebody
     if not triggers and not pull_request.author.is_person:
@@ -183,10 +188,11 @@ def _asked_by(wish: DesiredImage, pull_request: PullRequest) -> tuple[frozenset[
     return frozenset(asked), unknown
 
 
-def _who_moved(wish: DesiredImage, trigger: str, branch: str) -> tuple[set[int], bool]:
-    """Accounts behind a branch head, and whether one of them is surely a person who moved it.
+def _who_moved(wish: DesiredImage, trigger: str, ref: SourceRef) -> tuple[set[int], bool]:
+    """Accounts behind a ref that asked, and whether one of them is surely a person who moved it.
 
     An App or a merge queue that merged acted for somebody. The address in a commit is a claim.
+    Who merged a commit that a tag names later did not ask; who pushed the tag did.
     """
     github, source = wish.view.ports.github, wish.application.source
     merged = [
@@ -194,36 +200,39 @@ def _who_moved(wish: DesiredImage, trigger: str, branch: str) -> tuple[set[int],
         for one in github.pull_requests_of(source, trigger)
         if one.merged and one.merge_commit == trigger
     ]
-    if merged:
+    if merged and not ref.is_tag:
         persons = {one.merged_by.id for one in merged if one.merged_by and one.merged_by.is_person}
         authors = {one.author.id for one in merged if one.author.is_person}
         return (persons, True) if persons else (authors, False)
-    pushes = github.pushes(source, branch) or ()
-    mover = next((one.actor for one in pushes if one.after == trigger), None)
+    pushes = github.pushes(source, ref.full) or ()
+    # Of an annotated tag GitHub names the tag's own object: it is pushed once.
+    moves = [one for one in pushes if one.after == trigger or (ref.is_tag and one.creates)]
+    mover = next((one.actor for one in moves), None)
     if mover is not None and mover.is_person and mover.id:
         return {mover.id}, True
     signed_by = github.people_of(source, trigger).signed_by
     return ({signed_by.id} if signed_by is not None else set()), False
 
 
-def _triggers(wish: DesiredImage, history: GitHistory) -> dict[str, str]:
-    """The branch heads that asked, and their branches.
+def _triggers(wish: DesiredImage, history: GitHistory) -> dict[str, SourceRef]:
+    """The commits that asked, and the branches and tags that named them.
 
     By our own record, and the commits with the image's tree.
     """
     scope = wish.view.scope(wish.environment.name, wish.application.name)
     found = {
-        head.trigger: head.trigger_branch
+        head.trigger: SourceRef.of(head.trigger_branch)
         for head in wish.view.ports.memory.written_heads(scope)
         if head.source == wish.commit
     }
     if wish.commit and history.fetch_commit(wish.commit):
         tree = history.commit(wish.commit).tree
         for branch, head in history.heads().items():
-            if wish.environment.fed_by(branch):
+            ref = SourceRef(branch)
+            if wish.environment.fed_by(ref):
                 commits = history.first_parents(head, limit=_TRIGGERS)
                 same = next((c.id for c in commits if c.tree == tree), "")
-                found.setdefault(same, branch)
+                found.setdefault(same, ref)
     return {
         trigger: found[trigger]
         for trigger in sorted(found)
@@ -259,13 +268,14 @@ def _check_is_in_source(
 ) -> None:
     image = wish.image.name
     if not is_in_source(view, environment, application, image, wish.digest):
-        source = environment.source_environment or "the registry that CI pushes to"
-        if environment.source_environment and lacks_record(view, view.environment(source)):
-            raise NotAdmittedError(
-                f"whether {image} {wish.digest.short} is in {source} is not known: "
-                "this database holds no publication of its ref",
-                f"restore the database's backup, or run `lockkeeper adopt {source}`; then retry",
-            )
+        source = " and ".join(environment.below) or "the registry that CI pushes to"
+        for name in environment.below:
+            if lacks_record(view, view.environment(name)):
+                raise NotAdmittedError(
+                    f"whether {image} {wish.digest.short} is in {name} is not known: "
+                    "this database holds no publication of its ref",
+                    f"restore the database's backup, or run `lockkeeper adopt {name}`; then retry",
+                )
         raise NotAdmittedError(
             f"{image} {wish.digest.short} is not in {source}",
             f"promote it to {source} first, or revert the merge",

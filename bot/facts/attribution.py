@@ -194,7 +194,7 @@ def _pushed_by(line: DefaultBranch, pull_request: PullRequest) -> frozenset[int]
     """Who moved the branch of a pull request since it was made; None: not everything is known."""
     if not pull_request.head_is_local:
         return None
-    pushes = line.github.pushes(line.repository, pull_request.head_branch)
+    pushes = line.github.pushes(line.repository, f"refs/heads/{pull_request.head_branch}")
     if pushes is None or not any(one.after == pull_request.head for one in pushes):
         return None
     actors: set[int] = set()

@@ -8,6 +8,7 @@ from bot.domain.environments import Application, Environment, Image, ImageId
 from bot.domain.memory import Resolution
 from bot.domain.oci import Digest, DigestReference
 from bot.domain.publication import LocationKey
+from bot.domain.source_refs import SourceRef
 from bot.facts.resolution import record_of
 from bot.facts.seals import comes_back, is_sealed, may_need_authority, needs_attestation
 from bot.facts.snapshot import View
@@ -46,11 +47,17 @@ class DesiredImage:
         return self.resolution.commit if self.resolution else ""
 
     @property
-    def branch(self) -> str:
-        """The source branch that asked for it; empty if our record does not know."""
+    def built_of(self) -> str:
+        """The commit that CI built it of: an older one where nothing of it changed since."""
+        return self.resolution.commit_of(self.image.name) if self.resolution else ""
+
+    @property
+    def ref(self) -> SourceRef:
+        """The branch or tag that asked for it; `NO_REF` if our record does not know."""
         scope = self.view.scope(self.environment.name, self.application.name)
         heads = reversed(self.view.ports.memory.written_heads(scope))
-        return next((head.trigger_branch for head in heads if head.source == self.commit), "")
+        asked = (head.trigger_branch for head in heads if head.source == self.commit)
+        return SourceRef.of(next(asked, ""))
 
 
 def desired_images(

@@ -172,7 +172,7 @@ def _attested(
         found = attested_evidence(
             view.registry(environment),
             reference,
-            trust_of(view, application, known.commit if known else "", rules),
+            trust_of(view, application, known.commit_of(name) if known else "", rules),
             policy,
             elsewhere=_elsewhere(view, application, policy),
         )

@@ -71,6 +71,14 @@ def refusals(
             check_environment(grants, repository, pipeline, environment)
         except LockkeeperError as error:
             yield Refusal(error, environment=environment.name)
+            continue
+        for application in pipeline.applications.values():
+            own = pipeline.environment_of(environment.name, application)
+            try:
+                if own is not None:
+                    check_own(grants, repository, pipeline, own, application)
+            except LockkeeperError as error:
+                yield Refusal(error, application=application.name)
 
 
 _NOBODYS: Final = "0" * 64
@@ -113,6 +121,29 @@ def check_environment(
         ) from error
     _check_alone(grants, repository, environment)
     _check_floor(grants, repository, environment)
+
+
+def check_own(
+    grants: Grants,
+    repository: ManifestsRepository,
+    pipeline: Pipeline,
+    environment: Environment,
+    application: Application,
+) -> None:
+    """Ask the same of an environment as one application has it: it may come from elsewhere.
+
+    Raises:
+        ConfigurationError: as of `check_environment`; it stops this application alone.
+    """
+    if environment == pipeline.environments.get(environment.name):
+        return
+    _check_floor(grants, repository, environment)
+    try:
+        alone = Pipeline(pipeline.environments, {application.name: application})
+        grants.check(repository, environment.name, _reached(environment, alone))
+    except (NotGrantedError, NotFoundError) as error:
+        said = f"application {application.name!r} in {environment.name!r}: {error}"
+        raise ConfigurationError(PIPELINE_FILE, environment.line, said) from error
 
 
 def _check_floor(grants: Grants, repository: ManifestsRepository, environment: Environment) -> None:

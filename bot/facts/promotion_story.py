@@ -9,6 +9,7 @@ from typing import Final
 from bot.domain.authority import Authorised
 from bot.domain.environments import Application, Environment, Image, image_tag
 from bot.domain.oci import Digest
+from bot.domain.source_refs import SourceRef
 from bot.facts.granted import source_repository
 from bot.facts.snapshot import View
 from bot.formats.promotion_statement import (
@@ -32,8 +33,8 @@ class Promoted:
     digest: Digest
     commit: str
     """Its source commit; empty if nobody knows."""
-    branch: str
-    """The branch that asked."""
+    ref: SourceRef
+    """The branch or tag that asked."""
     merge: str
     """The merge of the manifests repository that brought it."""
     tag: str
@@ -62,7 +63,7 @@ def promotion_story(
         target=Standing(
             str(environment.repository_of(application, image)), environment.name, promoted.tag
         ),
-        git=SourceCommit(str(application.source), promoted.commit, promoted.branch),
+        git=SourceCommit(str(application.source), promoted.commit, _told(promoted.ref)),
         pull_request=_pull_request(view, promoted.merge, authorised),
         evidence=tuple(evidence),
         builder=BUILDER,
@@ -70,6 +71,11 @@ def promotion_story(
         at=view.ports.clock.now(),
         audit=AuditHead(sequence, head),
     )
+
+
+def _told(ref: SourceRef) -> str:
+    """A branch by its name, as ever; a tag so that nobody takes it for a branch."""
+    return ref.full if ref.is_tag else ref.name
 
 
 def _source(view: View, environment: Environment, promoted: Promoted) -> Standing | None:

@@ -16,6 +16,7 @@ from bot.domain.promotion import FoundImage, KnownBy, label_verdict
 from bot.facts.granted import source_repository
 from bot.facts.presence import is_there
 from bot.facts.snapshot import View, build_repository, entry_environment
+from bot.facts.unchanged import Absent, stretch, to_ask
 
 _REVISION = "org.opencontainers.image.revision"  # image-spec 1.1, annotations.md
 ImageDigest = tuple[str, Digest]
@@ -51,26 +52,32 @@ class Contradicted:
 
 
 def resolve(
-    view: View, environment: Environment, application: Application, commit: str
+    view: View,
+    environment: Environment,
+    application: Application,
+    commit: str,
+    *,
+    is_older: bool = False,
 ) -> Resolution | Missing | Contradicted:
     """The recorded digests of (application, commit), or what CI's registry says now.
 
     The first resolution is recorded, and no tag is asked again: a tag that moves later changes
-    nothing.
+    nothing. What lacks at an older commit is believed for a minute, by all environments.
     """
     known = view.ports.memory.resolution(view.id, application.name, commit)
     if known is not None and {name for name, _ in known.digests} == {
         image.name for image in application.images
     }:
         return known
-    found = [_find(view, environment, application, image, commit) for image in application.images]
-    missing = [item for item in found if isinstance(item, _Absent)]
+    looked = Looking(view, environment, application, is_older=is_older)
+    found = [looked.for_image(image, commit) for image in application.images]
+    missing = [item for item, _ in found if isinstance(item, _Absent)]
     if missing:
         return Missing(tuple(one.reference for one in missing), tuple(one.why for one in missing))
-    images = [item for item in found if isinstance(item, FoundImage)]
+    images = [(item, of) for item, of in found if isinstance(item, FoundImage)]
     verdicts = [
-        label_verdict(commit, image, str(_tag(view, environment, application, one, commit)))
-        for image, one in zip(images, application.images, strict=True)
+        label_verdict(of, image, str(looked.tag(one, of)))
+        for (image, of), one in zip(images, application.images, strict=True)
     ]
     for _, contradiction in verdicts:
         if contradiction:
@@ -81,18 +88,12 @@ def resolve(
             manifests=view.id,
             application=application.name,
             commit=commit,
-            digests=tuple(sorted((image.name, image.digest) for image in images)),
+            digests=tuple(sorted((image.name, image.digest) for image, _ in images)),
             known_by=str(weakest),
             at=view.ports.clock.now(),
+            commits=tuple(sorted((image.name, of) for image, of in images if of != commit)),
         )
     )
-
-
-def _tag(
-    view: View, environment: Environment, application: Application, image: Image, commit: str
-) -> TagReference:
-    repository = build_repository(view.pipeline, environment, application, image.name)
-    return repository.tagged(image_tag(application, image, commit))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,23 +102,62 @@ class _Absent:
     why: str = ""
 
 
-def _find(
-    view: View, environment: Environment, application: Application, image: Image, commit: str
-) -> FoundImage | _Absent:
-    registry = view.registry(entry_environment(view.pipeline, environment))
-    reference = _tag(view, environment, application, image, commit)
-    try:
-        digest = registry.resolve(reference)
-    except RegistryRefusesError as error:
-        # Where nothing was pushed yet some refuse access; if it is more, the words tell.
-        return _Absent(reference, str(error))
-    if digest is None:
-        return _Absent(reference)
-    try:
-        labels = registry.describe(reference.repository.at(digest)).labels
-    except NotFoundError:
-        return _Absent(reference)  # deleted between the two looks
-    return FoundImage(image.name, digest, labels.get(_REVISION))
+@dataclass(frozen=True, slots=True)
+class Looking:
+    """One look for an application's images where CI pushes them for an environment."""
+
+    view: View
+    environment: Environment
+    application: Application
+    is_older: bool = False
+    """The commit is not the one that asked: what lacks there is believed for a minute."""
+
+    def tag(self, image: Image, commit: str) -> TagReference:
+        """The tag that CI pushes for this image at this commit."""
+        view, application = self.view, self.application
+        repository = build_repository(view.pipeline, self.environment, application, image.name)
+        return repository.tagged(image_tag(application, image, commit))
+
+    def for_image(self, image: Image, commit: str) -> tuple[FoundImage | _Absent, str]:
+        """The image, and the commit that it was built of.
+
+        One with `paths` of its own may be an older commit's, as long as nothing of them changed.
+        """
+        found = self._find(image, commit, is_older=self.is_older)
+        if isinstance(found, FoundImage) or not image.paths:
+            return found, commit
+        history = self.view.ports.mirrors.of(self.application.source)
+        for older in to_ask(stretch(history, commit, image.is_built_of)):
+            if older != commit:
+                one = self._find(image, older, is_older=True)
+                if isinstance(one, FoundImage):
+                    return one, older
+        return found, commit
+
+    def _find(self, image: Image, commit: str, *, is_older: bool) -> FoundImage | _Absent:
+        reference = self.tag(image, commit)
+        absent = Absent(self.view.ports.shelf, self.view.ports.clock.now())
+        if is_older and absent.is_known(reference):
+            return _Absent(reference)
+        found = self._look(image, reference)
+        if isinstance(found, _Absent) and not found.why:
+            absent.note(reference)
+        return found
+
+    def _look(self, image: Image, reference: TagReference) -> FoundImage | _Absent:
+        registry = self.view.registry(entry_environment(self.view.pipeline, self.environment))
+        try:
+            digest = registry.resolve(reference)
+        except RegistryRefusesError as error:
+            # Where nothing was pushed yet some refuse access; if it is more, the words tell.
+            return _Absent(reference, str(error))
+        if digest is None:
+            return _Absent(reference)
+        try:
+            labels = registry.describe(reference.repository.at(digest)).labels
+        except NotFoundError:
+            return _Absent(reference)  # deleted between the two looks
+        return FoundImage(image.name, digest, labels.get(_REVISION))
 
 
 def is_in_source(
@@ -129,14 +169,17 @@ def is_in_source(
 ) -> bool:
     """Whether the image is where the environment takes it from.
 
-    Published in ``from``, where that is an environment; else present where CI pushes.
+    Published in ``from`` and in each of ``after``, where those are environments; else present
+    where CI pushes.
 
     Raises:
         RegistryRefusesError: the registry refuses to say, which is neither yes nor no.
     """
+    own = ImageId(application.name, image)
+    if not all(is_published(view, view.environment(one), own, digest) for one in environment.below):
+        return False
     if environment.source_environment is not None:
-        source = view.environment(environment.source_environment)
-        return is_published(view, source, ImageId(application.name, image), digest)
+        return True
     source_place = source_repository(view.pipeline, environment, application, image)
     repository = source_place or environment.repository_of(application, image)
     return is_there(view.registry(environment), repository.at(digest))

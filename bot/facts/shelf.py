@@ -3,12 +3,14 @@
 What stands here is a function of what it is called by: of a blob's bytes, of an environment's
 files at a commit, of a pipeline file. So it is never wrong, only forgotten; two threads that miss
 the same thing both make it, and either one counts. It is not stored, and no other process sees it.
+What was absent (`absent`) is the one exception: it is dated, and believed for a minute.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final, Generic, TypeVar, cast
 
 from bot.domain.environments import Environment, Pipeline
@@ -24,6 +26,8 @@ FACTS: Final = 40_000
 NAMES: Final = 64
 FILES: Final = 100_000
 """Files that the environments say something of which are kept."""
+ABSENT: Final = 20_000
+"""Images of older commits that were not there a moment ago."""
 COMMITS: Final = 64
 """Commits of which it is kept that an environment is the same there."""
 
@@ -87,8 +91,14 @@ class Shelf:
         self._facts = Recent[tuple[str, ...], tuple[object]](FACTS)
         self._names = Recent[tuple[int, str], tuple[Pipeline, Names]](NAMES)
         self._kept: tuple[Kept, ...] = ()
+        self.absent = Recent[str, datetime](ABSENT)
+        """Image reference -> when it was not there; forgotten as soon as CI says something."""
         self.asked_at: dict[int, str] = {}
         """Manifests repository -> the head for which looks after a push were asked for last."""
+
+    def forget_absent(self) -> None:
+        """Ask again for every image that was not there."""
+        self.absent = Recent[str, datetime](ABSENT)
 
     def names(self, pipeline: Pipeline, environment: Environment) -> Names:
         """How images are called in the files of an environment.

@@ -27,7 +27,7 @@ from bot.domain.oci import Digest, DigestReference, ImageRepository
 from bot.facts.attribution import DefaultBranch
 from bot.facts.continuity import cut_off
 from bot.facts.environment_at import files_at
-from bot.facts.granted import check_application, check_environment, source_repository
+from bot.facts.granted import check_application, check_environment, check_own, source_repository
 from bot.facts.members import InTurn, for_each
 from bot.facts.rules import Rules, rules_at
 from bot.facts.rules_in_force import Gate, Pending, is_same, rule_set
@@ -167,6 +167,26 @@ class View:
         """
         found = self.environment(name)
         check_environment(self.ports.grants, self.repository, self.pipeline, found)
+        return found
+
+    def environment_of(self, name: str, application: Application) -> Environment:
+        """The same as one application has it.
+
+        Raises:
+            NotFoundError: there is none of that name, or the application goes past it.
+        """
+        found = self.pipeline.environment_of(self.environment(name).name, application)
+        if found is None:
+            raise NotFoundError(
+                f"{application.name} in {name}", f"its `environments`, {PIPELINE_FILE}"
+            )
+        return found
+
+    def granted_environment_of(self, name: str, application: Application) -> Environment:
+        """The same, to act in for that application; errors as above."""
+        found = self.environment_of(name, application)
+        self.granted_environment(name)
+        check_own(self.ports.grants, self.repository, self.pipeline, found, application)
         return found
 
     def application(self, name: str) -> Application:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bot.domain.environments import Application
 from bot.domain.errors import NotFoundError
+from bot.domain.source_refs import SourceRef
 from bot.domain.trust import BuiltFrom
 from bot.facts.rules import Rules
 from bot.facts.snapshot import View
@@ -29,11 +30,14 @@ def _built(view: View, application: Application, commit: str) -> BuiltFrom | Non
         facts = view.ports.github.facts(application.source)
     except NotFoundError:
         return None
-    feeding = {b: None for one in view.pipeline.environments.values() for b in one.branches}
+    here = (view.pipeline.environment_of(n, application) for n in view.pipeline.environments)
+    environments = [*view.pipeline.environments.values(), *(one for one in here if one)]
+    branches = {glob: None for one in environments for glob in one.branches}
+    tags = {SourceRef(glob, is_tag=True).full: None for one in environments for glob in one.tags}
     return BuiltFrom(
         repository=str(application.source),
         repository_id=facts.id,
         commit=commit,
-        branches=tuple(feeding),
+        branches=(*branches, *tags),
         web_url=view.ports.web_url,
     )

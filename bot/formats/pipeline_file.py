@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from functools import lru_cache
@@ -27,6 +27,7 @@ from bot.domain.environments import (
     Image,
     ImageId,
     ImageTag,
+    Own,
     Pipeline,
     SourceRepository,
     Template,
@@ -55,6 +56,7 @@ _TEAM: Final = re.compile(r"[A-Za-z0-9-]+/[A-Za-z0-9._-]+")
 
 class _On(Strict):
     branches: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
 
 
 class _Tag(Strict):
@@ -79,9 +81,10 @@ class _Window(Strict):
 
 
 class _Environment(Strict):
-    on: _On
     image_repository: str
     manifests: list[str]
+    on: _On | None = None
+    after: tuple[str, ...] = ()
     from_: str | None = msgspec.field(default=None, name="from")
     merge: Literal["auto", "manual"] = "manual"
     image_tags: list[str | _Tag] = msgspec.field(default_factory=lambda: ["{image_tag}"])
@@ -98,6 +101,7 @@ class _Environment(Strict):
 class _Image(Strict):
     image_tag: str | None = None
     tag_match: str | None = None
+    paths: list[str] | None = None
 
 
 class _At(Strict):
@@ -112,6 +116,15 @@ class _Issue(Strict):
     link: str | None = None
 
 
+class _Own(Strict):
+    """What an application has otherwise in one environment."""
+
+    on: _On | None = None
+    after: tuple[str, ...] | None = None
+    merge: Literal["auto", "manual"] | None = None
+    image_tags: list[str | _Tag] | None = None
+
+
 class _Application(Strict):
     source: str | None = None
     images: list[str] | dict[str, _Image] | None = None
@@ -120,6 +133,8 @@ class _Application(Strict):
     watch: list[str] | None = None
     issues: list[str | _Issue] | None = None
     promote: list[str] | None = None
+    paths: list[str] | None = None
+    environments: dict[str, _Own | None] | None = None
 
 
 class _File(Strict):
@@ -292,7 +307,11 @@ class _Reader:
         self._name(name, "environment", at)
         if not entry.manifests:
             self._wrong((*at, "manifests"), "no manifest files", "name at least one glob")
-        source = entry.from_
+        if entry.on is None and not entry.after:
+            remedy = "name branches or tags under `on`, or the environments before it under `after`"
+            self._wrong(at, f"nothing asks for promotions to {name!r}", remedy)
+        on = entry.on or _On()
+        source = entry.from_ or next(iter(entry.after), None)
         is_pattern = source is not None and "/" in source
         if entry.image_repository != _UNREAD:
             self._repository_template(entry.image_repository, at)
@@ -300,7 +319,9 @@ class _Reader:
             self._repository_template(source or "", (*at, "from"))
         return Environment(
             name=name,
-            branches=tuple(entry.on.branches),
+            branches=tuple(on.branches),
+            tags=tuple(on.tags),
+            after=tuple(dict.fromkeys(entry.after)),
             image_repository=Template(entry.image_repository),
             manifests=tuple(entry.manifests),
             source_environment=None if is_pattern else source,
@@ -379,6 +400,7 @@ class _Reader:
                     image.replace("{application}", name),
                     Template(own.image_tag or tag),
                     own.tag_match or "",
+                    self._source_globs(own.paths or [], (*at, "images", image, "paths")),
                 )
                 for image, own in named.items()
             ),
@@ -389,20 +411,53 @@ class _Reader:
             at=tuple(
                 self._at(place, application, (*at, "at", i)) for i, place in enumerate(places)
             ),
-            watched=self._watched(layers, at),
+            watched=self._globs_of("watch", layers, at),
+            paths=self._globs_of("paths", layers, at),
             issues=self._issues(layers, at),
             promote=self._promote(name, layers, at),
+            environments=self._own(layers, at),
         )
         for image in application.images:
             self._check_ci_tag(application, image, at)
         return application
 
-    def _watched(self, layers: Sequence[_Application], at: Sequence[str | int]) -> tuple[str, ...]:
-        globs = next((layer.watch for layer in layers if layer.watch is not None), [])
+    def _own(self, layers: Sequence[_Application], at: Sequence[str]) -> Mapping[str, Own] | None:
+        entries = (layer.environments for layer in layers)
+        found = next((one for one in entries if one is not None), None)
+        if found is None:
+            return None
+        if not found:
+            remedy = "leave `environments` out: it is in each whose files have a place for it"
+            self._wrong((*at, "environments"), "in no environment at all", remedy)
+        return {
+            name: Own(
+                branches=tuple(own.on.branches) if own.on else None,
+                tags=tuple(own.on.tags) if own.on else None,
+                after=None if own.after is None else tuple(dict.fromkeys(own.after)),
+                merges_itself=None if own.merge is None else own.merge == "auto",
+                image_tags=None
+                if own.image_tags is None
+                else tuple(
+                    self._image_tag(tag, (*at, "environments", name)) for tag in own.image_tags
+                ),
+            )
+            for name, own in ((name, own or _Own()) for name, own in found.items())
+        }
+
+    def _globs_of(
+        self, key: Literal["watch", "paths"], layers: Sequence[_Application], at: Sequence[str]
+    ) -> tuple[str, ...]:
+        """Globs over the source repository; `{application}` works, for `defaults`."""
+        found = (layer.watch if key == "watch" else layer.paths for layer in layers)
+        globs = next((one for one in found if one is not None), [])
+        named = [glob.replace("{application}", str(at[1])) for glob in globs]
+        return self._source_globs(named, (*at, key))
+
+    def _source_globs(self, globs: Sequence[str], at: Sequence[str | int]) -> tuple[str, ...]:
         for glob in globs:
             if not _is_inside(glob) or not PurePosixPath(glob).parts:
                 fact = f"not a path or glob in the source repository: {glob!r}"
-                self._wrong((*at, "watch"), fact, "write it like migrations/**")
+                self._wrong(at, fact, "write it like services/api/** or migrations/**")
         return tuple(globs)
 
     def _promote(

@@ -45,7 +45,7 @@ class SourceCommit:
     commit: str
     """Empty where nobody knows."""
     branch: str
-    """The branch that asked."""
+    """The branch that asked; a git tag as ``refs/tags/...``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,10 @@ class GitHistory(Protocol):
         """Branch -> commit, as of the last refresh."""
         ...
 
+    def tags(self) -> Mapping[str, str]:
+        """Git tag -> the commit that it names, annotated ones too; no older than the branches."""
+        ...
+
     def has(self, commit: str) -> bool:
         """Whether the commit can be read."""
         ...

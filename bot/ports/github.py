@@ -74,8 +74,8 @@ class GitHub(Protocol):
         """A commit with the accounts behind it."""
         ...
 
-    def pushes(self, repository: GitHubRepository, branch: str) -> Sequence[Push] | None:
-        """Who moved a branch, the newest 100, newest first; None: GitHub does not tell."""
+    def pushes(self, repository: GitHubRepository, ref: str) -> Sequence[Push] | None:
+        """Who moved a whole ref, the newest 100, newest first; None: GitHub does not tell."""
         ...
 
     def in_team(self, repository: GitHubRepository, team: str, login: str) -> bool:

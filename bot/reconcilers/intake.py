@@ -14,6 +14,7 @@ from bot.domain.errors import RejectedError, UnavailableError
 from bot.domain.history import PullRequest
 from bot.domain.jobs import Done, Failed, Job, JobKind, Outcome
 from bot.domain.memory import SeenHead
+from bot.domain.source_refs import SourceRef
 from bot.facts.members import for_each
 from bot.facts.promotions_open import head_branch
 from bot.facts.snapshot import Ports, View, look, look_at
@@ -55,9 +56,10 @@ def reconcile(ports: Ports, manifests: int) -> Outcome:
 
 def _everything(view: View) -> Iterator[Job]:
     for environment in view.pipeline.environments:
-        for application in view.pipeline.applications:
-            yield Job(JobKind.PROPOSE, view.id, environment, application)
-            yield Job(JobKind.DELIVER, view.id, environment, application)
+        for name, application in view.pipeline.applications.items():
+            if not application.skips(environment):
+                yield Job(JobKind.PROPOSE, view.id, environment, name)
+                yield Job(JobKind.DELIVER, view.id, environment, name)
         yield Job(JobKind.PUBLISH, view.id, environment)
     for pull_request in view.ports.github.pull_requests(view.repository, state="open"):
         yield Job(JobKind.ANSWER, view.id, "", str(pull_request.number))
@@ -124,15 +126,27 @@ def may_concern(ports: Ports, manifests: GitHubRepository, repository: str) -> b
 
 def _follow(view: View, hint: WebhookHint) -> None:
     """A branch is followed from its first event on, however the first look at it comes about."""
-    branch = hint.ref.removeprefix("refs/heads/")
-    if hint.event != "push" or branch == hint.ref or not hint.after.strip("0"):
+    ref = SourceRef.of_full(hint.ref)
+    if hint.event != "push" or ref is None or not hint.after.strip("0"):
         return
     for application in view.pipeline.applications.values():
+        if ref.is_tag and not _follows_tags(view, application):
+            continue
         if _is(hint, application.source):
             source, memory = str(application.source), view.ports.memory
-            known = memory.seen_heads(source).get(branch)
+            known = memory.seen_heads(source).get(ref.key)
             if known is None or not known.followed:
-                memory.record_seen([SeenHead(source, branch, hint.after, followed=True)])
+                # A push of an annotated tag names the tag's own object, so the look fills it in.
+                commit = (known.commit if known else "") if ref.is_tag else hint.after
+                memory.record_seen([SeenHead(source, ref.key, commit, followed=True)])
+
+
+def _follows_tags(view: View, application: Application) -> bool:
+    """Whether tags of its source are looked at, so that a new one can be told from an old one."""
+    environments = (
+        view.pipeline.environment_of(n, application) for n in view.pipeline.environments
+    )
+    return any(one is not None and one.tags for one in environments)
 
 
 def _looks(view: View, hint: WebhookHint) -> Iterator[Job]:
@@ -140,7 +154,7 @@ def _looks(view: View, hint: WebhookHint) -> Iterator[Job]:
         yield from _manifests_looks(view, hint)
     for application in view.pipeline.applications.values():
         if _is(hint, application.source):
-            yield from _source_looks(view, application.name, hint)
+            yield from _source_looks(view, application, hint)
 
 
 def _is(hint: WebhookHint, repository: GitHubRepository | ManifestsRepository) -> bool:
@@ -268,18 +282,21 @@ def _says_else(shown: ImageLocation | None, location: ImageLocation) -> bool:
     return shown is None or shown.written != location.written
 
 
-def _source_looks(view: View, application: str, hint: WebhookHint) -> Iterator[Job]:
-    branch = hint.ref.removeprefix("refs/heads/")
-    is_push = hint.event == "push" and hint.ref.startswith("refs/heads/")
+def _source_looks(view: View, application: Application, hint: WebhookHint) -> Iterator[Job]:
+    ref = SourceRef.of_full(hint.ref) if hint.event == "push" else None
     is_rerun = hint.event == "check_run" and hint.action == "rerequested"
-    if not is_push and not is_rerun and hint.event not in _IMAGE_EVENTS:
+    if ref is None and not is_rerun and hint.event not in _IMAGE_EVENTS:
         return
-    for environment in view.pipeline.environments.values():
-        if not is_push or environment.fed_by(branch):
-            yield Job(JobKind.PROPOSE, view.id, environment.name, application)
+    view.ports.shelf.forget_absent()  # CI may have pushed what was looked for
+    for name in view.pipeline.environments:
+        environment = view.pipeline.environment_of(name, application)
+        if environment is None:
+            continue
+        if ref is None or environment.fed_by(ref):
+            yield Job(JobKind.PROPOSE, view.id, name, application.name)
         if is_rerun:
-            yield Job(JobKind.DELIVER, view.id, environment.name, application)
-            yield Job(JobKind.PUBLISH, view.id, environment.name)
+            yield Job(JobKind.DELIVER, view.id, name, application.name)
+            yield Job(JobKind.PUBLISH, view.id, name)
 
 
 def put_reconcile(ports: Ports) -> None:

@@ -11,7 +11,7 @@ the commits whose images it brought and that are not published yet.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from bot.domain.environments import Application, Environment, GitHubRepository
 from bot.domain.errors import IntegrityError, LockkeeperError
@@ -20,6 +20,7 @@ from bot.domain.jobs import Job, JobKind
 from bot.domain.memory import ToldFailure
 from bot.domain.oci import Digest
 from bot.domain.reports import CheckReport
+from bot.domain.source_refs import SourceRef
 from bot.facts.resolution import record_of
 from bot.facts.snapshot import Ports, View, look
 from bot.formats.markdown import code, plain, prose
@@ -78,7 +79,9 @@ def _where(view: View, job: Job) -> Iterator[tuple[GitHubRepository, str]]:
     """Repository and commit: branch heads that ask; the newest merge, and what it brings."""
     environment = view.environment(job.environment)
     if job.kind is JobKind.PROPOSE:
-        yield from _heads(view, environment, view.application(job.subject))
+        application = view.application(job.subject)
+        own = view.environment_of(environment.name, application)
+        yield from _heads(view, own, application)
         return
     yield view.repository, view.head
     if job.kind is JobKind.DELIVER:
@@ -94,19 +97,33 @@ def _heads(
 ) -> Iterator[tuple[GitHubRepository, str]]:
     """Branches whose promotion is not over: old ones stand in the record for ever."""
     source = application.source
+    seen = view.ports.memory.seen_heads(str(source)).items()
     asking = {
-        branch: head.commit
-        for branch, head in view.ports.memory.seen_heads(str(source)).items()
-        if head.followed and head.commit and environment.fed_by(branch)
+        ref: head.commit
+        for ref, head in ((SourceRef.of(key), head) for key, head in seen)
+        if head.followed and head.commit and environment.fed_by(ref)
     }
     try:
         history = view.ports.mirrors.of(source)
     except LockkeeperError:
         history = None  # nobody knows what stands; who asks is told
     wanted = [commit for _, commit in _wanted(view, environment, application)]
-    for branch, commit in sorted(asking.items()):
-        if history is None or (branch in history.heads() and not _is_over(history, commit, wanted)):
+    tags = _newest_tag(asking)
+    for ref, commit in sorted(asking.items()):
+        if ref.is_tag and ref not in tags:
+            continue
+        if history is None or (_stands(history, ref) and not _is_over(history, commit, wanted)):
             yield source, commit
+
+
+def _newest_tag(refs: Iterable[SourceRef]) -> Sequence[SourceRef]:
+    """Of the tags that ask the newest version alone: the others were told what is the matter."""
+    return sorted((ref for ref in refs if ref.is_tag), key=lambda ref: ref.rank)[-1:]
+
+
+def _stands(history: GitHistory, ref: SourceRef) -> bool:
+    """Whether the branch or tag is still there."""
+    return ref.name in (history.tags() if ref.is_tag else history.heads())
 
 
 def _is_over(history: GitHistory, commit: str, wanted: Sequence[str]) -> bool:

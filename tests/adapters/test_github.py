@@ -785,12 +785,12 @@ def test_a_refusal_for_the_rate_silences_the_whole_installation_and_is_no_answer
 ) -> None:
     """A 403 that `pushes` takes for "not told" elsewhere is none here."""
     scene.api.facts(DEPLOY)
-    scene.api.pushes(DEPLOY, "main")
+    scene.api.pushes(DEPLOY, "refs/heads/main")
     headers = {"retry-after": "30"}
     scene.world.fail("GET", "/repos/acme/deploy/activity", 403, headers=headers)
 
     with pytest.raises(UnavailableError):
-        scene.api.pushes(DEPLOY, "main")
+        scene.api.pushes(DEPLOY, "refs/heads/main")
     with pytest.raises(UnavailableError) as caught:
         scene.api.pull_requests(DEPLOY, state="open")
 

@@ -98,6 +98,37 @@ def test_heads_commits_and_files(origin: Origin, mirror: Mirror) -> None:
     assert mirror.messages(second, second, limit=9) == []
 
 
+def test_tags_name_the_commits_behind_them(origin: Origin, mirror: Mirror) -> None:
+    commit = origin.commit({"x": "x"})
+    origin.git("tag", "light", commit)
+    origin.git("tag", "-a", "-m", "words", "annotated", commit)
+    origin.git("tag", "-a", "-m", "words", "of-a-tag", "annotated")
+    origin.git("tag", "of-a-file", f"{commit}:x")
+    origin.git("tag", "of-a-tree", f"{commit}^{{tree}}")
+    origin.git("push", "-q", str(origin.bare), "--tags")
+
+    assert mirror.tags() == {"annotated": commit, "light": commit, "of-a-tag": commit}
+
+    other = origin.commit({"x": "y"})
+    origin.git("push", "-q", "-f", str(origin.bare), f"{other}:refs/tags/light", ":annotated")
+    assert mirror.tags()["light"] == commit  # as of the last refresh, as branches are
+    mirror.refresh()
+    assert mirror.tags() == {"light": other, "of-a-tag": commit}
+    assert mirror.heads() == {"main": other}
+
+
+def test_tags_are_fetched_for_those_alone_who_ask(
+    origin: Origin, mirror: Mirror, tmp_path: Path
+) -> None:
+    bare = tmp_path / "mirrors" / "acme" / "deploy.git"
+    origin.git("tag", "v1", origin.commit({"x": "x"}))
+    origin.git("push", "-q", str(origin.bare), "--tags")
+    mirror.refresh()
+
+    assert not origin.git("for-each-ref", "refs/tags", cwd=bare)
+    assert "v1" in mirror.tags()
+
+
 def test_a_branch_that_vanished_stays_readable(origin: Origin, mirror: Mirror) -> None:
     gone = origin.commit({"x": "x"}, branch="old")
     mirror.refresh()

@@ -9,12 +9,10 @@ from bot.domain.environments import (
     BadNameError,
     GitHubRepository,
     Template,
-    commit_in_name,
     matches,
     overlap,
-    version_of,
-    version_order,
 )
+from bot.domain.source_refs import NO_REF, SourceRef, commit_in_name, version_of, version_order
 
 
 @pytest.mark.parametrize(
@@ -74,6 +72,31 @@ def test_versions_are_ordered_as_numbers() -> None:
     names = ["v1.0.0-rc.1", "v1", "v1.2", "v1.10", "v2.0.0-beta", "v2"]
 
     assert sorted(names, key=version_order) == names
+
+
+def test_pre_releases_are_ordered_as_semver_11_does() -> None:
+    names = ["1.0.0-alpha", "1.0.0-alpha.1", "1.0.0-alpha.beta", "1.0.0-beta", "1.0.0-beta.2"]
+    names += ["1.0.0-beta.11", "1.0.0-rc.1", "1.0.0"]
+
+    assert sorted(set(names), key=version_order) == names
+
+
+@given(st.text(min_size=1), st.booleans())
+def test_a_ref_is_kept_and_read_as_it_was(name: str, is_tag: bool) -> None:  # noqa: FBT001 - given
+    ref = SourceRef(name.replace(":", ""), is_tag)
+
+    assert SourceRef.of(ref.key) == ref
+    assert ref.name == "" or SourceRef.of_full(ref.full) == ref
+
+
+def test_a_branch_and_a_tag_of_one_name_are_two() -> None:
+    branch, tag = SourceRef("v1"), SourceRef("v1", is_tag=True)
+
+    assert branch.key != tag.key
+    assert (str(branch), str(tag)) == ("v1", "tag v1")
+    assert SourceRef.of("develop") == SourceRef("develop")
+    assert SourceRef.of("") == NO_REF
+    assert SourceRef.of_full("refs/pull/1/head") is None
 
 
 def test_commit_in_a_branch_name() -> None:

@@ -17,6 +17,7 @@ from bot.domain.promotion import (
     order,
     promotion_id,
 )
+from bot.domain.source_refs import SourceRef
 
 A, B = "a" * 40, "b" * 40
 ONE, TWO = Digest("sha256:" + "1" * 64), Digest("sha256:" + "2" * 64)
@@ -38,8 +39,8 @@ def facts(
         running=running,
         candidate_contains_running=contains,
         running_contains_candidate=contained,
-        candidate_branch=branches[0],
-        running_branch=branches[1],
+        candidate_ref=SourceRef.of(branches[0]),
+        running_ref=SourceRef.of(branches[1]),
         something_runs=something,
     )
 
@@ -62,6 +63,11 @@ def facts(
         (facts(branches=("hotfix/urgent", "release/v1.2.0")), Order.DIVERGING),
         (facts(branches=("hotfix/urgent", "release/v1.2.0"), contains=True), Order.FORWARD),
         (facts(branches=("release/v1.2.0", "")), Order.DIVERGING),
+        (facts(branches=("tag:v1.0.2", "tag:v1.1.0")), Order.LATE),
+        (facts(branches=("tag:v1.1.0", "tag:v1.0.2"), contained=True), Order.FORWARD),
+        (facts(branches=("tag:v1.2.0-rc.10", "tag:v1.2.0-rc.9")), Order.FORWARD),
+        (facts(branches=("tag:v1.2.0", "v1.2.0")), Order.DIVERGING),
+        (facts(branches=("tag:v1.1.0", "main"), contains=True), Order.FORWARD),
     ],
 )
 def test_order_follows_history_and_between_branches_the_version(

@@ -123,6 +123,8 @@ def test_signing_asks_for_one_approval_unless_told() -> None:
         ("[envs/stage/**]", "[envs/**]", 13, "can match the same file"),
         ("sign: true", "sign: true\n    merge: auto", 22, "together with `sign`"),
         ("{ branches: [main] }", '{ branches: ["**"] }', 16, "every branch"),
+        ("{ branches: [main] }", '{ tags: ["*"] }', 16, "every git tag"),
+        ("{ branches: [develop] }", "{ tag: [v1] }", 5, "did you mean 'tags'"),
         ("  payments: {", "  pay_ments: {", 26, "not a name"),
         ("acme/shop", "acme", 28, "not a GitHub repository"),
         ("prod.example.com/acme/{image}", "prod.example.com/acme/{imag}", 15, "imag"),
@@ -131,11 +133,27 @@ def test_signing_asks_for_one_approval_unless_told() -> None:
         ('"release-{timestamp}"', '"{branch}"', 20, "signature tag"),
         ("registry.stage", "registry.prod", 20, "same tag in one repository"),
         ("[acme/release-managers]", "[managers]", 22, "not a team"),
-        ("    from: dev", "    from: dev\n    after: [dev]", 12, "unknown key 'after'"),
+        ("    from: dev", "    from: dev\n    after: [devv]", 12, "'devv' does not exist"),
+        (
+            "    from: dev",
+            "    from: dev\n    after: [prod]",
+            12,
+            "`from` and `after` form a circle",
+        ),
+        ("    from: dev", "    after: [stage]", 11, "`after` forms a circle: stage -> stage"),
+        ("    on: { branches: [main] }\n", "", 15, "nothing asks for promotions to 'prod'"),
         ('"migrate-{short_sha}"', '"migrate"', 29, "same for every commit"),
         ("sign: true", "publish: { ref: main }", 21, "not a ref under env/"),
         ("sign: true", "publish: { ref: env/dev }", 21, "publish to one ref"),
         ("sign: true", "publish: { ref: env/dev/x }", 21, "git cannot hold both"),
+        ("source: acme/shop", "environments: {}", 28, "in no environment at all"),
+        ("source: acme/shop", "environments: { stag: }", 28, "did you mean 'stage'"),
+        ("source: acme/shop", "environments: { dev: { sign: true } }", 28, "unknown key 'sign'"),
+        ("source: acme/shop", "environments: { prod: { merge: auto } }", 28, "`merge: auto` tog"),
+        ("source: acme/shop", "environments: { prod: { after: [prod] } }", 28, "forms a circle"),
+        ("source: acme/shop", 'environments: { prod: { on: { tags: ["*"] } } }', 28, "every git"),
+        ("source: acme/shop", 'paths: ["../x"]', 28, "not a path or glob in the source"),
+        ("checkout-api: {}", 'checkout-api: { paths: ["/x"] }', 29, "not a path or glob"),
         ("version: 1", "version: 1\nversion: 1", 2, "stands twice"),
         ("  dev: &dev", "  dev: &dev\n  - x", 6, "not YAML"),
         ("  source: acme/{application}\n", "  x-source: acme\n", 26, "names no source repository"),
@@ -410,3 +428,133 @@ def test_more_tags_than_can_be_compared_are_refused() -> None:
 
     found = mistakes(shared(40, *tags))
     assert any("too many tags to compare" in one.fact for one in found)
+
+
+FOLLOWING = WHOLE.replace(
+    "    on: { branches: [main] }\n    from: stage", "    after: [stage, dev]"
+)
+
+
+def test_an_environment_may_follow_others() -> None:
+    prod = read_pipeline(FOLLOWING).environments["prod"]
+
+    assert prod.follows
+    assert (prod.after, prod.source_environment) == (("stage", "dev"), "stage")
+    assert prod.below == ("stage", "dev")
+
+
+def test_from_and_branches_may_stand_beside_after() -> None:
+    text = WHOLE.replace("    from: stage", "    from: stage\n    after: [dev]")
+    prod = read_pipeline(text).environments["prod"]
+
+    assert not prod.follows
+    assert prod.below == ("stage", "dev")
+
+
+def test_an_environment_may_follow_none_but_others_of_the_file() -> None:
+    text = FOLLOWING.replace("    from: dev", "    from: prod")
+
+    with pytest.raises(ConfigurationError, match="circle: stage -> prod -> stage"):
+        read_pipeline(text)
+
+
+edges = st.lists(
+    st.tuples(st.sampled_from("abcd"), st.sampled_from(["from", "after"]), st.sampled_from("abcd")),
+    max_size=6,
+)
+
+
+@given(edges)
+def test_every_circle_is_refused_and_nothing_else_is(
+    given_edges: list[tuple[str, str, str]],
+) -> None:
+    below: dict[str, dict[str, list[str]]] = {name: {"from": [], "after": []} for name in "abcd"}
+    for name, key, other in given_edges:
+        if key == "after" or not below[name]["from"]:
+            below[name][key].append(other)
+    lines = ["version: 1", "environments:"]
+    for name, keys in below.items():
+        lines += [f"  {name}:", f"    on: {{ branches: [{name}] }}", f"    manifests: [{name}/**]"]
+        lines.append(f"    image_repository: {name}.example.com/{{application}}/{{image}}")
+        lines += [f"    from: {one}" for one in keys["from"]]
+        lines += [f"    after: [{', '.join(keys['after'])}]"] if keys["after"] else []
+    lines += ["applications:", "  x: { source: acme/x }"]
+
+    graph = {name: {*keys["from"], *keys["after"]} for name, keys in below.items()}
+    ends = {name for name, others in graph.items() if not others}
+    while more := {name for name, others in graph.items() if others <= ends} - ends:
+        ends |= more
+    found = mistakes("\n".join(lines))
+
+    assert bool(found) == (ends != set("abcd"))
+    assert all("circle" in one.fact for one in found)
+
+
+OWN = """\
+version: 1
+environments:
+  dev:
+    on: { branches: [develop] }
+    image_repository: dev.example.com/{environment}/{image}
+    manifests: [envs/dev/**]
+  stage:
+    on: { branches: ["release/*"] }
+    from: dev
+    image_repository: stage.example.com/acme/{image}
+    manifests: [envs/stage/**]
+  uat:
+    after: [stage]
+    image_repository: uat.example.com/acme/{image}
+    manifests: [envs/uat/**]
+  prod:
+    on: { branches: [main] }
+    from: uat
+    image_repository: prod.example.com/acme/{image}
+    manifests: [envs/prod/**]
+defaults: { source: "acme/{application}", paths: ["services/{application}/**"] }
+applications:
+  whole: {}
+  own: { environments: { dev: , prod: { on: { branches: [master] }, image_tags: ["v"] } } }
+  late: { environments: { uat: , prod: } }
+"""
+
+
+def test_what_an_application_has_otherwise() -> None:
+    pipeline = read_pipeline(OWN)
+    whole, own, late = (pipeline.applications[name] for name in ("whole", "own", "late"))
+
+    assert whole.paths == ("services/whole/**",)
+    assert pipeline.environment_of("prod", whole) is pipeline.environments["prod"]
+    assert pipeline.environment_of("stage", own) is None
+    assert pipeline.environment_of("nowhere", own) is None
+    prod = pipeline.environment_of("prod", own)
+    assert prod is not None
+    assert (prod.branches, prod.source_environment) == (("master",), "dev")
+    assert [str(tag.template) for tag in prod.image_tags] == ["v"]
+
+    uat = pipeline.environment_of("uat", late)  # fed as stage would be, from where CI pushes
+    assert uat is not None
+    assert (uat.after, uat.branches, uat.source_environment) == ((), ("release/*",), None)
+    assert str(uat.built_in(late, "late")) == "dev.example.com/dev/late"
+    prod = pipeline.environment_of("prod", late)
+    assert prod is not None
+    assert (prod.branches, prod.source_environment) == (("main",), "uat")
+
+
+@given(st.sets(st.sampled_from(["dev", "stage", "uat", "prod"]), min_size=1))
+def test_nothing_is_taken_from_an_environment_that_is_gone_past(names: set[str]) -> None:
+    text = OWN.replace(
+        "  whole: {}",
+        f"  whole: {{ environments: {{ {', '.join(f'{n}: ' for n in sorted(names))} }} }}",
+    )
+    pipeline = read_pipeline(text)
+    whole = pipeline.applications["whole"]
+
+    for name in pipeline.environments:
+        found = pipeline.environment_of(name, whole)
+        assert (found is not None) == (name in names)
+        if found is not None:
+            assert set(found.below) <= names
+            assert found.branches or found.tags or found.after
+            is_lowest = name == "dev"
+            assert is_lowest or found.source_environment or found.source_pattern

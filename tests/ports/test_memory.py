@@ -78,6 +78,16 @@ def test_a_head_that_is_followed_stays_so(memory: Memory) -> None:
     assert memory.seen_heads("acme/payments") == {"main": replace(looked_at, followed=True)}
 
 
+def test_an_image_may_be_an_older_commits(memory: Memory) -> None:
+    older = replace(RESOLUTION, commits=(("worker", "a" * 40),))
+
+    memory.record_resolution(older)
+    found = memory.resolution(7, "payments", "c" * 40)
+
+    assert found == older
+    assert (older.commit_of("api"), older.commit_of("worker")) == ("c" * 40, "a" * 40)
+
+
 def test_the_first_resolution_wins(memory: Memory) -> None:
     moved = replace(RESOLUTION, digests=(("api", TWO),), known_by="tag only")
 

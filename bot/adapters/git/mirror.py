@@ -44,6 +44,7 @@ _COMMIT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _EMPTY_TREE: Final = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"  # git hash-object -t tree /dev/null
 _FORMAT: Final = "%H%x1f%T%x1f%P%x1f%ct%x1f%an%x1f%s"
 _FETCH: Final = ("fetch", "--quiet", "--no-tags", "--force")
+_TAGS: Final = "+refs/tags/*:refs/tags/*"
 _FETCH_SECONDS: Final = 300
 _READ_SECONDS: Final = 60
 _NOT_NOW: Final = {"maintenance.auto": "false"}
@@ -166,6 +167,8 @@ class Mirror:
         self._fetches = 0
         self._fetched = self._expired = -math.inf
         self._heads: Mapping[str, str] | None = None
+        self._tags: Mapping[str, str] | None = None
+        """None until somebody asks: most repositories have many, which nobody needs."""
         self._objects = Reader(path, readers)
         self._contents = Bounded[str, bytes](_CONTENTS_BYTES, len)
         self._differences = Bounded[tuple[str, str], Mapping[str, PathChange]](_LISTED_PATHS, len)
@@ -189,8 +192,10 @@ class Mirror:
             if self._fetched >= max(moment, self._expired):
                 return
             began = time.monotonic()
-            self._fetch_branches()
+            tags = () if self._tags is None else (_TAGS,)
+            self._renewing("+refs/heads/*:refs/heads/*", *tags, options=("--prune",))
             self._heads = self._read_heads()
+            self._tags = self._read_tags() if tags else None
             self._fetched = began
             self._tidy()
 
@@ -218,6 +223,41 @@ class Mirror:
         lines = self._git(["for-each-ref", "--format=%(objectname) %(refname)", "refs/heads"])
         pairs = (line.split(" ", 1) for line in lines.splitlines())
         return {name.removeprefix("refs/heads/"): commit for commit, name in pairs}
+
+    def tags(self) -> Mapping[str, str]:
+        """Tag -> the commit that it names at last, no older than the branches are.
+
+        Whoever asks first waits for a fetch of its own; later ones bring the tags along.
+        """
+        known = self._tags
+        if known is not None:
+            return known
+        with self._fetching:
+            if self._tags is None:
+                self._renewing(_TAGS, options=("--prune",))
+                self._tags = self._read_tags()
+            return self._tags
+
+    def _read_tags(self) -> Mapping[str, str]:
+        """Those that name a commit: a tag may name a tag, a file or a tree as well."""
+        fields = "%(objectname) %(objecttype) %(*objecttype) %(*objectname) %(refname)"
+        lines = self._git(["for-each-ref", f"--format={fields}", "refs/tags"]).splitlines()
+        found: dict[str, str] = {}
+        for line in lines:
+            thing, kind, inner, target, name = line.split(" ", 4)
+            commit = {"commit": thing, "tag": target if inner == "commit" else ""}.get(kind)
+            if commit == "":
+                commit = self._peeled(thing)
+            if commit:
+                found[name.removeprefix("refs/tags/")] = commit
+        return found
+
+    def _peeled(self, tag: str) -> str:
+        """The commit behind a tag of a tag; empty: it ends elsewhere."""
+        try:
+            return self._git(["rev-parse", "--verify", "--quiet", f"{_checked(tag)}^{{commit}}"])
+        except NotFoundError:
+            return ""
 
     def has(self, commit: str) -> bool:
         """Whether the commit can be read; git says so itself, and its failure says neither."""
@@ -444,22 +484,22 @@ class Mirror:
         lines = self._git(["log", f"--format={_FORMAT}", *arguments, "--", *paths])
         return [_parsed(line) for line in lines.split("\n") if line]
 
-    def _fetch_branches(self) -> None:
-        """With a new token where the one at hand was refused: git says of neither why."""
-        every, refused = ("+refs/heads/*:refs/heads/*", "--prune"), self._access.token()
+    def _renewing(self, *refspecs: str, options: Sequence[str]) -> None:
+        """Fetch, with a new token where the one at hand was refused: git says of neither why."""
+        refused = self._access.token()
         try:
-            self._fetch(*every)
+            self._fetch(*refspecs, options=options)
         except RefusedFetchError:
             self._access.forget()
             if self._access.token() == refused:
                 raise
-            self._fetch(*every)
+            self._fetch(*refspecs, options=options)
 
-    def _fetch(self, refspec: str, *options: str) -> None:
+    def _fetch(self, *refspecs: str, options: Sequence[str] = ()) -> None:
         environment = _configured({**_NOT_NOW, **_authorised(self._url, self._access.token())})
         try:
             self._run(
-                [*_FETCH, *options, "--end-of-options", self._url, refspec],
+                [*_FETCH, *options, "--end-of-options", self._url, *refspecs],
                 environment=environment,
                 seconds=_FETCH_SECONDS,
             )

@@ -205,14 +205,17 @@ class GitHubApi:
         data = self._get(repository, permissions.READ_CONTENTS, f"/commits/{quoted(commit)}")
         return records.contributed(data)
 
-    def pushes(self, repository: GitHubRepository, branch: str) -> Sequence[Push] | None:
-        """Who moved a branch, newest first; None: GitHub does not tell, or more than it tells."""
+    def pushes(self, repository: GitHubRepository, ref: str) -> Sequence[Push] | None:
+        """Who moved a whole ref, newest first; None: GitHub does not tell, or more than it tells.
+
+        Of tags its documentation says nothing: what is not in the list is not known.
+        """
         answer = self._call(
             repository,
             permissions.READ_CONTENTS,
             "GET",
             "/activity",
-            query={"ref": f"refs/heads/{branch}", "per_page": str(_ACTIVITIES)},
+            query={"ref": ref, "per_page": str(_ACTIVITIES)},
             allow=(403, 404, 422),
         )
         if answer.status != HTTPStatus.OK or not isinstance(answer.data, list):

@@ -166,7 +166,11 @@ class MemoryStore:
             "known_by": resolution.known_by,
             "at": text_of(resolution.at),
         }
-        images = sorted((image, str(digest)) for image, digest in resolution.digests)
+        others = dict(resolution.commits)
+        images = sorted(
+            (image, str(digest), *([others[image]] if image in others else []))
+            for image, digest in resolution.digests
+        )
         with transaction(self.database) as connection:
             is_new = ensure(connection, RESOLUTION, {**values, "proof": ""})
             found = None if is_new else self._resolution(connection, named)
@@ -180,12 +184,10 @@ class MemoryStore:
                 ensure(connection, RESOLUTION, {**values, "proof": ""})
             number = connection.scalar(sa.select(RESOLUTION.c.number).where(named))
             connection.execute(RESOLVED_IMAGE.delete().where(RESOLVED_IMAGE.c.resolution == number))
-            for image, digest in images:
-                ensure(
-                    connection,
-                    RESOLVED_IMAGE,
-                    {"resolution": number, "image": image, "digest": digest},
-                )
+            for image, digest, *other in images:
+                built_of = {"commit_id": "".join(other)}
+                row = {"resolution": number, "image": image, "digest": digest, **built_of}
+                ensure(connection, RESOLVED_IMAGE, row)
             self.proofs.seal(connection, RESOLUTION, named, images)
             return resolution
 
@@ -454,14 +456,14 @@ class MemoryStore:
         for row in connection.execute(newest):
             images = images_of(connection, row)
             if self.proofs.holds(RESOLUTION, row, images):
-                digests = tuple((image, Digest(digest)) for image, digest in images)
                 return Resolution(
                     row.manifests,
                     row.application,
                     row.commit_id,
-                    digests,
+                    tuple((image, Digest(digest)) for image, digest, *_ in images),
                     row.known_by,
                     _moment(row),
+                    tuple((image, other[0]) for image, _, *other in images if other),
                 )
         return None
 

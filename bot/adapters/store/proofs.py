@@ -140,14 +140,20 @@ class Proofs:
         )
 
 
-def images_of(connection: sa.Connection, row: Row) -> Sequence[tuple[str, str]]:
-    """The images of a resolution's row, which its proof covers, too."""
+def images_of(connection: sa.Connection, row: Row) -> Sequence[tuple[str, ...]]:
+    """The images of a resolution's row, which its proof covers, too.
+
+    Name and digest, and the commit where it is another one's than the row's.
+    """
     query = (
         sa.select(RESOLVED_IMAGE)
         .where(RESOLVED_IMAGE.c.resolution == row.number)
         .order_by(RESOLVED_IMAGE.c.image)
     )
-    return [(found.image, found.digest) for found in connection.execute(query)]
+    return [
+        (found.image, found.digest, *([found.commit_id] if found.commit_id else []))
+        for found in connection.execute(query)
+    ]
 
 
 def _proof(key: bytes, table: sa.Table, values: Mapping[str, object], images: object) -> str:

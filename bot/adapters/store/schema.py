@@ -139,6 +139,7 @@ MIGRATIONS: Final[Sequence[Sequence[str]]] = (
                 reason, actor, at, '' FROM lk_hold""",
         "DROP TABLE lk_hold",
     ),
+    ("ALTER TABLE lk_resolved_image ADD COLUMN commit_id VARCHAR NOT NULL DEFAULT ''",),
 )
 """For ``migrate``, part ``store``; ``{number}`` counts rows in the order they were written,
 ``{bytes}`` is what holds bytes."""
@@ -165,7 +166,9 @@ RESOLUTION: Final = _table(
     *("application", "commit_id", "known_by", "at", "proof"),
     numbers=["number", "manifests"],
 )
-RESOLVED_IMAGE: Final = _table("lk_resolved_image", "image", "digest", numbers=["resolution"])
+RESOLVED_IMAGE: Final = _table(
+    "lk_resolved_image", "image", "digest", "commit_id", numbers=["resolution"]
+)
 PUBLICATION: Final = _table(
     "lk_publication",
     *(*_SCOPE, "ref", "commit_id", "parent", "source", "rules", "at", "proof"),

@@ -551,7 +551,8 @@ def _promotions(
                 if reference is not None and reference.digest is not None
             }
             if images:
-                yield here[0].environment, application, images
+                own = view.pipeline.environment_of(environment, application)
+                yield own or here[0].environment, application, images
 
 
 def _lines(moved: Sequence[Moved]) -> Iterator[str]:
@@ -565,6 +566,13 @@ def _what_is_wrong(view: View, one: Moved) -> str:
     application = view.pipeline.applications.get(place.application)
     if application is None:
         return ""
+    own = view.pipeline.environment_of(environment.name, application)
+    if own is None:
+        return (
+            f"{code(application.name)} goes past {environment.name}: its `environments` in "
+            f"{code(PIPELINE_FILE)} leaves it out, so nobody delivers it there"
+        )
+    environment = own
     expected = environment.repository_of(application, place.image)
     if written.canonical != str(expected.canonical):
         return (
@@ -581,7 +589,7 @@ def _what_is_wrong(view: View, one: Moved) -> str:
             return ""
     except RegistryRefusesError as error:
         return f"whether it can be delivered is not known: {code(str(error))}"
-    source = environment.source_environment or "the registry that CI pushes to"
+    source = " and ".join(environment.below) or "the registry that CI pushes to"
     return f"{code(reference.digest)} is not in {source}, where {environment.name} takes it from"
 
 

@@ -62,11 +62,11 @@ def deliver(ports: Ports, manifests: int, environment: str, application: str) ->
     """Seal everything that the default branch wishes for one application in one environment."""
     view = look(ports, manifests)
     try:
-        view.environment(environment), view.application(application)
+        view.environment_of(environment, view.application(application))
     except NotFoundError as error:
         return Done(str(error))
-    target = view.granted_environment(environment)
     delivered = view.granted_application(application)
+    target = view.granted_environment_of(environment, delivered)
     held = closed(view, target, application, Action.DELIVER, Direction.BACK)
     if held is not None:
         return stopped(held)
@@ -213,7 +213,7 @@ def _accessories(wish: DesiredImage) -> AccessoryPolicy:
     if not environment.signs:
         return AccessoryPolicy(is_ours=is_ours)
     policy = view.rules.policy(environment.name)
-    trust = trust_of(view, wish.application, wish.commit, view.rules)
+    trust = trust_of(view, wish.application, wish.built_of, view.rules)
     return verified_accessories(trust, policy.roots if policy else TrustRoots(), is_ours)
 
 
@@ -246,7 +246,8 @@ def _tags(wish: DesiredImage) -> tuple[list[str], list[str]]:
         wish.image,
         environment,
         wish.commit,
-        wish.branch,
+        wish.built_of,
+        wish.ref,
         wish.view.history.commit(wish.merge).committed_at,
     )
     immutable: list[str] = []
@@ -350,8 +351,8 @@ def _attest(
         application=wish.application,
         image=wish.image,
         digest=wish.digest,
-        commit=wish.commit,
-        branch=wish.branch,
+        commit=wish.built_of,
+        ref=wish.ref,
         merge=wish.merge,
         tag=tags[0] if tags else "",
     )

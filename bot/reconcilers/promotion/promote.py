@@ -2,124 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
+from itertools import islice
 from typing import Final
 
-from bot.domain.environments import (
-    Application,
-    Environment,
-    commit_in_name,
-    version_of,
-    version_order,
-)
+from bot.domain.environments import Application, Environment
 from bot.domain.errors import NotFoundError, RejectedError
 from bot.domain.gates import Action
-from bot.domain.history import CheckState, GitCommit
-from bot.domain.images import RegistryRefusesError
+from bot.domain.history import CheckState
 from bot.domain.jobs import Done, Failed, Outcome, RequeueAt
-from bot.domain.memory import Resolution, SeenHead
-from bot.domain.oci import Digest
 from bot.domain.promotion import (
-    Candidate,
-    KnownBy,
     Order,
     OrderFacts,
     Refused,
     Source,
     Waiting,
-    choose_source,
     order,
 )
+from bot.domain.source_refs import VersionKey
 from bot.facts.gates import closed, stopped, told
-from bot.facts.resolution import (
-    Contradicted,
-    Missing,
-    is_in_source,
-    lacks_record,
-    proposed_as,
-    resolve,
-)
 from bot.facts.snapshot import Ports, View, look
+from bot.facts.unchanged import ANCESTORS, stretches, to_ask
 from bot.formats.markdown import prose
-from bot.formats.places import ImageLocation, RemarkKind
-from bot.ports.git import GitHistory
+from bot.formats.places import RemarkKind
+from bot.reconcilers.promotion.asking import asking_branches, asking_tags
+from bot.reconcilers.promotion.following import followed, problems
 from bot.reconcilers.promotion.pull_request import Proposal, close_pointless, ensure_pull_request
+from bot.reconcilers.promotion.source_commit import Evaluated, evaluate, evaluate_any, same_files
+from bot.reconcilers.promotion.subject import Subject, Trigger
 from bot.reporting.reports import tell_source
 
-_ANCESTORS: Final = 500
-"""First-parent commits of a source branch that are looked through."""
 _READY: Final = 30
 """Commits before a branch's head that are looked at for an image while its own is to come."""
-BASELINE: Final = ""
-"""No branch's name: stands for "every head of this repository was seen once"."""
 _SOON: Final = timedelta(seconds=5)
 _SLOW: Final = timedelta(minutes=10)
-
-
-@dataclass(frozen=True, slots=True)
-class Trigger:
-    """A branch head that asks for a promotion."""
-
-    branch: str
-    commit: GitCommit
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluated:
-    """What a trigger comes to."""
-
-    trigger: Trigger
-    decision: Source | Waiting | Refused
-    resolution: Resolution | None = None
-    order: Order = Order.FIRST
-    waits: Evaluated | None = None
-    """The branch's head, where its image is still to come and this is an older commit of it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """One application in one environment, looked at once."""
-
-    view: View
-    environment: Environment
-    application: Application
-    history: GitHistory
-    """The source repository."""
-    places: Sequence[ImageLocation]
-    """Where the application's images stand on the default branch."""
-
-    def wished(self) -> dict[str, str]:
-        """Image -> digest that the default branch asks for; empty where it names none."""
-        return {location.place.image: location.written.digest for location in self.places}
-
-    def running(self) -> str | None:
-        """The source commit of what the default branch asks for, if the record knows one."""
-        images = {name: Digest(digest) for name, digest in self.wished().items() if digest}
-        proposed = proposed_as(self.view, self.environment, self.application, images)
-        if proposed is not None:
-            return proposed.commit
-        commits = {
-            record.commit if record else None
-            for image, digest in self.wished().items()
-            for record in [self._record(image, digest)]
-        }
-        return commits.pop() if len(commits) == 1 else None
-
-    def _record(self, image: str, digest: str) -> Resolution | None:
-        if not digest:
-            return None
-        memory = self.view.ports.memory
-        return memory.resolution_of(self.view.id, self.application.name, image, Digest(digest))
 
 
 def propose(ports: Ports, manifests: int, environment: str, application: str) -> Outcome:
     """Bring the promotion pull request of one application in one environment up to date."""
     view = look(ports, manifests)
     try:
-        target = view.environment(environment)
         promoted = view.granted_application(application)
+        target = view.environment_of(environment, promoted)
     except NotFoundError as error:
         return Done(str(error))
     images = {image.name for image in promoted.images}
@@ -138,16 +64,30 @@ def propose(ports: Ports, manifests: int, environment: str, application: str) ->
     subject = Subject(view, target, promoted, history, places)
     if reason:
         return _nowhere(subject, reason)
-    triggers = _triggers(subject)
-    if not triggers:
-        return Done(f"no branch that feeds {environment} has moved yet")
-    view.granted_environment(environment)
-    evaluated = [_ordered(subject, _newest_ready(subject, trigger)) for trigger in triggers]
+    if target.follows:
+        view.granted_environment_of(environment, promoted)
+        evaluated = [_ordered(subject, one) for one in followed(subject)]
+        if not evaluated:
+            return Done("; ".join(problems(subject)))
+        return _settle(subject, evaluated)
+    heads, tags = asking_branches(subject), asking_tags(subject)
+    if not (heads or tags):
+        return Done(f"no branch or tag that feeds {environment} has moved yet")
+    view.granted_environment_of(environment, promoted)
+    evaluated = [_ordered(subject, _newest_ready(subject, trigger)) for trigger in heads]
+    evaluated += _newest_tags(subject, tags)
+    return _settle(subject, evaluated)
+
+
+def _settle(subject: Subject, evaluated: Sequence[Evaluated]) -> Outcome:
+    """Propose the newest of what asks, and say of the others what is the matter with them."""
+    view = subject.view
     chosen = _newest(evaluated)
+    own = {chosen.trigger.commit.id} if chosen is not None else set()
     for other in evaluated:
         if other.waits is not None:
             _tell_unchosen(subject, other.waits)
-        if other is not chosen:
+        if other is not chosen and other.trigger.commit.id not in own:
             _tell_unchosen(subject, other)
     if chosen is None:
         return _waiting(view, evaluated)
@@ -177,13 +117,15 @@ def _why_nowhere(view: View, environment: Environment, application: Application)
 
 def _nowhere(subject: Subject, reason: str) -> Outcome:
     """Say on the commits that ask why nothing is proposed."""
-    triggers = _triggers(subject)
-    if triggers:
+    commits = [one.commit.id for one in [*asking_branches(subject), *asking_tags(subject)[:1]]]
+    if subject.environment.follows:
+        commits = [one.trigger.commit.id for one in followed(subject)]
+    if commits:
         tell_source(
             subject.view,
             subject.application,
             subject.environment,
-            [trigger.commit.id for trigger in triggers],
+            commits,
             CheckState.NEUTRAL,
             "Not promoted",
             prose(reason, 600),
@@ -191,35 +133,7 @@ def _nowhere(subject: Subject, reason: str) -> Outcome:
     return Done(reason)
 
 
-# --- which branch heads ask ---
-
-
-def _triggers(subject: Subject) -> list[Trigger]:
-    """Heads that moved since they were first seen; those that stood before ask for nothing."""
-    memory = subject.view.ports.memory
-    source = str(subject.application.source)
-    heads = subject.history.heads()
-    seen = memory.seen_heads(source)
-    is_known = BASELINE in seen
-    updates = [] if is_known else [SeenHead(source, BASELINE, "", followed=False)]
-    for branch, commit in heads.items():
-        before = seen.get(branch)
-        if before is None:
-            updates.append(SeenHead(source, branch, commit, followed=is_known))
-        elif before.commit != commit:
-            updates.append(SeenHead(source, branch, commit, followed=True))
-    if updates:
-        memory.record_seen(updates)
-        seen = memory.seen_heads(source)  # somebody else may have seen a push meanwhile
-    followed = {head.branch: head.followed for head in seen.values()}
-    return [
-        Trigger(branch, subject.history.commit(commit))
-        for branch, commit in sorted(heads.items())
-        if subject.environment.fed_by(branch) and followed.get(branch)
-    ]
-
-
-# --- which commit's image ---
+# --- the newest that is ready ---
 
 
 def _newest_ready(subject: Subject, trigger: Trigger) -> Evaluated:
@@ -227,136 +141,59 @@ def _newest_ready(subject: Subject, trigger: Trigger) -> Evaluated:
 
     Only commits that came after what runs here: others asked for nothing or were promoted before.
     """
-    head = _evaluate(subject, trigger)
+    head = evaluate(subject, trigger)
     running = subject.running()
     if not isinstance(head.decision, Waiting) or running is None:
         return head
     history = subject.history
     if not (history.fetch_commit(running) and history.is_ancestor(running, trigger.commit.id)):
         return head
+    if subject.application.paths:
+        return _newest_ready_stretch(subject, trigger, running, head)
     for commit in history.first_parents(trigger.commit.id, limit=_READY, until=running)[1:]:
-        found = _evaluate(subject, Trigger(trigger.branch, commit), is_head=False)
+        found = evaluate(subject, Trigger(trigger.ref, commit), is_head=False)
         if isinstance(found.decision, Source):
             return replace(found, waits=head)
     return head
 
 
-def _is_open(evaluated: Evaluated) -> bool:
-    """Nobody knows yet what this branch's head comes to."""
-    return evaluated.waits is not None or isinstance(evaluated.decision, Waiting)
-
-
-def _evaluate(subject: Subject, trigger: Trigger, *, is_head: bool = True) -> Evaluated:
-    """What a commit of a branch comes to; one before the head only by an image of its own."""
-    named = commit_in_name(trigger.branch)
-    if named and not _is_in_history(subject, trigger, named):
-        reason = f"branch {trigger.branch} names commit {named}, which is not in its history"
-        return Evaluated(trigger, Refused(reason))
-    candidates: list[Candidate] = []
-    resolutions: dict[str, Resolution] = {}
-    own = [(trigger.commit.id, "the commit itself")]
-    for commit, why in _candidates(subject, trigger) if is_head else own:
-        candidate = _candidate(subject, trigger, commit, why, resolutions)
-        candidates.append(candidate)
-        if candidate.same_tree and (candidate.in_source or candidate.contradiction):
-            break
-    decision = choose_source(candidates, subject.environment.source_environment or "its registry")
-    if isinstance(decision, Waiting) and decision.for_environment:
-        decision = _known(subject, decision)
-    resolution = resolutions.get(decision.commit) if isinstance(decision, Source) else None
-    if resolution is not None and _is_too_weak(subject.environment, resolution):
-        decision = Refused(
-            f"only the tag ties the image to commit {resolution.commit[:7]}, and "
-            f"{subject.environment.name} signs: let CI set the label "
-            "org.opencontainers.image.revision, or write `source: unverified`"
-        )
-    return Evaluated(trigger, decision, resolution)
-
-
-def _known(subject: Subject, waiting: Waiting) -> Waiting:
-    """What is not in the record of a new database may be there all the same."""
-    name = subject.environment.source_environment
-    if name is None or not lacks_record(subject.view, subject.view.environment(name)):
-        return waiting
-    way = f"restore the database's backup, or run `lockkeeper adopt {name}`"
-    fact = f"this database holds no publication of {name}'s ref, so nobody knows what was there"
-    return replace(waiting, reason=f"{waiting.reason}: {fact}; {way}")
-
-
-def _is_too_weak(environment: Environment, resolution: Resolution) -> bool:
-    weak = resolution.known_by == KnownBy.TAG_ONLY
-    return weak and environment.signs and not environment.accepts_unverified
-
-
-def _is_in_history(subject: Subject, trigger: Trigger, abbreviated: str) -> bool:
-    history, head = subject.history, trigger.commit.id
-    return any(history.is_ancestor(one, head) for one in history.commits_like(abbreviated))
-
-
-def _candidates(subject: Subject, trigger: Trigger) -> Iterator[tuple[str, str]]:
-    """Commits whose image might be the trigger's, in the order of preference."""
-    seen: set[str] = set()
-    for commit, why in _all_candidates(subject, trigger):
-        if commit not in seen and subject.history.fetch_commit(commit):
-            seen.add(commit)
-            yield commit, why
-
-
-def _all_candidates(subject: Subject, trigger: Trigger) -> Iterator[tuple[str, str]]:
-    head = trigger.commit
-    yield head.id, "the commit itself"
-    for parent in head.parents[1:]:  # a merge's own: nobody has to be asked for it
-        yield parent, "what was merged"
-    source = subject.application.source
-    for pull_request in subject.view.ports.github.pull_requests_of(source, head.id):
-        merged_here = pull_request.merged and pull_request.merge_commit == head.id
-        if merged_here and pull_request.base_branch == trigger.branch:
-            yield pull_request.head, f"head of pull request {pull_request.number}"
-    for parent in head.parents[:1]:
-        yield parent, "a parent"
-    for ancestor in subject.history.first_parents(head.id, limit=_ANCESTORS)[1:]:
-        if not _differences(subject, ancestor.id, head.id):
-            yield ancestor.id, "an ancestor"
-        else:
-            return
-
-
-def _candidate(
-    subject: Subject,
-    trigger: Trigger,
-    commit: str,
-    why: str,
-    resolutions: dict[str, Resolution],
-) -> Candidate:
-    differences = _differences(subject, commit, trigger.commit.id)
-    if differences:
-        return Candidate(commit, why, same_tree=False, differs_in=differences)
-    found = resolve(subject.view, subject.environment, subject.application, commit)
-    if isinstance(found, Missing):
-        return Candidate(commit, why, same_tree=True, missing=found.looked_for)
-    if isinstance(found, Contradicted):
-        return Candidate(commit, why, same_tree=True, contradiction=found.reason)
-    try:
-        in_source = all(
-            is_in_source(subject.view, subject.environment, subject.application, image, digest)
-            for image, digest in found.digests
-        )
-    except RegistryRefusesError as error:
-        return Candidate(commit, why, same_tree=True, missing=(str(error),))
-    resolutions[commit] = found
-    images = dict(found.digests)
-    return Candidate(commit, why, same_tree=True, images=images, in_source=in_source)
-
-
-def _differences(subject: Subject, commit: str, other: str) -> tuple[str, ...]:
-    """Paths in which two commits differ; files that belong to an environment never count."""
+def _newest_ready_stretch(
+    subject: Subject, trigger: Trigger, running: str, head: Evaluated
+) -> Evaluated:
+    """The same in a monorepo, where the commits of others stand between the application's own."""
     history = subject.history
-    if history.commit(commit).tree == history.commit(other).tree:
-        return ()
-    pipeline = subject.view.pipeline
-    is_manifests = str(subject.application.source) == str(subject.view.repository)
-    changed = history.changes(commit, other)
-    return tuple(p for p in sorted(changed) if not (is_manifests and pipeline.owner_of(p)))
+    found = stretches(history, trigger.commit.id, subject.touches, until=running)
+    for commits in islice(found, 1, _READY):
+        newest = Trigger(trigger.ref, history.commit(commits[0]))
+        one = evaluate_any(subject, newest, to_ask(commits))
+        if isinstance(one.decision, Source):
+            return replace(one, waits=head)
+    return head
+
+
+def _newest_tags(subject: Subject, newest_first: Sequence[Trigger]) -> list[Evaluated]:
+    """The newest tag whose image is there, and those after it that have to be waited for.
+
+    What comes before it is older, however many there are.
+    """
+    found: list[Evaluated] = []
+    for trigger in newest_first[:_READY]:
+        one = _ordered(subject, evaluate(subject, trigger))
+        waits = next((e for e in found if isinstance(e.decision, Waiting)), None)
+        if isinstance(one.decision, Source):
+            return [*found, replace(one, waits=waits)]
+        found.append(one)
+    return found
+
+
+def _is_open(evaluated: Evaluated) -> bool:
+    """Nobody knows yet what this branch's head comes to.
+
+    A set that is not published in all environments before this one is not asked for, surely.
+    """
+    decision = evaluated.decision
+    is_to_come = isinstance(decision, Waiting) and not decision.environments
+    return evaluated.waits is not None or is_to_come
 
 
 # --- in which order ---
@@ -374,8 +211,8 @@ def _ordered(subject: Subject, evaluated: Evaluated) -> Evaluated:
         and _contains(subject, evaluated.trigger, evaluated.decision.commit, running),
         running_contains_candidate=running is not None
         and subject.history.is_ancestor(evaluated.decision.commit, running),
-        candidate_branch=evaluated.trigger.branch,
-        running_branch=_branch_of(subject, running),
+        candidate_ref=evaluated.trigger.ref,
+        running_ref=subject.running_ref(),
         something_runs=any(wished.values()),
     )
     same = all(wished.get(name) == d for name, d in evaluated.decision.images.items())
@@ -389,15 +226,11 @@ def _contains(subject: Subject, trigger: Trigger, candidate: str, running: str) 
         return False
     if history.is_ancestor(running, candidate) or history.is_ancestor(running, trigger.commit.id):
         return True
+    if subject.application.paths:
+        found = stretches(history, trigger.commit.id, subject.touches)
+        return any(same_files(subject, running, commits[0]) for commits in found)
     tree = history.commit(running).tree
-    return any(c.tree == tree for c in history.first_parents(trigger.commit.id, limit=_ANCESTORS))
-
-
-def _branch_of(subject: Subject, running: str | None) -> str:
-    """The branch that brought what runs, as far as our own commits tell."""
-    scope = subject.view.scope(subject.environment.name, subject.application.name)
-    heads = reversed(subject.view.ports.memory.written_heads(scope))
-    return next((head.trigger_branch for head in heads if head.source == running), "")
+    return any(c.tree == tree for c in history.first_parents(trigger.commit.id, limit=ANCESTORS))
 
 
 def _newest(evaluated: Sequence[Evaluated]) -> Evaluated | None:
@@ -409,10 +242,8 @@ def _newest(evaluated: Sequence[Evaluated]) -> Evaluated | None:
     return None
 
 
-def _rank(evaluated: Evaluated) -> tuple[bool, tuple[tuple[int, ...], bool, str], str]:
-    version = version_of(evaluated.trigger.branch)
-    key = version_order(version) if version else ((), False, "")
-    return version is not None, key, evaluated.trigger.commit.committed_at.isoformat()
+def _rank(evaluated: Evaluated) -> tuple[tuple[bool, VersionKey], str]:
+    return evaluated.trigger.ref.rank, evaluated.trigger.commit.committed_at.isoformat()
 
 
 # --- what comes of it ---
@@ -440,8 +271,9 @@ def _carry_out(subject: Subject, chosen: Evaluated, *, is_all: bool) -> Outcome:
             application=application,
             images=source.images,
             source=source.commit,
+            built_of=dict(resolution.commits),
             trigger=chosen.trigger.commit.id,
-            branch=chosen.trigger.branch,
+            ref=chosen.trigger.ref,
             known_by=resolution.known_by,
             running=subject.running(),
             diverging=chosen.order is Order.DIVERGING,
@@ -456,7 +288,8 @@ def _tell_unchosen(subject: Subject, evaluated: Evaluated) -> None:
     commits = [evaluated.trigger.commit.id]
     if isinstance(decision, Waiting):
         late = _is_late(subject.view, evaluated)
-        waits_for = subject.environment.source_environment if decision.for_environment else "image"
+        before = decision.environments or subject.environment.below
+        waits_for = " and ".join(before) if decision.for_environment else "image"
         title = f"Waiting for {waits_for}"
         advice = (
             "\n\nThis takes longer than usual: check that CI built this commit and pushed the tag, "
@@ -491,13 +324,15 @@ def _waiting(view: View, evaluated: Sequence[Evaluated]) -> Outcome:
     """Look again by itself: soon for young commits, slowly for old ones, and at last not at all."""
     waiting = [e for e in evaluated if isinstance(e.decision, Waiting)]
     reasons: Mapping[str, str] = {
-        e.trigger.branch: e.decision.reason
+        str(e.trigger.ref): e.decision.reason
         for e in evaluated
         if isinstance(e.decision, Waiting | Refused)
     }
     summary = "; ".join(f"{branch}: {reason}" for branch, reason in reasons.items())
     if not waiting:
         return Done(summary or "nothing newer to promote")
+    if all(one.decision.environments for one in waiting if isinstance(one.decision, Waiting)):
+        return Done(summary)  # the publications that it waits for ask for this look
     now = view.ports.clock.now()
     age = now - max(e.trigger.commit.committed_at for e in waiting)
     if age > view.ports.limits.wait * 24:

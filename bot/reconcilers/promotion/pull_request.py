@@ -41,6 +41,7 @@ from bot.domain.jobs import Done, Job, JobKind, Outcome, RequeueAt
 from bot.domain.memory import WrittenHead
 from bot.domain.oci import Digest, DigestReference
 from bot.domain.promotion import in_hand, promotion_id
+from bot.domain.source_refs import SourceRef
 from bot.facts.evidence import Evaluated, evaluate, report_url
 from bot.facts.gates import closed, going_all, labelled, stopped, told
 from bot.facts.granted import source_repository
@@ -82,8 +83,11 @@ class Proposal:
     application: Application
     images: Mapping[str, Digest]
     source: str
+    built_of: Mapping[str, str]
+    """Image -> the older commit that CI built it of, where it is not the source commit."""
     trigger: str
-    branch: str
+    ref: SourceRef
+    """The branch or tag that asked."""
     known_by: str
     running: str | None
     """Source commit of what the default branch asks for now."""
@@ -100,7 +104,7 @@ class Proposal:
     @property
     def title(self) -> str:
         """Of the pull request, and of its commit."""
-        return title(self.application.name, self.environment.name, self.branch, self.source)
+        return title(self.application.name, self.environment.name, str(self.ref), self.source)
 
     @property
     def commits(self) -> list[str]:
@@ -225,7 +229,7 @@ def _untouchable(view: View, proposal: Proposal, existing: PullRequest) -> str:
     if proposal.diverging:
         return f"pull request {existing.number} is open, and this build diverges from what runs"
     if _is_approved(view, existing):
-        newer = f"{proposal.branch} at {proposal.source[:SHORT_COMMIT]}"
+        newer = f"{proposal.ref} at {proposal.source[:SHORT_COMMIT]}"
         _note_newer(view, existing, newer)
         return f"pull request {existing.number} is approved and stays as it is; {newer} waits"
     return ""
@@ -248,7 +252,7 @@ def _edit(view: View, proposal: Proposal) -> Edit:
     environment, application = proposal.environment, proposal.application
     wanted = {
         ImageId(application.name, image): written_for(
-            environment, application, image, digest, proposal.source
+            environment, application, image, digest, proposal.built_of.get(image, proposal.source)
         )
         for image, digest in proposal.images.items()
     }
@@ -375,7 +379,7 @@ def _write(view: View, proposal: Proposal, contents: Mapping[str, bytes]) -> str
             commit=commit,
             base=view.head,
             trigger=proposal.trigger,
-            trigger_branch=proposal.branch,
+            trigger_branch=proposal.ref.key,
             source=proposal.source,
             at=view.ports.clock.now(),
         )
@@ -498,7 +502,7 @@ def _facts(view: View, proposal: Proposal, assessment: Assessment, came: Travell
         ref=environment.ref,
         source_repository=str(application.source),
         web_url=view.ports.web_url,
-        branch=proposal.branch,
+        branch=str(proposal.ref),
         commit=proposal.source,
         now_commit=proposal.running,
         known_by=proposal.known_by,
@@ -540,7 +544,7 @@ def _asker(proposal: Proposal, contributions: Mapping[str, Contribution] | None)
     brought = known.pull_request if known else None
     named = proposal.history.has(proposal.trigger)
     return Asker(
-        proposal.branch,
+        str(proposal.ref),
         proposal.trigger,
         (known.author if known else None) or "",
         proposal.history.commit(proposal.trigger).author if named else "",

@@ -793,11 +793,12 @@ def _report(snapshot: RefSnapshot, before: str, commit: str, tree: str) -> None:
     promoted = _promoted(snapshot, before, tree)
     for one in promoted:
         _report_one(snapshot, one, commit)
-    applications = dict.fromkeys(one.application.name for one in promoted)
-    for name, follower in view.pipeline.environments.items():
-        if follower.source_environment == environment.name:
-            for application in applications:
-                view.ports.jobs.put(Job(JobKind.PROPOSE, view.id, name, application))
+    applications = {one.application.name: one.application for one in promoted}
+    for name in view.pipeline.environments:
+        for application in applications.values():
+            follower = view.pipeline.environment_of(name, application)
+            if follower is not None and environment.name in follower.below:
+                view.ports.jobs.put(Job(JobKind.PROPOSE, view.id, name, application.name))
 
 
 def _report_one(snapshot: RefSnapshot, promoted: Promoted, commit: str) -> None:

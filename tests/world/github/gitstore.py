@@ -417,6 +417,12 @@ class BareRepository:
             lines.append(f"gpgsig {signed}")
         return self._objects.write("commit", "\n".join([*lines, "", message]).encode())
 
+    def write_tag(self, commit: str, name: str, tagger: Signature) -> str:
+        """Store an annotated tag and return its id; no ref names it yet (git-mktag)."""
+        lines = [f"object {commit}", f"type {self.type_of(commit)}", f"tag {name}"]
+        lines.append(f"tagger {identity(tagger.name, tagger.email, tagger.date)}")
+        return self._objects.write("tag", "\n".join([*lines, "", f"{name}\n"]).encode())
+
     def fetch(self, other: BareRepository, ref: str) -> None:
         """Copy the objects that ``ref`` of another repository needs; no ref is written."""
         self.run("fetch", "--quiet", "--no-write-fetch-head", str(other.path.resolve()), ref)

@@ -102,10 +102,34 @@ class User:
             self._put(found, f"refs/heads/{branch}", commit, force=force)
             return commit
 
-    def tag(self, repository: RepositoryName, name: str, commit: str) -> None:
-        """Push a lightweight tag."""
+    def tag(
+        self,
+        repository: RepositoryName,
+        name: str,
+        commit: str,
+        *,
+        annotated: bool = False,
+        force: bool = False,
+    ) -> None:
+        """Push a tag, lightweight or ``annotated``; one that is there moves by ``force`` alone."""
         with self.state.lock:
-            self._put(self._writable(repository), f"refs/tags/{name}", commit, force=False)
+            found, ref = self._writable(repository), f"refs/tags/{name}"
+            target = commit
+            if annotated:
+                signature = self.account.signature(self.state.clock())
+                target = found.git.write_tag(commit, name, signature)
+            if found.git.ref(ref) is None:
+                refs.write_new(self.state, self._actor, found, ref, target)
+            elif force:
+                refs.move_tag(self.state, self._actor, found, ref, target)
+            else:
+                raise AssertionError(f"rejected: tag {name} already exists")
+
+    def delete_tag(self, repository: RepositoryName, name: str) -> None:
+        """Delete a tag."""
+        with self.state.lock:
+            found = self._writable(repository)
+            refs.delete(self.state, self._actor, found, f"refs/tags/{name}")
 
     def _put(self, found: Repository, name: str, commit: str, *, force: bool) -> None:
         if found.git.ref(name) is None:

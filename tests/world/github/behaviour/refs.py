@@ -69,6 +69,11 @@ def update(
         _write(state, actor, repository, name, before, commit)
 
 
+def move_tag(state: State, actor: Actor, repository: Repository, name: str, target: str) -> None:
+    """Put a tag on something else, as `git push --force` of a tag does."""
+    _write(state, actor, repository, name, repository.git.ref(name), target)
+
+
 def delete(state: State, actor: Actor, repository: Repository, name: str) -> None:
     """Delete the full ref ``name`` (docs: Delete a reference)."""
     before = repository.git.ref(name)
@@ -170,7 +175,11 @@ def _push(
     git = repository.git
     forced = bool(before and after and not git.is_ancestor(before, after))
     brought: list[str] = []
-    if after and before:
+    # An annotated tag is pushed as an object of its own; the head commit is the one behind it.
+    head = git.resolve(after) if after else None
+    if after != head:
+        brought = []
+    elif after and before:
         brought = git.history(after, f"^{before}")[:PUSHED_COMMITS]
     elif after:
         # A new branch lists what no other ref has; one cut from a known commit lists nothing.
@@ -190,5 +199,5 @@ def _push(
         "base_ref": None,
         "compare": f"{page}/compare/{span}",
         "commits": [commits.pushed_commit(state, repository, c) for c in reversed(brought)],
-        "head_commit": commits.pushed_commit(state, repository, after) if after else None,
+        "head_commit": commits.pushed_commit(state, repository, head) if head else None,
     }
