@@ -28,6 +28,7 @@ _VERBS: Final = {
         "bot.cli.scanner:scanner",
         "Renew the scanner's database while the bot runs.",
     ),
+    "ci": ("bot.cli.ci:ci", "Tell application repositories what to build."),
     "config": ("bot.cli.plan:config", "Check the pipeline file."),
     "adopt": ("bot.cli.operate:adopt", "Take over, unsealed, what ENVIRONMENT runs now."),
     "accept": (

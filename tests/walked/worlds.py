@@ -191,8 +191,17 @@ def _upkeep(_town: Town, folder: Path) -> Iterator[Walk]:
         yield here
 
 
+@contextlib.contextmanager
+def _pipeline_file(_town: Town, folder: Path) -> Iterator[Walk]:
+    """With the pipeline file of the guide, and nothing that runs."""
+    given = files(ROOT / "docs" / "getting-started.md")
+    (folder / "lockkeeper.yaml").write_text(given["lockkeeper.yaml"])
+    yield Walk(folder, {})
+
+
 WORLDS: Final[dict[str, Callable[[Town, Path], AbstractContextManager[Walk]]]] = {
     "README.md": _read_me,
+    "docs/ci.md": _pipeline_file,
     "docs/doctor.md": _misspelt,
     "docs/getting-started.md": _first_day,
     "docs/pipeline-file.md": _checkout,
