@@ -178,3 +178,17 @@ def test_settings_that_cannot_be_read_are_a_finding(local: LocalBot, tmp_path: P
     for said in (asked.stdout, served.stderr, bot.command("status").stderr):
         assert "LOCKKEEPER_PRIVATE_KEY_FILE" in said
         assert "none.pem cannot be read" in said
+
+
+def test_a_second_bot_on_one_file_says_so_and_goes(local: LocalBot, tmp_path: Path) -> None:
+    with started(local, tmp_path, {}) as first:
+        second = {
+            **first.environment,
+            "LOCKKEEPER_LISTEN": f"127.0.0.1:{free_port()}",
+            "LOCKKEEPER_BOARD_LISTEN": f"127.0.0.1:{free_port()}",
+        }
+        said = Bot(second, tmp_path / "second.log", "").command("serve")
+
+        assert said.returncode == 1
+        assert "another Lockkeeper runs on this database" in said.stderr
+        assert "Traceback" not in said.stderr

@@ -211,7 +211,12 @@ class Engine:
             self._listener.start()
 
     def stop(self, grace_seconds: int = 20) -> None:
-        """Take nothing new, let running jobs end for a while; what remains is run again later."""
+        """Take nothing new, let running jobs end for a while; what remains is run again later.
+
+        Harmless for an engine that could not start: it holds nothing.
+        """
+        if not self._started:
+            return
         self._stopping.set()
         self._bell.ring()
         if self._listener is not None:
