@@ -326,7 +326,8 @@ def supply_chain(assessment: Assessment, source: str = "", web_url: str = "") ->
         finished = f", finished {minute(new.finished)}" if new.finished else ""
         whose = f", attested by {text(new.attested_by, 120)}" if new.attested_by else ""
         scan = f"{scanner(new)}{finished}{platforms_of(new)}{whose}"
-    packages = f"{len(sbom.versions)} packages {text(sbom.tool, 60)}".rstrip() if sbom else none
+    by = f", {text(sbom.tool, 60)}" if sbom and sbom.tool else ""
+    packages = f"{len(sbom.versions)} packages{by}" if sbom else none
     rows = [
         *_built_by(assessment, source, web_url),
         ["Signature", _said(evidence.signature)],
