@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 
 from bot.domain.environments import Application, Environment, Image, ImageId, image_tag
 from bot.domain.errors import LockkeeperError, NotFoundError
@@ -193,12 +193,19 @@ def proposed_as(
     An image that did not change is several commits' image: what came with it says which is meant.
     """
     memory, scope = view.ports.memory, view.scope(environment.name, application.name)
-    sources = dict.fromkeys(head.source for head in reversed(memory.written_heads(scope)))
-    for source in islice(sources, _PROPOSED):
+    for source in islice(_distinct(one.source for one in memory.latest_heads(scope)), _PROPOSED):
         record = memory.resolution(view.id, application.name, source)
         if record is not None and dict(record.digests) == dict(images):
             return record
     return None
+
+
+def _distinct(words: Iterable[str]) -> Iterator[str]:
+    seen: set[str] = set()
+    for word in words:
+        if word not in seen:
+            seen.add(word)
+            yield word
 
 
 def record_of(
@@ -257,17 +264,16 @@ def is_published(view: View, environment: Environment, image: ImageId, digest: D
     The record says in which publications to look; what they show, git says.
     """
     scope = view.scope(environment.name)
-    records = view.ports.memory.publications(scope)
-    commits = {record.commit for record in records}
+    memory = view.ports.memory
     tip = view.history.heads().get(environment.ref)
-    if tip is None or tip not in commits:
+    if tip is None or memory.publication_of(scope, tip) is None:
         return False
-    brought = view.ports.memory.shown_by(scope, image, digest)
-    older = [record.commit for record in reversed(records[-_PUBLICATIONS:])]
+    brought = memory.shown_by(scope, image, digest)
+    ours = {one.commit for one in memory.published_among(scope, brought)}
+    older = (one.commit for one in islice(memory.latest_publications(scope), _PUBLICATIONS))
     return any(
         _shows(view, environment, commit, image, digest)
-        for commit in dict.fromkeys([*brought, *older])
-        if commit in commits
+        for commit in chain((one for one in brought if one in ours), older)
     )
 
 
@@ -279,14 +285,15 @@ def shown_together(
     The ref itself counts where it shows them. Empty: no publication of ours does.
     """
     scope = view.scope(environment.name)
-    commits = {record.commit for record in view.ports.memory.publications(scope)}
+    memory = view.ports.memory
     brought = [
         commit
         for image, digest in images.items()
-        for commit in view.ports.memory.shown_by(scope, ImageId(application.name, image), digest)
+        for commit in memory.shown_by(scope, ImageId(application.name, image), digest)
     ]
-    tip = view.history.heads().get(environment.ref, "")
-    looked_at = [one for one in dict.fromkeys([tip, *brought]) if one in commits]
+    candidates = dict.fromkeys([view.history.heads().get(environment.ref, ""), *brought])
+    ours = {one.commit for one in memory.published_among(scope, candidates)}
+    looked_at = [one for one in candidates if one in ours]
     shown = [one for one in looked_at if _shows_all(view, environment, one, application, images)]
     # Of two, the one that contains the other is the newer: a ref only ever goes forward.
     return next(

@@ -88,7 +88,7 @@ def _common(
         environment=environment.name,
         application=application.name,
         closed=closed(view, environment, application.name, Action.MERGE),
-        pull_request=_promotion(view, environment, application, found) if found else None,
+        pull_request=_promotion(view, environment, found) if found else None,
         unseen=opened if isinstance(opened, str) else "",
         propose=job(JobKind.PROPOSE, application.name),
         deliver=job(JobKind.DELIVER, application.name),
@@ -105,16 +105,13 @@ def _open_promotions(view: View) -> Mapping[str, PullRequest] | str:
     return {one.head_branch: one for one in found if one.head_is_local}
 
 
-def _promotion(
-    view: View, environment: Environment, application: Application, found: PullRequest
-) -> OpenPromotion:
-    scope = view.scope(environment.name, application.name)
-    heads = [h for h in view.ports.memory.written_heads(scope) if h.commit == found.head]
+def _promotion(view: View, environment: Environment, found: PullRequest) -> OpenPromotion:
+    head = view.ports.memory.written_head(view.id, found.head)
     verdict = _verdict(view, found.body)
     return OpenPromotion(
         number=found.number,
         url=f"{view.web_url}/pull/{found.number}",
-        since=heads[-1].at if heads else None,
+        since=head.at if head else None,
         approvals=environment.approvals,
         merges_itself=environment.merges_itself,
         verdict=verdict,

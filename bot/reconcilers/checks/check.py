@@ -184,15 +184,12 @@ def _is_promotion(view: View, pull_request: PullRequest) -> bool:
 
 def _foreign_commit(view: View, pull_request: PullRequest) -> str:
     """Why a promotion's head is not the bot's own; empty: it is."""
-    written = {
-        head.commit: head
-        for environment in view.pipeline.environments
-        for head in view.ports.memory.written_heads(view.scope(environment))
-    }
-    if pull_request.head in written:
+    memory = view.ports.memory
+    if memory.written_head(view.id, pull_request.head) is not None:
         return ""
     commits = view.history.first_parents(pull_request.head, limit=10)
-    author = next((c.author for c in commits if c.id not in written), "somebody")
+    others = (one for one in commits if memory.written_head(view.id, one.id) is None)
+    author = next((one.author for one in others), "somebody")
     return (
         f"{code(pull_request.head[:7])} on this branch is not Lockkeeper's (author: "
         f"{prose(author)}), so Lockkeeper neither merges nor updates it. "
@@ -602,8 +599,9 @@ def is_deliverable(
         RegistryRefusesError: the registry refuses to say.
     """
     scope = view.scope(environment.name, application.name)
-    sealed = {(seal.image, seal.digest) for seal in view.ports.memory.seals(scope)}
-    return (image, digest) in sealed or is_in_source(view, environment, application, image, digest)
+    if any(seal.image == image for seal in view.ports.memory.seals(scope, digest)):
+        return True
+    return is_in_source(view, environment, application, image, digest)
 
 
 def _tag_now(view: View, environment: Environment, written: ImageField) -> str:

@@ -58,10 +58,10 @@ def _standing(subject: Subject, name: str) -> Standing:
         reason = f"its commit {record.commit[:7]} cannot be read any more"
         return Standing(name, "", NO_REF, "", reason)
     scope = view.scope(name, subject.application.name)
-    heads = reversed(view.ports.memory.written_heads(scope))
-    head = next((one for one in heads if one.source == record.commit), None)
-    if head is None:
+    heads = view.ports.memory.heads_of(scope, record.commit)
+    if not heads:
         return Standing(name, record.commit, NO_REF, record.commit)
+    head = heads[-1]
     return Standing(name, record.commit, SourceRef.of(head.trigger_branch), head.trigger)
 
 

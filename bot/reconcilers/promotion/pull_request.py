@@ -214,14 +214,16 @@ def _has_moved(view: View, proposal: Proposal) -> bool:
     return not head or not own.isdisjoint(view.history.changes(view.head, head))
 
 
-def _written(view: View, proposal: Proposal) -> dict[str, WrittenHead]:
+def _written(view: View, proposal: Proposal, commit: str) -> WrittenHead | None:
+    """Our own word on a head of this promotion's branch; None: somebody else wrote it."""
     scope = view.scope(proposal.environment.name, proposal.application.name)
-    return {head.commit: head for head in view.ports.memory.written_heads(scope)}
+    found = view.ports.memory.written_head(view.id, commit)
+    return found if found is not None and found.scope == scope else None
 
 
 def _untouchable(view: View, proposal: Proposal, existing: PullRequest) -> str:
     """Why an open pull request must not be changed; empty: it may."""
-    head = _written(view, proposal).get(existing.head)
+    head = _written(view, proposal, existing.head)
     if head is None:
         return f"pull request {existing.number} was edited by somebody else; it is theirs now"
     if head.source == proposal.source:
@@ -341,8 +343,9 @@ def _is_current(
     view: View, proposal: Proposal, existing: PullRequest, contents: Mapping[str, bytes]
 ) -> bool:
     """The head asks for these digests and changes nothing else of the files."""
-    written = _written(view, proposal)[existing.head]
-    if written.source != proposal.source or not view.history.has(existing.head):
+    written = _written(view, proposal, existing.head)
+    is_it = written is not None and written.source == proposal.source
+    if not is_it or not view.history.has(existing.head):
         return False
     entries = view.history.paths(existing.head)
     return all(
@@ -353,9 +356,8 @@ def _is_current(
 
 def _brought(view: View, proposal: Proposal, existing: PullRequest) -> set[str]:
     """Files that travel, of those that our open pull request changes."""
-    base = _written(view, proposal)[existing.head].base
-    globs = proposal.application.promote
-    changed = view.history.changes(base, existing.head) if globs else {}
+    written, globs = _written(view, proposal, existing.head), proposal.application.promote
+    changed = view.history.changes(written.base, existing.head) if written and globs else {}
     return {path for path in changed if any(matches(glob, path) for glob in globs)}
 
 
@@ -413,7 +415,7 @@ def _settle(
         words = f"{link} is a draft. **The way out:** press *Ready for review*."
         _tell(view, proposal, CheckState.NEUTRAL, "Waits: a draft", words)
         return Done(f"pull request {pull_request.number} is a draft")
-    if pull_request.head not in _written(view, proposal):
+    if _written(view, proposal, pull_request.head) is None:
         return Done(f"pull request {pull_request.number} was edited by somebody else just now")
     merged = view.ports.github.merge_pull_request(
         view.repository,
@@ -447,8 +449,7 @@ def _stop(view: View, proposal: Proposal, pull_request: PullRequest) -> Closed |
 
 def _merge_again(view: View, proposal: Proposal, pull_request: PullRequest) -> datetime:
     """Soon for a young head, slowly for an old one: reviews and checks wake this look anyway."""
-    now, ours = view.ports.clock.now(), _written(view, proposal)
-    written = ours.get(pull_request.head)
+    now, written = view.ports.clock.now(), _written(view, proposal, pull_request.head)
     age = now - written.at if written else timedelta(0)
     return now + min(max(age / 4, _MERGE_AGAIN), _MERGE_SLOW)
 
