@@ -205,6 +205,14 @@ class Application:
     environments: Mapping[str, Own] | None = None
     """The environments that it is in, and what is its own there; None: all with a place for it."""
 
+    group: str = ""
+    """Whose pull requests it shares: one of each environment for all of the group; empty: none."""
+
+    @property
+    def lane(self) -> str:
+        """What its pull requests are called by: its group, or itself."""
+        return self.group or self.name
+
     def skips(self, environment: str) -> bool:
         """Whether it goes past this environment, whatever stands there."""
         return self.environments is not None and environment not in self.environments
@@ -343,6 +351,10 @@ class Pipeline:
         if application.environments is None:
             return environment
         return _as_own(self, environment, application, application.environments[name])
+
+    def in_lane(self, lane: str) -> Sequence[Application]:
+        """The applications that share pull requests; of one without a group itself alone."""
+        return [one for one in self.applications.values() if one.lane == lane]
 
     def owner_of(self, path: str) -> Environment | None:
         """The environment that a file belongs to."""

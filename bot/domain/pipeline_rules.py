@@ -298,6 +298,16 @@ def _check_refs(pipeline: Pipeline) -> Iterator[Finding]:
             )
 
 
+def _check_groups(pipeline: Pipeline) -> Iterator[Finding]:
+    """A group has branches and jobs of its name, so no application beside it is called so."""
+    for application in pipeline.applications.values():
+        other = pipeline.applications.get(application.group)
+        if other is not None and other.group != application.group:
+            at = ("applications", application.name, "group")
+            fact = f"application {other.name!r}, which is not in it, is called as the group"
+            yield Finding(at, fact, "call the group otherwise, or put that application into it")
+
+
 def _check_repositories(pipeline: Pipeline) -> Iterator[Finding]:
     for environment in pipeline.environments.values():
         owners: dict[str, ImageId] = {}
@@ -370,6 +380,7 @@ _CHECKS: Final = (
     _check_files,
     _check_promote,
     _check_refs,
+    _check_groups,
     _check_repositories,
     _check_tags,
 )

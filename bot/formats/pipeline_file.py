@@ -120,6 +120,7 @@ class _Application(Strict):
     promote: list[str] | None = None
     paths: list[str] | None = None
     environments: dict[str, _Own | None] | None = None
+    group: str | None = None
 
 
 class _File(Strict):
@@ -380,10 +381,18 @@ class _Reader:
             issues=self._issues(layers, at),
             promote=self._promote(name, layers, at),
             environments=self._own(layers, at),
+            group=self._group(layers, at),
         )
         for image in application.images:
             self._check_ci_tag(application, image, at)
         return application
+
+    def _group(self, layers: Sequence[_Application], at: Sequence[str]) -> str:
+        group = next((layer.group for layer in layers if layer.group is not None), "")
+        if group and not _NAME.fullmatch(group):
+            remedy = "use a-z, 0-9 and -, at most 63 characters"
+            self._wrong((*at, "group"), f"not a name of a group: {group!r}", remedy)
+        return group
 
     def _own(self, layers: Sequence[_Application], at: Sequence[str]) -> Mapping[str, Own] | None:
         entries = (layer.environments for layer in layers)

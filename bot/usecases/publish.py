@@ -729,7 +729,7 @@ def _report(desk: Desk, before: str, commit: str, tree: str) -> None:
         for application in applications.values():
             follower = view.pipeline.environment_of(name, application)
             if follower is not None and environment.name in follower.below:
-                view.ports.jobs.put(Job(JobKind.PROPOSE, view.id, name, application.name))
+                view.ports.jobs.put(Job(JobKind.PROPOSE, view.id, name, application.lane))
 
 
 def _report_one(desk: Desk, promoted: Promoted, commit: str) -> None:

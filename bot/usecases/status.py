@@ -9,7 +9,8 @@ from bot.domain.environments import Application, Environment
 from bot.domain.errors import IntegrityError, LockkeeperError
 from bot.domain.history import PullRequest
 from bot.domain.jobs import Job, JobKind, JobState
-from bot.domain.memory import Hold
+from bot.domain.memory import Hold, WrittenHead
+from bot.domain.promotion import promotion_id
 from bot.domain.standing import OpenPromotion, Standing, StandingFacts, standing
 from bot.formats.image_names import Written
 from bot.formats.places import Spot
@@ -77,7 +78,7 @@ def _common(
         hold=next((h for h in holds if h.scope.application in {"", application.name}), None),
         pull_request=_promotion(view, environment, application, found) if found else None,
         unseen=opened if isinstance(opened, str) else "",
-        propose=job(JobKind.PROPOSE, application.name),
+        propose=job(JobKind.PROPOSE, application.lane),
         deliver=job(JobKind.DELIVER, application.name),
         publish=job(JobKind.PUBLISH, ""),
     )
@@ -97,25 +98,47 @@ def _promotion(
 ) -> OpenPromotion:
     scope = view.scope(environment.name, application.name)
     heads = [h for h in view.ports.memory.written_heads(scope) if h.commit == found.head]
-    verdict = _verdict(view, found.body)
+    verdict = _verdict(view, _promotion_in(view, environment, application, found, heads))
+    own = view.pipeline.environment_of(environment.name, application) or environment
     return OpenPromotion(
         number=found.number,
         url=f"{view.web_url}/pull/{found.number}",
         since=heads[-1].at if heads else None,
         approvals=environment.approvals,
-        merges_itself=environment.merges_itself,
+        merges_itself=own.merges_itself,
         verdict=verdict,
         blocks=verdict == "fail",
     )
 
 
-def _verdict(view: View, body: str) -> str:
+def _promotion_in(
+    view: View,
+    environment: Environment,
+    application: Application,
+    found: PullRequest,
+    heads: Sequence[WrittenHead],
+) -> str:
+    """The id of an application's promotion in a pull request; empty: nobody knows.
+
+    The body names the whole, which is another one where a group shares the pull request.
+    """
+    if not application.group:
+        marked = marked_promotion(found.body)
+        return marked[0] if marked else ""
+    for head in heads:
+        record = view.ports.memory.resolution(view.id, application.name, head.source)
+        if record is not None:
+            digests = dict(record.digests)
+            return promotion_id(view.id, environment.name, application.name, digests)
+    return ""
+
+
+def _verdict(view: View, promotion: str) -> str:
     """The newest verdict on this promotion; empty where there is none that can be read."""
-    marked = marked_promotion(body)
-    if marked is None or view.ports.evaluations is None:
+    if not promotion or view.ports.evaluations is None:
         return ""
     try:
-        found = view.ports.evaluations.evaluation(marked[0])
+        found = view.ports.evaluations.evaluation(promotion)
     except IntegrityError:
         return "not_evaluated"  # what cannot be read has decided nothing
     return found.verdict if found else ""

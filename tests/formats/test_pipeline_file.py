@@ -123,6 +123,8 @@ def test_signing_asks_for_one_approval_unless_told() -> None:
         ("source: acme/shop", "environments: { prod: { merge: auto } }", 28, "`merge: auto` tog"),
         ("source: acme/shop", "environments: { prod: { after: [prod] } }", 28, "forms a circle"),
         ("source: acme/shop", 'environments: { prod: { on: { tags: ["*"] } } }', 28, "every git"),
+        ("source: acme/shop", "group: payments", 28, "not in it, is called as the group"),
+        ("source: acme/shop", "group: The Shop", 28, "not a name of a group"),
         ("source: acme/shop", 'paths: ["../x"]', 28, "not a path or glob in the source"),
         ("checkout-api: {}", 'checkout-api: { paths: ["/x"] }', 29, "not a path or glob"),
         ("version: 1", "version: 1\nversion: 1", 2, "stands twice"),
