@@ -24,8 +24,8 @@ def newest_ready(subject: Subject, trigger: Trigger) -> Evaluated:
     Only commits that came after what runs here: others asked for nothing or were promoted before.
     """
     head = evaluate(subject, trigger)
-    running = subject.running()
-    if not isinstance(head.decision, Waiting) or running is None:
+    running = subject.running() or _proposed_last(subject)
+    if not isinstance(head.decision, Waiting) or not running:
         return head
     history = subject.history
     if not (history.fetch_commit(running) and history.is_ancestor(running, trigger.commit.id)):
@@ -37,6 +37,15 @@ def newest_ready(subject: Subject, trigger: Trigger) -> Evaluated:
         if isinstance(found.decision, Source):
             return replace(found, waits=head)
     return head
+
+
+def _proposed_last(subject: Subject) -> str:
+    """The commit that was proposed here last, where nothing runs yet; empty: none was."""
+    if any(subject.wished().values()):
+        return ""  # what runs is not known, so nobody can say what came after it
+    scope = subject.view.scope(subject.environment.name, subject.application.name)
+    heads = subject.view.ports.memory.written_heads(scope)
+    return heads[-1].source if heads else ""
 
 
 def _newest_ready_stretch(

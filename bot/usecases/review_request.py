@@ -39,6 +39,7 @@ from bot.domain.issues import IssueKey, issue_keys
 from bot.domain.jobs import Again, Done, Job, JobKind, Outcome
 from bot.domain.memory import WrittenHead
 from bot.domain.oci import Digest, DigestReference
+from bot.domain.pacing import CIRCLES, WITHIN, circles, not_before, writes
 from bot.domain.promotion import promotion_id
 from bot.domain.source_refs import SourceRef
 from bot.formats.check_output import check_output
@@ -70,6 +71,7 @@ from bot.usecases.verdicts import note_verdict
 
 _BRANCHES: Final = "lockkeeper"
 _COMMITS: Final = 250
+_TOO_MANY_AGAIN: Final = timedelta(minutes=5)
 _MERGE_AGAIN: Final = timedelta(seconds=15)
 _MERGE_SLOW: Final = timedelta(minutes=15)
 
@@ -177,6 +179,9 @@ def ensure_pull_request(view: View, request: Request) -> Outcome:
             return Done(stuck)
     elif _has_moved(view, request):
         return Again("the default branch has moved meanwhile", view.ports.clock.now())
+    later = _too_fast(view, request, existing)
+    if later is not None:
+        return later
     edit = _edit(view, request)
     own = [one for one in edit.refused if one.image is not None]
     if own:
@@ -285,6 +290,63 @@ def _written(view: View, request: Request, commit: str) -> dict[str, WrittenHead
             if head.commit == commit:
                 found[application] = head
     return found
+
+
+def _too_fast(view: View, request: Request, existing: PullRequest | None) -> Outcome | None:
+    """Why nothing is written now: a storm, a circle, or too much that is open; None: it may be."""
+    now, limits = view.ports.clock.now(), view.ports.limits
+    written = writes(
+        (application, head)
+        for application in request.members
+        for head in view.ports.memory.written_heads(
+            view.scope(request.environment.name, application)
+        )
+    )
+    if circles(written, request.sources, now) >= CIRCLES:
+        return _stopped_circle(view, request, written[-1].at + WITHIN)
+    moment = not_before(written, request.sources, limits.between_proposals)
+    if moment is not None and now < moment:
+        # Told to nobody: of 500 pushes 499 would be told that they wait a moment.
+        return Again(f"{request.asked} is proposed a moment after the set before it", moment)
+    return None if existing is not None else _too_many(view, request)
+
+
+def _stopped_circle(view: View, request: Request, until: datetime) -> Outcome:
+    words = (
+        f"This set was proposed, replaced and proposed again {CIRCLES} times within an hour, so "
+        f"something takes it back each time. It is not proposed again before {until:%H:%M} UTC; a "
+        "newer commit is. Find out what else writes these files, or which branches take turns."
+    )
+    _tell(view, request, CheckState.NEUTRAL, "Stopped: it goes in circles", words)
+    scope = view.scope(request.environment.name)
+    once = f"circle:{_id(view, request)}:{until:%Y-%m-%dT%H}"
+    facts = {"branch": request.head_branch, "asked": request.asked}
+    view.ports.audit.append("goes in circles", scope, facts, once=once)
+    return Again(f"{request.asked} goes in circles", until)
+
+
+def _too_many(view: View, request: Request) -> Outcome | None:
+    """Why one more is not opened; nobody is asked where there cannot be so many."""
+    most = view.ports.limits.open_pull_requests
+    lanes = {one.lane for one in view.pipeline.applications.values()}
+    if len(lanes) * len(view.pipeline.environments) <= most:
+        return None
+    opened = [
+        one
+        for one in view.ports.github.pull_requests(view.repository, state="open")
+        if one.head_is_local and one.head_branch.startswith(f"{_BRANCHES}/")
+    ]
+    if len(opened) < most:
+        return None
+    oldest = min(opened, key=lambda one: one.number)
+    link = f"[{oldest.number}]({view.web_url}/pull/{oldest.number})"
+    words = (
+        f"{len(opened)} promotions are open in {view.repository}, and {most} may be "
+        f"(`LOCKKEEPER_OPEN_PULL_REQUESTS`). Merge or close some: the oldest is {link}."
+    )
+    _tell(view, request, CheckState.NEUTRAL, "Waits: too many promotions are open", words)
+    said = f"{len(opened)} promotions are open, and {most} may be"
+    return Again(said, view.ports.clock.now() + _TOO_MANY_AGAIN)
 
 
 def _asks_for(written: Mapping[str, WrittenHead]) -> dict[str, str]:
