@@ -234,6 +234,15 @@ class Unmanaged(StrEnum):
     IGNORE = "ignore"
 
 
+class Turns(StrEnum):
+    """Which of several that are ready is proposed."""
+
+    LATEST = "latest"
+    """The newest: what comes before it is never seen here."""
+    QUEUE = "queue"
+    """The oldest: each has its turn, and the next comes once it is published."""
+
+
 @dataclass(frozen=True, slots=True)
 class Environment:
     """One level of the canal: its triggers, image repository, files and gates."""
@@ -254,6 +263,8 @@ class Environment:
     """``from`` as an image repository pattern: CI pushes there, no environment stands for it."""
     merges_itself: bool = False
     """``merge: auto``."""
+    turns: Turns = Turns.LATEST
+    """``order``."""
     image_tags: tuple[ImageTag, ...] = ()
     signs: bool = False
     accepts_unverified: bool = False

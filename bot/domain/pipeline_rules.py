@@ -14,6 +14,7 @@ from bot.domain.environments import (
     ImageId,
     ImageTag,
     Pipeline,
+    Turns,
     differ_at_once,
     overlap,
 )
@@ -189,6 +190,23 @@ def _check_gates(pipeline: Pipeline) -> Iterator[Finding]:
                 "every git tag feeds an environment that signs",
                 "name the tags, for example v*",
             )
+
+
+def _check_queues(pipeline: Pipeline) -> Iterator[Finding]:
+    """A queue is of one application's commits on its own branches and tags."""
+    for name, environment in pipeline.environments.items():
+        if environment.turns is not Turns.QUEUE:
+            continue
+        at = ("environments", name, "order")
+        if environment.follows:
+            fact = "`order: queue` where nothing but publications of others ask"
+            yield Finding(at, fact, "let `after` have its order from the environments before")
+        groups = [
+            one for one in pipeline.applications.values() if one.group and not one.skips(name)
+        ]
+        if groups:
+            fact = f"`order: queue` together with a group: {groups[0].group!r}"
+            yield Finding(at, fact, "a group takes the newest at which nobody is missing")
 
 
 def _check_signature_tags(pipeline: Pipeline) -> Iterator[Finding]:
@@ -376,6 +394,7 @@ _CHECKS: Final = (
     unknown_sources,
     _check_circles,
     _check_gates,
+    _check_queues,
     _check_signature_tags,
     _check_files,
     _check_promote,

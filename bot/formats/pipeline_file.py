@@ -30,6 +30,7 @@ from bot.domain.environments import (
     Pipeline,
     SourceRepository,
     Template,
+    Turns,
     Unmanaged,
     Write,
     image_tag,
@@ -81,6 +82,7 @@ class _Environment(Strict):
     adopt: tuple[str, ...] = ()
     unmanaged: Literal["warn", "hold", "ignore"] = "warn"
     allow_images: tuple[str, ...] = ()
+    order: Literal["latest", "queue"] = "latest"
 
 
 class _Image(Strict):
@@ -313,6 +315,7 @@ class _Reader:
             source_environment=None if is_pattern else source,
             source_pattern=Template(source or "") if is_pattern else None,
             merges_itself=entry.merge == "auto",
+            turns=Turns(entry.order),
             image_tags=tuple(self._image_tag(tag, at) for tag in entry.image_tags),
             signs=entry.sign,
             accepts_unverified=entry.source == "unverified",

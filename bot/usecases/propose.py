@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
-from bot.domain.environments import Application, Environment
+from bot.domain.environments import Application, Environment, Turns
 from bot.domain.errors import NotFoundError, RejectedError
 from bot.domain.history import CheckState
 from bot.domain.jobs import Again, Done, Outcome
@@ -19,6 +19,7 @@ from bot.usecases.asking import asking_branches, asking_tags
 from bot.usecases.desk import Ports, View, is_held, look
 from bot.usecases.following import followed, problems
 from bot.usecases.newest import Look, newest_ready, newest_tags, ordered
+from bot.usecases.queued import queued
 from bot.usecases.review_request import Proposal, Request, close_pointless, ensure_pull_request
 from bot.usecases.source_commit import Evaluated, Ready
 from bot.usecases.subject import Subject
@@ -76,6 +77,8 @@ def _looked(view: View, environment: str, application: str) -> Look:
     if not (heads or tags):
         return Look(application, Done(f"no branch or tag that feeds {environment} has moved yet"))
     view.granted_environment_of(environment, promoted)
+    if target.turns is Turns.QUEUE:
+        return Look(application, Done(""), subject, tuple(queued(subject, heads, tags)))
     evaluated = [ordered(subject, newest_ready(subject, trigger)) for trigger in heads]
     evaluated += newest_tags(subject, tags)
     return Look(application, Done(""), subject, tuple(evaluated))
@@ -283,7 +286,7 @@ def _tell_unchosen(subject: Subject, evaluated: Evaluated) -> None:
         late = _is_late(subject.view, evaluated)
         before = decision.environments or subject.environment.below
         waits_for = " and ".join(before) if decision.for_environment else "image"
-        title = f"Waiting for {waits_for}"
+        title = decision.heading or f"Waiting for {waits_for}"
         advice = (
             "\n\nThis takes longer than usual: check that CI built this commit and pushed the tag, "
             "then re-run or push again."

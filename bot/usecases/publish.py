@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
-from bot.domain.environments import Application, Environment
+from bot.domain.environments import Application, Environment, Turns
 from bot.domain.errors import IntegrityError, NotFoundError, RejectedError
 from bot.domain.history import CheckState, FileWrite, GitCommit
 from bot.domain.jobs import Again, Done, Failed, Job, JobKind, Outcome
@@ -728,7 +728,8 @@ def _report(desk: Desk, before: str, commit: str, tree: str) -> None:
     for name in view.pipeline.environments:
         for application in applications.values():
             follower = view.pipeline.environment_of(name, application)
-            if follower is not None and environment.name in follower.below:
+            has_turn = name == environment.name and environment.turns is Turns.QUEUE
+            if follower is not None and (has_turn or environment.name in follower.below):
                 view.ports.jobs.put(Job(JobKind.PROPOSE, view.id, name, application.lane))
 
 

@@ -18,6 +18,7 @@ from bot.domain.environments import (
     Application,
     Environment,
     ImageId,
+    Turns,
     image_tag,
     matches,
 )
@@ -260,6 +261,16 @@ def _rejected(view: View, closed: Sequence[PullRequest], promotion: str) -> str:
     return ""
 
 
+def was_rejected(
+    view: View, environment: Environment, application: Application, images: Mapping[str, Digest]
+) -> str:
+    """Why this set of one application is not asked for again; empty: it may be."""
+    promotion = promotion_id(view.id, environment.name, application.name, images)
+    head = head_branch(environment, application)
+    found = view.ports.github.pull_requests(view.repository, state="all", head=head)
+    return _rejected(view, [one for one in found if not one.is_open], promotion)
+
+
 def _was_merged_here(view: View, pull_request: PullRequest) -> bool:
     """Its merge is on the default branch: what it brought is not there now, so it was undone."""
     merge = pull_request.merge_commit
@@ -361,6 +372,8 @@ def _untouchable(view: View, request: Request, existing: PullRequest) -> str:
         return f"pull request {existing.number} was edited by somebody else; it is theirs now"
     if _asks_for(written) == request.sources:
         return ""
+    if request.environment.turns is Turns.QUEUE:
+        return f"pull request {existing.number} has its turn before it"
     if request.diverging:
         return f"pull request {existing.number} is open, and this build diverges from what runs"
     if _is_approved(view, existing):
