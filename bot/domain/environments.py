@@ -265,6 +265,8 @@ class Environment:
     """``merge: auto``."""
     turns: Turns = Turns.LATEST
     """``order``."""
+    back_merge: bool = False
+    """Open a pull request in the source for what was delivered and its first branch lacks."""
     image_tags: tuple[ImageTag, ...] = ()
     signs: bool = False
     accepts_unverified: bool = False
@@ -366,6 +368,25 @@ class Pipeline:
     def in_lane(self, lane: str) -> Sequence[Application]:
         """The applications that share pull requests; of one without a group itself alone."""
         return [one for one in self.applications.values() if one.lane == lane]
+
+    def home_branch(self, environment: Environment, application: Application) -> str:
+        """The branch that feeds the environment where CI pushes; empty: nobody names one.
+
+        The environment is the application's own; what it follows or takes from leads down there.
+        """
+        seen: set[str] = set()
+        at: Environment | None = environment
+        while at is not None and at.below and at.name not in seen:
+            seen.add(at.name)
+            at = self.environment_of(at.below[0], application)
+        if at is None or at.name == environment.name:
+            return ""
+        return next((one for one in at.branches if not _WILD.search(one)), "")
+
+    def is_last(self, environment: Environment, application: Application) -> bool:
+        """Whether nothing comes after this environment for an application."""
+        others = (self.environment_of(name, application) for name in self.environments)
+        return not any(one is not None and environment.name in one.below for one in others)
 
     def owner_of(self, path: str) -> Environment | None:
         """The environment that a file belongs to."""

@@ -83,6 +83,7 @@ class _Environment(Strict):
     unmanaged: Literal["warn", "hold", "ignore"] = "warn"
     allow_images: tuple[str, ...] = ()
     order: Literal["latest", "queue"] = "latest"
+    back_merge: bool = False
 
 
 class _Image(Strict):
@@ -316,6 +317,7 @@ class _Reader:
             source_pattern=Template(source or "") if is_pattern else None,
             merges_itself=entry.merge == "auto",
             turns=Turns(entry.order),
+            back_merge=entry.back_merge,
             image_tags=tuple(self._image_tag(tag, at) for tag in entry.image_tags),
             signs=entry.sign,
             accepts_unverified=entry.source == "unverified",

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from bot.domain.environments import Application, Environment, Turns
-from bot.domain.errors import IntegrityError, NotFoundError, RejectedError
+from bot.domain.errors import IntegrityError, LockkeeperError, NotFoundError, RejectedError
 from bot.domain.history import CheckState, FileWrite, GitCommit
 from bot.domain.jobs import Again, Done, Failed, Job, JobKind, Outcome
 from bot.domain.memory import NO_COMMIT, Adoption, Hold, PublicationRecord
@@ -27,12 +27,14 @@ from bot.domain.publication import (
     Shown,
     publication,
 )
+from bot.domain.source_refs import NO_REF, SourceRef
 from bot.formats.image_names import Written
 from bot.formats.manifest_file import edited, image_of
 from bot.formats.markdown import code, prose
 from bot.formats.pipeline_file import PIPELINE_FILE
 from bot.formats.pull_request_body import authored
 from bot.usecases.admission import authorise
+from bot.usecases.back_merge import ensure_back_merge, lacking, said_of
 from bot.usecases.desk import Ports, View, is_held, look
 from bot.usecases.last_look import (
     LISTED,
@@ -743,15 +745,16 @@ def _report_one(desk: Desk, promoted: Promoted, commit: str) -> None:
     if promoted.commit != "-":
         scope = view.scope(environment.name, promoted.application.name)
         heads = view.ports.memory.written_heads(scope)
-        triggers = [head.trigger for head in heads if head.source == promoted.commit]
+        asked = [head for head in heads if head.source == promoted.commit][-1:]
+        back = _back(desk, promoted, SourceRef.of(asked[0].trigger_branch) if asked else NO_REF)
         tell_source(
             view,
             promoted.application,
             environment,
-            [*triggers[-1:], promoted.commit],
+            [*(head.trigger for head in asked), promoted.commit],
             CheckState.SUCCESS,
             "Published",
-            summary,
+            f"{summary}\n\n{back}".strip(),
         )
         tell_deployment(
             view,
@@ -763,6 +766,19 @@ def _report_one(desk: Desk, promoted: Promoted, commit: str) -> None:
         )
     if promoted.pull_request:
         tell_pull_request(view, promoted.pull_request, _sealed_words(desk, promoted, summary))
+
+
+def _back(desk: Desk, promoted: Promoted, ref: SourceRef) -> str:
+    """What the branch lacks that all begins with; telling never fails what it tells."""
+    view, environment = desk.view, desk.environment
+    try:
+        found = lacking(view, environment, promoted.application, promoted.commit, ref)
+    except LockkeeperError as error:
+        return f"Whether all of it is merged back is not known: {prose(str(error), 200)}"
+    if found is None:
+        return ""
+    said = said_of(found, view.ports.web_url)
+    return f"{said}\n\n{ensure_back_merge(view, found)}" if environment.back_merge else said
 
 
 def _tell_visible(
