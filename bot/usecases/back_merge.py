@@ -15,9 +15,9 @@ from bot.domain.environments import Application, Environment
 from bot.domain.errors import LockkeeperError
 from bot.domain.history import GitCommit
 from bot.domain.source_refs import SourceRef
+from bot.facts.snapshot import View
 from bot.formats.markdown import code, prose
 from bot.formats.pull_request_body import authored
-from bot.usecases.desk import View
 
 _LISTED: Final = 20
 _MARKER: Final = "<!-- lockkeeper:back-merge v1 commit={} -->"

@@ -7,12 +7,12 @@ from dataclasses import replace
 from itertools import islice
 
 from bot.domain.promotion import Order, Waiting
-from bot.usecases.following import upstream_trouble
-from bot.usecases.newest import READY, ordered
-from bot.usecases.review_request import was_rejected
-from bot.usecases.source_commit import Evaluated, evaluate
-from bot.usecases.subject import Subject, Trigger
-from bot.usecases.unchanged import ANCESTORS, stretches
+from bot.facts.unchanged import ANCESTORS, stretches
+from bot.reconcilers.promotion.following import upstream_trouble
+from bot.reconcilers.promotion.newest import READY, ordered
+from bot.reconcilers.promotion.pull_request import was_rejected
+from bot.reconcilers.promotion.source_commit import Evaluated, evaluate
+from bot.reconcilers.promotion.subject import Subject, Trigger
 
 _TOLD = 100
 """Pushes of which GitHub tells."""
@@ -39,12 +39,12 @@ def _not_published(subject: Subject) -> str:
     """Why nobody has a turn yet: what was merged last is not published; empty: it is."""
     view, environment = subject.view, subject.environment
     tip = view.history.heads().get(environment.ref, "")
-    spots = view.spots_of(tip, environment, subject.application.name) if tip else ()
-    shown = {spot.place: spot.written.digest for spot in spots}
+    locations = view.locations_of(tip, environment, subject.application.name) if tip else ()
+    shown = {location.place: location.written.digest for location in locations}
     open_ones = [
-        spot
-        for spot in subject.places
-        if spot.written.digest and shown.get(spot.place) != spot.written.digest
+        location
+        for location in subject.places
+        if location.written.digest and shown.get(location.place) != location.written.digest
     ]
     if not open_ones:
         return ""
