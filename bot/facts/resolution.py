@@ -169,20 +169,38 @@ def is_in_source(
 ) -> bool:
     """Whether the image is where the environment takes it from.
 
-    Published in ``from`` and in each of ``after``, where those are environments; else present
-    where CI pushes.
+    Published in ``from`` and in each of ``after``, where those are environments. Where CI pushes
+    an image is left as soon as it stands there under the tag of its commit: a fix of a release
+    branch is never in the environment that follows another one.
 
     Raises:
         RegistryRefusesError: the registry refuses to say, which is neither yes nor no.
     """
     own = ImageId(application.name, image)
-    if not all(is_published(view, view.environment(one), own, digest) for one in environment.below):
-        return False
+    for name in environment.below:
+        if is_published(view, view.environment(name), own, digest):
+            continue
+        if name in environment.after or not _was_pushed(
+            view, environment, application, own, digest
+        ):
+            return False
     if environment.source_environment is not None:
         return True
     source_place = source_repository(view.pipeline, environment, application, image)
     repository = source_place or environment.repository_of(application, image)
     return is_there(view.registry(environment), repository.at(digest))
+
+
+def _was_pushed(
+    view: View, environment: Environment, application: Application, own: ImageId, digest: Digest
+) -> bool:
+    """Whether ``from`` is where CI pushes, and what stands there is a commit's by our record."""
+    source = view.environment(environment.source_environment or environment.name)
+    if not source.is_entry:
+        return False
+    known = view.ports.memory.resolution_of(view.id, application.name, own.name, digest)
+    place = source.repository_of(application, own.name)
+    return known is not None and is_there(view.registry(environment), place.at(digest))
 
 
 def proposed_as(

@@ -59,6 +59,10 @@ class Limits:
     wait: timedelta = timedelta(hours=1)
     """An image that has not come by then is reported with what was looked for."""
     between_publications: timedelta = timedelta(seconds=20)
+    between_proposals: timedelta = timedelta(seconds=30)
+    """One pull request is not given another set sooner: of a storm of pushes it takes the last."""
+    open_pull_requests: int = 100
+    """Promotions that are open at once in a manifests repository; further ones wait."""
 
 
 def _no_keys(_content: bytes, name: str) -> Verifier:
@@ -319,7 +323,7 @@ def _line(
     history: GitHistory,
 ) -> DefaultBranch:
     def is_written(commit: str) -> bool:
-        return ports.memory.written_head(number, commit) is not None
+        return bool(ports.memory.heads_at(number, commit))
 
     head = history.heads().get(branch, "")
     return DefaultBranch(ports.github, repository, history, branch, head, is_written)

@@ -169,8 +169,8 @@ class Memory(Protocol):
         """Those of an application in an environment that propose a source commit, oldest first."""
         ...
 
-    def written_head(self, manifests: int, commit: str) -> WrittenHead | None:
-        """Our own word on a commit of a manifests repository; None: we did not write it."""
+    def heads_at(self, manifests: int, commit: str) -> Sequence[WrittenHead]:
+        """What a commit of ours asks for, an entry for each application; empty: it is not ours."""
         ...
 
     def written_heads(self, scope: Scope) -> Sequence[WrittenHead]:

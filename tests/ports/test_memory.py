@@ -249,8 +249,8 @@ def test_written_heads_come_oldest_first(memory: Memory) -> None:
     assert list(memory.latest_heads(Scope(7, "prod", "billing"))) == []
     assert memory.heads_of(PAYMENTS, first.source)[0] == first
     assert memory.heads_of(PAYMENTS, "0" * 40) == []
-    assert memory.written_head(7, second.commit) == second
-    assert memory.written_head(8, second.commit) is None
+    assert memory.heads_at(7, second.commit) == [second]
+    assert memory.heads_at(8, second.commit) == []
     assert memory.written_heads(Scope(8, "prod", "payments")) == []
 
 

@@ -441,11 +441,11 @@ class MemoryStore:
         query = _narrowed(WRITTEN_HEAD, scope).where(WRITTEN_HEAD.c.source == source)
         return [_written_head(row) for row in self._proven(WRITTEN_HEAD, query)]
 
-    def written_head(self, manifests: int, commit: str) -> WrittenHead | None:
-        """Our own word on a commit of a manifests repository; None: we did not write it."""
+    def heads_at(self, manifests: int, commit: str) -> Sequence[WrittenHead]:
+        """What a commit of ours asks for, an entry for each application; empty: it is not ours."""
         mine = sa.and_(WRITTEN_HEAD.c.manifests == manifests, WRITTEN_HEAD.c.commit_id == commit)
-        found = next(self._newest(WRITTEN_HEAD, mine), None)
-        return None if found is None else _written_head(found)
+        query = sa.select(WRITTEN_HEAD).where(mine).order_by(WRITTEN_HEAD.c.number)
+        return [_written_head(row) for row in self._proven(WRITTEN_HEAD, query)]
 
     def record_written_head(self, head: WrittenHead) -> None:
         """Remember a commit of ours; called before its branch moves."""

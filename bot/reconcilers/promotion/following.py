@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bot.domain.environments import Environment
+from bot.domain.environments import Application, Environment
 from bot.domain.following import Follower, Standing, followers
 from bot.domain.gates import Action
 from bot.domain.jobs import JobKind
@@ -149,20 +149,20 @@ def _waiting(subject: Subject, one: Follower, standings: Sequence[Standing]) -> 
 
 def _now(subject: Subject, standing: Standing) -> str:
     shows = f"which shows {standing.commit[:7]}" if standing.commit else f"where {standing.problem}"
-    trouble = upstream_trouble(subject.view, standing.environment, subject.application.name)
+    trouble = upstream_trouble(subject.view, standing.environment, subject.application)
     return f"{shows}: {trouble}" if trouble else shows
 
 
-def upstream_trouble(view: View, environment: str, application: str) -> str:
+def upstream_trouble(view: View, environment: str, application: Application) -> str:
     """What stops an application in an environment before this one; empty: nothing that is known."""
-    held = closed(view, view.environment(environment), application, Action.MERGE)
+    held = closed(view, view.environment(environment), application.name, Action.MERGE)
     if held is not None:
         return held.words
     keys = {
         f"{kind}:{view.id}:{environment}:{subject}"
         for kind, subject in (
-            (JobKind.PROPOSE, application),
-            (JobKind.DELIVER, application),
+            (JobKind.PROPOSE, application.lane),
+            (JobKind.DELIVER, application.name),
             (JobKind.PUBLISH, ""),
         )
     }

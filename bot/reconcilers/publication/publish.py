@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final
 
-from bot.domain.environments import Application, Environment
-from bot.domain.errors import IntegrityError, NotFoundError, RejectedError
+from bot.domain.environments import Application, Environment, Turns
+from bot.domain.errors import IntegrityError, LockkeeperError, NotFoundError, RejectedError
 from bot.domain.gates import Action, Closed, Direction
 from bot.domain.history import CheckState, FileWrite, GitCommit
 from bot.domain.jobs import Done, Failed, Job, JobKind, Outcome, RequeueAt
@@ -29,6 +29,7 @@ from bot.domain.publication import (
     Shown,
     publication,
 )
+from bot.domain.source_refs import NO_REF, SourceRef
 from bot.facts.admission import StoppedError, authorise
 from bot.facts.desired_images import DesiredImage, returning
 from bot.facts.gates import closed, going, stopped
@@ -42,6 +43,7 @@ from bot.formats.manifest_file import edited, image_of
 from bot.formats.markdown import code, prose
 from bot.formats.pipeline_file import PIPELINE_FILE
 from bot.formats.pull_request_body import authored
+from bot.reconcilers.publication.back_merge import ensure_back_merge, lacking, said_of
 from bot.reconcilers.publication.last_look import (
     LISTED,
     check_places,
@@ -793,8 +795,9 @@ def _report(snapshot: RefSnapshot, before: str, commit: str, tree: str) -> None:
     for name in view.pipeline.environments:
         for application in applications.values():
             follower = view.pipeline.environment_of(name, application)
-            if follower is not None and environment.name in follower.below:
-                view.ports.jobs.put(Job(JobKind.PROPOSE, view.id, name, application.name))
+            has_turn = name == environment.name and environment.turns is Turns.QUEUE
+            if follower is not None and (has_turn or environment.name in follower.below):
+                view.ports.jobs.put(Job(JobKind.PROPOSE, view.id, name, application.lane))
 
 
 def _report_one(snapshot: RefSnapshot, promoted: Promoted, commit: str) -> None:
@@ -806,16 +809,16 @@ def _report_one(snapshot: RefSnapshot, promoted: Promoted, commit: str) -> None:
     summary = f"{code(str(promoted.digest))} is published on {code(environment.ref)} as {link}."
     if promoted.commit != "-":
         scope = view.scope(environment.name, promoted.application.name)
-        heads = view.ports.memory.heads_of(scope, promoted.commit)
-        triggers = [head.trigger for head in heads]
+        asked = view.ports.memory.heads_of(scope, promoted.commit)[-1:]
+        back = _back(snapshot, promoted, SourceRef.of(asked[0].trigger_branch) if asked else NO_REF)
         tell_source(
             view,
             promoted.application,
             environment,
-            [*triggers[-1:], promoted.commit],
+            [*(head.trigger for head in asked), promoted.commit],
             CheckState.SUCCESS,
             "Published",
-            summary,
+            f"{summary}\n\n{back}".strip(),
         )
         tell_deployment(
             view,
@@ -827,6 +830,19 @@ def _report_one(snapshot: RefSnapshot, promoted: Promoted, commit: str) -> None:
         )
     if promoted.pull_request:
         tell_pull_request(view, promoted.pull_request, _sealed_words(snapshot, promoted, summary))
+
+
+def _back(snapshot: RefSnapshot, promoted: Promoted, ref: SourceRef) -> str:
+    """What the branch lacks that all begins with; telling never fails what it tells."""
+    view, environment = snapshot.view, snapshot.environment
+    try:
+        found = lacking(view, environment, promoted.application, promoted.commit, ref)
+    except LockkeeperError as error:
+        return f"Whether all of it is merged back is not known: {prose(str(error), 200)}"
+    if found is None:
+        return ""
+    said = said_of(found, view.ports.web_url)
+    return f"{said}\n\n{ensure_back_merge(view, found)}" if environment.back_merge else said
 
 
 def _tell_visible(
