@@ -70,6 +70,7 @@ from bot.settings import Settings
 from bot.usecases.desk import Limits, Ports
 from bot.usecases.diagnose import Doctor
 from bot.usecases.reconcile import may_concern, tells_something
+from bot.usecases.status import sentences_of
 from bot.web.health import create_board
 from bot.web.intake import Authenticity, create_closed_intake, create_intake, recorder
 from bot.web.promotions import promotion_pages
@@ -294,7 +295,9 @@ class Lockkeeper:
             ),
         )
         host = urlsplit(settings.board_url).hostname or ""
-        pages = promotion_pages(store.EvaluationStore(self.database), host=host)
+        evaluations = store.EvaluationStore(self.database)
+        explain = partial(sentences_of, self.workflows.ports)
+        pages = promotion_pages(evaluations, host=host, explain=explain)
         board.register_blueprint(pages)
         self.engine.every(settings.reconcile_seconds, self.workflows.put_reconcile)
         self.engine.every(_COMMANDS_SECONDS, self.workflows.put_commands)

@@ -54,6 +54,7 @@ from bot.domain.images import (
 from bot.domain.jobs import Job, JobState
 from bot.domain.memory import (
     Adoption,
+    Asked,
     AuditEntry,
     Command,
     Hold,
@@ -240,6 +241,18 @@ class Memory(Protocol):
 
     def forget_told_failures(self, job: str) -> None:
         """Everybody was told that it is over."""
+        ...
+
+    def asked(self, scope: Scope) -> Sequence[Asked]:
+        """What was asked for by command in this scope, oldest first."""
+        ...
+
+    def record_asked(self, asked: Asked) -> None:
+        """Remember that somebody asked; the first record of a key stays."""
+        ...
+
+    def shown_commits(self, scope: Scope) -> Sequence[str]:
+        """Publications that brought something of this application there, newest first."""
         ...
 
     def written_heads(self, scope: Scope) -> Sequence[WrittenHead]:

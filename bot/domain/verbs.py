@@ -124,6 +124,23 @@ _ALL: Final = (
         (_ENVIRONMENT, Argument("DURATION", Form.DURATION, required=True), _REASON),
     ),
     Verb("unfreeze", May.APPROVE, _WRITTEN, "End a freeze early.", (_ENVIRONMENT,)),
+    Verb(
+        "update", May.APPROVE, _COMMENT, "Take the newest build, whoever approved or edited this."
+    ),
+    Verb(
+        "promote",
+        May.APPROVE,
+        _WRITTEN,
+        "Open the pull request of a commit; without one, of the commit of this pull request.",
+        (_ENVIRONMENT, Argument("COMMIT", Form.COMMIT)),
+    ),
+    Verb(
+        "rollback",
+        May.APPROVE,
+        _WRITTEN,
+        "Open the pull request that goes back to what ran before; nothing newer comes meanwhile.",
+        (Argument("N", Form.NUMBER),),
+    ),
     Verb("adopt", May.OPERATE, _OPERATOR, "Take over, unsealed, what an environment runs."),
     Verb("accept", May.OPERATE, _OPERATOR, "Put the rules of a commit into force."),
     Verb("reseal", May.OPERATE, _OPERATOR, "Sign again what is published."),

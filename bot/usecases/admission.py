@@ -16,6 +16,7 @@ from bot.domain.errors import RejectedError, UnavailableError
 from bot.domain.gates import Action, Closed
 from bot.domain.history import PullRequest
 from bot.ports import GitHistory
+from bot.usecases.asked import asked_for
 from bot.usecases.attribution import attribution, merged_pull_request, reviewed
 from bot.usecases.desk import View, pipeline_at
 from bot.usecases.evidence import evaluate, said_by
@@ -57,6 +58,21 @@ class NotAdmittedError(RejectedError):
         """Say why, and who must do what."""
         super().__init__(f"{reason}; {remedy}")
         self.reason, self.remedy = reason, remedy
+
+
+def check_not_revoked(wish: Wish) -> None:
+    """A revoked digest never comes, by today's rules or those before the merge.
+
+    Raises:
+        NotAdmittedError: it is revoked.
+    """
+    for rules in (wish.view.rules, _rules_before(wish).rules):
+        why = rules.revoked.get(wish.digest)
+        if why is not None:
+            raise NotAdmittedError(
+                f"{wish.image.name} {wish.digest.short} is revoked: {why}",
+                "promote another build, or revert the merge",
+            )
 
 
 def authorise(wish: Wish) -> Authorised:
@@ -156,6 +172,9 @@ def _attribution(wish: Wish, rules: Sequence[Approvals], *, needed: bool) -> Att
         if found.pull_request is None:
             return found
         asked_by, unknown = _asked_by(wish, found.pull_request)
+        by_command = asked_for(wish.view, wish.environment, wish.application, wish.commit)
+        asked_by |= {one.account for one in by_command if one.account}
+        unknown += sum(not one.account for one in by_command)
         return replace(found, asked_by=asked_by, unknown_askers=unknown)
     brought_by = merged_pull_request(wish.view.line, wish.merge)
     if brought_by is None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
-from bot.domain.environments import Application, Environment, Pipeline, Unmanaged
+from bot.domain.environments import Application, Environment, ImageId, Pipeline, Unmanaged
 from bot.domain.errors import ConfigurationError, RejectedError
 from bot.domain.gates import Action, Closed
 from bot.domain.history import CheckState, PullRequest
@@ -34,7 +34,7 @@ from bot.usecases.evidence import Evaluated, evaluate, report_url
 from bot.usecases.gates import closed, going_all, labelled, told
 from bot.usecases.granted import Refusal, check_environment, refusals
 from bot.usecases.loose_digests import loose_digests
-from bot.usecases.resolve import is_in_source
+from bot.usecases.resolve import is_in_source, is_published
 from bot.usecases.rules import all_mistakes, rules_at
 from bot.usecases.rules_in_force import demanded, is_same, lacking_now, rule_set
 from bot.usecases.rules_preview import preview_rules
@@ -196,7 +196,8 @@ def _foreign_commit(view: View, pull_request: PullRequest) -> str:
     return (
         f"{code(pull_request.head[:7])} on this branch is not Lockkeeper's (author: "
         f"{prose(author)}), so Lockkeeper neither merges nor updates it. "
-        "Close this pull request and delete its branch: the promotion is proposed afresh."
+        f"{code('/update')} in a comment starts it afresh from the newest build; what was added "
+        "here belongs into a pull request of its own."
     )
 
 
@@ -514,10 +515,28 @@ def _judge_evidence(view: View, moved: Sequence[Moved], facts: str, ours: int | 
     summary = f"{facts}\n\n{said.summary}"
     if not worst.assessment.verdict.blocks:
         return Judgement(CheckState.SUCCESS, title, summary, said.text)
+    blocking = [
+        one
+        for judged_one, one in zip(judged, promotions, strict=True)
+        if judged_one.assessment.verdict.blocks
+    ]
+    if all(_ran_here(view, *one) for one in blocking):
+        note = "All of this was published here before: what is found of it is a warning."
+        return Judgement(CheckState.SUCCESS, title, f"{note}\n\n{summary}", said.text)
     if worst.waits:
         title = f"Promotion to {names}: being scanned"
         return Judgement(CheckState.IN_PROGRESS, title, summary, said.text)
     return Judgement(CheckState.FAILURE, title, summary, said.text)
+
+
+def _ran_here(
+    view: View, environment: Environment, application: Application, images: Mapping[str, Digest]
+) -> bool:
+    """Whether the environment showed all of these before, so that they may come back."""
+    return all(
+        is_published(view, environment, ImageId(application.name, name), digest)
+        for name, digest in images.items()
+    )
 
 
 def _id(
@@ -563,6 +582,9 @@ def _what_is_wrong(view: View, one: Moved) -> str:
     application = view.pipeline.applications.get(place.application)
     if application is None:
         return ""
+    why = view.rules.revoked.get(Digest(written.digest)) if written.digest else None
+    if why is not None:
+        return f"{code(place.image)} {code(written.digest)} is revoked: {prose(why)}"
     expected = environment.repository_of(application, place.image)
     if written.canonical != str(expected.canonical):
         return (

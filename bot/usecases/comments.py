@@ -22,6 +22,7 @@ from bot.domain.pipeline_rules import UnknownNameError
 from bot.domain.verbs import VERBS, Channel, Person, Verb, arguments_of, duration, verbs_of
 from bot.formats.markdown import code, prose
 from bot.formats.slash_command import SlashCommand, read_command
+from bot.usecases.asked import ask_for_promotion, ask_for_update, ask_to_go_back
 from bot.usecases.desk import Ports, View, look
 from bot.usecases.entitled import check_entitled
 from bot.usecases.holding import Released, freeze, hold, unfreeze, unhold
@@ -66,6 +67,11 @@ class Given:
     retry: Callable[[str], bool]
     """Makes a waiting or failed job run now; False if there is none of that key."""
     comment: int
+
+    @property
+    def key(self) -> str:
+        """Names the command for ever."""
+        return f"comment:{self.comment}"
 
     @property
     def application(self) -> str:
@@ -239,6 +245,52 @@ def _unfreeze(given: Given) -> str:
     return _released(unfreeze(given.view, given.environment, given.who), nothing)
 
 
+def _update(given: Given) -> str:
+    ask_for_update(given.view, given.environment, given.promotion.application, given.who, given.key)
+    return "the newest build is looked for; approvals of what stood here do not count for it"
+
+
+def _promote(given: Given) -> str:
+    commit = given.arguments.get("COMMIT") or _commit_of(given)
+    asked = ask_for_promotion(
+        given.view,
+        given.environment,
+        given.promotion.application,
+        given.who,
+        commit,
+        given.key,
+    )
+    return f"{code(asked.commit[:7])} is on its way to {code(given.environment.name)}"
+
+
+def _commit_of(given: Given) -> str:
+    """The source commit of the pull request on which it was said."""
+    promotion, view = given.promotion, given.view
+    scope = view.scope(promotion.environment.name, promotion.application.name)
+    heads = view.ports.memory.written_heads(scope)
+    head = promotion.pull_request.head
+    found = next((one.source for one in reversed(heads) if one.commit == head), "")
+    if not found:
+        raise NotFoundError("a commit of ours", "this pull request's head; name one: `/promote`")
+    return found
+
+
+def _rollback(given: Given) -> str:
+    found = ask_to_go_back(
+        given.view,
+        given.environment,
+        given.promotion.application,
+        given.who,
+        int(given.arguments.get("N", "1")),
+        given.key,
+    )
+    images = ", ".join(code(digest.short) for digest in found.images.values())
+    return (
+        f"going back to {code(found.commit[:7])} ({images}) by a pull request of its own; nothing "
+        f"newer comes until {code('/unhold')}"
+    )
+
+
 def _released(done: Released, nothing: str) -> str:
     """What was ended, and what still stops it with who ends that."""
     words = [] if done.ended else [prose(nothing, 300)]
@@ -257,8 +309,11 @@ VERBS_IN_COMMENTS: Final[Mapping[str, Callable[[Given], str]]] = {
     "explain": _explain,
     "freeze": _freeze,
     "hold": _hold,
+    "promote": _promote,
     "recheck": _recheck,
     "retry": _retry,
+    "rollback": _rollback,
     "unfreeze": _unfreeze,
     "unhold": _unhold,
+    "update": _update,
 }

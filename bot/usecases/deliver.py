@@ -34,7 +34,14 @@ from bot.formats.markdown import code, prose
 from bot.formats.promotion_statement import EvidenceEntry
 from bot.formats.verdict_statement import SVR_TYPE, PolicyDocument
 from bot.ports import ImageRegistry, Verifier
-from bot.usecases.admission import NotAdmittedError, StoppedError, admit, authorise, stopped_wish
+from bot.usecases.admission import (
+    NotAdmittedError,
+    StoppedError,
+    admit,
+    authorise,
+    check_not_revoked,
+    stopped_wish,
+)
 from bot.usecases.attest_promotion import attested_promotions, said_of as promotion_of
 from bot.usecases.attest_verdict import Judged, attest_vulnerabilities, said_of as verdict_of
 from bot.usecases.attribution import merged_pull_request
@@ -100,6 +107,7 @@ def _worst(errors: Sequence[UnavailableError]) -> UnavailableError:
 def _deliver_one(wish: Wish) -> str:
     """Seal one wish; the reason why it cannot be, told where people look."""
     try:
+        check_not_revoked(wish)
         _check_open(wish)
         authorised = authorise(wish)
         if wish.is_sealed:

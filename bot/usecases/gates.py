@@ -68,9 +68,16 @@ def going(view: View, environment: Environment, image: ImageId, digest: Digest) 
 def going_all(
     view: View, environment: Environment, images: Collection[tuple[ImageId, Digest]]
 ) -> Direction:
-    """Back only if every one of them goes back."""
-    back = bool(images) and all(
-        going(view, environment, image, digest) is Direction.BACK for image, digest in images
+    """Back only if every one of them goes back; those that stay where they are do not count."""
+    tip = view.history.heads().get(environment.ref, "")
+    shown = {
+        (spot.image, spot.written.digest)
+        for spot in (view.spots(tip, environment) if tip else ())
+        if spot.written.digest
+    }
+    moving = [one for one in images if one not in shown]
+    back = bool(moving) and all(
+        going(view, environment, image, digest) is Direction.BACK for image, digest in moving
     )
     return Direction.BACK if back else Direction.FORWARD
 

@@ -19,7 +19,7 @@ from bot.domain.gates import Action
 from bot.domain.history import CheckState, GitCommit
 from bot.domain.images import RegistryRefusesError
 from bot.domain.jobs import Again, Done, Failed, Outcome
-from bot.domain.memory import Resolution, SeenHead
+from bot.domain.memory import Asked, AskKind, Resolution, SeenHead
 from bot.domain.oci import Digest
 from bot.domain.promotion import (
     Candidate,
@@ -35,6 +35,7 @@ from bot.domain.promotion import (
 from bot.formats.markdown import prose
 from bot.formats.places import RemarkKind, Spot
 from bot.ports import GitHistory
+from bot.usecases.asked import closed_now, open_asks, over
 from bot.usecases.desk import Ports, View, look
 from bot.usecases.gates import closed, stopped, told
 from bot.usecases.resolve import (
@@ -136,6 +137,12 @@ def propose(ports: Ports, manifests: int, environment: str, application: str) ->
     subject = Subject(view, target, promoted, history, places)
     if reason:
         return _nowhere(subject, reason)
+    asks = open_asks(view, target, promoted)
+    if asks:
+        view.granted_environment(environment)
+        came = _carry_out_asks(subject, asks)
+        if came is not None:
+            return came
     triggers = _triggers(subject)
     if not triggers:
         return Done(f"no branch that feeds {environment} has moved yet")
@@ -187,6 +194,87 @@ def _nowhere(subject: Subject, reason: str) -> Outcome:
             prose(reason, 600),
         )
     return Done(reason)
+
+
+# --- what people ask for by command ---
+
+
+def _carry_out_asks(subject: Subject, asks: Sequence[Asked]) -> Outcome | None:
+    """What the newest promotion or way back that was asked for comes to; None: branches go on.
+
+    Of several only the newest counts. An update is for the proposal that follows: it is over with
+    it.
+    """
+    wanted = [one for one in asks if one.kind is not AskKind.UPDATE]
+    for older in wanted[:-1]:
+        over(subject.view, older, "something else was asked for later")
+    if not wanted:
+        return None
+    ask = wanted[-1]
+    if ask.kind is AskKind.ROLLBACK:
+        return _go_back(subject, ask)
+    return _promote(subject, ask)
+
+
+def _promote(subject: Subject, ask: Asked) -> Outcome:
+    """The pull request of a commit that somebody named; order does not matter, but is told."""
+    history, view = subject.history, subject.view
+    if not history.fetch_commit(ask.commit):
+        over(view, ask, "the commit is gone")
+        return Done(f"commit {ask.commit[:7]} is gone")
+    commit = history.commit(ask.commit)
+    heads = history.heads().items()
+    fed = (name for name, head in sorted(heads) if subject.environment.fed_by(name))
+    branch = next((name for name in fed if history.heads()[name] == commit.id), "")
+    evaluated = _ordered(subject, _evaluate(subject, Trigger(branch, commit)))
+    if isinstance(evaluated.decision, Waiting):
+        _tell_unchosen(subject, evaluated)
+        later = _waiting(view, [evaluated])
+        if isinstance(later, Done):
+            over(view, ask, "its image never came")
+        return later
+    if isinstance(evaluated.decision, Refused):
+        _tell_unchosen(subject, evaluated)
+        over(view, ask, evaluated.decision.reason)
+        return Done(evaluated.decision.reason)
+    outcome = _carry_out(subject, evaluated, is_all=True, ask=ask)
+    return _close(view, ask, outcome)
+
+
+def _close(view: View, ask: Asked, outcome: Outcome) -> Outcome:
+    """What was asked for is over when a look comes to its end; one that is repeated goes on."""
+    is_held = closed_now(view, ask) is not None
+    if isinstance(outcome, Done) and not is_held:
+        over(view, ask, outcome.summary)
+    return outcome
+
+
+def _go_back(subject: Subject, ask: Asked) -> Outcome:
+    """The pull request that brings a set back that was published before."""
+    view = subject.view
+    known = view.ports.memory.resolution(view.id, subject.application.name, ask.commit)
+    if known is None or not subject.history.fetch_commit(ask.commit):
+        over(view, ask, "the record or the commit is gone")
+        return Done(f"the record of {ask.commit[:7]} is gone")
+    images = dict(known.digests)
+    if all(subject.wished().get(name) == digest for name, digest in images.items()):
+        over(view, ask, "the default branch asks for it")
+        return Done(f"{subject.environment.name} already asks for {ask.commit[:7]}")
+    proposal = Proposal(
+        environment=subject.environment,
+        application=subject.application,
+        images=images,
+        source=ask.commit,
+        trigger=ask.commit,
+        branch="",
+        known_by=known.known_by,
+        running=subject.running(),
+        diverging=False,
+        places=subject.places,
+        history=subject.history,
+        ask=ask,
+    )
+    return _close(view, ask, ensure_pull_request(view, proposal))
 
 
 # --- which branch heads ask ---
@@ -416,7 +504,9 @@ def _rank(evaluated: Evaluated) -> tuple[bool, tuple[tuple[int, ...], bool, str]
 # --- what comes of it ---
 
 
-def _carry_out(subject: Subject, chosen: Evaluated, *, is_all: bool) -> Outcome:
+def _carry_out(
+    subject: Subject, chosen: Evaluated, *, is_all: bool, ask: Asked | None = None
+) -> Outcome:
     """Propose what was chosen; ``is_all``: no other commit may still turn out to be newer."""
     source, resolution = chosen.decision, chosen.resolution
     if not isinstance(source, Source) or resolution is None:
@@ -442,9 +532,10 @@ def _carry_out(subject: Subject, chosen: Evaluated, *, is_all: bool) -> Outcome:
             branch=chosen.trigger.branch,
             known_by=resolution.known_by,
             running=subject.running(),
-            diverging=chosen.order is Order.DIVERGING,
+            diverging=chosen.order in {Order.DIVERGING, *([Order.LATE] if ask else [])},
             places=subject.places,
             history=subject.history,
+            ask=ask,
         ),
     )
 

@@ -48,7 +48,13 @@ from bot.usecases.ref_desk import Desk, may_show
 from bot.usecases.render import UnfinishedError, render
 from bot.usecases.resolve import record_of
 from bot.usecases.seals import comes_back, has_begun, needs_attestation
-from bot.usecases.told import tell_deployment, tell_merge, tell_pull_request, tell_source
+from bot.usecases.told import (
+    tell_deployment,
+    tell_merge,
+    tell_pull_request,
+    tell_revoked,
+    tell_source,
+)
 from bot.usecases.wishes import Wish, returning
 
 GITHUB_FOLDER: Final = ".github"
@@ -79,6 +85,7 @@ def publish(ports: Ports, manifests: int, environment: str) -> Outcome:
     desk, stop = _at_desk(view, target)
     if stop is not None or desk is None:
         return stop or Done("nothing to do")
+    _tell_revoked(desk)
     if desk.last is not None and desk.last.commit == desk.tip:
         _conclude(desk, desk.last.parent, desk.tip, desk.tip)
     early = _too_early(desk)
@@ -95,6 +102,24 @@ def publish(ports: Ports, manifests: int, environment: str) -> Outcome:
     if ahead is None:
         return _carry_out(desk, merges, _decide(desk, merges, {}))
     return _only_back(desk, merges, ahead)
+
+
+def _tell_revoked(desk: Desk) -> None:
+    """Say where people look which revoked digests run: the ref is not moved back by itself."""
+    found = dict(_revoked(desk, desk.pins(desk.tip)))
+    if not found:
+        return
+    lines = [f"- {prose(said, 300)} ({code(place.path)})" for place, said in found.items()]
+    way = "Promote another build, or go back with `/rollback` on its promotion."
+    title = f"{len(found)} revoked image{'s run' if len(found) > 1 else ' runs'}"
+    summary = "\n".join([*lines[:LISTED], "", way])
+    tell_revoked(desk.view, desk.environment, title, summary)
+    listed = ", ".join(sorted(set(found.values())))
+    facts = {"ref": desk.environment.ref, "running": listed[:500]}
+    once = f"revoked:{desk.view.id}:{desk.environment.name}:{listed}"
+    desk.view.ports.audit.append(
+        "revoked", desk.view.scope(desk.environment.name), facts, once=once
+    )
 
 
 def _only_back(desk: Desk, merges: Sequence[Merge], ahead: Closed) -> Outcome:
@@ -579,7 +604,17 @@ def _stopped(desk: Desk, merge: Merge) -> list[str]:
     view, environment = desk.view, desk.environment
     applications = {place.application for place in merge.brought()}
     found = [closed(view, environment, one, Action.PUBLISH) for one in applications]
-    return sorted({one.words for one in found if one is not None})
+    words = {one.words for one in found if one is not None}
+    return sorted(words | {said for _, said in _revoked(desk, merge.brought())})
+
+
+def _revoked(desk: Desk, pins: Mapping[Place, str]) -> Iterator[tuple[Place, str]]:
+    """Which of these places name a digest that never comes -> what people read."""
+    for place, pin in pins.items():
+        digest = Written.parse(pin).digest
+        why = desk.view.rules.revoked.get(Digest(digest)) if digest else None
+        if why is not None:
+            yield place, f"{place.image} {digest[:19]} is revoked: {why}"
 
 
 def _files(desk: Desk, merges: Sequence[Merge], decided: Publication) -> list[FileWrite]:

@@ -109,7 +109,7 @@ class Desk:
 
 
 def may_show(desk: Desk, pin: str, place: Place) -> bool:
-    """A digest must be sealed and its application not held by anybody at this moment.
+    """A digest must be sealed, not revoked, and its application not held at this moment.
 
     A place without a digest has nothing to adopt: it passes at the first publication.
     """
@@ -119,7 +119,9 @@ def may_show(desk: Desk, pin: str, place: Place) -> bool:
     if reference.digest is None:
         return desk.is_first
     application = desk.view.pipeline.applications.get(place.application)
-    if application is None or _is_closed(desk, place, reference.digest):
+    if application is None or reference.digest in desk.view.rules.revoked:
+        return False
+    if _is_closed(desk, place, reference.digest):
         return False
     expected = desk.environment.repository_of(application, place.image)
     return reference.repository == expected.canonical and is_sealed(

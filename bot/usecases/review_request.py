@@ -38,7 +38,7 @@ from bot.domain.image_configuration import ImageConfiguration
 from bot.domain.images import ImageDescription
 from bot.domain.issues import IssueKey, issue_keys
 from bot.domain.jobs import Again, Done, Job, JobKind, Outcome
-from bot.domain.memory import WrittenHead
+from bot.domain.memory import Asked, AskKind, WrittenHead
 from bot.domain.oci import Digest, DigestReference
 from bot.domain.promotion import promotion_id
 from bot.formats.check_output import check_output
@@ -53,18 +53,21 @@ from bot.formats.pull_request_body import (
     is_same,
     marked_promotion,
     render,
+    rollback_title,
     superseded,
     title,
 )
 from bot.formats.travelling_section import TravellingFacts, TravellingFile, refusals
 from bot.ports import GitHistory
 from bot.usecases.answer import answer_pull_request
+from bot.usecases.asked import kept_for, open_asks, over
 from bot.usecases.desk import View
 from bot.usecases.evidence import Evaluated, evaluate, report_url
 from bot.usecases.gates import closed, going_all, labelled, stopped, told
 from bot.usecases.granted import source_repository
-from bot.usecases.promotions_open import head_branch
+from bot.usecases.promotions_open import head_branch, rollback_branch
 from bot.usecases.source_changes import source_changes
+from bot.usecases.status import open_standing
 from bot.usecases.told import ask_reviewers, tell_labels, tell_source
 from bot.usecases.travelling import Travelling, travelling
 from bot.usecases.verdicts import note_verdict
@@ -91,16 +94,28 @@ class Proposal:
     places: Sequence[Spot]
     history: GitHistory
     """The source repository."""
+    ask: Asked | None = None
+    """The command that asks for it; None: a branch does."""
+
+    @property
+    def is_rollback(self) -> bool:
+        """Whether it brings back what was there before."""
+        return self.ask is not None and self.ask.kind is AskKind.ROLLBACK
 
     @property
     def head_branch(self) -> str:
         """The stable branch of the pull request."""
-        return head_branch(self.environment, self.application)
+        of = rollback_branch if self.is_rollback else head_branch
+        return of(self.environment, self.application)
 
     @property
     def title(self) -> str:
         """Of the pull request, and of its commit."""
-        return title(self.application.name, self.environment.name, self.branch, self.source)
+        names = self.application.name, self.environment.name
+        if self.is_rollback:
+            return rollback_title(*names, self.source)
+        by = f"asked by {self.ask.by}" if self.ask is not None else ""
+        return title(*names, self.branch or by, self.source)
 
     @property
     def commits(self) -> list[str]:
@@ -111,13 +126,19 @@ class Proposal:
 def ensure_pull_request(view: View, proposal: Proposal) -> Outcome:
     """Open, update, keep frozen, close or merge the pull request, as the facts ask for."""
     number = _id(view, proposal)
-    existing, closed = _pull_requests(view, proposal)
-    rejected = _rejected(view, closed, number)
+    revoked = _revoked(view, proposal)
+    if revoked:
+        _tell(view, proposal, CheckState.FAILURE, "Revoked", prose(revoked, 600))
+        return Done(revoked)
+    updates = _updates(view, proposal)
+    existing, finished = _pull_requests(view, proposal)
+    rejected = "" if proposal.ask or updates else _rejected(view, finished, number)
     if rejected:
         _tell(view, proposal, CheckState.NEUTRAL, "Not proposed again", rejected)
         return Done(rejected)
     if existing is not None:
-        stuck = _untouchable(view, proposal, existing)
+        is_asked = proposal.ask is not None or bool(updates)
+        stuck = "" if is_asked else _untouchable(view, proposal, existing)
         if stuck:
             _tell(view, proposal, CheckState.NEUTRAL, "Waits for the open pull request", stuck)
             return Done(stuck)
@@ -150,7 +171,26 @@ def ensure_pull_request(view: View, proposal: Proposal) -> Outcome:
     note_verdict(view, number, proposal.application, evaluated, seen_in)
     for job in evaluated.jobs:
         view.ports.jobs.put(job)
+    for one in updates:
+        over(view, one, f"pull request {pull_request.number}", proposal.source)
     return _settle(view, proposal, pull_request, evaluated)
+
+
+def _revoked(view: View, proposal: Proposal) -> str:
+    """Which of the images never come, and why; empty: none."""
+    return "; ".join(
+        f"{name} {digest.short} is revoked: {view.rules.revoked[digest]}"
+        for name, digest in sorted(proposal.images.items())
+        if digest in view.rules.revoked
+    )
+
+
+def _updates(view: View, proposal: Proposal) -> Sequence[Asked]:
+    """Commands by which the open pull request takes this, whoever approved or edited it."""
+    if proposal.is_rollback:
+        return ()
+    asks = open_asks(view, proposal.environment, proposal.application)
+    return [one for one in asks if one.kind is AskKind.UPDATE]
 
 
 def _id(view: View, proposal: Proposal) -> str:
@@ -218,11 +258,20 @@ def _untouchable(view: View, proposal: Proposal, existing: PullRequest) -> str:
     """Why an open pull request must not be changed; empty: it may."""
     head = _written(view, proposal).get(existing.head)
     if head is None:
-        return f"pull request {existing.number} was edited by somebody else; it is theirs now"
+        return (
+            f"pull request {existing.number} was edited by somebody else; it is theirs now. "
+            "`/update` on it starts it afresh"
+        )
     if head.source == proposal.source:
         return ""
     if proposal.diverging:
         return f"pull request {existing.number} is open, and this build diverges from what runs"
+    kept = kept_for(view, proposal.environment, proposal.application, head.source)
+    if kept is not None:
+        return (
+            f"pull request {existing.number} shows what {kept.by} asked for; `/update` on it takes "
+            f"{proposal.branch} at {proposal.source[:SHORT_COMMIT]}"
+        )
     if _is_approved(view, existing):
         newer = f"{proposal.branch} at {proposal.source[:SHORT_COMMIT]}"
         _note_newer(view, existing, newer)
@@ -329,6 +378,7 @@ def _dress(view: View, proposal: Proposal, pull_request: PullRequest) -> None:
 
 def _labels(proposal: Proposal) -> list[str]:
     labels = ["lockkeeper", f"lockkeeper/{proposal.environment.name}"]
+    labels += ["lockkeeper/rollback"] if proposal.is_rollback else []
     return [*labels, "lockkeeper/diverging"] if proposal.diverging else labels
 
 
@@ -336,8 +386,10 @@ def _is_current(
     view: View, proposal: Proposal, existing: PullRequest, contents: Mapping[str, bytes]
 ) -> bool:
     """The head asks for these digests and changes nothing else of the files."""
-    written = _written(view, proposal)[existing.head]
-    if written.source != proposal.source or not view.history.has(existing.head):
+    written = _written(view, proposal).get(existing.head)
+    if written is None or written.source != proposal.source:
+        return False
+    if not view.history.has(existing.head):
         return False
     entries = view.history.paths(existing.head)
     return all(
@@ -348,8 +400,10 @@ def _is_current(
 
 def _brought(view: View, proposal: Proposal, existing: PullRequest) -> set[str]:
     """Files that travel, of those that our open pull request changes."""
-    base = _written(view, proposal)[existing.head].base
-    globs = proposal.application.promote
+    written = _written(view, proposal).get(existing.head)
+    if written is None:
+        return set()
+    base, globs = written.base, proposal.application.promote
     changed = view.history.changes(base, existing.head) if globs else {}
     return {path for path in changed if any(matches(glob, path) for glob in globs)}
 
@@ -391,14 +445,16 @@ def _settle(
         view.ports.jobs.put(Job(JobKind.ANSWER, view.id, "", str(pull_request.number)))
     merge_itself = proposal.environment.merges_itself and not proposal.diverging
     link = f"[Pull request {pull_request.number}]({view.web_url}/pull/{pull_request.number})"
-    if evaluated.assessment.verdict.blocks:
+    if evaluated.assessment.verdict.blocks and not proposal.is_rollback:
         said = check_output(evaluated.assessment, report_url(view, _id(view, proposal)))
         title = "Proposed, being scanned" if evaluated.waits else said.title
         _tell(view, proposal, CheckState.NEUTRAL, title, f"{link}\n\n{said.summary}")
         return Done(f"pull request {pull_request.number}: {said.title}")
     if not merge_itself:
         waits = "to be merged" if not proposal.environment.needs_authority else "to be approved"
-        _tell(view, proposal, CheckState.NEUTRAL, f"Proposed, waits {waits}", f"{link} {waits}.")
+        stands = open_standing(view, proposal.environment, proposal.application, pull_request)
+        words = f"{link}: {prose(stands.sentence, 600)}."
+        _tell(view, proposal, CheckState.NEUTRAL, f"Proposed, waits {waits}", words)
         return Done(f"pull request {pull_request.number} waits {waits}")
     stop = _stop(view, proposal, pull_request)
     if stop is not None:
@@ -428,6 +484,8 @@ def _settle(
     _tell(view, proposal, CheckState.IN_PROGRESS, "Delivering", f"{link} is merged.")
     deliver = Job(JobKind.DELIVER, view.id, proposal.environment.name, proposal.application.name)
     view.ports.jobs.put(deliver)
+    if proposal.is_rollback:  # it is sealed: there may be nothing to deliver
+        view.ports.jobs.put(Job(JobKind.PUBLISH, view.id, proposal.environment.name))
     return Done(f"pull request {pull_request.number} is merged")
 
 
@@ -523,6 +581,7 @@ def _facts(view: View, proposal: Proposal, assessment: Assessment, came: Travell
         merges_itself=environment.merges_itself,
         assessment=assessment,
         report_url=report_url(view, _id(view, proposal)),
+        rollback_by=proposal.ask.by if proposal.ask and proposal.is_rollback else "",
     )
 
 
@@ -589,7 +648,7 @@ def _what(change: PathChange) -> str:
 
 
 def _leaving(proposal: Proposal) -> Sequence[GitCommit]:
-    if not proposal.diverging or proposal.running is None:
+    if not (proposal.diverging or proposal.is_rollback) or proposal.running is None:
         return ()
     return _between(proposal, proposal.source, proposal.running) or ()
 

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
-from bot.domain.environments import Application, Environment
+from bot.domain.environments import Application, Environment, GitHubRepository
 from bot.domain.errors import IntegrityError, LockkeeperError
 from bot.domain.gates import Action
 from bot.domain.history import PullRequest
 from bot.domain.jobs import Job, JobKind, JobState
+from bot.domain.oci import Digest
 from bot.domain.standing import OpenPromotion, Standing, StandingFacts, standing
 from bot.formats.image_names import Written
 from bot.formats.places import Spot
 from bot.formats.pull_request_body import marked_promotion
-from bot.usecases.desk import View
+from bot.usecases.desk import Ports, View, look_at
 from bot.usecases.gates import closed
-from bot.usecases.promotions_open import head_branch
+from bot.usecases.members import in_time
+from bot.usecases.promotions_open import head_branch, rollback_branch
+
+STATUS_SECONDS: Final = 4.0
+"""A person waits for it, and what is wrong is told whether GitHub answers or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +57,44 @@ def places_of(view: View, jobs: Mapping[str, JobState]) -> Iterator[PlaceStatus]
                 continue
             common = _common(view, environment, application, opened, jobs)
             for spot in here:
-                yield _place(spot, shown.get(spot.place), common)
+                yield _place(spot, shown.get(spot.place), common, view.rules.revoked)
 
 
-def _place(spot: Spot, shown: Written | None, common: StandingFacts) -> PlaceStatus:
+def sentences_of(
+    ports: Ports, environment: str, application: str
+) -> tuple[Sequence[str], Mapping[str, str]]:
+    """Where an application stands in an environment, wherever there is one of that name.
+
+    And manifests repository -> why it cannot be asked.
+    """
+    jobs = {state.key: state for state in ports.jobs.states()}
+
+    def look(one: GitHubRepository) -> list[str]:
+        places = places_of(look_at(ports, one), jobs)
+        meant = (environment, application)
+        return [p.sentence for p in places if (p.environment, p.application) == meant]
+
+    found, problems = in_time(ports.looks(STATUS_SECONDS), ports.manifests, look)
+    lines = dict.fromkeys(line for lines in found for line in lines)
+    return list(lines), {str(one): why for one, why in problems.items()}
+
+
+def open_standing(
+    view: View, environment: Environment, application: Application, found: PullRequest
+) -> Standing:
+    """What an open promotion waits for, in the words of every other place."""
+    opened = _promotion(view, environment, application, found)
+    return standing(StandingFacts(environment.name, application.name, pull_request=opened))
+
+
+def _place(
+    spot: Spot, shown: Written | None, common: StandingFacts, revoked: Mapping[Digest, str]
+) -> PlaceStatus:
     facts = replace(
         common,
         wished=str(spot.written) if spot.written.digest else "",
         shown=str(shown) if shown and shown.digest else "",
+        revoked=revoked.get(Digest(shown.digest), "") if shown and shown.digest else "",
     )
     published = str(shown.digest) if shown and shown.digest else ""
     return PlaceStatus(facts.environment, facts.application, spot, published, standing(facts))
@@ -76,7 +112,9 @@ def _common(
     def job(kind: JobKind, name: str) -> JobState | None:
         return jobs.get(Job(kind, view.id, environment.name, name).key)
 
-    found = None if isinstance(opened, str) else opened.get(head_branch(environment, application))
+    branches = rollback_branch(environment, application), head_branch(environment, application)
+    known = {} if isinstance(opened, str) else opened
+    found = next((known[branch] for branch in branches if branch in known), None)
     return StandingFacts(
         environment=environment.name,
         application=application.name,
@@ -112,6 +150,9 @@ def _promotion(
         merges_itself=environment.merges_itself,
         verdict=verdict,
         blocks=verdict == "fail",
+        is_draft=found.is_draft,
+        is_edited=not heads,
+        is_rollback=found.head_branch == rollback_branch(environment, application),
     )
 
 

@@ -16,6 +16,7 @@ from bot.usecases.gates import holds_of
 from tests.world.clients import HandClock
 from tests.world.driver import Driver, driven
 from tests.world.github.behaviour import pulls
+from tests.world.github.gitstore import last_move
 from tests.world.github.records import Actor, PullRequest
 from tests.world.stage import OVERLAY, PIPELINE
 
@@ -41,7 +42,9 @@ def driver(tmp_path: Path) -> Iterator[Driver]:
 
 
 def asked(driver: Driver, *arguments: str, actor: str = "ada") -> Request:
-    return Request(driver.workflows.ports, arguments, actor, lambda _key: False)
+    ports = driver.workflows.ports
+    seen = replace(ports, mirrors=ports.mirrors.as_of(last_move()))
+    return Request(seen, arguments, actor, lambda _key: False)
 
 
 def at(driver: Driver, moment: datetime) -> None:
