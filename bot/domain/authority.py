@@ -36,6 +36,8 @@ class Attribution:
     """The approving accounts that may write to the manifests repository now."""
     flaw: str = ""
     """Why the merge is not what was approved; empty: it is."""
+    equal_heads: frozenset[str] = frozenset()
+    """Commits that brought the same digests to the same places: an approval of one is of all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +67,10 @@ def authority(
 ) -> Authorised | Unauthorised:
     """Judge a merge by the approvals that its environment asks for.
 
-    An approval counts if a person gave it on the merged head, is in a named team (where teams
-    are named) or may write, and neither asked for the promotion, nor pushed to the branch, nor
-    signed a commit in it. Each of the rules has to be satisfied by itself: what was asked for
-    before the merge and what is asked for today are never mixed.
+    An approval counts if a person gave it on the merged head or on one that is equal, is in a
+    named team (where teams are named) or may write, and neither asked for the promotion, nor
+    pushed to the branch, nor signed a commit in it. Each of the rules has to be satisfied by
+    itself: what was asked for before the merge and what is asked for today are never mixed.
 
     Whoever asked and is not known may be one of those who approve, so one approval more is
     needed for each.
@@ -153,7 +155,7 @@ def _counted(
         for number, review in _standing(attribution.reviews).items()
         if review.state == "APPROVED"
         and review.author.is_person
-        and review.commit == pull_request.head
+        and review.commit in {pull_request.head, *attribution.equal_heads}
         and number not in involved
     }
     if required.teams:

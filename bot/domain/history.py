@@ -71,6 +71,8 @@ class MergeRefusal:
 
     words: str
     """GitHub's own."""
+    is_queued: bool = False
+    """It stands in the merge queue, which merges it."""
 
 
 @dataclass(frozen=True, slots=True)

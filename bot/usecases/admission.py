@@ -21,6 +21,7 @@ from bot.usecases.attribution import attribution, merged_pull_request, reviewed
 from bot.usecases.desk import View, pipeline_at
 from bot.usecases.evidence import evaluate, said_by
 from bot.usecases.gates import closed, going, labelled
+from bot.usecases.own_heads import approved_heads
 from bot.usecases.resolve import (
     Contradicted,
     Missing,
@@ -172,10 +173,13 @@ def _attribution(wish: Wish, rules: Sequence[Approvals], *, needed: bool) -> Att
         if found.pull_request is None:
             return found
         asked_by, unknown = _asked_by(wish, found.pull_request)
+        equal = approved_heads(
+            wish.view, wish.environment, wish.application, found.pull_request, found.reviews
+        )
         by_command = asked_for(wish.view, wish.environment, wish.application, wish.commit)
         asked_by |= {one.account for one in by_command if one.account}
         unknown += sum(not one.account for one in by_command)
-        return replace(found, asked_by=asked_by, unknown_askers=unknown)
+        return replace(found, asked_by=asked_by, unknown_askers=unknown, equal_heads=equal)
     brought_by = merged_pull_request(wish.view.line, wish.merge)
     if brought_by is None:
         return Attribution(wish.merge, None)

@@ -40,6 +40,7 @@ from bot.usecases.rules_in_force import demanded, is_same, lacking_now, rule_set
 from bot.usecases.rules_preview import preview_rules
 from bot.usecases.seals import adopted_too_late
 from bot.usecases.told import tell_commit, tell_rules
+from bot.usecases.updated_heads import before_updates
 from bot.usecases.verdicts import note_verdict
 
 _REMARKS: Final = 20
@@ -189,7 +190,7 @@ def _foreign_commit(view: View, pull_request: PullRequest) -> str:
         for environment in view.pipeline.environments
         for head in view.ports.memory.written_heads(view.scope(environment))
     }
-    if pull_request.head in written:
+    if before_updates(view.history, view.head, pull_request.head) in written:
         return ""
     commits = view.history.first_parents(pull_request.head, limit=10)
     author = next((c.author for c in commits if c.id not in written), "somebody")

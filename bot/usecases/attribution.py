@@ -15,6 +15,7 @@ from bot.domain.environments import GitHubRepository
 from bot.domain.errors import UnavailableError
 from bot.domain.history import Actor, ContributedCommit, PullRequest, Review
 from bot.ports import GitHistory, GitHub
+from bot.usecases.updated_heads import before_updates
 
 _COMMITS: Final = 250
 """GitHub lists no more of a pull request (documentation, "List commits on a pull request")."""
@@ -38,8 +39,12 @@ class DefaultBranch:
     """Commits that the bot wrote, by its record: not every GitHub signs what its Apps write."""
 
     def is_own(self, commit: str) -> bool:
-        """Whether the bot wrote a commit; the record of all of them is read where it is asked."""
-        return commit in self.written()
+        """Whether the bot wrote a commit, or GitHub merged the default branch into one of those.
+
+        The record of all of them is read where it is asked.
+        """
+        written = self.written()
+        return commit in written or before_updates(self.history, self.head, commit) in written
 
 
 def merged_pull_request(line: DefaultBranch, commit: str) -> PullRequest | None:

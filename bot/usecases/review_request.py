@@ -65,6 +65,7 @@ from bot.usecases.desk import View
 from bot.usecases.evidence import Evaluated, evaluate, report_url
 from bot.usecases.gates import closed, going_all, labelled, stopped, told
 from bot.usecases.granted import source_repository
+from bot.usecases.own_heads import approved_heads, own_head
 from bot.usecases.promotions_open import head_branch, rollback_branch
 from bot.usecases.source_changes import source_changes
 from bot.usecases.status import open_standing
@@ -132,7 +133,7 @@ def ensure_pull_request(view: View, proposal: Proposal) -> Outcome:
         return Done(revoked)
     updates = _updates(view, proposal)
     existing, finished = _pull_requests(view, proposal)
-    rejected = "" if proposal.ask or updates else _rejected(view, finished, number)
+    rejected = "" if proposal.ask or updates else _rejected(view, proposal, finished, number)
     if rejected:
         _tell(view, proposal, CheckState.NEUTRAL, "Not proposed again", rejected)
         return Done(rejected)
@@ -209,23 +210,47 @@ def _pull_requests(
     return next(iter(living), None), [one for one in found if not one.is_open]
 
 
-def _rejected(view: View, closed: Sequence[PullRequest], promotion: str) -> str:
+def _rejected(view: View, proposal: Proposal, closed: Sequence[PullRequest], promotion: str) -> str:
     """Why the same digests are not asked for again: a person closed or reverted them."""
-    github = view.ports.github
     for pull_request in closed:
-        mark = marked_promotion(pull_request.body)
-        ours = pull_request.author.login == github.login()
-        if ours and not pull_request.merged and mark == (promotion, False):
-            return f"pull request {pull_request.number} for the same digests was closed by a person"
+        is_same = _asked_for(view, proposal, pull_request, promotion)
+        if is_same and not pull_request.merged:
+            return (
+                f"pull request {pull_request.number} for the same digests was closed by a person; "
+                f"reopen it, or `/promote {proposal.environment.name}` on it"
+            )
     taken_back = [
         pull_request.number
         for pull_request in closed
-        if pull_request.merged and marked_promotion(pull_request.body) == (promotion, False)
+        if pull_request.merged and _asked_for(view, proposal, pull_request, promotion)
         if _was_merged_here(view, pull_request)
     ]
     if taken_back:
         return f"pull request {taken_back[0]} brought the same digests and they were taken back"
     return ""
+
+
+def _asked_for(view: View, proposal: Proposal, pull_request: PullRequest, promotion: str) -> bool:
+    """Whether a pull request of ours that is over asked for this set, and we did not close it.
+
+    By our record of its head: a body is anybody's who may write. Only where somebody else pushed
+    there its body has to say.
+    """
+    if pull_request.author.login != view.ports.github.login():
+        return False
+    if view.ports.audit.has(superseded_key(view, pull_request.number)):
+        return False
+    head = _written(view, proposal).get(pull_request.head)
+    if head is None:
+        return marked_promotion(pull_request.body) == (promotion, False)
+    memory, name = view.ports.memory, proposal.application.name
+    known = memory.resolution(view.id, name, head.source)
+    return known is not None and dict(known.digests) == proposal.images
+
+
+def superseded_key(view: View, number: int) -> str:
+    """Names the audit's entry that the bot itself closed a pull request."""
+    return f"superseded:{view.id}:{number}"
 
 
 def _was_merged_here(view: View, pull_request: PullRequest) -> bool:
@@ -256,7 +281,7 @@ def _written(view: View, proposal: Proposal) -> dict[str, WrittenHead]:
 
 def _untouchable(view: View, proposal: Proposal, existing: PullRequest) -> str:
     """Why an open pull request must not be changed; empty: it may."""
-    head = _written(view, proposal).get(existing.head)
+    head = own_head(view, proposal.environment, proposal.application, existing.head)
     if head is None:
         return (
             f"pull request {existing.number} was edited by somebody else; it is theirs now. "
@@ -272,7 +297,7 @@ def _untouchable(view: View, proposal: Proposal, existing: PullRequest) -> str:
             f"pull request {existing.number} shows what {kept.by} asked for; `/update` on it takes "
             f"{proposal.branch} at {proposal.source[:SHORT_COMMIT]}"
         )
-    if _is_approved(view, existing):
+    if _is_approved(view, proposal, existing):
         newer = f"{proposal.branch} at {proposal.source[:SHORT_COMMIT]}"
         _note_newer(view, existing, newer)
         return f"pull request {existing.number} is approved and stays as it is; {newer} waits"
@@ -309,7 +334,7 @@ def _travelling(view: View, proposal: Proposal, existing: PullRequest | None) ->
     """The files that come with the images; an approved head keeps those that it shows."""
     environment, application = proposal.environment, proposal.application
     found = travelling(view, environment, application, proposal.images)
-    if existing is None or not application.promote or not _is_approved(view, existing):
+    if existing is None or not application.promote or not _is_approved(view, proposal, existing):
         return found
     now, shown = view.history.paths(view.head), view.history.paths(existing.head)
     files = [
@@ -320,12 +345,13 @@ def _travelling(view: View, proposal: Proposal, existing: PullRequest | None) ->
     return replace(found, files=files, refused=(), is_frozen=True)
 
 
-def _is_approved(view: View, existing: PullRequest) -> bool:
-    """Whether a person approved the pull request as it is now."""
-    return any(
-        review.state == "APPROVED" and review.author.is_person and review.commit == existing.head
-        for review in view.ports.github.reviews(view.repository, existing.number)
-    )
+def _is_approved(view: View, proposal: Proposal, existing: PullRequest) -> bool:
+    """Whether a person approved the pull request as it is now, or a head that asks for the same."""
+    reviews = view.ports.github.reviews(view.repository, existing.number)
+    given = [one for one in reviews if one.state == "APPROVED" and one.author.is_person]
+    environment, application = proposal.environment, proposal.application
+    equal = approved_heads(view, environment, application, existing, given)
+    return any(one.commit in {existing.head, *equal} for one in given)
 
 
 def written_for(
@@ -385,13 +411,19 @@ def _labels(proposal: Proposal) -> list[str]:
 def _is_current(
     view: View, proposal: Proposal, existing: PullRequest, contents: Mapping[str, bytes]
 ) -> bool:
-    """The head asks for these digests and changes nothing else of the files."""
-    written = _written(view, proposal).get(existing.head)
+    """The head asks for these digests, and merged as it is brings exactly the planned files.
+
+    So what others merge into the same files takes nobody's approval away, until git cannot merge.
+    """
+    written = own_head(view, proposal.environment, proposal.application, existing.head)
     if written is None or written.source != proposal.source:
         return False
     if not view.history.has(existing.head):
         return False
-    entries = view.history.paths(existing.head)
+    if proposal.environment.merges_itself and existing.head not in _written(view, proposal):
+        return False  # the bot merges only what it wrote itself
+    tree = view.history.merged_tree(view.head, existing.head)
+    entries = view.history.paths(tree) if tree else {}
     return all(
         path in entries and view.history.read(entries[path].blob) == content
         for path, content in contents.items()
@@ -400,7 +432,7 @@ def _is_current(
 
 def _brought(view: View, proposal: Proposal, existing: PullRequest) -> set[str]:
     """Files that travel, of those that our open pull request changes."""
-    written = _written(view, proposal).get(existing.head)
+    written = own_head(view, proposal.environment, proposal.application, existing.head)
     if written is None:
         return set()
     base, globs = written.base, proposal.application.promote
@@ -473,6 +505,10 @@ def _settle(
         base=view.default_branch,
         title=pull_request.title,
     )
+    if isinstance(merged, MergeRefusal) and merged.is_queued:
+        words = f"{link} stands in GitHub's merge queue, which merges it."
+        _tell(view, proposal, CheckState.NEUTRAL, "In the merge queue", words)
+        return Done(f"pull request {pull_request.number} is in the merge queue")
     if isinstance(merged, MergeRefusal):
         words = prose(merged.words, 400)
         reason = f"GitHub does not merge {link} yet and says: {words}"
@@ -533,6 +569,10 @@ def close_pointless(view: View, environment: Environment, application: Applicati
                 title=pull_request.title,
                 body=superseded(pull_request.body),
             )
+            scope = view.scope(environment.name, application.name)
+            facts = {"pull_request": str(pull_request.number)}
+            once = superseded_key(view, pull_request.number)
+            view.ports.audit.append("superseded", scope, facts, once=once)
             github.close_pull_request(view.repository, pull_request.number)
 
 

@@ -19,6 +19,7 @@ from bot.formats.pull_request_body import marked_promotion
 from bot.usecases.desk import Ports, View, look_at
 from bot.usecases.gates import closed
 from bot.usecases.members import in_time
+from bot.usecases.own_heads import own_head
 from bot.usecases.promotions_open import head_branch, rollback_branch
 
 STATUS_SECONDS: Final = 4.0
@@ -139,19 +140,18 @@ def _open_promotions(view: View) -> Mapping[str, PullRequest] | str:
 def _promotion(
     view: View, environment: Environment, application: Application, found: PullRequest
 ) -> OpenPromotion:
-    scope = view.scope(environment.name, application.name)
-    heads = [h for h in view.ports.memory.written_heads(scope) if h.commit == found.head]
+    head = own_head(view, environment, application, found.head)
     verdict = _verdict(view, found.body)
     return OpenPromotion(
         number=found.number,
         url=f"{view.web_url}/pull/{found.number}",
-        since=heads[-1].at if heads else None,
+        since=head.at if head else None,
         approvals=environment.approvals,
         merges_itself=environment.merges_itself,
         verdict=verdict,
         blocks=verdict == "fail",
         is_draft=found.is_draft,
-        is_edited=not heads,
+        is_edited=head is None,
         is_rollback=found.head_branch == rollback_branch(environment, application),
     )
 

@@ -65,6 +65,12 @@ fragment change on Commit {
   author { user { login } }
   associatedPullRequests(first: 10) { nodes { number title merged headRefName author { login } } }
 }"""
+_ENQUEUE: Final = """\
+mutation ($id: ID!, $head: GitObjectID!) {
+  enqueuePullRequest(input: {pullRequestId: $id, expectedHeadOid: $head}) {
+    mergeQueueEntry { position }
+  }
+}"""
 _ACTIVITIES: Final = 100  # of one page, the newest
 _BATCH: Final = 50  # commits of one query; GitHub allows 500,000 nodes, the time is what limits
 _STRIPES: Final = 64
@@ -78,6 +84,7 @@ _MERGE_METHODS: Final = {
 # The same status (405) is used for a way that is not allowed and for what waits for a review.
 _WORDS: Final = 400
 """Characters of a refusal that are passed on."""
+_QUEUE: Final = re.compile(r"merge queue", re.IGNORECASE)
 _OTHER_WAY: Final = re.compile(r"(?:commits|merges) are not allowed|merge method", re.IGNORECASE)
 
 
@@ -418,7 +425,8 @@ class GitHubApi:
         self, repository: GitHubRepository, number: int, *, head: str, base: str, title: str
     ) -> str | MergeRefusal:
         """Merge exactly this head in a way that the repository allows; the merge commit."""
-        current = self.pull_request(repository, number)
+        data = self._get(repository, permissions.READ_PULL_REQUESTS, f"/pulls/{number}")
+        current = records.pull_request(data)
         if current.base_branch != base:
             return MergeRefusal(f"it goes to {current.base_branch} now and not to {base}")
         if current.merged:
@@ -436,9 +444,22 @@ class GitHubApi:
             if answer.status == HTTPStatus.OK:
                 return str(answer.data["sha"])
             words = str(answer.data.get("message", ""))[:_WORDS] or f"HTTP {answer.status}"
+            if _QUEUE.search(words):
+                return self._enqueue(repository, str(data.get("node_id", "")), head)
             if not _OTHER_WAY.search(words):
                 break
         return MergeRefusal(words)
+
+    def _enqueue(self, repository: GitHubRepository, node: str, head: str) -> MergeRefusal:
+        """Put exactly this head into the merge queue, past which nothing is merged."""
+        try:
+            self._graphql(
+                repository, permissions.MERGE, "enqueue", _ENQUEUE, {"id": node, "head": head}
+            )
+        except GitHubRefusedError as error:
+            is_there = "already" in error.message.lower()
+            return MergeRefusal(error.message[:_WORDS], is_queued=is_there)
+        return MergeRefusal("it is in the merge queue", is_queued=True)
 
     def add_labels(self, repository: GitHubRepository, number: int, labels: Sequence[str]) -> None:
         """Add labels; those that are there stay."""
