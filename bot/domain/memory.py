@@ -225,6 +225,8 @@ class AskKind(StrEnum):
     """The newest build, whatever stands on the pull request."""
     ROLLBACK = "rollback"
     """The images of an earlier publication."""
+    BREAK_GLASS = "break-glass"
+    """That a commit's images pass what protects against haste, if somebody else says so, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +244,8 @@ class Asked:
     key: str
     """Names the command: the comment or the row that it came by."""
     at: datetime
+    reason: str = ""
+    """Text from outside."""
 
 
 @dataclass(frozen=True, slots=True)

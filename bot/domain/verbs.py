@@ -141,6 +141,13 @@ _ALL: Final = (
         "Open the pull request that goes back to what ran before; nothing newer comes meanwhile.",
         (Argument("N", Form.NUMBER),),
     ),
+    Verb(
+        "break-glass",
+        May.APPROVE,
+        _COMMENT,
+        "With a second person: let this pass the policy, freezes and the number of approvals.",
+        (_REASON,),
+    ),
     Verb("adopt", May.OPERATE, _OPERATOR, "Take over, unsealed, what an environment runs."),
     Verb("accept", May.OPERATE, _OPERATOR, "Put the rules of a commit into force."),
     Verb("reseal", May.OPERATE, _OPERATOR, "Sign again what is published."),

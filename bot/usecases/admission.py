@@ -21,6 +21,7 @@ from bot.usecases.attribution import attribution, merged_pull_request, reviewed
 from bot.usecases.desk import View, pipeline_at
 from bot.usecases.evidence import evaluate, said_by
 from bot.usecases.gates import closed, going, labelled
+from bot.usecases.glass import broken_for
 from bot.usecases.own_heads import approved_heads
 from bot.usecases.resolve import (
     Contradicted,
@@ -90,7 +91,8 @@ def authorise(wish: Wish) -> Authorised:
     by_label = labelled(found.pull_request) if found.pull_request else None
     if by_label is not None:
         raise StoppedError(by_label)
-    verdict = authority(found, rules, needed=needed)
+    glass = broken_for(wish.view, wish.environment, wish.application.name, wish.commit)
+    verdict = authority(found, rules, needed=needed, waived_by=glass.by if glass else ())
     if isinstance(verdict, Unauthorised):
         raise NotAdmittedError(verdict.reason, verdict.remedy)
     if needed and found.pull_request is not None:
@@ -307,6 +309,9 @@ def _evaluate(wish: Wish) -> Assessment:
     if not before.say_the_same(view.rules, environment.name):
         judged.append(evaluate(view, environment, wish.application, wanted, before))
     blocking = next((one for one in judged if one.assessment.verdict.blocks), None)
+    glass = broken_for(view, environment, wish.application.name, wish.commit)
+    if glass is not None and blocking is not None:
+        return blocking.assessment  # recorded as it is, and never attested as a pass
     if blocking is None or is_published(view, environment, own, wish.digest):
         # What was published here before may come back: new findings about it are warnings.
         return today.assessment

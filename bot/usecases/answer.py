@@ -32,6 +32,7 @@ from bot.formats.places import HOLDING, Remark, RemarkKind
 from bot.usecases.desk import Ports, View, as_configuration_error, look, pipeline_at
 from bot.usecases.evidence import Evaluated, evaluate, report_url
 from bot.usecases.gates import closed, going_all, labelled, told
+from bot.usecases.glass import broken_for_digest
 from bot.usecases.granted import Refusal, check_environment, refusals
 from bot.usecases.loose_digests import loose_digests
 from bot.usecases.resolve import is_in_source, is_published
@@ -521,6 +522,9 @@ def _judge_evidence(view: View, moved: Sequence[Moved], facts: str, ours: int | 
         for judged_one, one in zip(judged, promotions, strict=True)
         if judged_one.assessment.verdict.blocks
     ]
+    if all(_is_let_pass(view, *one) for one in blocking):
+        note = "Two persons broke the glass: what the policy says does not stop it."
+        return Judgement(CheckState.SUCCESS, title, f"{note}\n\n{summary}", said.text)
     if all(_ran_here(view, *one) for one in blocking):
         note = "All of this was published here before: what is found of it is a warning."
         return Judgement(CheckState.SUCCESS, title, f"{note}\n\n{summary}", said.text)
@@ -528,6 +532,16 @@ def _judge_evidence(view: View, moved: Sequence[Moved], facts: str, ours: int | 
         title = f"Promotion to {names}: being scanned"
         return Judgement(CheckState.IN_PROGRESS, title, summary, said.text)
     return Judgement(CheckState.FAILURE, title, summary, said.text)
+
+
+def _is_let_pass(
+    view: View, environment: Environment, application: Application, images: Mapping[str, Digest]
+) -> bool:
+    """Whether two persons let all of these pass."""
+    return all(
+        broken_for_digest(view, environment, ImageId(application.name, name), digest) is not None
+        for name, digest in images.items()
+    )
 
 
 def _ran_here(

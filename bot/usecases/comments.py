@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from bot.domain.broken_glass import SECOND_WITHIN
 from bot.domain.environments import Environment
 from bot.domain.errors import NotFoundError, RejectedError
 from bot.domain.hearing import CommentFacts, Hearing, hear
@@ -19,18 +20,21 @@ from bot.domain.history import Comment
 from bot.domain.jobs import Done, Job, JobKind, Outcome
 from bot.domain.memory import Hold
 from bot.domain.pipeline_rules import UnknownNameError
+from bot.domain.reports import LabelReport
 from bot.domain.verbs import VERBS, Channel, Person, Verb, arguments_of, duration, verbs_of
 from bot.formats.markdown import code, prose
 from bot.formats.slash_command import SlashCommand, read_command
 from bot.usecases.asked import ask_for_promotion, ask_for_update, ask_to_go_back
 from bot.usecases.desk import Ports, View, look
 from bot.usecases.entitled import check_entitled
+from bot.usecases.glass import break_glass
 from bot.usecases.holding import Released, freeze, hold, unfreeze, unhold
 from bot.usecases.promotions_open import Promotion, promotion_in
 from bot.usecases.status import places_of
 from bot.usecases.told import tell_answer, tell_receipt
 
 _NAMES: Final = frozenset(verb.name for verb in verbs_of(Channel.COMMENT))
+GLASS_LABEL: Final = "lockkeeper/break-glass"
 _LONGEST: Final = 19
 """Digits of a comment's id, and one more."""
 
@@ -291,6 +295,37 @@ def _rollback(given: Given) -> str:
     )
 
 
+def _break_glass(given: Given) -> str:
+    view, environment = given.view, given.environment
+    found = break_glass(
+        view,
+        environment,
+        given.application,
+        given.who,
+        _commit_of(given),
+        given.arguments["REASON"],
+        given.key,
+    )
+    if found is None:
+        teams = " or ".join(environment.approvals.teams) or "who may write"
+        hour = int(SECOND_WITHIN.total_seconds() // 3600)
+        return (
+            f"a second person ({prose(teams)}) says {code('/break-glass REASON')} here within "
+            f"{hour} h; until then nothing has changed"
+        )
+    number = given.promotion.pull_request.number
+    view.ports.jobs.put(Job(JobKind.ANSWER, view.id, "", str(number)))
+    view.ports.outbox.tell(LabelReport(view.repository, number, (GLASS_LABEL,)))
+    return (
+        f"**the glass is broken** by {prose(' and '.join(found.by))} until "
+        f"{found.until:%Y-%m-%d %H:%M} UTC, because: {prose(found.reason)}. For "
+        f"{code(found.commit[:7])} in {code(environment.name)} the policy, freezes and the number "
+        "of approvals do not count; holds, the record, where it comes from, its seal and "
+        "revocations do. Write down afterwards what happened, and what has to change: the audit "
+        f"has it as {code('glass broken')}."
+    )
+
+
 def _released(done: Released, nothing: str) -> str:
     """What was ended, and what still stops it with who ends that."""
     words = [] if done.ended else [prose(nothing, 300)]
@@ -306,6 +341,7 @@ def _words(one: Hold) -> str:
 
 
 VERBS_IN_COMMENTS: Final[Mapping[str, Callable[[Given], str]]] = {
+    "break-glass": _break_glass,
     "explain": _explain,
     "freeze": _freeze,
     "hold": _hold,

@@ -13,6 +13,7 @@ from bot.domain.memory import Hold, HoldKind
 from bot.domain.oci import Digest
 from bot.formats.markdown import prose
 from bot.usecases.desk import View
+from bot.usecases.glass import broken_for_digest
 
 HOLD_LABEL: Final = "lockkeeper/hold"
 _ADOPTED: Final = -1
@@ -46,7 +47,12 @@ def closed(
 
 
 def going(view: View, environment: Environment, image: ImageId, digest: Digest) -> Direction:
-    """Whether an image's digest was in the environment before the one that runs there now."""
+    """Whether an image's digest was in the environment before the one that runs there now.
+
+    Or, in an emergency, whether two persons let it pass.
+    """
+    if broken_for_digest(view, environment, image, digest) is not None:
+        return Direction.EMERGENCY
     tip = view.history.heads().get(environment.ref, "")
     running = {
         Digest(spot.written.digest)
@@ -68,7 +74,10 @@ def going(view: View, environment: Environment, image: ImageId, digest: Digest) 
 def going_all(
     view: View, environment: Environment, images: Collection[tuple[ImageId, Digest]]
 ) -> Direction:
-    """Back only if every one of them goes back; those that stay where they are do not count."""
+    """Back only if every one of them goes back; those that stay where they are do not count.
+
+    The same of an emergency.
+    """
     tip = view.history.heads().get(environment.ref, "")
     shown = {
         (spot.image, spot.written.digest)
@@ -76,10 +85,10 @@ def going_all(
         if spot.written.digest
     }
     moving = [one for one in images if one not in shown]
-    back = bool(moving) and all(
-        going(view, environment, image, digest) is Direction.BACK for image, digest in moving
-    )
-    return Direction.BACK if back else Direction.FORWARD
+    found = {going(view, environment, image, digest) for image, digest in moving}
+    if not found or Direction.FORWARD in found:
+        return Direction.FORWARD
+    return Direction.EMERGENCY if Direction.EMERGENCY in found else Direction.BACK
 
 
 def _first_shown(

@@ -124,7 +124,7 @@ def _tell_revoked(desk: Desk) -> None:
 
 def _only_back(desk: Desk, merges: Sequence[Merge], ahead: Closed) -> Outcome:
     """Publish what goes back; the rest waits for the opening, and says so."""
-    if desk.is_first:
+    if desk.is_first and not all(_goes_back(desk, merge) for merge in merges):
         return stopped(ahead)
     waiting = {
         merge.commit: (f"{ahead.words}; {ahead.way_out}",)
@@ -142,11 +142,15 @@ def _concerns(desk: Desk, merge: Merge) -> bool:
 
 
 def _goes_back(desk: Desk, merge: Merge) -> bool:
-    """Whether a merge changes nothing but digests, all of them to older ones that ran here."""
+    """Whether a merge changes nothing but digests, all of them to older ones that ran here.
+
+    Or to such as two persons let pass.
+    """
     brought = merge.brought()
+    is_digests = desk.is_first or not merge.reshaped()  # the first one is shown whole
     return (
         bool(brought)
-        and not merge.reshaped()
+        and is_digests
         and all(_is_older(desk, place, pin) for place, pin in brought.items())
     )
 
@@ -156,7 +160,7 @@ def _is_older(desk: Desk, place: Place, pin: str) -> bool:
     if not digest:
         return False
     image = image_of(place)
-    return going(desk.view, desk.environment, image, Digest(digest)) is Direction.BACK
+    return going(desk.view, desk.environment, image, Digest(digest)) is not Direction.FORWARD
 
 
 def _cut_off(view: View, environment: Environment) -> Outcome:

@@ -414,6 +414,7 @@ class MemoryStore:
                 row.account,
                 row.key,
                 _moment(row),
+                row.reason,
             )
             for row in self._proven(ASKED, _narrowed(ASKED, scope))
         ]
@@ -429,6 +430,7 @@ class MemoryStore:
             asked_by=asked.by,
             account=asked.account,
             key=asked.key,
+            reason=asked.reason,
         )
 
     def shown_commits(self, scope: Scope) -> Sequence[str]:

@@ -142,7 +142,7 @@ MIGRATIONS: Final[Sequence[Sequence[str]]] = (
             number {number}, manifests BIGINT NOT NULL, environment VARCHAR NOT NULL,
             application VARCHAR NOT NULL, kind VARCHAR NOT NULL, commit_id VARCHAR NOT NULL,
             asked_by VARCHAR NOT NULL, account BIGINT NOT NULL, key VARCHAR NOT NULL,
-            at VARCHAR NOT NULL, proof VARCHAR NOT NULL,
+            reason VARCHAR NOT NULL, at VARCHAR NOT NULL, proof VARCHAR NOT NULL,
             UNIQUE (manifests, environment, application, key))""",
     ),
 )
@@ -198,7 +198,7 @@ HOLD: Final = _table(
 )
 ASKED: Final = _table(
     "lk_asked",
-    *(*_SCOPE, "kind", "commit_id", "asked_by", "key", "at", "proof"),
+    *(*_SCOPE, "kind", "commit_id", "asked_by", "key", "reason", "at", "proof"),
     numbers=["number", "manifests", "account"],
 )
 SEAL: Final = _table(
