@@ -547,6 +547,7 @@ def _mirrors(settings: Settings, tokens: Tokens) -> Mirrors:
         settings.data_dir / "mirrors",
         settings.github_url,
         lambda repository: tokens.text(repository, permissions.READ_CONTENTS),
+        tokens.forget,
     )
 
 

@@ -842,6 +842,10 @@ class GitHub(Protocol):
         """Who moved a branch, the newest 100, newest first; None: GitHub does not tell."""
         ...
 
+    def deletions(self, repository: GitHubRepository, branch: str) -> Sequence[datetime]:
+        """When a branch was deleted, as far as GitHub tells; of its newest 100 moves."""
+        ...
+
     def in_team(self, repository: GitHubRepository, team: str, login: str) -> bool:
         """Whether the account is an active member of ``organization/team`` now.
 

@@ -109,6 +109,8 @@ class PullRequest:
     mergeable: bool | None = None
     """None while GitHub computes it."""
     is_draft: bool = False
+    closed_at: datetime | None = None
+    """UTC; None: it is open."""
     url: str = ""
 
 

@@ -56,7 +56,10 @@ class OpenPromotion:
     is_draft: bool = False
     is_edited: bool = False
     """Somebody else pushed to its branch, so the bot neither updates nor merges it."""
-    is_rollback: bool = False
+    is_approved: bool = False
+    """Nothing is lacking but the merge."""
+    lacking: str = ""
+    """What the approvals that were given lack, and whose; empty: nobody asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,13 +181,16 @@ def _needed(opened: OpenPromotion) -> tuple[str, str]:
         return f"{rest}; {doubt}", who
     if opened.merges_itself:
         return "the bot's own merge, which GitHub does not take yet", f"{_BOT}, or {_MERGER}"
-    return _people(opened.approvals)
+    return _people(opened)
 
 
-def _people(approvals: Approvals) -> tuple[str, str]:
-    count, teams = approvals.count, approvals.teams
-    if not count:
-        return "somebody who merges it", _MERGER
+def _people(opened: OpenPromotion) -> tuple[str, str]:
+    count, teams = opened.approvals.count, opened.approvals.teams
+    if not count or opened.is_approved:
+        approved = "which is approved" if opened.is_approved else ""
+        return " ".join(filter(None, ["somebody who merges it,", approved])).rstrip(","), _MERGER
+    if opened.lacking:
+        return opened.lacking, f"{' or '.join(teams) or 'who may write'}, then {_MERGER}"
     whose = f" of {' or '.join(teams)}" if teams else ""
     waits = f"{count} approval{'s' if count > 1 else ''}{whose} and a merge"
     return waits, f"{' or '.join(teams) or 'who may write'}, then {_MERGER}"

@@ -155,7 +155,7 @@ def _manifests_looks(view: View, hint: WebhookHint) -> Iterator[Job]:
     elif hint.event == "pull_request" and hint.action in _HAND_ACTIONS:
         yield Job(JobKind.ANSWER, view.id, "", str(hint.pull_request))
         yield from _delivery_looks(view)  # it may be merged
-        yield from _merging_promotions(view, hint)
+        yield from _meant_promotions(view, hint)
     elif hint.event == "issue_comment" and tells_something(hint):
         # One conversation's comments in the order in which they came.
         lane = f"{view.id}:{hint.pull_request}"
@@ -164,7 +164,7 @@ def _manifests_looks(view: View, hint: WebhookHint) -> Iterator[Job]:
         if hint.pull_request:
             yield Job(JobKind.ANSWER, view.id, "", str(hint.pull_request))
         yield from _delivery_looks(view)
-        yield from _merging_promotions(view, hint)
+        yield from _meant_promotions(view, hint)
     elif hint.event in _CHECK_EVENTS and hint.action == "completed":
         yield from _merging_promotions(view, hint)
     elif hint.event == "merge_group" and hint.after:
@@ -232,6 +232,17 @@ def _merging_promotions(view: View, hint: WebhookHint) -> Iterator[Job]:
     for environment, application, pull in _open_promotions(view):
         is_meant = not hint.after or hint.after == pull.head or hint.pull_request == pull.number
         if environment.merges_itself and is_meant:
+            yield Job(JobKind.PROPOSE, view.id, environment.name, application.name)
+
+
+def _meant_promotions(view: View, hint: WebhookHint) -> Iterator[Job]:
+    """That of the pull request which a person did something to: what it waits for is another.
+
+    And those that the bot merges itself, where GitHub names a commit alone.
+    """
+    for environment, application, pull in _open_promotions(view):
+        is_one = hint.pull_request == pull.number or (hint.after and hint.after == pull.head)
+        if is_one or (environment.merges_itself and not (hint.after or hint.pull_request)):
             yield Job(JobKind.PROPOSE, view.id, environment.name, application.name)
 
 

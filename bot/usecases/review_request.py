@@ -74,6 +74,8 @@ from bot.usecases.travelling import Travelling, travelling
 from bot.usecases.verdicts import note_verdict
 
 _COMMITS: Final = 250
+_AT_ONCE: Final = timedelta(seconds=1)
+"""GitHub tells times in whole seconds."""
 _MERGE_AGAIN: Final = timedelta(seconds=15)
 _MERGE_SLOW: Final = timedelta(minutes=15)
 
@@ -174,7 +176,7 @@ def ensure_pull_request(view: View, proposal: Proposal) -> Outcome:
         view.ports.jobs.put(job)
     for one in updates:
         over(view, one, f"pull request {pull_request.number}", proposal.source)
-    return _settle(view, proposal, pull_request, evaluated)
+    return _settle(view, proposal, pull_request, evaluated, is_new=existing is None)
 
 
 def _revoked(view: View, proposal: Proposal) -> str:
@@ -214,7 +216,7 @@ def _rejected(view: View, proposal: Proposal, closed: Sequence[PullRequest], pro
     """Why the same digests are not asked for again: a person closed or reverted them."""
     for pull_request in closed:
         is_same = _asked_for(view, proposal, pull_request, promotion)
-        if is_same and not pull_request.merged:
+        if is_same and not pull_request.merged and not _was_cleaned(view, pull_request):
             return (
                 f"pull request {pull_request.number} for the same digests was closed by a person; "
                 f"reopen it, or `/promote {proposal.environment.name}` on it"
@@ -228,6 +230,18 @@ def _rejected(view: View, proposal: Proposal, closed: Sequence[PullRequest], pro
     if taken_back:
         return f"pull request {taken_back[0]} brought the same digests and they were taken back"
     return ""
+
+
+def _was_cleaned(view: View, pull_request: PullRequest) -> bool:
+    """Whether it was closed because its branch was deleted: a cleaner of branches refuses nothing.
+
+    Whoever closes it first and deletes the branch then has closed it.
+    """
+    closed_at = pull_request.closed_at
+    if closed_at is None:
+        return False
+    deleted = view.ports.github.deletions(view.repository, pull_request.head_branch)
+    return any(abs(at - closed_at) <= _AT_ONCE for at in deleted)
 
 
 def _asked_for(view: View, proposal: Proposal, pull_request: PullRequest, promotion: str) -> bool:
@@ -469,7 +483,12 @@ def _write(view: View, proposal: Proposal, contents: Mapping[str, bytes]) -> str
 
 
 def _settle(
-    view: View, proposal: Proposal, pull_request: PullRequest, evaluated: Evaluated
+    view: View,
+    proposal: Proposal,
+    pull_request: PullRequest,
+    evaluated: Evaluated,
+    *,
+    is_new: bool,
 ) -> Outcome:
     """Say where the promotion is, and merge what the file lets the bot merge."""
     if isinstance(answer_pull_request(view, pull_request), Again):
@@ -484,7 +503,8 @@ def _settle(
         return Done(f"pull request {pull_request.number}: {said.title}")
     if not merge_itself:
         waits = "to be merged" if not proposal.environment.needs_authority else "to be approved"
-        stands = open_standing(view, proposal.environment, proposal.application, pull_request)
+        where = view, proposal.environment, proposal.application, pull_request
+        stands = open_standing(*where, is_new=is_new)
         words = f"{link}: {prose(stands.sentence, 600)}."
         _tell(view, proposal, CheckState.NEUTRAL, f"Proposed, waits {waits}", words)
         return Done(f"pull request {pull_request.number} waits {waits}")

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from bot.domain.authority import Unauthorised, authority
 from bot.domain.environments import Application, Environment, GitHubRepository
 from bot.domain.errors import IntegrityError, LockkeeperError
 from bot.domain.gates import Action
@@ -16,10 +17,11 @@ from bot.domain.standing import OpenPromotion, Standing, StandingFacts, standing
 from bot.formats.image_names import Written
 from bot.formats.places import Spot
 from bot.formats.pull_request_body import marked_promotion
+from bot.usecases.attribution import opened
 from bot.usecases.desk import Ports, View, look_at
 from bot.usecases.gates import closed
 from bot.usecases.members import in_time
-from bot.usecases.own_heads import own_head
+from bot.usecases.own_heads import approved_heads, own_head
 from bot.usecases.promotions_open import head_branch, rollback_branch
 
 STATUS_SECONDS: Final = 4.0
@@ -47,7 +49,7 @@ class PlaceStatus:
 
 def places_of(view: View, jobs: Mapping[str, JobState]) -> Iterator[PlaceStatus]:
     """Every place of one manifests repository, in the order of its pipeline file."""
-    opened = _open_promotions(view)
+    listed = _open_promotions(view)
     for environment in view.pipeline.environments.values():
         tip = view.history.heads().get(environment.ref, "")
         shown = {s.place: s.written for s in view.spots(tip, environment)} if tip else {}
@@ -56,7 +58,7 @@ def places_of(view: View, jobs: Mapping[str, JobState]) -> Iterator[PlaceStatus]
             here = [spot for spot in spots if spot.place.application == application.name]
             if not here:
                 continue
-            common = _common(view, environment, application, opened, jobs)
+            common = _common(view, environment, application, listed, jobs)
             for spot in here:
                 yield _place(spot, shown.get(spot.place), common, view.rules.revoked)
 
@@ -81,11 +83,19 @@ def sentences_of(
 
 
 def open_standing(
-    view: View, environment: Environment, application: Application, found: PullRequest
+    view: View,
+    environment: Environment,
+    application: Application,
+    found: PullRequest,
+    *,
+    is_new: bool = False,
 ) -> Standing:
-    """What an open promotion waits for, in the words of every other place."""
-    opened = _promotion(view, environment, application, found)
-    return standing(StandingFacts(environment.name, application.name, pull_request=opened))
+    """What an open promotion waits for, in the words of every other place.
+
+    One that ``is_new`` nobody has approved yet.
+    """
+    it = _promotion(view, environment, application, found, is_new=is_new)
+    return standing(StandingFacts(environment.name, application.name, pull_request=it))
 
 
 def _place(
@@ -105,7 +115,7 @@ def _common(
     view: View,
     environment: Environment,
     application: Application,
-    opened: Mapping[str, PullRequest] | str,
+    listed: Mapping[str, PullRequest] | str,
     jobs: Mapping[str, JobState],
 ) -> StandingFacts:
     """What is the same at every place of an application in an environment."""
@@ -114,14 +124,14 @@ def _common(
         return jobs.get(Job(kind, view.id, environment.name, name).key)
 
     branches = rollback_branch(environment, application), head_branch(environment, application)
-    known = {} if isinstance(opened, str) else opened
+    known = {} if isinstance(listed, str) else listed
     found = next((known[branch] for branch in branches if branch in known), None)
     return StandingFacts(
         environment=environment.name,
         application=application.name,
         closed=closed(view, environment, application.name, Action.MERGE),
         pull_request=_promotion(view, environment, application, found) if found else None,
-        unseen=opened if isinstance(opened, str) else "",
+        unseen=listed if isinstance(listed, str) else "",
         propose=job(JobKind.PROPOSE, application.name),
         deliver=job(JobKind.DELIVER, application.name),
         publish=job(JobKind.PUBLISH, ""),
@@ -138,10 +148,16 @@ def _open_promotions(view: View) -> Mapping[str, PullRequest] | str:
 
 
 def _promotion(
-    view: View, environment: Environment, application: Application, found: PullRequest
+    view: View,
+    environment: Environment,
+    application: Application,
+    found: PullRequest,
+    *,
+    is_new: bool = False,
 ) -> OpenPromotion:
     head = own_head(view, environment, application, found.head)
     verdict = _verdict(view, found.body)
+    lacks = None if is_new else _lacks(view, environment, application, found)
     return OpenPromotion(
         number=found.number,
         url=f"{view.web_url}/pull/{found.number}",
@@ -152,8 +168,31 @@ def _promotion(
         blocks=verdict == "fail",
         is_draft=found.is_draft,
         is_edited=head is None,
-        is_rollback=found.head_branch == rollback_branch(environment, application),
+        is_approved=lacks == "",
+        lacking=lacks or "",
     )
+
+
+def _lacks(
+    view: View, environment: Environment, application: Application, found: PullRequest
+) -> str | None:
+    """What the approvals of an open promotion lack; empty: nothing; None: nobody has approved.
+
+    Judged as its delivery will be, but for who asked, which is known then.
+    """
+    if not environment.needs_authority or not environment.approvals.count:
+        return None
+    github, repository = view.ports.github, view.repository
+    try:
+        given = github.reviews(repository, found.number)
+        if not any(one.state == "APPROVED" for one in given):
+            return None
+        known = opened(view.line, found, environment.approvals.teams)
+        equal = approved_heads(view, environment, application, found, known.reviews)
+        judged = authority(replace(known, equal_heads=equal), [environment.approvals], needed=True)
+    except LockkeeperError as error:
+        return f"GitHub, to say who approved: {error}"
+    return f"{judged.reason}: {judged.remedy}" if isinstance(judged, Unauthorised) else ""
 
 
 def _verdict(view: View, body: str) -> str:

@@ -57,6 +57,11 @@ def test_a_failure_says_its_words_and_the_command_that_tries_again() -> None:
     [
         (OPEN, "somebody who merges it"),
         (replace(OPEN, approvals=Approvals(1)), "1 approval and a merge"),
+        (replace(OPEN, approvals=Approvals(1), lacking="0 of 1: sre"), "0 of 1: sre"),
+        (
+            replace(OPEN, approvals=Approvals(1), is_approved=True),
+            "somebody who merges it, which is approved",
+        ),
         (
             replace(OPEN, approvals=Approvals(2, ("acme/sre", "acme/leads"))),
             "2 approvals of acme/sre or acme/leads and a merge",

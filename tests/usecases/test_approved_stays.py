@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from bot.domain.jobs import JobKind
+from bot.formats.webhook import WebhookHint
+from bot.usecases.reconcile import intake
 from tests.usecases.test_holds import check, delivered, in_stage, promoted, ready
 from tests.world.driver import Driver, driven
 from tests.world.github.people import User
@@ -166,3 +170,53 @@ def test_a_body_that_somebody_edited_says_nothing_about_who_closed(driver: Drive
     stage.dana.reopen(pull)
     driver.run(driver.propose("stage"))
     assert "lockkeeper:promotion" in (pull.body or "")
+
+
+def test_the_commit_says_what_is_lacking_and_when_nothing_is(driver: Driver) -> None:
+    """A review changes what the promotion waits for, and so its check."""
+    stage, pull = driver.stage, prod(driver)
+    source = stage.source.head("main") or ""
+
+    def said() -> str:
+        name = "lockkeeper: payments -> prod"
+        runs = stage.source.check_runs.values()
+        [run] = [r for r in runs if r.commit == source and r.name == name]
+        return str(run.output["summary"])
+
+    assert "1 approval of acme/release-managers and a merge" in said().replace("`", "")
+    stage.dana.approve(pull)  # who is in no team
+    hint = WebhookHint("pull_request_review", "submitted", "acme/deploy", pull_request=pull.number)
+    intake(driver.ports, hint)
+    driver.run(*[job for job in driver.queue.put_ever[-4:] if job.kind is JobKind.PROPOSE])
+    assert "0 of 1 required approvals" in said()
+
+    stage.rita.approve(pull)
+    intake(driver.ports, hint)
+    driver.run()
+    assert "which is approved" in said()
+
+
+def test_a_cleaner_of_branches_refuses_nothing(driver: Driver) -> None:
+    ready(driver)
+    first = promoted(driver)
+    driver.stage.dana.delete_branch(driver.stage.manifests, first.head_ref)
+    assert first.state == "closed"
+
+    driver.run(driver.propose("stage"))
+
+    again = promoted(driver)
+    assert again.number != first.number
+    assert again.title == first.title
+
+
+def test_who_closes_and_deletes_the_branch_later_has_refused(driver: Driver) -> None:
+    ready(driver)
+    pull = promoted(driver)
+    driver.stage.dana.close(pull)
+    assert pull.closed_at
+    pull.closed_at -= timedelta(minutes=1)
+    driver.stage.dana.delete_branch(driver.stage.manifests, pull.head_ref)
+
+    driver.run(driver.propose("stage"))
+
+    assert driver.stage.open_promotion("stage") is None

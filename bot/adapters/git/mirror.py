@@ -27,7 +27,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Final
 
@@ -74,6 +74,8 @@ class Mirrors:
     """Where repositories are cloned from, for example ``https://github.com``."""
     token: Callable[[GitHubRepository], str]
     """An access token that may read the repository's contents."""
+    forget: Callable[[GitHubRepository], None] | None = None
+    """Lets the next token be a new one: git does not say that one was revoked."""
     since: float | None = None
     """When all that has to be seen had happened, `time.monotonic`; None: now, at each question."""
     _mirrors: dict[GitHubRepository, Mirror] = field(default_factory=dict)
@@ -107,6 +109,7 @@ class Mirrors:
                     f"{self.web_url}/{repository}.git",
                     lambda: self.token(repository),
                     self._readers,
+                    partial(self.forget, repository) if self.forget else None,
                 )
                 self._mirrors[repository] = mirror
             return mirror
@@ -138,12 +141,14 @@ class Mirror:
         url: str,
         token: Callable[[], str],
         readers: Readers,
+        forget: Callable[[], None] | None = None,
     ) -> None:
         """Create the mirror's directory if it is not there; nothing is fetched yet."""
         self.repository = repository
         self._path = path
         self._url = url
         self._token = token
+        self._forget = forget
         self._fetching = threading.Lock()
         self._fetches = 0
         self._fetched = self._expired = -math.inf
@@ -171,10 +176,24 @@ class Mirror:
             if self._fetched >= max(moment, self._expired):
                 return
             began = time.monotonic()
-            self._fetch("+refs/heads/*:refs/heads/*", "--prune")
+            self._fetch_branches()
             self._heads = self._read_heads()
             self._fetched = began
             self._tidy()
+
+    def _fetch_branches(self) -> None:
+        """Fetch every branch; where that fails, once more with a new token.
+
+        A token is taken back when the App is installed anew, an hour before it ends.
+        """
+        branches = "+refs/heads/*:refs/heads/*", "--prune"
+        try:
+            self._fetch(*branches)
+        except UnavailableError:
+            if self._forget is None:
+                raise
+            self._forget()
+            self._fetch(*branches)
 
     def expire(self) -> None:
         """Let what was fetched until now be old."""

@@ -214,6 +214,17 @@ class GitHubApi:
 
     def pushes(self, repository: GitHubRepository, branch: str) -> Sequence[Push] | None:
         """Who moved a branch, newest first; None: GitHub does not tell, or more than it tells."""
+        found = self._activities(repository, branch)
+        if found is None:
+            return None  # an older GitHub Enterprise Server
+        return [one for item in found if (one := records.push(item)) is not None]
+
+    def deletions(self, repository: GitHubRepository, branch: str) -> Sequence[datetime]:
+        """When a branch was deleted, newest first."""
+        found = self._activities(repository, branch) or ()
+        return [at for item in found if (at := records.deletion(item)) is not None]
+
+    def _activities(self, repository: GitHubRepository, branch: str) -> list[Any] | None:
         answer = self._call(
             repository,
             permissions.READ_CONTENTS,
@@ -222,9 +233,8 @@ class GitHubApi:
             query={"ref": f"refs/heads/{branch}", "per_page": str(_ACTIVITIES)},
             allow=(403, 404, 422),
         )
-        if answer.status != HTTPStatus.OK or not isinstance(answer.data, list):
-            return None  # an older GitHub Enterprise Server
-        return [found for one in answer.data if (found := records.push(one)) is not None]
+        is_told = answer.status == HTTPStatus.OK and isinstance(answer.data, list)
+        return list(answer.data) if is_told else None
 
     def in_team(self, repository: GitHubRepository, team: str, login: str) -> bool:
         """Whether the account is an active member of the team."""
