@@ -83,7 +83,7 @@ class Verb:
     may: May
     channels: frozenset[Channel]
     effect: str
-    """What it does, in one sentence."""
+    """What it does, in one sentence; of a button at most 40 characters (GitHub, "check runs")."""
     arguments: tuple[Argument, ...] = ()
     """In a comment; the pull request says which environment and application are meant."""
 
@@ -110,7 +110,7 @@ _ALL: Final = (
         "explain",
         May.WRITE,
         frozenset({Channel.COMMENT, Channel.BUTTON}),
-        "Say where it stands, since when, what it waits for and who can let it go on.",
+        "Say where it stands and who can help.",
     ),
     Verb("recheck", May.WRITE, frozenset({Channel.COMMENT, Channel.BUTTON}), "Look anew."),
     Verb("retry", May.WRITE, _EVERYWHERE, "Run what waits or failed now."),

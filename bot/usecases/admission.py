@@ -178,9 +178,6 @@ def _attribution(wish: Wish, rules: Sequence[Approvals], *, needed: bool) -> Att
         equal = approved_heads(
             wish.view, wish.environment, wish.application, found.pull_request, found.reviews
         )
-        by_command = asked_for(wish.view, wish.environment, wish.application, wish.commit)
-        asked_by |= {one.account for one in by_command if one.account}
-        unknown += sum(not one.account for one in by_command)
         return replace(found, asked_by=asked_by, unknown_askers=unknown, equal_heads=equal)
     brought_by = merged_pull_request(wish.view.line, wish.merge)
     if brought_by is None:
@@ -190,7 +187,7 @@ def _attribution(wish: Wish, rules: Sequence[Approvals], *, needed: bool) -> Att
 
 
 def _asked_by(wish: Wish, pull_request: PullRequest) -> tuple[frozenset[int], int]:
-    """Who merged or pushed the source branch, and how many of them nobody knows.
+    """Who merged or pushed the source branch or gave a command, and how many nobody knows.
 
     Read from git and GitHub, not from memory alone. Whose pull request nobody asked for was asked
     for by its author; the bot's own was asked for by somebody.
@@ -203,7 +200,10 @@ def _asked_by(wish: Wish, pull_request: PullRequest) -> tuple[frozenset[int], in
         known, somebody = _who_moved(wish, trigger, branch)
         asked |= known
         unknown += not somebody
-    if not triggers and not pull_request.author.is_person:
+    by_command = asked_for(wish.view, wish.environment, wish.application, wish.commit)
+    asked |= {one.account for one in by_command if one.account}
+    unknown += sum(not one.account for one in by_command)
+    if not (triggers or by_command or pull_request.author.is_person):
         unknown = 1
     return frozenset(asked), unknown
 
@@ -240,7 +240,7 @@ def _triggers(wish: Wish, history: GitHistory) -> dict[str, str]:
     found = {
         head.trigger: head.trigger_branch
         for head in wish.view.ports.memory.written_heads(scope)
-        if head.source == wish.commit
+        if head.source == wish.commit and head.trigger_branch  # else a command asked
     }
     if wish.commit and history.fetch_commit(wish.commit):
         tree = history.commit(wish.commit).tree

@@ -13,7 +13,7 @@ from typing import Final
 
 from bot.domain.environments import Application, Environment, ImageId, Pipeline, Unmanaged
 from bot.domain.errors import ConfigurationError, RejectedError
-from bot.domain.gates import Action, Closed
+from bot.domain.gates import Action, Closed, Direction
 from bot.domain.history import CheckState, PullRequest
 from bot.domain.images import RegistryRefusesError
 from bot.domain.jobs import Again, Done, Outcome
@@ -256,6 +256,24 @@ def _judge(
     return said
 
 
+def _goes_back(view: View, moved: Sequence[Moved]) -> bool:
+    """Whether every digest of it was published there before what runs now."""
+    environments = {one.environment.name: one.environment for one in moved}
+    return all(
+        going_all(
+            view,
+            environment,
+            [
+                (image_of(one.place), Digest(one.written.digest))
+                for one in moved
+                if one.environment == environment and one.written.digest
+            ],
+        )
+        is Direction.BACK
+        for environment in environments.values()
+    )
+
+
 def _closed(view: View, moved: Sequence[Moved]) -> Closed | None:
     """What stops the merge of these digests; the first that a person has to end, else the last."""
     found: list[Closed] = []
@@ -478,6 +496,8 @@ def _judge_digests(view: View, moved: Sequence[Moved], ours: int | None) -> Judg
             CheckState.FAILURE, "These digests cannot be delivered", f"{reasons}\n\n{listed}"
         )
     author = "Digests changed by hand" if ours is None else "Lockkeeper's own edit"
+    if _goes_back(view, moved):
+        author += ". **Goes back to what was published here before:** a rollback"
     return _judge_evidence(view, moved, f"{author}.\n\n{listed}", ours)
 
 

@@ -14,6 +14,7 @@ from bot.domain.errors import RejectedError, UnavailableError
 from bot.domain.history import PullRequest
 from bot.domain.jobs import Done, Failed, Job, JobKind, Outcome
 from bot.domain.memory import SeenHead
+from bot.domain.verbs import Channel, verbs_of
 from bot.formats.environment_files import EnvironmentFiles
 from bot.formats.pipeline_file import PIPELINE_FILE
 from bot.formats.places import Spot
@@ -28,6 +29,7 @@ _HAND_ACTIONS = frozenset({"labeled", "unlabeled", "ready_for_review", "converte
 """Actions by which a person stops a pull request, or lets it go on."""
 _CHECK_EVENTS = frozenset({"check_suite", "check_run"})
 """Events of other Apps' checks on a pull request that may wait for them."""
+_BUTTONS = frozenset(verb.name for verb in verbs_of(Channel.BUTTON))
 _UNHEARD = frozenset({"create", "delete"})
 """Events that ask for no look: what they tell comes by another one, or is nobody's."""
 _NOT_YET = frozenset(
@@ -169,10 +171,16 @@ def _manifests_looks(view: View, hint: WebhookHint) -> Iterator[Job]:
         yield from _merging_promotions(view, hint)
     elif hint.event == "merge_group" and hint.after:
         yield Job(JobKind.ANSWER, view.id, "", hint.after)
-    elif (
-        hint.event == "check_run" and hint.action in {"rerequested", "requested_action"}
-    ) or hint.event == "repository":
+    elif _is_asked_again(hint) or hint.event == "repository":
         yield Job(JobKind.RECONCILE, view.id)
+
+
+def _is_asked_again(hint: WebhookHint) -> bool:
+    """*Re-run*, or a button that only looks: who pressed it is nowhere but in the webhook."""
+    if hint.event != "check_run":
+        return False
+    is_button = hint.action == "requested_action" and hint.requested in _BUTTONS
+    return is_button or hint.action == "rerequested"
 
 
 def _push_looks(view: View, hint: WebhookHint) -> Iterator[Job]:
@@ -282,7 +290,7 @@ def _says_else(shown: Spot | None, spot: Spot) -> bool:
 def _source_looks(view: View, application: str, hint: WebhookHint) -> Iterator[Job]:
     branch = hint.ref.removeprefix("refs/heads/")
     is_push = hint.event == "push" and hint.ref.startswith("refs/heads/")
-    is_rerun = hint.event == "check_run" and hint.action == "rerequested"
+    is_rerun = _is_asked_again(hint)
     if not is_push and not is_rerun and hint.event not in _IMAGE_EVENTS:
         return
     for environment in view.pipeline.environments.values():

@@ -11,14 +11,24 @@ import requests
 from bot.domain.errors import RejectedError
 from bot.domain.memory import HoldKind
 from bot.usecases.asked import NoSuchCommitError
-from bot.usecases.commands import Request, RevokedError, adopt, promote, rollback, unhold
+from bot.usecases.commands import (
+    Request,
+    RevokedError,
+    adopt,
+    freeze,
+    promote,
+    rollback,
+    unhold,
+)
 from bot.usecases.gates import holds_of
 from bot.usecases.going_back import NoWayBackError
+from tests.usecases.test_break_glass import second
 from tests.usecases.test_comments import answers, receipts
 from tests.usecases.test_holds import asked, check, delivered, in_stage, promoted, put_back, ready
 from tests.world.driver import Driver, driven
+from tests.world.github.people import User
 from tests.world.github.records import PullRequest
-from tests.world.stage import PIPELINE
+from tests.world.stage import OVERLAY, PIPELINE
 
 pytestmark = pytest.mark.slow
 
@@ -296,3 +306,62 @@ def test_a_rollback_of_an_application_that_does_not_exist_is_refused(driver: Dri
     with pytest.raises(RejectedError, match="does not exist"):
         rollback(request)
     assert unhold(asked(driver, "stage"))["was_held"] is False
+
+
+def to_prod(driver: Driver, branch: str, approving: User) -> str:
+    """A build that is published, signed and attested in prod; its digest."""
+    stage = driver.stage
+    digest = in_stage(driver, branch)
+    release = stage.dana.open_pull_request(stage.source, branch, base="main", title=branch)
+    stage.dana.merge(release, "merge")
+    driver.run(driver.propose("prod"))
+    pull = stage.open_promotion("prod")
+    assert pull is not None
+    approving.approve(pull)
+    stage.dana.merge(pull)
+    driver.run(driver.deliver("prod"), driver.publish("prod"))
+    assert driver.shown("prod") == digest
+    return digest
+
+
+def test_a_way_back_in_prod_needs_the_approval_of_who_did_not_ask(driver: Driver) -> None:
+    stage = driver.stage
+    old = to_prod(driver, "release/v1", stage.rita)
+    new = to_prod(driver, "release/v2", stage.rita)
+    rosa = second(driver)
+    pulls = stage.manifests.pulls.values()
+    promotion = [p for p in pulls if p.head_ref == "lockkeeper/prod/payments"]
+
+    refused = driver.heard(stage.dana, promotion[-1], "/rollback")
+    assert receipts(refused) == ["confused"]
+    driver.heard(stage.rita, promotion[-1], "/rollback")
+    pull = way_back(driver, "prod")
+    stage.rita.approve(pull)
+    stage.dana.merge(pull)
+    driver.run(driver.deliver("prod"), driver.publish("prod"))
+    assert driver.shown("prod") == new, "who asked does not approve it"
+
+    rosa.approve(pull)
+    driver.run(driver.deliver("prod"), driver.publish("prod"))
+    assert driver.shown("prod") == old
+
+
+def test_a_revert_by_hand_is_a_way_back_that_a_freeze_lets_pass(driver: Driver) -> None:
+    """GitHub's Revert makes a pull request of a person's; its check says what it is."""
+    stage = driver.stage
+    old = in_stage(driver)
+    in_stage(driver, "release/v2")
+    freeze(asked(driver, "stage", "8h", "the fair"))
+    pinned = OVERLAY.format(environment="stage", host=stage.hosts["stage"])
+    text = pinned + f"    digest: {old}\n"
+    stage.dana.push(stage.manifests, "revert-2", {"envs/stage/kustomization.yaml": text})
+    pull = stage.dana.open_pull_request(stage.manifests, "revert-2", title="Revert")
+
+    driver.run(driver.answer(str(pull.number)))
+
+    assert check(driver, pull.head)[0] == "success"
+    [run] = [r for r in stage.manifests.check_runs.values() if r.commit == pull.head]
+    assert "Goes back to what was published here before" in str(run.output["summary"])
+    stage.dana.merge(pull)
+    delivered(driver)
+    assert driver.shown("stage") == old

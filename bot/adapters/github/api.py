@@ -51,6 +51,7 @@ from bot.domain.history import (
     Review,
 )
 from bot.domain.oci import Digest
+from bot.domain.verbs import Channel, verbs_of
 from bot.formats.pull_request_body import without_time
 from bot.ports import CommitKey
 
@@ -860,7 +861,11 @@ def _check_body(check: Check) -> dict[str, object]:
     }
     if check.state is CheckState.IN_PROGRESS:
         return body | {"status": "in_progress"}
-    return body | {"status": "completed", "conclusion": str(check.state)}
+    actions = [
+        {"label": verb.name.capitalize(), "description": verb.effect, "identifier": verb.name}
+        for verb in verbs_of(Channel.BUTTON)
+    ]
+    return body | {"status": "completed", "conclusion": str(check.state), "actions": actions}
 
 
 def _as_run(check: Check) -> records.CheckRunRecord:
