@@ -211,13 +211,18 @@ def _carry_out_asks(subject: Subject, asks: Sequence[Asked]) -> Outcome | None:
     if not wanted:
         return None
     ask = wanted[-1]
-    if ask.kind is AskKind.ROLLBACK:
-        return _go_back(subject, ask)
-    return _promote(subject, ask)
+    try:
+        return _go_back(subject, ask) if ask.kind is AskKind.ROLLBACK else _promote(subject, ask)
+    except RejectedError as error:
+        over(subject.view, ask, str(error))  # told as a failure; branches go on at the next look
+        raise
 
 
-def _promote(subject: Subject, ask: Asked) -> Outcome:
-    """The pull request of a commit that somebody named; order does not matter, but is told."""
+def _promote(subject: Subject, ask: Asked) -> Outcome | None:
+    """The pull request of a commit that somebody named; order does not matter, but is told.
+
+    None: its image is still to come, and branches go on meanwhile.
+    """
     history, view = subject.history, subject.view
     if not history.fetch_commit(ask.commit):
         over(view, ask, "the commit is gone")
@@ -232,7 +237,7 @@ def _promote(subject: Subject, ask: Asked) -> Outcome:
         later = _waiting(view, [evaluated])
         if isinstance(later, Done):
             over(view, ask, "its image never came")
-        return later
+        return None
     if isinstance(evaluated.decision, Refused):
         _tell_unchosen(subject, evaluated)
         over(view, ask, evaluated.decision.reason)

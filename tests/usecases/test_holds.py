@@ -229,6 +229,16 @@ def test_a_label_by_hand_holds_until_it_is_taken_off(driver: Driver) -> None:
     assert driver.shown("stage") == digest
 
 
+def test_a_freeze_takes_nobody_s_label_off(driver: Driver) -> None:
+    ready(driver)
+    pull = promoted(driver)
+    driver.stage.dana.label(pull, "lockkeeper/hold")
+
+    freeze(asked(driver, "stage", "8h", "the fair"))
+
+    assert "lockkeeper/hold" in {label.name for label in pull.labels}
+
+
 def test_the_bot_merges_neither_a_draft_nor_what_is_labelled(driver: Driver) -> None:
     stage = driver.stage
     stage.github.protect(stage.manifests, "main", approvals=1)
