@@ -49,7 +49,14 @@ from bot.facts.evidence import Evaluated, evaluate, report_url
 from bot.facts.gates import closed, going_all, labelled, stopped, told
 from bot.facts.granted import source_repository
 from bot.facts.own_heads import approved_heads, own_head
-from bot.facts.promotions_open import BRANCHES, head_branch, lane_branch, rollback_branch
+from bot.facts.promotions_open import (
+    BRANCHES,
+    head_branch,
+    lane_branch,
+    note_superseded,
+    rollback_branch,
+    superseded_key,
+)
 from bot.facts.snapshot import View
 from bot.facts.source_changes import source_changes
 from bot.facts.status import open_standing
@@ -390,11 +397,6 @@ def _asked_for(view: View, wanted: Wanted, pull_request: PullRequest, promotion:
 def _came_with(view: View, application: str, source: str) -> dict[str, Digest] | None:
     known = view.ports.memory.resolution(view.id, application, source)
     return None if known is None else dict(known.digests)
-
-
-def superseded_key(view: View, number: int) -> str:
-    """Names the audit's entry that the bot itself closed a pull request."""
-    return f"superseded:{view.id}:{number}"
 
 
 def _was_merged_here(view: View, pull_request: PullRequest) -> bool:
@@ -826,10 +828,7 @@ def close_pointless(view: View, environment: Environment, application: Applicati
                 title=pull_request.title,
                 body=superseded(pull_request.body),
             )
-            scope = view.scope(environment.name, application.name)
-            facts = {"pull_request": str(pull_request.number)}
-            once = superseded_key(view, pull_request.number)
-            view.ports.audit.append("superseded", scope, facts, once=once)
+            note_superseded(view, pull_request.number, environment.name)
             github.close_pull_request(view.repository, pull_request.number)
 
 
