@@ -18,7 +18,7 @@ from bot.formats.places import RemarkKind
 from bot.usecases.asking import asking_branches, asking_tags
 from bot.usecases.desk import Ports, View, is_held, look
 from bot.usecases.following import followed, problems
-from bot.usecases.newest import Look, newest_ready, newest_tags, ordered
+from bot.usecases.newest import Look, newest_heads, newest_tags, ordered
 from bot.usecases.queued import queued
 from bot.usecases.review_request import Proposal, Request, close_pointless, ensure_pull_request
 from bot.usecases.source_commit import Evaluated, Ready
@@ -79,8 +79,7 @@ def _looked(view: View, environment: str, application: str) -> Look:
     view.granted_environment_of(environment, promoted)
     if target.turns is Turns.QUEUE:
         return Look(application, Done(""), subject, tuple(queued(subject, heads, tags)))
-    evaluated = [ordered(subject, newest_ready(subject, trigger)) for trigger in heads]
-    evaluated += newest_tags(subject, tags)
+    evaluated = [*newest_heads(subject, heads), *newest_tags(subject, tags)]
     return Look(application, Done(""), subject, tuple(evaluated))
 
 
