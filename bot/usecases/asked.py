@@ -8,6 +8,7 @@ commit's images does not approve them, too.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Final
 
 from bot.domain.environments import Application, Environment
@@ -22,6 +23,8 @@ from bot.usecases.going_back import WayBack, ways_back
 from bot.usecases.holding import hold_forward
 
 _SHORT: Final = 7
+_LIVES: Final = timedelta(days=7)
+"""What was not carried out by then is nobody's wish any more; held all the time, for example."""
 _WHOLE: Final = 40
 """Digits of a whole commit id: one that no branch contains is asked for."""
 
@@ -125,9 +128,11 @@ def _record(
 
 def open_asks(view: View, environment: Environment, application: Application) -> Sequence[Asked]:
     """What nobody has carried out yet, oldest first; of promotions the newest alone counts."""
+    oldest = view.ports.clock.now() - _LIVES
     return [
         one
         for one in _asked(view, environment, application)
+        if one.kind is not AskKind.BREAK_GLASS and one.at > oldest
         if not view.ports.audit.has(_once(one))
     ]
 
@@ -155,7 +160,8 @@ def asked_for(
 ) -> Sequence[Asked]:
     """Who ever asked for a commit's images there."""
     found = _asked(view, environment, application)
-    return [one for one in found if commit and one.commit == commit]
+    kinds = {AskKind.PROMOTE, AskKind.UPDATE, AskKind.ROLLBACK}
+    return [one for one in found if commit and one.commit == commit and one.kind in kinds]
 
 
 def kept_for(
@@ -163,7 +169,8 @@ def kept_for(
 ) -> Asked | None:
     """Whose wish it is that a pull request shows this commit and no newer one; None: nobody's."""
     asks = reversed(_asked(view, environment, application))
-    newest = next((one for one in asks if one.kind is not AskKind.ROLLBACK), None)
+    kinds = {AskKind.PROMOTE, AskKind.UPDATE}
+    newest = next((one for one in asks if one.kind in kinds), None)
     is_kept = newest is not None and newest.kind is AskKind.PROMOTE and newest.commit == commit
     return newest if is_kept else None
 

@@ -30,6 +30,7 @@ from bot.usecases.entitled import check_entitled
 from bot.usecases.glass import break_glass
 from bot.usecases.holding import Released, freeze, hold, unfreeze, unhold
 from bot.usecases.promotions_open import Promotion, promotion_in
+from bot.usecases.review_request import superseded_key
 from bot.usecases.status import places_of
 from bot.usecases.told import tell_answer, tell_receipt
 
@@ -189,8 +190,21 @@ def _explain(given: Given) -> str:
         raise NotFoundError(
             f"any place of {given.application}", f"{given.environment.name}'s files"
         )
-    lines = [f"- {prose(one.sentence, 600)}" for one in places]
-    return "\n" + "\n".join(dict.fromkeys(lines))
+    said = [*_of_this(given), *(one.sentence for one in places)]
+    return "\n" + "\n".join(dict.fromkeys(f"- {prose(line, 600)}" for line in said))
+
+
+def _of_this(given: Given) -> list[str]:
+    """What became of the pull request itself, where it is over and nothing else tells."""
+    pull_request, view = given.promotion.pull_request, given.view
+    environment = given.environment.name
+    if pull_request.is_open or pull_request.merged:
+        return []
+    number = pull_request.number
+    if view.ports.audit.has(superseded_key(view, number)):
+        return [f"pull request {number} was closed by me: the default branch has what it asked for"]
+    way = f"reopen it, or `/promote {environment}` here"
+    return [f"pull request {number} was closed; its digests are not proposed again: {way}"]
 
 
 def _recheck(given: Given) -> str:

@@ -474,7 +474,7 @@ def _write(view: View, proposal: Proposal, contents: Mapping[str, bytes]) -> str
             commit=commit,
             base=view.head,
             trigger=proposal.trigger,
-            trigger_branch=proposal.branch,
+            trigger_branch="" if proposal.ask else proposal.branch,  # else nobody knows who asked
             source=proposal.source,
             at=view.ports.clock.now(),
         )

@@ -50,7 +50,16 @@ class Wish:
         """The source branch that asked for it; empty if our record does not know."""
         scope = self.view.scope(self.environment.name, self.application.name)
         heads = reversed(self.view.ports.memory.written_heads(scope))
-        return next((head.trigger_branch for head in heads if head.source == self.commit), "")
+        asked = (head.trigger_branch for head in heads if head.source == self.commit)
+        return next(filter(None, asked), "") or self._branch_now()
+
+    def _branch_now(self) -> str:
+        """A branch that feeds the environment and stands at the commit, where a command asked."""
+        if not self.commit:
+            return ""
+        heads = self.view.ports.mirrors.of(self.application.source).heads().items()
+        fed = (n for n, c in sorted(heads) if c == self.commit and self.environment.fed_by(n))
+        return next(fed, "")
 
 
 def wishes_of(view: View, environment: Environment, application: Application) -> list[Wish]:
