@@ -129,10 +129,19 @@ def _only_back(desk: Desk, merges: Sequence[Merge], ahead: Closed) -> Outcome:
     waiting = {
         merge.commit: (f"{ahead.words}; {ahead.way_out}",)
         for merge in merges
-        if _concerns(desk, merge) and not _goes_back(desk, merge)
+        if not _is_visible(desk, merge) and _concerns(desk, merge) and not _goes_back(desk, merge)
     }
     outcome = _carry_out(desk, merges, _decide(desk, merges, waiting))
     return stopped(ahead) if waiting and isinstance(outcome, Done) else outcome
+
+
+def _is_visible(desk: Desk, merge: Merge) -> bool:
+    """Whether the last publication was made with a merge, and did not hold it."""
+    if desk.last is None or not desk.last.source:
+        return False
+    history = desk.view.history
+    held = _HELD.findall(history.message(desk.last.commit))
+    return merge.commit not in held and history.is_ancestor(merge.commit, desk.last.source)
 
 
 def _concerns(desk: Desk, merge: Merge) -> bool:
