@@ -7,6 +7,7 @@ frozen on its digests. The bot merges only a head that it wrote itself.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -74,6 +75,7 @@ from bot.usecases.travelling import Travelling, travelling
 from bot.usecases.verdicts import note_verdict
 
 _COMMITS: Final = 250
+_BEHIND: Final = re.compile(r"out.of.date|up.to.date|\bbehind\b", re.IGNORECASE)
 _AT_ONCE: Final = timedelta(seconds=1)
 """GitHub tells times in whole seconds."""
 _MERGE_AGAIN: Final = timedelta(seconds=15)
@@ -176,7 +178,19 @@ def ensure_pull_request(view: View, proposal: Proposal) -> Outcome:
         view.ports.jobs.put(job)
     for one in updates:
         over(view, one, f"pull request {pull_request.number}", proposal.source)
-    return _settle(view, proposal, pull_request, evaluated, is_new=existing is None)
+    offer = _Offer(pull_request, evaluated, contents, is_new=existing is None)
+    return _settle(view, proposal, offer)
+
+
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """What stands on the pull request now."""
+
+    pull_request: PullRequest
+    evaluated: Evaluated
+    contents: Mapping[str, bytes]
+    """The edited files, on the default branch's head."""
+    is_new: bool
 
 
 def _revoked(view: View, proposal: Proposal) -> str:
@@ -482,15 +496,9 @@ def _write(view: View, proposal: Proposal, contents: Mapping[str, bytes]) -> str
     return commit
 
 
-def _settle(
-    view: View,
-    proposal: Proposal,
-    pull_request: PullRequest,
-    evaluated: Evaluated,
-    *,
-    is_new: bool,
-) -> Outcome:
+def _settle(view: View, proposal: Proposal, offer: _Offer) -> Outcome:
     """Say where the promotion is, and merge what the file lets the bot merge."""
+    pull_request, evaluated = offer.pull_request, offer.evaluated
     if isinstance(answer_pull_request(view, pull_request), Again):
         # What stops it ends by itself: its check is looked at then.
         view.ports.jobs.put(Job(JobKind.ANSWER, view.id, "", str(pull_request.number)))
@@ -504,7 +512,7 @@ def _settle(
     if not merge_itself:
         waits = "to be merged" if not proposal.environment.needs_authority else "to be approved"
         where = view, proposal.environment, proposal.application, pull_request
-        stands = open_standing(*where, is_new=is_new)
+        stands = open_standing(*where, is_new=offer.is_new)
         words = f"{link}: {prose(stands.sentence, 600)}."
         _tell(view, proposal, CheckState.NEUTRAL, f"Proposed, waits {waits}", words)
         return Done(f"pull request {pull_request.number} waits {waits}")
@@ -529,6 +537,14 @@ def _settle(
         words = f"{link} stands in GitHub's merge queue, which merges it."
         _tell(view, proposal, CheckState.NEUTRAL, "In the merge queue", words)
         return Done(f"pull request {pull_request.number} is in the merge queue")
+    if isinstance(merged, MergeRefusal) and _is_behind(view, proposal, pull_request, merged):
+        commit = _write(view, proposal, offer.contents)
+        github = view.ports.github
+        github.set_branch(view.repository, proposal.head_branch, commit, is_there=True)
+        words = f"{link} has to be up to date, and is written anew."
+        _tell(view, proposal, CheckState.NEUTRAL, "Brought up to date", words)
+        at = view.ports.clock.now() + _MERGE_AGAIN
+        return Again(f"pull request {pull_request.number} is brought up to date", at)
     if isinstance(merged, MergeRefusal):
         words = prose(merged.words, 400)
         reason = f"GitHub does not merge {link} yet and says: {words}"
@@ -543,6 +559,19 @@ def _settle(
     if proposal.is_rollback:  # it is sealed: there may be nothing to deliver
         view.ports.jobs.put(Job(JobKind.PUBLISH, view.id, proposal.environment.name))
     return Done(f"pull request {pull_request.number} is merged")
+
+
+def _is_behind(
+    view: View, proposal: Proposal, pull_request: PullRequest, refusal: MergeRefusal
+) -> bool:
+    """Whether a rule wants the head on the newest default branch, and it stands on an older one.
+
+    Only of what the bot merges itself: a head that people approve is brought up to date by them,
+    and its approvals count.
+    """
+    head = _written(view, proposal).get(pull_request.head)
+    is_older = head is not None and head.base != view.head
+    return is_older and _BEHIND.search(refusal.words) is not None
 
 
 def _stop(view: View, proposal: Proposal, pull_request: PullRequest) -> Closed | None:

@@ -158,6 +158,30 @@ def test_a_merge_queue_is_entered_and_waited_for(driver: Driver) -> None:
     assert len(stage.manifests.queue) == 1
 
 
+def test_a_rule_of_up_to_date_branches_is_the_bot_s_to_satisfy(driver: Driver) -> None:
+    stage = driver.stage
+    commit = stage.commit("develop")
+    digest = driver.build(stage.source, commit)
+    stage.github.protect(stage.manifests, "main", approvals=1)
+    driver.run(driver.propose("dev"))
+    pull = stage.open_promotion("dev")
+    assert pull is not None
+    before = pull.head
+    stage.github.protect(stage.manifests, "main", up_to_date=True)
+    stage.manifests.rules["main"].pull_request = False
+    stage.dana.push(stage.manifests, "main", {"README.md": "x\n"})
+
+    driver.run(driver.propose("dev"))
+    assert pull.head != before
+    name = "lockkeeper: payments -> dev"
+    assert stage.checks(stage.source, commit)[name][1] == "Brought up to date"
+    driver.run(driver.propose("dev"))
+
+    assert pull.merged
+    driver.run(driver.publish("dev"))
+    assert driver.shown("dev") == digest
+
+
 def test_a_body_that_somebody_edited_says_nothing_about_who_closed(driver: Driver) -> None:
     """What a pull request asked for stands in the bot's record of its head."""
     stage = driver.stage
