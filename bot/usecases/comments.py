@@ -181,11 +181,8 @@ def _environment(view: View, promotion: Promotion, arguments: Mapping[str, str])
 
 def _explain(given: Given) -> str:
     jobs = {state.key: state for state in given.view.ports.jobs.states()}
-    places = [
-        one
-        for one in places_of(given.view, jobs)
-        if (one.environment, one.application) == (given.environment.name, given.application)
-    ]
+    meant = given.environment.name, given.application
+    places = list(places_of(given.view, jobs, only=meant))
     if not places:
         raise NotFoundError(
             f"any place of {given.application}", f"{given.environment.name}'s files"

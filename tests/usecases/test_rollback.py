@@ -63,6 +63,8 @@ def test_a_rollback_is_a_pull_request_that_says_what_is_lost_and_holds_what_is_n
 
     assert receipts(written) == ["+1"]
     pull = way_back(driver)
+    driver.heard(stage.dana, pull, "/explain")
+    assert "proposed" in answers(pull)[-1], "the hold does not stop the way back"
     assert pull.title.startswith("Roll back payments in stage to ")
     assert "Rollback of" in (pull.body or "")
     assert "1 commit" in (pull.body or "")
