@@ -41,13 +41,17 @@ class Moment:
     date: date | None = None
 
     @classmethod
-    def parse(cls, text: str) -> Self:
-        """Read ``16:00``, ``fri 16:00`` or ``2026-12-20 16:00``.
+    def parse(cls, text: str, *, ends: bool = False) -> Self:
+        """Read ``16:00``, ``fri 16:00`` or ``2026-12-20 16:00``, or a day without a time.
+
+        That one is the whole day: its beginning, or where a window ``ends`` its end.
 
         Raises:
             BadWindowError: it is none of them.
         """
         day, _, clock = text.strip().lower().rpartition(" ")
+        if clock in DAYS or _DATE.fullmatch(clock):
+            day, clock = clock, "24:00" if ends else "00:00"
         found = _CLOCK.fullmatch(clock)
         if found is None:
             raise BadWindowError(f"not a time: {text[:40]!r}")

@@ -131,6 +131,7 @@ def publication(
         is_sealed: Whether a pin may be shown at a place.
         default_branch: Every path of the default branch's head (only the keys are read).
         stopped: Merges that must not be shown whatever is sealed -> why: a freeze, for example.
+            None of them is visible already: what others rest on is not taken away.
     """
 
     def may_show(place: LocationKey, pin: str) -> bool:

@@ -208,9 +208,18 @@ def _asked_by(wish: DesiredImage, pull_request: PullRequest) -> tuple[frozenset[
     by_command = asked_for(wish.view, wish.environment, wish.application, wish.commit)
     asked |= {one.account for one in by_command if one.account}
     unknown += sum(not one.account for one in by_command)
+    if not by_command and _by_command(wish):
+        unknown += 1  # the record of who gave it is gone
     if not (triggers or by_command or pull_request.author.is_person):
         unknown = 1
     return frozenset(asked), unknown
+
+
+def _by_command(wish: DesiredImage) -> bool:
+    """Whether a head of this was written because somebody gave a command."""
+    scope = wish.view.scope(wish.environment.name, wish.application.name)
+    heads = wish.view.ports.memory.heads_of(scope, wish.commit)
+    return any(not one.trigger_branch for one in heads)
 
 
 def _who_moved(wish: DesiredImage, trigger: str, ref: SourceRef) -> tuple[set[int], bool]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
+from typing import Final
 
 from bot.domain.environments import Application, Environment
 from bot.domain.gates import Action, Closed, Direction
@@ -10,12 +12,17 @@ from bot.domain.memory import Asked, AskKind
 from bot.facts.gates import closed
 from bot.facts.snapshot import View
 
+_LIVES: Final = timedelta(days=7)
+"""What was not carried out by then is nobody's wish any more; held all the time, for example."""
+
 
 def open_asks(view: View, environment: Environment, application: Application) -> Sequence[Asked]:
     """What nobody has carried out yet, oldest first; of promotions the newest alone counts."""
+    oldest = view.ports.clock.now() - _LIVES
     return [
         one
         for one in all_asks(view, environment, application)
+        if one.kind is not AskKind.BREAK_GLASS and one.at > oldest
         if not view.ports.audit.has(once_of(one))
     ]
 
@@ -32,7 +39,8 @@ def asked_for(
 ) -> Sequence[Asked]:
     """Who ever asked for a commit's images there."""
     found = all_asks(view, environment, application)
-    return [one for one in found if commit and one.commit == commit]
+    kinds = {AskKind.PROMOTE, AskKind.UPDATE, AskKind.ROLLBACK}
+    return [one for one in found if commit and one.commit == commit and one.kind in kinds]
 
 
 def kept_for(
@@ -40,7 +48,8 @@ def kept_for(
 ) -> Asked | None:
     """Whose wish it is that a pull request shows this commit and no newer one; None: nobody's."""
     asks = reversed(all_asks(view, environment, application))
-    newest = next((one for one in asks if one.kind is not AskKind.ROLLBACK), None)
+    kinds = {AskKind.PROMOTE, AskKind.UPDATE}
+    newest = next((one for one in asks if one.kind in kinds), None)
     is_kept = newest is not None and newest.kind is AskKind.PROMOTE and newest.commit == commit
     return newest if is_kept else None
 

@@ -8,7 +8,7 @@ from bot.domain.environments import Application, Environment, Image, ImageId
 from bot.domain.memory import Resolution
 from bot.domain.oci import Digest, DigestReference
 from bot.domain.publication import LocationKey
-from bot.domain.source_refs import SourceRef
+from bot.domain.source_refs import NO_REF, SourceRef
 from bot.facts.resolution import record_of
 from bot.facts.seals import comes_back, is_sealed, may_need_authority, needs_attestation
 from bot.facts.snapshot import View
@@ -55,8 +55,17 @@ class DesiredImage:
     def ref(self) -> SourceRef:
         """The branch or tag that asked for it; `NO_REF` if our record does not know."""
         scope = self.view.scope(self.environment.name, self.application.name)
-        heads = self.view.ports.memory.heads_of(scope, self.commit)
-        return SourceRef.of(heads[-1].trigger_branch if heads else "")
+        heads = reversed(self.view.ports.memory.heads_of(scope, self.commit))
+        asked = next((one.trigger_branch for one in heads if one.trigger_branch), "")
+        return SourceRef.of(asked) if asked else self._branch_now()
+
+    def _branch_now(self) -> SourceRef:
+        """A branch that feeds the environment and stands at the commit, where a command asked."""
+        if not self.commit:
+            return NO_REF
+        heads = self.view.ports.mirrors.of(self.application.source).heads().items()
+        refs = (SourceRef(name) for name, commit in sorted(heads) if commit == self.commit)
+        return next((one for one in refs if self.environment.fed_by(one)), NO_REF)
 
 
 def desired_images(

@@ -9,14 +9,14 @@ from typing import Final
 from bot.domain.authority import Unauthorised, authority
 from bot.domain.environments import Application, Environment, GitHubRepository
 from bot.domain.errors import IntegrityError, LockkeeperError
-from bot.domain.gates import Action
+from bot.domain.gates import Action, Direction
 from bot.domain.history import PullRequest
 from bot.domain.jobs import Job, JobKind, JobState
 from bot.domain.memory import WrittenHead
 from bot.domain.oci import Digest
 from bot.domain.promotion import promotion_id
 from bot.domain.standing import OpenPromotion, Standing, StandingFacts, standing
-from bot.facts.attribution import opened
+from bot.facts.attribution import opened as open_attribution
 from bot.facts.gates import closed
 from bot.facts.members import in_time
 from bot.facts.own_heads import approved_heads, own_head
@@ -26,6 +26,8 @@ from bot.formats.image_names import ImageField
 from bot.formats.places import ImageLocation
 from bot.formats.pull_request_body import marked_promotion
 
+_APPROVALS: Final = 10
+"""Open promotions of which it is asked, in a look at all of them, what their approvals lack."""
 STATUS_SECONDS: Final = 4.0
 """A person waits for it, and what is wrong is told whether GitHub answers or not."""
 
@@ -51,10 +53,23 @@ class PlaceStatus:
         return f"{name} in {self.environment}: {self.standing.sentence}"
 
 
-def places_of(view: View, jobs: Mapping[str, JobState]) -> Iterator[PlaceStatus]:
-    """Every place of one manifests repository, in the order of its pipeline file."""
+Asked = tuple[str, str]
+"""An environment and an application."""
+
+
+def places_of(
+    view: View, jobs: Mapping[str, JobState], only: Asked | None = None
+) -> Iterator[PlaceStatus]:
+    """Every place of one manifests repository, in the order of its pipeline file.
+
+    ``only`` those of one application in one environment. Who approved what is asked of GitHub
+    one by one, so it is left out where very many promotions are open.
+    """
     listed = _open_promotions(view)
+    is_many = only is None and len(listed) > _APPROVALS and not isinstance(listed, str)
     for environment in view.pipeline.environments.values():
+        if only is not None and only[0] != environment.name:
+            continue
         tip = view.history.heads().get(environment.ref, "")
         shown = {s.place: s.written for s in view.locations(tip, environment)} if tip else {}
         locations = view.locations(view.head, environment)
@@ -62,9 +77,9 @@ def places_of(view: View, jobs: Mapping[str, JobState]) -> Iterator[PlaceStatus]
             here = [
                 location for location in locations if location.place.application == application.name
             ]
-            if not here:
+            if not here or only not in {None, (environment.name, application.name)}:
                 continue
-            common = _common(view, environment, application, listed, jobs)
+            common = _common(view, environment, application, listed, jobs, is_many=is_many)
             for location in here:
                 yield _place(location, shown.get(location.place), common, view.rules.revoked)
 
@@ -79,9 +94,8 @@ def sentences_of(
     jobs = {state.key: state for state in ports.jobs.states()}
 
     def look(one: GitHubRepository) -> list[str]:
-        places = places_of(look_at(ports, one), jobs)
-        meant = (environment, application)
-        return [p.sentence for p in places if (p.environment, p.application) == meant]
+        places = places_of(look_at(ports, one), jobs, only=(environment, application))
+        return [place.sentence for place in places]
 
     found, problems = in_time(ports.looks(STATUS_SECONDS), ports.manifests, look)
     lines = dict.fromkeys(line for lines in found for line in lines)
@@ -129,6 +143,8 @@ def _common(
     application: Application,
     listed: Mapping[str, PullRequest] | str,
     jobs: Mapping[str, JobState],
+    *,
+    is_many: bool,
 ) -> StandingFacts:
     """What is the same at every place of an application in an environment."""
 
@@ -138,11 +154,14 @@ def _common(
     branches = rollback_branch(environment, application), head_branch(environment, application)
     known = {} if isinstance(listed, str) else listed
     found = next((known[branch] for branch in branches if branch in known), None)
+    is_back = found is not None and found.head_branch == branches[0]
+    going = Direction.BACK if is_back else Direction.FORWARD
+    opened = _promotion(view, environment, application, found, is_new=is_many) if found else None
     return StandingFacts(
         environment=environment.name,
         application=application.name,
-        closed=closed(view, environment, application.name, Action.MERGE),
-        pull_request=_promotion(view, environment, application, found) if found else None,
+        closed=closed(view, environment, application.name, Action.MERGE, going),
+        pull_request=opened,
         unseen=listed if isinstance(listed, str) else "",
         propose=job(JobKind.PROPOSE, application.lane),
         deliver=job(JobKind.DELIVER, application.name),
@@ -221,7 +240,7 @@ def _lacks(
         given = github.reviews(repository, found.number)
         if not any(one.state == "APPROVED" for one in given):
             return None
-        known = opened(view.line, found, environment.approvals.teams)
+        known = open_attribution(view.line, found, environment.approvals.teams)
         equal = approved_heads(view, environment, application, found, known.reviews)
         judged = authority(replace(known, equal_heads=equal), [environment.approvals], needed=True)
     except LockkeeperError as error:

@@ -50,7 +50,7 @@ _REF: Final = re.compile(r"env/[a-z0-9](?:[a-z0-9._/-]{0,98}[a-z0-9])?")
 _REPOSITORY_GLOB: Final = re.compile(r"[A-Za-z0-9*?._:-]+(?:/[a-z0-9*?._-]+)*")
 _WINDOWS: Final = 50
 _WINDOW_FORMS: Final = (
-    'write both ends alike: "16:00", "fri 16:00" or "2026-12-20 16:00", the end of a day as "24:00"'
+    'write both ends alike: "16:00", "fri 16:00" or "2026-12-20 16:00"; a day alone is all of it'
 )
 _TEAM: Final = re.compile(r"[A-Za-z0-9-]+/[A-Za-z0-9._-]+")
 
@@ -360,7 +360,7 @@ class _Reader:
                 self._wrong((*where, "time_zone"), fact, remedy)
                 continue
             try:
-                moments = Moment.parse(one.from_), Moment.parse(one.until)
+                moments = Moment.parse(one.from_), Moment.parse(one.until, ends=True)
                 yield Window(*moments, one.time_zone, plain(one.reason))
             except BadWindowError as error:
                 self._wrong(where, str(error), _WINDOW_FORMS)

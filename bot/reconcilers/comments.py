@@ -24,7 +24,7 @@ from bot.domain.reports import LabelReport
 from bot.domain.verbs import VERBS, Channel, Person, Verb, arguments_of, duration, verbs_of
 from bot.facts.entitled import check_entitled
 from bot.facts.glass import break_glass
-from bot.facts.promotions_open import Promotion, promotions_in
+from bot.facts.promotions_open import Promotion, promotions_in, superseded_key
 from bot.facts.snapshot import Ports, View, look
 from bot.facts.status import places_of
 from bot.formats.markdown import code, prose
@@ -183,17 +183,27 @@ def _environment(view: View, promotion: Promotion, arguments: Mapping[str, str])
 
 def _explain(given: Given) -> str:
     jobs = {state.key: state for state in given.view.ports.jobs.states()}
-    places = [
-        one
-        for one in places_of(given.view, jobs)
-        if (one.environment, one.application) == (given.environment.name, given.application)
-    ]
+    meant = given.environment.name, given.application
+    places = list(places_of(given.view, jobs, only=meant))
     if not places:
         raise NotFoundError(
             f"any place of {given.application}", f"{given.environment.name}'s files"
         )
-    lines = [f"- {prose(one.sentence, 600)}" for one in places]
-    return "\n" + "\n".join(dict.fromkeys(lines))
+    said = [*_of_this(given), *(one.sentence for one in places)]
+    return "\n" + "\n".join(dict.fromkeys(f"- {prose(line, 600)}" for line in said))
+
+
+def _of_this(given: Given) -> list[str]:
+    """What became of the pull request itself, where it is over and nothing else tells."""
+    pull_request, view = given.promotion.pull_request, given.view
+    environment = given.environment.name
+    if pull_request.is_open or pull_request.merged:
+        return []
+    number = pull_request.number
+    if view.ports.audit.has(superseded_key(view, number)):
+        return [f"pull request {number} was closed by me: the default branch has what it asked for"]
+    way = f"reopen it, or `/promote {environment}` here"
+    return [f"pull request {number} was closed; its digests are not proposed again: {way}"]
 
 
 def _recheck(given: Given) -> str:

@@ -15,6 +15,8 @@ from bot.domain.doctor.findings import About
 from bot.domain.environments import ImageId
 from bot.domain.memory import (
     Adoption,
+    Asked,
+    AskKind,
     PublicationRecord,
     Resolution,
     RulesAccepted,
@@ -58,6 +60,7 @@ def fill(memory: MemoryStore) -> None:
         WrittenHead(PROD, "lockkeeper/prod", "c" * 40, "d" * 40, "t" * 40, "main", "s" * 40, AT)
     )
     memory.record_resolution(Resolution(7, "payments", "s" * 40, (("api", ONE),), "label", AT))
+    memory.record_asked(Asked(PROD, AskKind.PROMOTE, "s" * 40, "ada", 7, "comment:1", AT))
 
 
 def believed(memory: MemoryStore, scope: Scope = PROD) -> list[bool]:
@@ -70,6 +73,7 @@ def believed(memory: MemoryStore, scope: Scope = PROD) -> list[bool]:
         bool(memory.accepted_rules(scope.manifests)),
         bool(memory.written_heads(scope)),
         memory.resolution(scope.manifests, "payments", "s" * 40) is not None,
+        bool(memory.asked(scope)),
     ]
 
 
@@ -81,6 +85,7 @@ TABLES = (
     "lk_rules",
     "lk_written_head",
     "lk_resolution",
+    "lk_asked",
 )
 
 
@@ -150,6 +155,8 @@ def test_a_row_that_was_moved_in_the_order_of_things_is_not_believed(
         ("lk_rules", "valid = 0"),
         ("lk_written_head", "commit_id = 'x'"),
         ("lk_resolution", "known_by = 'provenance'"),
+        ("lk_asked", "account = 9"),
+        ("lk_asked", "kind = 'break-glass'"),
         ("lk_seal", "at = '2020-01-01T00:00:00.000000+00:00'"),
         ("lk_seal", "proof = ''"),
         ("lk_seal", "proof = 'é'"),

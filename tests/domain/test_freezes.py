@@ -57,6 +57,19 @@ def test_the_calendar_has_its_first_and_last_day() -> None:
     assert frozen([december], at("2027-01-06T23:00")) is None
 
 
+def test_a_day_without_a_time_is_the_whole_day() -> None:
+    sunday = Window(Moment.parse("sun"), Moment.parse("sun", ends=True), "UTC")
+    december = Window(Moment.parse("2026-12-19"), Moment.parse("2027-01-06", ends=True), "UTC")
+
+    assert frozen([sunday], at("2026-11-28T23:59")) is None
+    found = frozen([sunday], at("2026-11-29T00:00"))
+    assert found is not None
+    assert found.until == at("2026-11-30T00:00")
+    later = frozen([december], at("2026-12-24T00:00"))
+    assert later is not None
+    assert later.until == at("2027-01-07T00:00")
+
+
 def test_the_next_opening_is_behind_all_windows_that_follow() -> None:
     night, weekend = window("20:00", "09:00"), window("fri 18:00", "mon 00:00")
 

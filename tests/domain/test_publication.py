@@ -28,6 +28,8 @@ class World:
     seen: set[tuple[LocationKey, str]] = field(default_factory=set)
     shown: dict[LocationKey, str] = field(default_factory=dict)
     first_considered: int = 0
+    visible: set[str] = field(default_factory=set)
+    """Merges that a publication has not held."""
     counter: int = 0
 
     def path_of(self, application: str) -> str:
@@ -146,11 +148,15 @@ def step(world: World) -> None:
         remove_application(world, application)
 
 
-def publish(world: World) -> tuple[Publication, list[Merge]]:
+def publish(world: World, *, stopped: float = 0.0) -> tuple[Publication, list[Merge]]:
+    """Publish, while this share of the merges that are not visible must not be shown."""
     considered = world.merges[world.first_considered :]
+    coming = [m.commit for m in considered if m.commit not in world.visible]
+    frozen = {commit: ("frozen",) for commit in coming if world.chance.random() < stopped}
     result = publication(
-        world.shown, considered, lambda _place, pin: pin in world.sealed, world.files
+        world.shown, considered, lambda _place, pin: pin in world.sealed, world.files, frozen
     )
+    assert frozen.keys() <= result.held.keys()
     return result, considered
 
 
@@ -262,6 +268,29 @@ def test_four_promises(layout: str) -> None:
             world.first_considered = min(held, default=len(world.merges))
             published += 1
     assert published == HISTORIES * MERGES
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", ["overlay", "directory", "values"])
+def test_what_is_stopped_is_never_visible_and_breaks_no_promise(layout: str) -> None:
+    for seed in range(HISTORIES // 4):
+        world = World(layout, random.Random(f"frozen{layout}{seed}"))  # noqa: S311 - a seed, not a secret
+        for _ in range(MERGES):
+            step(world)
+            for state in world.files.values():
+                world.sealed |= {p for p in state.pins.values() if world.chance.random() < 0.8}
+            result, considered = publish(world, stopped=world.chance.choice([0.0, 0.4, 1.0]))
+            shown = tree(world, result)
+
+            check_no_unsealed(world, pins_of(shown))
+            check_whole(world, shown, considered)
+            check_equal_when_sealed(world)
+
+            world.shown = pins_of(shown)
+            world.seen |= set(world.shown.items())
+            world.visible |= {m.commit for m in considered} - result.held.keys()
+            held = [i for i, m in enumerate(world.merges) if m.commit in result.held]
+            world.first_considered = min(held, default=len(world.merges))
 
 
 def test_a_digest_that_only_survives_in_a_held_file_holds_its_merge() -> None:

@@ -13,8 +13,10 @@ from bot.formats.webhook import WebhookHint
 from bot.reconcilers.intake import intake
 from tests.stories.test_holds import check, delivered, in_stage, promoted, ready
 from tests.world.driver import Driver, driven
+from tests.world.github.gitstore import FileChanges
 from tests.world.github.people import User
 from tests.world.github.records import PullRequest
+from tests.world.stage import PIPELINE
 
 pytestmark = pytest.mark.slow
 
@@ -156,6 +158,30 @@ def test_a_merge_queue_is_entered_and_waited_for(driver: Driver) -> None:
     assert len(stage.manifests.queue) == 1
 
 
+def test_a_rule_of_up_to_date_branches_is_the_bot_s_to_satisfy(driver: Driver) -> None:
+    stage = driver.stage
+    commit = stage.commit("develop")
+    digest = driver.build(stage.source, commit)
+    stage.github.protect(stage.manifests, "main", approvals=1)
+    driver.run(driver.propose("dev"))
+    pull = stage.open_promotion("dev")
+    assert pull is not None
+    before = pull.head
+    stage.github.protect(stage.manifests, "main", up_to_date=True)
+    stage.manifests.rules["main"].pull_request = False
+    stage.dana.push(stage.manifests, "main", {"README.md": "x\n"})
+
+    driver.run(driver.propose("dev"))
+    assert pull.head != before
+    name = "lockkeeper: payments -> dev"
+    assert stage.checks(stage.source, commit)[name][1] == "Brought up to date"
+    driver.run(driver.propose("dev"))
+
+    assert pull.merged
+    driver.run(driver.publish("dev"))
+    assert driver.shown("dev") == digest
+
+
 def test_a_body_that_somebody_edited_says_nothing_about_who_closed(driver: Driver) -> None:
     """What a pull request asked for stands in the bot's record of its head."""
     stage = driver.stage
@@ -220,3 +246,52 @@ def test_who_closes_and_deletes_the_branch_later_has_refused(driver: Driver) -> 
     driver.run(driver.propose("stage"))
 
     assert driver.stage.open_promotion("stage") is None
+
+
+FLEET = ("a0", "a1", "a2")
+IN_ONE_FILE = PIPELINE.replace("acme/{{application}}\n", "acme/payments\n").replace(
+    "  payments: {{}}\n", "".join(f"  {name}: {{{{}}}}\n" for name in FLEET)
+)
+
+
+def test_of_many_in_one_file_each_approval_counts_after_the_others_merged(tmp_path: Path) -> None:
+    with driven(tmp_path, pipeline=IN_ONE_FILE) as driver:
+        stage = driver.stage
+        files: FileChanges = {}
+        for name, host in stage.hosts.items():
+            lines = [f"  - name: {one}\n    newName: {host}/acme/{one}\n" for one in FLEET]
+            head = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nimages:\n"
+            files[f"envs/{name}/kustomization.yaml"] = head + "".join(lines)
+        stage.dana.push(stage.manifests, "main", files)
+        driver.look_first(*FLEET)
+        commit = stage.commit("develop")
+        digests = {driver.build(stage.source, commit, name) for name in FLEET}
+        driver.run(*[driver.propose("dev", name) for name in FLEET])
+        stage.dana.push(stage.source, "release/v1", parent=commit)
+        driver.run(*[driver.propose("stage", name) for name in FLEET])
+        merge_all(driver, "stage")
+        release = stage.dana.open_pull_request(stage.source, "release/v1", base="main", title="R")
+        stage.dana.merge(release, "merge")
+        driver.run(*[driver.propose("prod", name) for name in FLEET])
+        for pull in stage.manifests.open_pulls():
+            stage.rita.approve(pull)
+
+        merge_all(driver, "prod")
+
+        shown = stage.file(stage.ref("prod") or "", "envs/prod/kustomization.yaml")
+        assert shown.count("digest: ") == len(FLEET)
+        assert all(digest in shown for digest in digests)
+
+
+def merge_all(driver: Driver, environment: str) -> None:
+    """Each open promotion, one after the other, with all that follows."""
+    for pull in list(driver.stage.manifests.open_pulls()):
+        heads = {one.number: one.head for one in driver.stage.manifests.open_pulls()}
+        driver.stage.dana.merge(pull)
+        driver.run(
+            *[driver.propose(environment, name) for name in FLEET],
+            *[driver.deliver(environment, name) for name in FLEET],
+            driver.publish(environment),
+        )
+        still = {one.number: one.head for one in driver.stage.manifests.open_pulls()}
+        assert still == {number: heads[number] for number in still}, "a head was written anew"

@@ -351,3 +351,16 @@ def test_a_button_only_looks_whatever_the_webhook_says(driver: Driver, pull: Pul
     assert looks("recheck") == {JobKind.RECONCILE}
     assert looks("rollback") == set()
     assert looks("unhold") == set()
+
+
+def test_explain_on_a_closed_pull_request_says_what_became_of_it(
+    driver: Driver, pull: PullRequest
+) -> None:
+    driver.stage.dana.close(pull)
+
+    driver.heard(driver.stage.dana, pull, "/explain")
+    assert "was closed" in answers(pull)[-1]
+    assert "`/promote stage`" in answers(pull)[-1]
+
+    driver.heard(driver.stage.dana, pull, "/promote stage")
+    assert driver.stage.open_promotion("stage") is not None

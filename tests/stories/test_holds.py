@@ -153,6 +153,31 @@ def test_a_freeze_lets_what_ran_before_come_back_and_configuration_wait(tmp_path
         assert "envs/stage/more.yaml" in stage.manifests.git.text("ls-tree", "-r", ref)
 
 
+def test_a_freeze_takes_nothing_away_that_is_visible_behind_a_merge_that_waits(
+    driver: Driver,
+) -> None:
+    """An older merge waits for its seal; what was published over it stays during a freeze."""
+    stage = driver.stage
+    in_stage(driver)
+    path, never = "envs/stage/job.yaml", "sha256:" + "9" * 64
+    image = f"{stage.hosts['stage']}/acme/payments@{never}"
+    job = f"kind: Pod\nspec: {{containers: [{{image: '{image}'}}]}}\n"
+    stage.dana.push(stage.manifests, "main", {path: job})
+    driver.run(driver.publish("stage"))
+    stage.dana.push(stage.manifests, "main", {"envs/stage/more.yaml": "kind: ConfigMap\n"})
+    driver.run(driver.publish("stage"))
+    seen = stage.manifests.git.text("ls-tree", "-r", stage.ref("stage") or "")
+    assert "envs/stage/more.yaml" in seen
+
+    freeze(asked(driver, "stage", "8h", "the fair"))
+    stage.dana.push(stage.manifests, "main", {"envs/stage/late.yaml": "kind: ConfigMap\n"})
+    driver.run(driver.publish("stage"))
+
+    now = stage.manifests.git.text("ls-tree", "-r", stage.ref("stage") or "")
+    assert "envs/stage/more.yaml" in now
+    assert "envs/stage/late.yaml" not in now
+
+
 def test_what_was_taken_back_is_no_way_back(driver: Driver) -> None:
     """After a rollback the newer digest has been there too; it stays out all the same."""
     old = in_stage(driver)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import requests
+import sqlalchemy as sa
 
 from bot.domain.errors import RejectedError
 from bot.domain.memory import HoldKind
@@ -62,6 +63,8 @@ def test_a_rollback_is_a_pull_request_that_says_what_is_lost_and_holds_what_is_n
 
     assert receipts(written) == ["+1"]
     pull = way_back(driver)
+    driver.heard(stage.dana, pull, "/explain")
+    assert "proposed" in answers(pull)[-1], "the hold does not stop the way back"
     assert pull.title.startswith("Roll back payments in stage to ")
     assert "Rollback of" in (pull.body or "")
     assert "1 commit" in (pull.body or "")
@@ -365,3 +368,21 @@ def test_a_revert_by_hand_is_a_way_back_that_a_freeze_lets_pass(driver: Driver) 
     stage.dana.merge(pull)
     delivered(driver)
     assert driver.shown("stage") == old
+
+
+def test_a_row_of_who_asked_that_is_gone_makes_them_unknown(driver: Driver) -> None:
+    """Whoever can delete rows cannot approve what they asked for: one approval more is needed."""
+    stage = driver.stage
+    to_prod(driver, "release/v1", stage.rita)
+    new = to_prod(driver, "release/v2", stage.rita)
+    pulls = [p for p in stage.manifests.pulls.values() if p.head_ref == "lockkeeper/prod/payments"]
+    driver.heard(stage.rita, pulls[-1], "/rollback")
+    with driver.app.database.begin() as connection:
+        connection.execute(sa.text("DELETE FROM lk_asked"))
+    pull = way_back(driver, "prod")
+    stage.rita.approve(pull)
+    stage.dana.merge(pull)
+
+    driver.run(driver.deliver("prod"), driver.publish("prod"))
+
+    assert driver.shown("prod") == new

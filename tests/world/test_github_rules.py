@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from datetime import timedelta
 
+import github
 import pytest
 
 from tests.world.conftest import Scene
@@ -353,6 +354,36 @@ def test_the_merge_queue_merges_what_its_checks_pass(scene: Scene) -> None:
 
 
 # --- the rest ---------------------------------------------------------------------------------
+
+
+def test_a_pull_request_stands_in_the_merge_queue_once(scene: Scene) -> None:
+    scene.world.protect(scene.manifests, "main", merge_queue=True)
+    waiting = pull(scene)
+    requester = scene.client().get_repo("acme/manifests").requester
+    document = (
+        "mutation($i: EnqueuePullRequestInput!)"
+        "{ enqueuePullRequest(input: $i) { mergeQueueEntry { position } } }"
+    )
+    wish = {"i": {"pullRequestId": waiting.node_id, "expectedHeadOid": waiting.head}}
+
+    requester.graphql_query(document, wish)
+    with pytest.raises(github.GithubException, match="already in the queue"):
+        requester.graphql_query(document, wish)
+
+    assert [entry.pull for entry in scene.manifests.queue] == [waiting]
+
+
+def test_a_rule_of_up_to_date_branches_blocks_a_head_that_is_behind(scene: Scene) -> None:
+    scene.world.protect(scene.manifests, "main", up_to_date=True)
+    behind = pull(scene)
+    scene.manifests.rules["main"].pull_request = False
+    scene.sam.push(scene.manifests, "main", {"b.txt": "b\n"})
+
+    with pytest.raises(ApiError) as refused:
+        scene.sam.merge(behind)
+
+    assert refused.value.status == 405
+    assert "out-of-date" in refused.value.message
 
 
 def test_mergeability_is_unknown_at_first_where_asked_for(scene: Scene) -> None:

@@ -7,6 +7,7 @@ frozen on its digests. The bot merges only a head that it wrote itself.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -91,6 +92,7 @@ _COMMITS: Final = 250
 _MONOREPO: Final = 5_000
 """Commits of a monorepo, most of them of others, that are looked through for the body."""
 _TOO_MANY_AGAIN: Final = timedelta(minutes=5)
+_BEHIND: Final = re.compile(r"out.of.date|up.to.date|\bbehind\b", re.IGNORECASE)
 _AT_ONCE: Final = timedelta(seconds=1)
 """GitHub tells times in whole seconds."""
 _MERGE_AGAIN: Final = timedelta(seconds=15)
@@ -286,7 +288,20 @@ def ensure_pull_request(view: View, request: Request) -> Outcome:
             view.ports.jobs.put(job)
     for update, source in updates:
         over(view, update, f"pull request {pull_request.number}", source)
-    return _settle(view, request, pull_request, evaluated, is_new=existing is None)
+    offer = _Offer(pull_request, evaluated, contents, is_new=existing is None)
+    return _settle(view, request, offer)
+
+
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """What stands on the pull request now."""
+
+    pull_request: PullRequest
+    evaluated: Sequence[Evaluated]
+    """Of each of its promotions."""
+    contents: Mapping[str, bytes]
+    """The edited files, on the default branch's head."""
+    is_new: bool
 
 
 def _revoked(view: View, request: Request) -> str:
@@ -715,7 +730,7 @@ def _write(view: View, request: Request, contents: Mapping[str, bytes]) -> str:
                 commit=commit,
                 base=view.head,
                 trigger=proposal.trigger,
-                trigger_branch=proposal.ref.key,
+                trigger_branch="" if proposal.ask else proposal.ref.key,  # else nobody knows who
                 source=proposal.source,
                 at=view.ports.clock.now(),
             )
@@ -723,15 +738,9 @@ def _write(view: View, request: Request, contents: Mapping[str, bytes]) -> str:
     return commit
 
 
-def _settle(
-    view: View,
-    request: Request,
-    pull_request: PullRequest,
-    evaluated: Sequence[Evaluated],
-    *,
-    is_new: bool,
-) -> Outcome:
+def _settle(view: View, request: Request, offer: _Offer) -> Outcome:
     """Say where the promotion is, and merge what the file lets the bot merge."""
+    pull_request, evaluated = offer.pull_request, offer.evaluated
     if isinstance(answer_pull_request(view, pull_request), RequeueAt):
         # What stops it ends by itself: its check is looked at then.
         view.ports.jobs.put(Job(JobKind.ANSWER, view.id, "", str(pull_request.number)))
@@ -748,7 +757,7 @@ def _settle(
         waits = "to be merged" if not request.environment.needs_authority else "to be approved"
         for proposal in request.proposals:
             where = view, proposal.environment, proposal.application, pull_request
-            words = f"{link}: {prose(open_standing(*where, is_new=is_new).sentence, 600)}."
+            words = f"{link}: {prose(open_standing(*where, is_new=offer.is_new).sentence, 600)}."
             _tell_one(view, proposal, CheckState.NEUTRAL, f"Proposed, waits {waits}", words)
         return Done(f"pull request {pull_request.number} waits {waits}")
     stop = _stop(view, request, pull_request)
@@ -772,6 +781,14 @@ def _settle(
         words = f"{link} stands in GitHub's merge queue, which merges it."
         _tell(view, request, CheckState.NEUTRAL, "In the merge queue", words)
         return Done(f"pull request {pull_request.number} is in the merge queue")
+    if isinstance(merged, MergeRefusal) and _is_behind(view, request, pull_request, merged):
+        commit = _write(view, request, offer.contents)
+        github = view.ports.github
+        github.set_branch(view.repository, request.head_branch, commit, is_there=True)
+        words = f"{link} has to be up to date, and is written anew."
+        _tell(view, request, CheckState.NEUTRAL, "Brought up to date", words)
+        at = view.ports.clock.now() + _MERGE_AGAIN
+        return RequeueAt(f"pull request {pull_request.number} is brought up to date", at)
     if isinstance(merged, MergeRefusal):
         words = prose(merged.words, 400)
         reason = f"GitHub does not merge {link} yet and says: {words}"
@@ -786,6 +803,19 @@ def _settle(
     if request.is_rollback:  # it is sealed: there may be nothing to deliver
         view.ports.jobs.put(Job(JobKind.PUBLISH, view.id, request.environment.name))
     return Done(f"pull request {pull_request.number} is merged")
+
+
+def _is_behind(
+    view: View, request: Request, pull_request: PullRequest, refusal: MergeRefusal
+) -> bool:
+    """Whether a rule wants the head on the newest default branch, and it stands on an older one.
+
+    Only of what the bot merges itself: a head that people approve is brought up to date by them,
+    and its approvals count.
+    """
+    heads = _written(view, request, pull_request.head).values()
+    is_older = any(one.base != view.head for one in heads)
+    return is_older and _BEHIND.search(refusal.words) is not None
 
 
 def _stop(view: View, request: Request, pull_request: PullRequest) -> Closed | None:

@@ -132,10 +132,21 @@ def _only_back(snapshot: RefSnapshot, merges: Sequence[Merge], ahead: Closed) ->
     waiting = {
         merge.commit: (f"{ahead.words}; {ahead.way_out}",)
         for merge in merges
-        if _concerns(snapshot, merge) and not _goes_back(snapshot, merge)
+        if not _is_visible(snapshot, merge)
+        and _concerns(snapshot, merge)
+        and not _goes_back(snapshot, merge)
     }
     outcome = _carry_out(snapshot, merges, _decide(snapshot, merges, waiting))
     return stopped(ahead) if waiting and isinstance(outcome, Done) else outcome
+
+
+def _is_visible(snapshot: RefSnapshot, merge: Merge) -> bool:
+    """Whether the last publication was made with a merge, and did not hold it."""
+    if snapshot.last is None or not snapshot.last.source:
+        return False
+    history = snapshot.view.history
+    held = _HELD.findall(history.message(snapshot.last.commit))
+    return merge.commit not in held and history.is_ancestor(merge.commit, snapshot.last.source)
 
 
 def _concerns(snapshot: RefSnapshot, merge: Merge) -> bool:

@@ -335,6 +335,8 @@ class BranchRules:
     """The approval of whoever pushed last does not count."""
     check_source: int | None = None
     """The id of the App that must set the checks; None: anybody."""
+    up_to_date: bool = False
+    """A head must contain the tip of its base."""
     restricted: bool = False
     """Creations, updates and deletions are for those in the bypass list alone."""
     bypass: frozenset[int] = frozenset()

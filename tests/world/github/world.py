@@ -224,6 +224,7 @@ class GitHubWorld:
         dismiss_stale: bool = False,
         last_push: bool = False,
         check_source: int | None = None,
+        up_to_date: bool = False,
     ) -> None:
         """Put a ruleset on a branch: changes through pull requests, with approvals and checks."""
         self._found(repository).rules[branch] = BranchRules(
@@ -234,6 +235,7 @@ class GitHubWorld:
             dismiss_stale=dismiss_stale,
             last_push=last_push,
             check_source=check_source,
+            up_to_date=up_to_date,
         )
 
     def restrict(

@@ -72,6 +72,9 @@ def blockers(pull: PullRequest) -> list[str]:
         number = "an" if rules.approvals == 1 else str(rules.approvals)
         noun = "review is" if rules.approvals == 1 else "reviews are"
         found.append(f"At least {number} approving {noun} required by reviewers with write access.")
+    if rules.up_to_date and merge_base_of(pull) != pull.repository.head(pull.base_ref):
+        # The words of the page; what the API says is believed, not documented.
+        found.append("This branch is out-of-date with the base branch.")
     unmet = [name for name in rules.checks if not passed(pull, name, pull.head)]
     if len(unmet) == 1:
         found.append(f'Required status check "{unmet[0]}" is expected.')
