@@ -282,6 +282,13 @@ class Stands:
     since: datetime | None
     verdict: str
     """Of its open promotion; empty: none is open, or nobody asked."""
+    application: str = ""
+    waits_for: str = ""
+    link: str = ""
+    published: tuple[str, ...] = ()
+    """The digests that the environment ref shows."""
+    awaits_people: bool = False
+    """Its open promotion is merged by people, not by the bot."""
 
 
 def standing_readings(manifests: str, stands: Iterable[Stands], now: datetime) -> Sequence[Reading]:
