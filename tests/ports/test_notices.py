@@ -146,6 +146,25 @@ def test_what_failed_waits_and_counts(rows: NoticeRows, clock: Clock) -> None:
     assert [one.attempts for one in rows.take("ops", 10)] == [1]
 
 
+class Slow(NoticeStore):
+    """A process that looked at what is known before another one told of it."""
+
+    def _known(self, _sink: str, _manifests: str) -> dict[tuple[str, ...], str]:
+        return {("ops", MANIFESTS, "", "", "begun"): "begun"}
+
+
+def test_two_processes_tell_of_one_event_once(
+    rows: NoticeRows, database: sa.Engine, clock: Clock
+) -> None:
+    rows.note(OPS, MANIFESTS, [])
+    rows.note(OPS, MANIFESTS, [HELD])
+    assert told(rows) == [HELD]
+
+    Slow(database, clock, b"secret of this bot").note(OPS, MANIFESTS, [HELD])
+
+    assert told(rows) == []
+
+
 def test_a_newer_event_that_came_while_one_was_sent_is_still_told(rows: NoticeRows) -> None:
     rows.note(OPS, MANIFESTS, [])
     rows.note(OPS, MANIFESTS, [HELD])

@@ -15,7 +15,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from bot.adapters.store.database import all_replaced, text_of, transaction
+from bot.adapters.store.database import replace, text_of, transaction
 from bot.adapters.store.schema import NOTICE
 from bot.domain.errors import IntegrityError
 from bot.domain.notices import Notice, Sink
@@ -50,9 +50,7 @@ class NoticeStore:
         rows = [self._row(sink, one, now, is_over=is_first) for one in news]
         if is_first:
             rows.append(_marker(sink.name, manifests, text_of(now)))
-        if rows:
-            with transaction(self.database) as connection:
-                all_replaced(connection, NOTICE, rows, _KEYS)
+        self._write(rows)
 
     def tell(self, sink: Sink, notice: Notice) -> None:
         """Let one wait that is no state but happened, if it is news."""
@@ -60,8 +58,7 @@ class NoticeStore:
         if known.get(_key(sink.name, notice)) == notice.identity:
             return
         row = self._row(sink, notice, self.clock.now(), is_over=False)
-        with transaction(self.database) as connection:
-            all_replaced(connection, NOTICE, [row], _KEYS)
+        self._write([row])
 
     def take(self, sink: str, most: int) -> Sequence[TakenNotice]:
         """Take those that wait, oldest first, once one of them is due."""
@@ -88,6 +85,15 @@ class NoticeStore:
         """They could not be told; they wait until then."""
         attempts = NOTICE.c.attempts + 1
         self._end(taken, {"due": text_of(due), "claimed": "", "attempts": attempts})
+
+    def _write(self, rows: Sequence[Mapping[str, object]]) -> None:
+        """Write what is news still: another process may have told of it since it was looked at."""
+        if not rows:
+            return
+        with transaction(self.database) as connection:
+            for row in rows:
+                is_news = NOTICE.c.identity != row["identity"]
+                replace(connection, NOTICE, row, _KEYS, only=is_news)
 
     def _row(
         self, sink: Sink, notice: Notice, now: datetime, *, is_over: bool
