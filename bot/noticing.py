@@ -19,8 +19,8 @@ from bot.ports import Clock, NoticeRows
 
 NOTICE_SECONDS: Final = 15.0
 """Between two looks at what is due."""
-_AT_ONCE: Final = 200
-"""Notices of one message."""
+_AT_ONCE: Final = 5_000
+"""Notices of one message: what stops an environment is one message, whatever it is about."""
 _FIRST_PAUSE: Final = timedelta(minutes=1)
 _LONGEST_PAUSE: Final = timedelta(hours=1)
 

@@ -36,10 +36,12 @@ class Post:
 
     broken: set[str] = field(default_factory=set)
     carried: list[tuple[str, str]] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
 
     def carry(self, sink: Sink, notices: Sequence[Notice]) -> None:
         if sink.name in self.broken:
             raise UnavailableError(f"the service of sink {sink.name} did not take it")
+        self.messages.append(sink.name)
         self.carried += [(sink.name, str(one.event)) for one in notices]
 
 
@@ -118,6 +120,16 @@ def test_pauses_grow_while_a_sink_fails(office: Office) -> None:
         office.clock.at += timedelta(minutes=1)
 
     assert tried == [0, 1, 3, 7, 15]
+
+
+def test_what_stops_an_environment_is_one_message(office: Office) -> None:
+    office.post.carried.clear()
+    held = replace(PROPOSED, state="held")
+
+    office.looked(*(replace(held, application=f"app-{number}") for number in range(1000)))
+    office.send()
+
+    assert office.post.messages == ["broken", "all"]
 
 
 def test_a_foreign_commit_is_told_of(office: Office) -> None:

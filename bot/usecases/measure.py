@@ -39,12 +39,17 @@ def stands_in(view: View, jobs: Mapping[str, JobState]) -> Sequence[Stands]:
             one.verdict,
             one.application,
             one.standing.waits_for,
-            one.standing.link,
+            one.standing.link or _history(view, one.environment),
             tuple(sorted(published[key])),
             awaits_people=not view.environment(one.environment).merges_itself,
         )
         for key, one in found.items()
     ]
+
+
+def _history(view: View, environment: str) -> str:
+    """Where people read what was published, and by which pull request."""
+    return f"{view.web_url}/commits/{view.environment(environment).ref}"
 
 
 def timings_of(ports: Ports, view: View, change: PublishedChange) -> Mapping[Metric, timedelta]:
