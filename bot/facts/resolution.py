@@ -76,7 +76,7 @@ def resolve(
         return Missing(tuple(one.reference for one in missing), tuple(one.why for one in missing))
     images = [(item, of) for item, of in found if isinstance(item, FoundImage)]
     verdicts = [
-        label_verdict(of, image, str(looked.tag(one, of)))
+        label_verdict(of, image, str(looked.tag_of(one, of)))
         for (image, of), one in zip(images, application.images, strict=True)
     ]
     for _, contradiction in verdicts:
@@ -112,7 +112,7 @@ class Looking:
     is_older: bool = False
     """The commit is not the one that asked: what lacks there is believed for a minute."""
 
-    def tag(self, image: Image, commit: str) -> TagReference:
+    def tag_of(self, image: Image, commit: str) -> TagReference:
         """The tag that CI pushes for this image at this commit."""
         view, application = self.view, self.application
         repository = build_repository(view.pipeline, self.environment, application, image.name)
@@ -135,7 +135,7 @@ class Looking:
         return found, commit
 
     def _find(self, image: Image, commit: str, *, is_older: bool) -> FoundImage | _Absent:
-        reference = self.tag(image, commit)
+        reference = self.tag_of(image, commit)
         absent = Absent(self.view.ports.shelf, self.view.ports.clock.now())
         if is_older and absent.is_known(reference):
             return _Absent(reference)
