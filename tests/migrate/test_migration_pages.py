@@ -27,7 +27,7 @@ FROM: Final = {
     "skopeo-copy",
 }
 _APPLICATION: Final = {"image_tag", "tag_match", "promote"}
-_ENVIRONMENT: Final = {"on", "from", "merge", "image_tags", "sign", "approvals"}
+_ENVIRONMENT: Final = {"on", "from", "merge", "image_tags", "sign", "approvals", "after"}
 _POLICY: Final = {"{ id", "require"}
 
 
@@ -80,6 +80,8 @@ def test_what_a_page_writes_is_taken_by_the_pipeline_file(page: str, code: str) 
         "manifests": "manifests: [envs/prod/**]",
     }
     upper |= {key: code} if key in _ENVIRONMENT else {}
+    if key == "after":  # another than the one that it is fed by
+        upper = {**upper, key: "after: [test]"}
     if key == "merge":
         upper["on"] = "on: { branches: [trunk] }"
     application = f"{{ {code} }}" if key in _APPLICATION else "{}"
