@@ -68,6 +68,7 @@ from bot.domain.oci import ImageRepository
 from bot.domain.promotion import in_hand
 from bot.facts.diagnosis import Doctor
 from bot.facts.snapshot import Limits, Ports
+from bot.facts.status import sentences_of
 from bot.formats.docker_config import parse_registry_grant
 from bot.formats.grant_floor import read_floor
 from bot.formats.markdown import prose, text as escaped_text
@@ -340,7 +341,9 @@ class Lockkeeper:
         board.register_blueprint(
             metrics_page(self.metrics.text, CONTENT_TYPE, token=settings.metrics_token, host=host)
         )
-        pages = promotion_pages(store.EvaluationStore(self.database), host=host)
+        evaluations = store.EvaluationStore(self.database)
+        explain = partial(sentences_of, self.workflows.ports)
+        pages = promotion_pages(evaluations, host=host, explain=explain)
         board.register_blueprint(pages)
         self.engine.every(settings.reconcile_seconds, self.workflows.put_reconcile)
         self.engine.every(_COMMANDS_SECONDS, self.workflows.put_commands)

@@ -55,9 +55,8 @@ def _places(places: Sequence[Answer]) -> list[str]:
 
 def _waits(one: Answer) -> list[str]:
     lines: list[str] = []
-    if one["waits_for"]:
-        since = f", since {one['since']}" if one["since"] else ""
-        lines.append(f"  waits for: {one['waits_for']}{since}")
+    if one["waits_for"] or one["revoked"]:
+        lines.append(f"  {one['sentence']}")
     if one["link"]:
         lines.append(f"  {one['link']}")
     return lines
@@ -97,6 +96,17 @@ def _unhold(answer: Answer) -> str:
 def _left(one: Answer) -> str:
     verb, until = ("frozen", f" until {one['until']}") if one["until"] else ("held", "")
     return f"still {verb} by {one['by']}{until}: {one['reason']}"
+
+
+def _promote(answer: Answer) -> str:
+    return f"{_subject(answer)}: {answer['commit'][:7]} is on its way, by a pull request"
+
+
+def _rollback(answer: Answer) -> str:
+    way = f"{_subject(answer)}: back to {answer['commit'][:7]}, by a pull request"
+    until = f"nothing newer comes until `lockkeeper unhold {_name(answer)}`"
+    images = [f"  {name} {digest}" for name, digest in answer["images"].items()]
+    return "\n".join([f"{way}; {until}", *images])
 
 
 def _freeze(answer: Answer) -> str:
@@ -173,9 +183,11 @@ _WORDS: Final[Mapping[str, Callable[[Answer], str]]] = {
     "adopt": _adopt,
     "freeze": _freeze,
     "hold": _hold,
+    "promote": _promote,
     "reseal": _reseal,
     "resume": _resume,
     "retry": _retry,
+    "rollback": _rollback,
     "status": _status,
     "trust-source": _trust_source,
     "unfreeze": _unhold,

@@ -37,6 +37,14 @@ _VERBS: Final = {
     ),
     "hold": ("bot.cli.operate:hold", "Stop ENVIRONMENT, or one APPLICATION in it."),
     "unhold": ("bot.cli.operate:unhold", "Let ENVIRONMENT, or one APPLICATION in it, go on."),
+    "promote": (
+        "bot.cli.operate:promote",
+        "Open the pull request of a COMMIT of APPLICATION in ENVIRONMENT.",
+    ),
+    "rollback": (
+        "bot.cli.operate:rollback",
+        "Open the pull request that takes APPLICATION in ENVIRONMENT back by NUMBER versions.",
+    ),
     "freeze": (
         "bot.cli.operate:freeze",
         "Let nothing new into ENVIRONMENT for DURATION (45m, 8h, 3d, 2w), for this REASON.",

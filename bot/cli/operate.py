@@ -169,6 +169,35 @@ def unhold(ask: Asking, environment: str, application: str, manifests: str) -> N
     ask("unhold", _placed(environment, manifests), application)
 
 
+_PROMOTED = click.argument("application", shell_complete=application_names)
+
+
+@click.command()
+@_PROMOTED
+@_ENVIRONMENT
+@click.argument("commit", required=False, default="")
+@_MANIFESTS
+@_asks
+def promote(ask: Asking, application: str, environment: str, commit: str, manifests: str) -> None:
+    """Open the pull request of a COMMIT of APPLICATION in ENVIRONMENT.
+
+    Without COMMIT, of what is published in the environment that it takes its images from.
+    """
+    more = [commit] if commit else []
+    ask("promote", _placed(environment, manifests), application, *more)
+
+
+@click.command()
+@_PROMOTED
+@_ENVIRONMENT
+@click.argument("number", type=click.IntRange(1, 50), default=1)
+@_MANIFESTS
+@_asks
+def rollback(ask: Asking, application: str, environment: str, number: int, manifests: str) -> None:
+    """Open the pull request that takes APPLICATION in ENVIRONMENT back by NUMBER versions."""
+    ask("rollback", _placed(environment, manifests), application, str(number))
+
+
 @click.command()
 @_ENVIRONMENT
 @click.argument("duration")

@@ -36,6 +36,8 @@ class Attribution:
     """The approving accounts that may write to the manifests repository now."""
     flaw: str = ""
     """Why the merge is not what was approved; empty: it is."""
+    equal_heads: frozenset[str] = frozenset()
+    """Commits that brought the same digests to the same places: an approval of one is of all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +63,18 @@ _ANEW = "revert it and merge a pull request instead"
 
 
 def authority(
-    attribution: Attribution, rules: Sequence[Approvals], *, needed: bool
+    attribution: Attribution,
+    rules: Sequence[Approvals],
+    *,
+    needed: bool,
+    waived_by: Sequence[str] = (),
 ) -> Authorised | Unauthorised:
     """Judge a merge by the approvals that its environment asks for.
 
-    An approval counts if a person gave it on the merged head, is in a named team (where teams
-    are named) or may write, and neither asked for the promotion, nor pushed to the branch, nor
-    signed a commit in it. Each of the rules has to be satisfied by itself: what was asked for
-    before the merge and what is asked for today are never mixed.
+    An approval counts if a person gave it on the merged head or on one that is equal, is in a
+    named team (where teams are named) or may write, and neither asked for the promotion, nor
+    pushed to the branch, nor signed a commit in it. Each of the rules has to be satisfied by
+    itself: what was asked for before the merge and what is asked for today are never mixed.
 
     Whoever asked and is not known may be one of those who approve, so one approval more is
     needed for each.
@@ -77,6 +83,8 @@ def authority(
         attribution: What GitHub says.
         rules: What has to be satisfied, for example before the merge and today.
         needed: Whether the environment needs authority at all.
+        waived_by: Two persons who broke the glass: the number of approvals is not asked for, and
+            everything else is.
     """
     pull_request = attribution.pull_request
     number = pull_request.number if pull_request else 0
@@ -95,9 +103,12 @@ def authority(
             "vouches for",
             "merge a pull request whose commits are signed, or pushed by whom their addresses name",
         )
-    return _lacking(attribution, pull_request, rules) or Authorised(
-        number, _approved(attribution, pull_request, rules), _merger(pull_request)
-    )
+    lacking = _lacking(attribution, pull_request, rules)
+    if lacking is not None and waived_by:
+        said = tuple(f"{name} (break-glass)" for name in waived_by)
+        return Authorised(number, said, _merger(pull_request))
+    approved = _approved(attribution, pull_request, rules)
+    return lacking or Authorised(number, approved, _merger(pull_request))
 
 
 def _merger(pull_request: PullRequest | None) -> str:
@@ -153,7 +164,7 @@ def _counted(
         for number, review in _standing(attribution.reviews).items()
         if review.state == "APPROVED"
         and review.author.is_person
-        and review.commit == pull_request.head
+        and review.commit in {pull_request.head, *attribution.equal_heads}
         and number not in involved
     }
     if required.teams:

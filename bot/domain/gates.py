@@ -31,6 +31,8 @@ class Direction(StrEnum):
     """To something newer, or nobody knows."""
     BACK = "back"
     """To something that ran there before what runs now."""
+    EMERGENCY = "emergency"
+    """Wherever: two persons let it pass a freeze."""
 
 
 def direction(first_shown: int | None, running_first_shown: int | None) -> Direction:
@@ -116,7 +118,8 @@ def _frozen(facts: GateFacts) -> Sequence[Closed]:
         for hold in facts.holds
         if hold.kind is HoldKind.FREEZE and _stops(facts, hold)
     ]
-    closed = frozen(facts.windows, facts.now) if facts.direction is Direction.FORWARD else None
+    ahead = facts.direction is Direction.FORWARD
+    closed = frozen(facts.windows, facts.now) if ahead else None
     if closed is not None:
         why = closed.window.reason or str(closed.window)
         way = "wait for the next opening, or `/break-glass REASON` with a second person"
@@ -126,7 +129,8 @@ def _frozen(facts: GateFacts) -> Sequence[Closed]:
 
 def _stops(facts: GateFacts, hold: Hold) -> bool:
     meant = hold.scope.application in {"", facts.application}
-    passes = hold.only_forward and facts.direction is Direction.BACK
+    hurried = hold.kind is HoldKind.FREEZE and facts.direction is Direction.EMERGENCY
+    passes = hurried or (hold.only_forward and facts.direction is Direction.BACK)
     return meant and not passes and hold.stands(facts.now)
 
 

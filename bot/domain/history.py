@@ -71,6 +71,8 @@ class MergeRefusal:
 
     words: str
     """GitHub's own."""
+    is_queued: bool = False
+    """It stands in the merge queue, which merges it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,8 @@ class PullRequest:
     mergeable: bool | None = None
     """None while GitHub computes it."""
     is_draft: bool = False
+    closed_at: datetime | None = None
+    """UTC; None: it is open."""
     url: str = ""
 
 

@@ -222,6 +222,38 @@ class WrittenHead:
     at: datetime
 
 
+class AskKind(StrEnum):
+    """What somebody asked for by command."""
+
+    PROMOTE = "promote"
+    """A commit's images."""
+    UPDATE = "update"
+    """The newest build, whatever stands on the pull request."""
+    ROLLBACK = "rollback"
+    """The images of an earlier publication."""
+    BREAK_GLASS = "break-glass"
+    """That a commit's images pass what protects against haste, if somebody else says so, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """That somebody asked for something, and who: they do not approve it too."""
+
+    scope: Scope
+    kind: AskKind
+    commit: str
+    """Of the source (promote), or of the environment ref (rollback); empty for an update."""
+    by: str
+    """For people to read."""
+    account: int
+    """GitHub's number of the account; 0: nobody knows whose it is."""
+    key: str
+    """Names the command: the comment or the row that it came by."""
+    at: datetime
+    reason: str = ""
+    """Text from outside."""
+
+
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
     """Something that Lockkeeper did or refused, chained to the entry before it."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from bot.domain.environments import Approvals
 from bot.domain.gates import Closed
@@ -52,6 +53,13 @@ class OpenPromotion:
     verdict: str = ""
     """Of the policy: ``fail`` and ``not_evaluated`` may block; empty: nobody asked."""
     blocks: bool = False
+    is_draft: bool = False
+    is_edited: bool = False
+    """Somebody else pushed to its branch, so the bot neither updates nor merges it."""
+    is_approved: bool = False
+    """Nothing is lacking but the merge."""
+    lacking: str = ""
+    """What the approvals that were given lack, and whose; empty: nobody asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +80,8 @@ class StandingFacts:
     propose: JobState | None = None
     deliver: JobState | None = None
     publish: JobState | None = None
+    revoked: str = ""
+    """Why what the ref shows there is revoked; empty: it is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,38 +90,52 @@ class Standing:
 
     state: State
     waits_for: str = ""
-    """Whom or what, and the way out where a person has to act."""
+    """What has to happen before it goes on."""
     since: datetime | None = None
     """UTC; None: nobody knows."""
     link: str = ""
+    who: str = ""
+    """Who can let it go on, and how; empty where it rests."""
     until: datetime | None = None
-    """When it goes on by itself, UTC; None: not known, or not by itself."""
+    """When it is tried again, or goes on by itself, UTC; None: not by time."""
+    revoked: str = ""
+    """Why what runs there is revoked."""
 
     @property
     def sentence(self) -> str:
-        """State, since when, and for what it waits."""
-        since = f" since {self.since:%Y-%m-%d %H:%M} UTC" if self.since else ""
-        waits = f"; waits for: {self.waits_for}" if self.waits_for else ""
-        until = f"; goes on at {self.until:%Y-%m-%d %H:%M} UTC" if self.until else ""
-        return f"{self.state}{since}{waits}{until}"
+        """All of it, in the same words wherever people read it."""
+        since = f" since {_time(self.since)}" if self.since else ""
+        parts = [f"{self.state}{since}"]
+        parts += [f"waits for {self.waits_for}"] if self.waits_for else []
+        parts += [f"next at {_time(self.until)}"] if self.until else []
+        parts += [f"who can: {self.who}"] if self.who else []
+        parts += [f"what runs is revoked: {self.revoked}"] if self.revoked else []
+        return "; ".join(parts)
+
+
+def _time(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M} UTC"
 
 
 def standing(facts: StandingFacts) -> Standing:
     """The first state that holds, as `State` lists them."""
+    return replace(_standing(facts), revoked=facts.revoked)
+
+
+def _standing(facts: StandingFacts) -> Standing:
     failed = _failed(facts)
     if facts.closed is not None:
         return _stopped(facts.closed)
     if failed is not None:
-        return Standing(
-            State.FAILED, f"{failed.summary}; then `lockkeeper retry {failed.key}`", failed.since
-        )
+        way = f"whoever mends that, then `/retry` or `lockkeeper retry {failed.key}`"
+        return Standing(State.FAILED, failed.summary or "somebody", failed.since, who=way)
     if facts.pull_request is not None:
-        opened = facts.pull_request
-        return Standing(State.PROPOSED, _needed(opened), opened.since, opened.url)
+        return _proposed(facts.pull_request)
     if facts.wished and facts.wished != facts.shown:
         return _pending(State.DELIVERING, facts.deliver, facts.publish)
     if facts.unseen:
-        return Standing(State.UNKNOWN, f"GitHub, to list the open pull requests: {facts.unseen}")
+        waits = f"GitHub, to list the open pull requests: {facts.unseen}"
+        return Standing(State.UNKNOWN, waits, who="the bot, as soon as GitHub answers")
     if facts.propose is not None and facts.propose.state == "waiting":
         return _pending(State.WAITING, facts.propose)
     return Standing(State.PUBLISHED if facts.wished else State.EMPTY)
@@ -127,23 +151,49 @@ def _failed(facts: StandingFacts) -> JobState | None:
 
 def _stopped(found: Closed) -> Standing:
     state = State.FROZEN if found.kind is HoldKind.FREEZE else State.HELD
-    return Standing(state, f"{found.way_out} ({found.words})", found.since, until=found.until)
+    waits = f"the end of a hold ({found.words})"
+    return Standing(state, waits, found.since, who=found.way_out, until=found.until)
 
 
-def _needed(opened: OpenPromotion) -> str:
+def _proposed(opened: OpenPromotion) -> Standing:
+    waits, who = _needed(opened)
+    return Standing(State.PROPOSED, waits, opened.since, opened.url, who)
+
+
+_BOT: Final = "the bot, by itself"
+_MERGER: Final = "whoever may merge"
+
+
+def _needed(opened: OpenPromotion) -> tuple[str, str]:
+    """What an open promotion waits for, and who can."""
+    if opened.is_edited:
+        waits = "somebody, because its branch holds commits that are not the bot's"
+        return waits, "`/update` on it starts it afresh"
+    if opened.is_draft:
+        return "the end of its being a draft", "whoever presses *Ready for review*"
     if opened.blocks:
         said = opened.verdict.replace("_", " ")
-        return f"the policy, whose verdict is {said}: the pull request says why"
+        waits = f"the policy, whose verdict is {said}: the pull request says why"
+        return waits, "whoever builds what passes, or an exception in the policy"
     if opened.verdict == "not_evaluated":
-        rest = _needed(replace(opened, verdict=""))
-        return f"{rest}; the policy is not evaluated: the pull request says whether that blocks"
+        rest, who = _needed(replace(opened, verdict=""))
+        doubt = "the policy is not evaluated: the pull request says whether that blocks"
+        return f"{rest}; {doubt}", who
     if opened.merges_itself:
-        return "the bot's own merge, which GitHub does not take yet"
+        return "the bot's own merge, which GitHub does not take yet", f"{_BOT}, or {_MERGER}"
+    return _people(opened)
+
+
+def _people(opened: OpenPromotion) -> tuple[str, str]:
     count, teams = opened.approvals.count, opened.approvals.teams
-    if not count:
-        return "somebody who merges it"
+    if not count or opened.is_approved:
+        approved = "which is approved" if opened.is_approved else ""
+        return " ".join(filter(None, ["somebody who merges it,", approved])).rstrip(","), _MERGER
+    if opened.lacking:
+        return opened.lacking, f"{' or '.join(teams) or 'who may write'}, then {_MERGER}"
     whose = f" of {' or '.join(teams)}" if teams else ""
-    return f"{count} approval{'s' if count > 1 else ''}{whose} and a merge"
+    waits = f"{count} approval{'s' if count > 1 else ''}{whose} and a merge"
+    return waits, f"{' or '.join(teams) or 'who may write'}, then {_MERGER}"
 
 
 def _pending(state: State, *jobs: JobState | None) -> Standing:
@@ -151,6 +201,5 @@ def _pending(state: State, *jobs: JobState | None) -> Standing:
     for job in jobs:
         if job is not None:
             words = job.summary or f"a look that is {job.state}"
-            due = f"; next look at {job.due:%Y-%m-%dT%H:%M:%SZ}" if job.due is not None else ""
-            return Standing(state, words + due, job.since)
-    return Standing(state, "the next look, which nothing has asked for yet")
+            return Standing(state, words, job.since, who=f"{_BOT}; `/retry` now", until=job.due)
+    return Standing(state, "the next look, which nothing has asked for yet", who="`/recheck`")

@@ -83,7 +83,7 @@ class Verb:
     may: May
     channels: frozenset[Channel]
     effect: str
-    """What it does, in one sentence."""
+    """What it does, in one sentence; of a button at most 40 characters (GitHub, "check runs")."""
     arguments: tuple[Argument, ...] = ()
     """In a comment; the pull request says which environment and application are meant."""
 
@@ -110,7 +110,7 @@ _ALL: Final = (
         "explain",
         May.WRITE,
         frozenset({Channel.COMMENT, Channel.BUTTON}),
-        "Say where it stands, since when, what it waits for and who can let it go on.",
+        "Say where it stands and who can help.",
     ),
     Verb("recheck", May.WRITE, frozenset({Channel.COMMENT, Channel.BUTTON}), "Look anew."),
     Verb("retry", May.WRITE, _EVERYWHERE, "Run what waits or failed now."),
@@ -124,6 +124,30 @@ _ALL: Final = (
         (_ENVIRONMENT, Argument("DURATION", Form.DURATION, required=True), _REASON),
     ),
     Verb("unfreeze", May.APPROVE, _WRITTEN, "End a freeze early.", (_ENVIRONMENT,)),
+    Verb(
+        "update", May.APPROVE, _COMMENT, "Take the newest build, whoever approved or edited this."
+    ),
+    Verb(
+        "promote",
+        May.APPROVE,
+        _WRITTEN,
+        "Open the pull request of a commit; without one, of the commit of this pull request.",
+        (_ENVIRONMENT, Argument("COMMIT", Form.COMMIT)),
+    ),
+    Verb(
+        "rollback",
+        May.APPROVE,
+        _WRITTEN,
+        "Open the pull request that goes back to what ran before; nothing newer comes meanwhile.",
+        (Argument("N", Form.NUMBER),),
+    ),
+    Verb(
+        "break-glass",
+        May.APPROVE,
+        _COMMENT,
+        "With a second person: let this pass the policy, freezes and the number of approvals.",
+        (_REASON,),
+    ),
     Verb("adopt", May.OPERATE, _OPERATOR, "Take over, unsealed, what an environment runs."),
     Verb("accept", May.OPERATE, _OPERATOR, "Put the rules of a commit into force."),
     Verb("reseal", May.OPERATE, _OPERATOR, "Sign again what is published."),

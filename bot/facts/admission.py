@@ -16,10 +16,13 @@ from bot.domain.errors import RejectedError, UnavailableError
 from bot.domain.gates import Action, Closed
 from bot.domain.history import PullRequest
 from bot.domain.source_refs import SourceRef
+from bot.facts.asked import asked_for
 from bot.facts.attribution import attribution, merged_pull_request, reviewed
 from bot.facts.desired_images import DesiredImage, says
 from bot.facts.evidence import blocking_reasons, evaluate
 from bot.facts.gates import closed, going, labelled
+from bot.facts.glass import broken_for
+from bot.facts.own_heads import approved_heads
 from bot.facts.resolution import (
     Contradicted,
     Missing,
@@ -60,6 +63,21 @@ class NotAdmittedError(RejectedError):
         self.reason, self.remedy = reason, remedy
 
 
+def check_not_revoked(wish: DesiredImage) -> None:
+    """A revoked digest never comes, by today's rules or those before the merge.
+
+    Raises:
+        NotAdmittedError: it is revoked.
+    """
+    for rules in (wish.view.rules, _rules_before(wish).rules):
+        why = rules.revoked.get(wish.digest)
+        if why is not None:
+            raise NotAdmittedError(
+                f"{wish.image.name} {wish.digest.short} is revoked: {why}",
+                "promote another build, or revert the merge",
+            )
+
+
 def authorise(wish: DesiredImage) -> Authorised:
     """Who caused it, under the rules before the merge and today's.
 
@@ -74,7 +92,8 @@ def authorise(wish: DesiredImage) -> Authorised:
     by_label = labelled(found.pull_request) if found.pull_request else None
     if by_label is not None:
         raise StoppedError(by_label)
-    verdict = authority(found, rules, needed=needed)
+    glass = broken_for(wish.view, wish.environment, wish.application.name, wish.commit)
+    verdict = authority(found, rules, needed=needed, waived_by=glass.by if glass else ())
     if isinstance(verdict, Unauthorised):
         raise NotAdmittedError(verdict.reason, verdict.remedy)
     if needed and found.pull_request is not None:
@@ -161,7 +180,10 @@ def _attribution(wish: DesiredImage, rules: Sequence[Approvals], *, needed: bool
         if found.pull_request is None:
             return found
         asked_by, unknown = _asked_by(wish, found.pull_request)
-        return replace(found, asked_by=asked_by, unknown_askers=unknown)
+        equal = approved_heads(
+            wish.view, wish.environment, wish.application, found.pull_request, found.reviews
+        )
+        return replace(found, asked_by=asked_by, unknown_askers=unknown, equal_heads=equal)
     brought_by = merged_pull_request(wish.view.line, wish.merge)
     if brought_by is None:
         return Attribution(wish.merge, None)
@@ -170,7 +192,7 @@ def _attribution(wish: DesiredImage, rules: Sequence[Approvals], *, needed: bool
 
 
 def _asked_by(wish: DesiredImage, pull_request: PullRequest) -> tuple[frozenset[int], int]:
-    """Who merged or pushed the source branch, and how many of them nobody knows.
+    """Who merged or pushed the source branch or gave a command, and how many nobody knows.
 
     Read from git and GitHub, not from memory alone. Whose pull request nobody asked for was asked
     for by its author; the bot's own was asked for by somebody.
@@ -183,7 +205,10 @@ def _asked_by(wish: DesiredImage, pull_request: PullRequest) -> tuple[frozenset[
         known, somebody = _who_moved(wish, trigger, ref)
         asked |= known
         unknown += not somebody
-    if not triggers and not pull_request.author.is_person:
+    by_command = asked_for(wish.view, wish.environment, wish.application, wish.commit)
+    asked |= {one.account for one in by_command if one.account}
+    unknown += sum(not one.account for one in by_command)
+    if not (triggers or by_command or pull_request.author.is_person):
         unknown = 1
     return frozenset(asked), unknown
 
@@ -223,6 +248,7 @@ def _triggers(wish: DesiredImage, history: GitHistory) -> dict[str, SourceRef]:
     found = {
         head.trigger: SourceRef.of(head.trigger_branch)
         for head in wish.view.ports.memory.heads_of(scope, wish.commit)
+        if head.trigger_branch  # else a command asked
     }
     if wish.commit and history.fetch_commit(wish.commit):
         tree = history.commit(wish.commit).tree
@@ -293,6 +319,9 @@ def _evaluate(wish: DesiredImage) -> Assessment:
     if not before.say_the_same(view.rules, environment.name):
         judged.append(evaluate(view, environment, wish.application, wanted, before))
     blocking = next((one for one in judged if one.assessment.verdict.blocks), None)
+    glass = broken_for(view, environment, wish.application.name, wish.commit)
+    if glass is not None and blocking is not None:
+        return blocking.assessment  # recorded as it is, and never attested as a pass
     if blocking is None or is_published(view, environment, own, wish.digest):
         # What was published here before may come back: new findings about it are warnings.
         return today.assessment

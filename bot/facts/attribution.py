@@ -14,6 +14,7 @@ from bot.domain.authority import Attribution
 from bot.domain.environments import GitHubRepository
 from bot.domain.errors import UnavailableError
 from bot.domain.history import Actor, ContributedCommit, PullRequest, Review
+from bot.facts.updated_heads import before_updates
 from bot.ports.git import GitHistory
 from bot.ports.github import GitHub
 
@@ -35,8 +36,14 @@ class DefaultBranch:
     history: GitHistory
     branch: str
     head: str
-    is_own: Callable[[str], bool] = lambda _commit: False
+    is_written: Callable[[str], bool] = lambda _commit: False
     """Whether the bot wrote a commit, by its record: not every GitHub signs what its Apps write."""
+
+    def is_own(self, commit: str) -> bool:
+        """Whether the bot wrote it, or GitHub merged the default branch into what the bot wrote."""
+        return self.is_written(commit) or self.is_written(
+            before_updates(self.history, self.head, commit)
+        )
 
 
 def merged_pull_request(line: DefaultBranch, commit: str) -> PullRequest | None:

@@ -11,6 +11,7 @@ from bot.domain.history import PullRequest
 from bot.domain.jobs import Done, Outcome, RequeueAt
 from bot.domain.memory import Hold, HoldKind
 from bot.domain.oci import Digest
+from bot.facts.glass import broken_for_digest
 from bot.facts.snapshot import View
 from bot.formats.markdown import prose
 
@@ -46,7 +47,12 @@ def closed(
 
 
 def going(view: View, environment: Environment, image: ImageId, digest: Digest) -> Direction:
-    """Whether an image's digest was in the environment before the one that runs there now."""
+    """Whether an image's digest was in the environment before the one that runs there now.
+
+    Or, in an emergency, whether two persons let it pass.
+    """
+    if broken_for_digest(view, environment, image, digest) is not None:
+        return Direction.EMERGENCY
     tip = view.history.heads().get(environment.ref, "")
     running = {
         Digest(location.written.digest)
@@ -68,11 +74,21 @@ def going(view: View, environment: Environment, image: ImageId, digest: Digest) 
 def going_all(
     view: View, environment: Environment, images: Collection[tuple[ImageId, Digest]]
 ) -> Direction:
-    """Back only if every one of them goes back."""
-    back = bool(images) and all(
-        going(view, environment, image, digest) is Direction.BACK for image, digest in images
-    )
-    return Direction.BACK if back else Direction.FORWARD
+    """Back only if every one of them goes back; those that stay where they are do not count.
+
+    The same of an emergency.
+    """
+    tip = view.history.heads().get(environment.ref, "")
+    shown = {
+        (location.image, location.written.digest)
+        for location in (view.locations(tip, environment) if tip else ())
+        if location.written.digest
+    }
+    moving = [one for one in images if one not in shown]
+    found = {going(view, environment, image, digest) for image, digest in moving}
+    if not found or Direction.FORWARD in found:
+        return Direction.FORWARD
+    return Direction.EMERGENCY if Direction.EMERGENCY in found else Direction.BACK
 
 
 def _first_shown(

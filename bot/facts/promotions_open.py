@@ -28,7 +28,7 @@ def lane_branch(environment: Environment, lane: str) -> str:
 
 def rollback_branch(environment: Environment, application: Application) -> str:
     """The branch that ways back of an application in an environment live on."""
-    return head_branch(environment, application) + ROLLBACK_SUFFIX
+    return lane_branch(environment, application.name) + ROLLBACK_SUFFIX
 
 
 @dataclass(frozen=True, slots=True)

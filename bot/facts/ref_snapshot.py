@@ -112,7 +112,7 @@ class RefSnapshot:
 
 
 def may_show(snapshot: RefSnapshot, pin: str, place: LocationKey) -> bool:
-    """A digest must be sealed and its application not held by anybody at this moment.
+    """A digest must be sealed, not revoked, and its application not held at this moment.
 
     A place without a digest has nothing to adopt: it passes at the first publication.
     """
@@ -122,7 +122,9 @@ def may_show(snapshot: RefSnapshot, pin: str, place: LocationKey) -> bool:
     if reference.digest is None:
         return snapshot.is_first
     application = snapshot.view.pipeline.applications.get(place.application)
-    if application is None or _is_closed(snapshot, place, reference.digest):
+    if application is None or reference.digest in snapshot.view.rules.revoked:
+        return False
+    if _is_closed(snapshot, place, reference.digest):
         return False
     expected = snapshot.environment.repository_of(application, place.image)
     return reference.repository == expected.canonical and is_sealed(

@@ -13,6 +13,7 @@ from pathlib import PurePosixPath
 from bot.domain.environments import Pipeline
 from bot.domain.errors import ConfigurationError
 from bot.domain.evidence import UnreadableEvidenceError
+from bot.domain.oci import Digest
 from bot.domain.pipeline_rules import did_you_mean
 from bot.domain.policy import EnvironmentPolicy, RiskException
 from bot.domain.vex import VexStatement
@@ -22,6 +23,7 @@ from bot.formats.policy_file import (
     policy_mistakes,
     read_exceptions,
     read_policy,
+    read_revoked,
 )
 from bot.formats.reports import read_vex
 from bot.ports.git import GitHistory
@@ -45,6 +47,8 @@ class Rules:
     policy_file: str = ""
     """Path of the policy file; empty: there is none."""
     policy_content: bytes = b""
+    revoked: Mapping[Digest, str] = field(default_factory=dict)
+    """Digests that never come anywhere, however often they were there -> why."""
 
     def policy(self, environment: str) -> EnvironmentPolicy | None:
         """The environment's policy, if it has one."""
@@ -57,6 +61,7 @@ class Rules:
             and self.exceptions.get(environment) == other.exceptions.get(environment)
             and self.vex.get(environment) == other.vex.get(environment)
             and self.key_files == other.key_files
+            and self.revoked == other.revoked
         )
 
 
@@ -189,6 +194,7 @@ def rules_of(pipeline: Pipeline, content: Callable[[str], bytes | None], commit:
         {name: there(beside(file, name), file) for name in sorted(keys)},
         file,
         there(file, PIPELINE_FILE),
+        read_revoked(text(file, PIPELINE_FILE), file=file),
     )
 
 

@@ -90,6 +90,7 @@ def _governing(rules: RuleSet) -> Mapping[str, tuple[object, ...]]:
             tuple(replace(one, file="", line=0) for one in rules.rules.exceptions.get(name, ())),
             rules.rules.vex.get(name),
             tuple(_keys(rules.rules, name)),
+            tuple(sorted(rules.rules.revoked.items())),
         )
         for name, environment in rules.pipeline.environments.items()
     }

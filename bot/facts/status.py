@@ -4,21 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
-from bot.domain.environments import Application, Environment
+from bot.domain.authority import Unauthorised, authority
+from bot.domain.environments import Application, Environment, GitHubRepository
 from bot.domain.errors import IntegrityError, LockkeeperError
 from bot.domain.gates import Action
 from bot.domain.history import PullRequest
 from bot.domain.jobs import Job, JobKind, JobState
 from bot.domain.memory import WrittenHead
+from bot.domain.oci import Digest
 from bot.domain.promotion import promotion_id
 from bot.domain.standing import OpenPromotion, Standing, StandingFacts, standing
+from bot.facts.attribution import opened
 from bot.facts.gates import closed
-from bot.facts.promotions_open import head_branch
-from bot.facts.snapshot import View
+from bot.facts.members import in_time
+from bot.facts.own_heads import approved_heads, own_head
+from bot.facts.promotions_open import head_branch, rollback_branch
+from bot.facts.snapshot import Ports, View, look_at
 from bot.formats.image_names import ImageField
 from bot.formats.places import ImageLocation
 from bot.formats.pull_request_body import marked_promotion
+
+STATUS_SECONDS: Final = 4.0
+"""A person waits for it, and what is wrong is told whether GitHub answers or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +53,7 @@ class PlaceStatus:
 
 def places_of(view: View, jobs: Mapping[str, JobState]) -> Iterator[PlaceStatus]:
     """Every place of one manifests repository, in the order of its pipeline file."""
-    opened = _open_promotions(view)
+    listed = _open_promotions(view)
     for environment in view.pipeline.environments.values():
         tip = view.history.heads().get(environment.ref, "")
         shown = {s.place: s.written for s in view.locations(tip, environment)} if tip else {}
@@ -55,16 +64,57 @@ def places_of(view: View, jobs: Mapping[str, JobState]) -> Iterator[PlaceStatus]
             ]
             if not here:
                 continue
-            common = _common(view, environment, application, opened, jobs)
+            common = _common(view, environment, application, listed, jobs)
             for location in here:
-                yield _place(location, shown.get(location.place), common)
+                yield _place(location, shown.get(location.place), common, view.rules.revoked)
 
 
-def _place(location: ImageLocation, shown: ImageField | None, common: StandingFacts) -> PlaceStatus:
+def sentences_of(
+    ports: Ports, environment: str, application: str
+) -> tuple[Sequence[str], Mapping[str, str]]:
+    """Where an application stands in an environment, wherever there is one of that name.
+
+    And manifests repository -> why it cannot be asked.
+    """
+    jobs = {state.key: state for state in ports.jobs.states()}
+
+    def look(one: GitHubRepository) -> list[str]:
+        places = places_of(look_at(ports, one), jobs)
+        meant = (environment, application)
+        return [p.sentence for p in places if (p.environment, p.application) == meant]
+
+    found, problems = in_time(ports.looks(STATUS_SECONDS), ports.manifests, look)
+    lines = dict.fromkeys(line for lines in found for line in lines)
+    return list(lines), {str(one): why for one, why in problems.items()}
+
+
+def open_standing(
+    view: View,
+    environment: Environment,
+    application: Application,
+    found: PullRequest,
+    *,
+    is_new: bool = False,
+) -> Standing:
+    """What an open promotion waits for, in the words of every other place.
+
+    One that ``is_new`` nobody has approved yet.
+    """
+    it = _promotion(view, environment, application, found, is_new=is_new)
+    return standing(StandingFacts(environment.name, application.name, pull_request=it))
+
+
+def _place(
+    location: ImageLocation,
+    shown: ImageField | None,
+    common: StandingFacts,
+    revoked: Mapping[Digest, str],
+) -> PlaceStatus:
     facts = replace(
         common,
         wished=str(location.written) if location.written.digest else "",
         shown=str(shown) if shown and shown.digest else "",
+        revoked=revoked.get(Digest(shown.digest), "") if shown and shown.digest else "",
     )
     published = str(shown.digest) if shown and shown.digest else ""
     verdict = facts.pull_request.verdict if facts.pull_request else ""
@@ -77,7 +127,7 @@ def _common(
     view: View,
     environment: Environment,
     application: Application,
-    opened: Mapping[str, PullRequest] | str,
+    listed: Mapping[str, PullRequest] | str,
     jobs: Mapping[str, JobState],
 ) -> StandingFacts:
     """What is the same at every place of an application in an environment."""
@@ -85,13 +135,15 @@ def _common(
     def job(kind: JobKind, name: str) -> JobState | None:
         return jobs.get(Job(kind, view.id, environment.name, name).key)
 
-    found = None if isinstance(opened, str) else opened.get(head_branch(environment, application))
+    branches = rollback_branch(environment, application), head_branch(environment, application)
+    known = {} if isinstance(listed, str) else listed
+    found = next((known[branch] for branch in branches if branch in known), None)
     return StandingFacts(
         environment=environment.name,
         application=application.name,
         closed=closed(view, environment, application.name, Action.MERGE),
         pull_request=_promotion(view, environment, application, found) if found else None,
-        unseen=opened if isinstance(opened, str) else "",
+        unseen=listed if isinstance(listed, str) else "",
         propose=job(JobKind.PROPOSE, application.lane),
         deliver=job(JobKind.DELIVER, application.name),
         publish=job(JobKind.PUBLISH, ""),
@@ -108,13 +160,17 @@ def _open_promotions(view: View) -> Mapping[str, PullRequest] | str:
 
 
 def _promotion(
-    view: View, environment: Environment, application: Application, found: PullRequest
+    view: View,
+    environment: Environment,
+    application: Application,
+    found: PullRequest,
+    *,
+    is_new: bool = False,
 ) -> OpenPromotion:
-    scope = view.scope(environment.name, application.name)
-    heads = [one for one in view.ports.memory.heads_at(view.id, found.head) if one.scope == scope]
-    head = heads[-1] if heads else None
-    verdict = _verdict(view, _promotion_in(view, environment, application, found, heads))
+    head = own_head(view, environment, application, found.head)
+    verdict = _verdict(view, _promotion_in(view, environment, application, found, head))
     own = view.pipeline.environment_of(environment.name, application) or environment
+    lacks = None if is_new else _lacks(view, environment, application, found)
     return OpenPromotion(
         number=found.number,
         url=f"{view.web_url}/pull/{found.number}",
@@ -123,6 +179,10 @@ def _promotion(
         merges_itself=own.merges_itself,
         verdict=verdict,
         blocks=verdict == "fail",
+        is_draft=found.is_draft,
+        is_edited=head is None,
+        is_approved=lacks == "",
+        lacking=lacks or "",
     )
 
 
@@ -131,7 +191,7 @@ def _promotion_in(
     environment: Environment,
     application: Application,
     found: PullRequest,
-    heads: Sequence[WrittenHead],
+    head: WrittenHead | None,
 ) -> str:
     """The id of an application's promotion in a pull request; empty: nobody knows.
 
@@ -140,12 +200,33 @@ def _promotion_in(
     if not application.group:
         marked = marked_promotion(found.body)
         return marked[0] if marked else ""
-    for head in heads:
-        record = view.ports.memory.resolution(view.id, application.name, head.source)
-        if record is not None:
-            digests = dict(record.digests)
-            return promotion_id(view.id, environment.name, application.name, digests)
-    return ""
+    memory, name = view.ports.memory, application.name
+    record = memory.resolution(view.id, name, head.source) if head is not None else None
+    if record is None:
+        return ""
+    return promotion_id(view.id, environment.name, name, dict(record.digests))
+
+
+def _lacks(
+    view: View, environment: Environment, application: Application, found: PullRequest
+) -> str | None:
+    """What the approvals of an open promotion lack; empty: nothing; None: nobody has approved.
+
+    Judged as its delivery will be, but for who asked, which is known then.
+    """
+    if not environment.needs_authority or not environment.approvals.count:
+        return None
+    github, repository = view.ports.github, view.repository
+    try:
+        given = github.reviews(repository, found.number)
+        if not any(one.state == "APPROVED" for one in given):
+            return None
+        known = opened(view.line, found, environment.approvals.teams)
+        equal = approved_heads(view, environment, application, found, known.reviews)
+        judged = authority(replace(known, equal_heads=equal), [environment.approvals], needed=True)
+    except LockkeeperError as error:
+        return f"GitHub, to say who approved: {error}"
+    return f"{judged.reason}: {judged.remedy}" if isinstance(judged, Unauthorised) else ""
 
 
 def _verdict(view: View, promotion: str) -> str:

@@ -15,9 +15,10 @@ from typing import Any, Final, Literal
 import msgspec
 
 from bot.domain.environments import BadNameError, GitHubRepository
-from bot.domain.errors import ConfigurationError
+from bot.domain.errors import ConfigurationError, RejectedError
 from bot.domain.evidence import Severity, Status, plain_id
 from bot.domain.licences import UNKNOWN
+from bot.domain.oci import Digest
 from bot.domain.packages import PackageClass, known_glob, read_purl
 from bot.domain.pipeline_rules import did_you_mean
 from bot.domain.policy import (
@@ -42,6 +43,7 @@ from bot.domain.policy import (
     VulnerabilityRule,
 )
 from bot.domain.trust import IdentityRoot, KeyRoot, Root, TrustRoots
+from bot.formats.markdown import plain
 from bot.formats.placed_struct import PlacedDocument, Strict
 
 _DURATION: Final = re.compile(r"([0-9]{1,4})([mhdw])")
@@ -169,10 +171,16 @@ class _Environment(Strict):
     attest: _Attest = msgspec.field(default_factory=_Attest)
 
 
+class _Revoked(Strict):
+    digest: str
+    reason: str
+
+
 class _File(Strict):
     version: Literal[1]
     environments: dict[str, Any] = msgspec.field(default_factory=dict)
     defaults: dict[str, Any] = msgspec.field(default_factory=dict)
+    revoked: list[_Revoked] = msgspec.field(default_factory=list)
 
 
 class _Exception(Strict):
@@ -208,6 +216,23 @@ def read_policy(
     return _policies(PlacedDocument.read(text, file), environments)
 
 
+def read_revoked(text: str, *, file: str) -> Mapping[Digest, str]:
+    """The digests that never come anywhere -> why; errors as of `read_policy`."""
+    placed = PlacedDocument.read(text, file)
+    return _revoked(placed, placed.convert(placed.mapping(), _File, ()))
+
+
+def _revoked(placed: PlacedDocument, content: _File) -> Mapping[Digest, str]:
+    found: dict[Digest, str] = {}
+    for index, one in enumerate(content.revoked):
+        try:
+            found[Digest(one.digest)] = plain(one.reason) or "no reason is given"
+        except RejectedError as error:
+            remedy = "write sha256: and 64 hex digits"
+            raise placed.error(("revoked", index, "digest"), str(error), remedy) from error
+    return found
+
+
 def policy_mistakes(
     text: str, *, file: str, environments: Iterable[str] = ()
 ) -> Sequence[ConfigurationError]:
@@ -230,7 +255,8 @@ def _policies(
     placed: PlacedDocument, environments: Iterable[str]
 ) -> Mapping[str, EnvironmentPolicy]:
     content = placed.convert(placed.mapping(), _File, ())
-    if not content.environments and not content.defaults:
+    _revoked(placed, content)
+    if not (content.environments or content.defaults or content.revoked):
         remedy = "write `environments:` or `defaults:`"
         raise placed.error((), "the file names no environment", remedy)
     if content.defaults:

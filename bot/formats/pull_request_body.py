@@ -107,11 +107,18 @@ class BodyFacts:
     """The environment that it is promoted from; empty: none."""
     is_cut: bool = False
     """There are more new commits than `commits`, the newest."""
+    rollback_by: str = ""
+    """Who asked to go back to this; empty: it is no way back. Text from outside."""
 
 
 def title(name: str, environment: str, asked: str) -> str:
     """The title: authored text keeps to a fixed character set, interpreters read it."""
     return authored(f"Promote {name} to {environment}: {asked}")
+
+
+def rollback_title(application: str, environment: str, commit: str) -> str:
+    """The same of a way back."""
+    return authored(f"Roll back {application} in {environment} to {commit[:SHORT_COMMIT]}")
 
 
 def authored(value: str) -> str:
@@ -219,7 +226,9 @@ def _sections(facts: BodyFacts, detail: Detail) -> list[str]:
 
 def _verdict(facts: BodyFacts) -> str:
     lines = evidence_body.verdict(facts.assessment) if facts.assessment else _no_verdict(facts)
-    if facts.leaving:
+    if facts.rollback_by:
+        lines = f"{_going_back(facts)}\n\n{lines}"
+    elif facts.leaving:
         first, _, rest = lines.partition("\n")
         # The more serious of the two colours stays.
         first = first if first in {"> [!CAUTION]", "> [!WARNING]"} else "> [!WARNING]"
@@ -231,6 +240,25 @@ def _verdict(facts: BodyFacts) -> str:
     if facts.newer:
         lines += f"\n> A newer build is available: {text(facts.newer)}."
     return lines
+
+
+def _going_back(facts: BodyFacts) -> str:
+    """What a way back takes away, and how long nothing newer comes."""
+    environment = code(facts.environment)
+    lost = [f"{counted(facts.leaving, 'commit')} leave {environment}"] if facts.leaving else []
+    delta = facts.assessment.delta if facts.assessment else None
+    if delta is None:
+        lost.append("which fixes of vulnerabilities is not known: nothing was scanned")
+    elif delta.introduced:
+        plural = "ies come" if len(delta.introduced) > 1 else "y comes"
+        count = len(delta.introduced)
+        lost.append(f"{count} vulnerabilit{plural} back that what runs now has fixed")
+    takes = f" **What is lost:** {'; '.join(lost)}." if lost else ""
+    return (
+        f"> [!WARNING]\n> **Rollback of {environment}**, asked for by {text(facts.rollback_by)}: "
+        f"back to what was published here before.{takes} Findings about it are warnings. Nothing "
+        f"newer comes until {code('/unhold')}."
+    )
 
 
 def _no_verdict(facts: BodyFacts) -> str:
@@ -339,7 +367,18 @@ def _since_when(facts: BodyFacts, assessed: Assessment) -> str:
         days = max(0, (assessed.at.date() - since).days)
         ago = f"{counted_days(days)} ago" if days else "today"
         went = f"The running version came on {since} ({ago})."
-    return f"{went} A rollback goes back to it: {_goes_back_to(facts)}."
+    if facts.rollback_by:
+        return went
+    return f"{went} {_rollback_ready(facts)}"
+
+
+def _rollback_ready(facts: BodyFacts) -> str:
+    """Whether what runs now could come back once this is merged."""
+    gone = [image.name for image in facts.images if image.now and not image.now_platforms]
+    if gone:
+        names = ", ".join(code(name) for name in gone)
+        return f"**No rollback is ready:** the registry does not show {names} as it runs now."
+    return f"Rollback ready: {code('/rollback')} here goes back to it: {_goes_back_to(facts)}."
 
 
 def _goes_back_to(facts: BodyFacts) -> str:
@@ -500,8 +539,11 @@ def _on_merge(facts: BodyFacts) -> str:
             f"Lockkeeper copies every platform by digest from {sources} to {targets}, reads it back"
         )
     signs = ", signs it" if facts.signs else ""
+    if facts.rollback_by:
+        action = "Lockkeeper looks once more whether the image stands there, read back"
     approvals = _approvals(facts.approvals)
-    merged = "Lockkeeper merges it by itself." if facts.merges_itself and not facts.leaving else ""
+    by_itself = facts.merges_itself and (facts.rollback_by or not facts.leaving)
+    merged = "Lockkeeper merges it by itself." if by_itself else ""
     return (
         f"**When this merges**, {action}{signs}, and only then publishes it on "
         f"{code(facts.ref)}. {approvals} {merged}".rstrip()

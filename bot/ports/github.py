@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Protocol
 
 from bot.domain.environments import GitHubRepository
@@ -76,6 +77,10 @@ class GitHub(Protocol):
 
     def pushes(self, repository: GitHubRepository, ref: str) -> Sequence[Push] | None:
         """Who moved a whole ref, the newest 100, newest first; None: GitHub does not tell."""
+        ...
+
+    def deletions(self, repository: GitHubRepository, branch: str) -> Sequence[datetime]:
+        """When a branch was deleted, as far as GitHub tells; of its newest 100 moves."""
         ...
 
     def in_team(self, repository: GitHubRepository, team: str, login: str) -> bool:

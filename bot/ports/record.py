@@ -10,6 +10,7 @@ from typing import Protocol
 from bot.domain.environments import ImageId
 from bot.domain.memory import (
     Adoption,
+    Asked,
     AuditEntry,
     Command,
     Hold,
@@ -171,6 +172,18 @@ class Memory(Protocol):
 
     def heads_at(self, manifests: int, commit: str) -> Sequence[WrittenHead]:
         """What a commit of ours asks for, an entry for each application; empty: it is not ours."""
+        ...
+
+    def asked(self, scope: Scope) -> Sequence[Asked]:
+        """What was asked for by command in this scope, oldest first."""
+        ...
+
+    def record_asked(self, asked: Asked) -> None:
+        """Remember that somebody asked; the first record of a key stays."""
+        ...
+
+    def shown_commits(self, scope: Scope) -> Sequence[str]:
+        """Publications that brought something of this application there, newest first."""
         ...
 
     def written_heads(self, scope: Scope) -> Sequence[WrittenHead]:

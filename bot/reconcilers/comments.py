@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from bot.domain.broken_glass import SECOND_WITHIN
 from bot.domain.environments import Environment
 from bot.domain.errors import NotFoundError, RejectedError
 from bot.domain.hearing import CommentFacts, Hearing, hear
@@ -19,17 +20,21 @@ from bot.domain.history import Comment
 from bot.domain.jobs import Done, Job, JobKind, Outcome
 from bot.domain.memory import Hold
 from bot.domain.pipeline_rules import UnknownNameError
+from bot.domain.reports import LabelReport
 from bot.domain.verbs import VERBS, Channel, Person, Verb, arguments_of, duration, verbs_of
 from bot.facts.entitled import check_entitled
+from bot.facts.glass import break_glass
 from bot.facts.promotions_open import Promotion, promotion_in
 from bot.facts.snapshot import Ports, View, look
 from bot.facts.status import places_of
 from bot.formats.markdown import code, prose
 from bot.formats.slash_command import SlashCommand, read_command
+from bot.reconcilers.asked import ask_for_promotion, ask_for_update, ask_to_go_back
 from bot.reconcilers.holding import Released, freeze, hold, unfreeze, unhold
 from bot.reporting.reports import tell_answer, tell_receipt
 
 _NAMES: Final = frozenset(verb.name for verb in verbs_of(Channel.COMMENT))
+GLASS_LABEL: Final = "lockkeeper/break-glass"
 _LONGEST: Final = 19
 """Digits of a comment's id, and one more."""
 
@@ -66,6 +71,11 @@ class Given:
     retry: Callable[[str], bool]
     """Makes a waiting or failed job run now; False if there is none of that key."""
     comment: int
+
+    @property
+    def key(self) -> str:
+        """Names the command for ever."""
+        return f"comment:{self.comment}"
 
     @property
     def application(self) -> str:
@@ -239,6 +249,83 @@ def _unfreeze(given: Given) -> str:
     return _released(unfreeze(given.view, given.environment, given.who), nothing)
 
 
+def _update(given: Given) -> str:
+    ask_for_update(given.view, given.environment, given.promotion.application, given.who, given.key)
+    return "the newest build is looked for; approvals of what stood here do not count for it"
+
+
+def _promote(given: Given) -> str:
+    commit = given.arguments.get("COMMIT") or _commit_of(given)
+    asked = ask_for_promotion(
+        given.view,
+        given.environment,
+        given.promotion.application,
+        given.who,
+        commit,
+        given.key,
+    )
+    return f"{code(asked.commit[:7])} is on its way to {code(given.environment.name)}"
+
+
+def _commit_of(given: Given) -> str:
+    """The source commit of the pull request on which it was said."""
+    promotion, view = given.promotion, given.view
+    scope = view.scope(promotion.environment.name, promotion.application.name)
+    heads = view.ports.memory.written_heads(scope)
+    head = promotion.pull_request.head
+    found = next((one.source for one in reversed(heads) if one.commit == head), "")
+    if not found:
+        raise NotFoundError("a commit of ours", "this pull request's head; name one: `/promote`")
+    return found
+
+
+def _rollback(given: Given) -> str:
+    found = ask_to_go_back(
+        given.view,
+        given.environment,
+        given.promotion.application,
+        given.who,
+        int(given.arguments.get("N", "1")),
+        given.key,
+    )
+    images = ", ".join(code(digest.short) for digest in found.images.values())
+    return (
+        f"going back to {code(found.commit[:7])} ({images}) by a pull request of its own; nothing "
+        f"newer comes until {code('/unhold')}"
+    )
+
+
+def _break_glass(given: Given) -> str:
+    view, environment = given.view, given.environment
+    found = break_glass(
+        view,
+        environment,
+        given.application,
+        given.who,
+        _commit_of(given),
+        given.arguments["REASON"],
+        given.key,
+    )
+    if found is None:
+        teams = " or ".join(environment.approvals.teams) or "who may write"
+        hour = int(SECOND_WITHIN.total_seconds() // 3600)
+        return (
+            f"a second person ({prose(teams)}) says {code('/break-glass REASON')} here within "
+            f"{hour} h; until then nothing has changed"
+        )
+    number = given.promotion.pull_request.number
+    view.ports.jobs.put(Job(JobKind.ANSWER, view.id, "", str(number)))
+    view.ports.outbox.tell(LabelReport(view.repository, number, (GLASS_LABEL,)))
+    return (
+        f"**the glass is broken** by {prose(' and '.join(found.by))} until "
+        f"{found.until:%Y-%m-%d %H:%M} UTC, because: {prose(found.reason)}. For "
+        f"{code(found.commit[:7])} in {code(environment.name)} the policy, freezes and the number "
+        "of approvals do not count; holds, the record, where it comes from, its seal and "
+        "revocations do. Write down afterwards what happened, and what has to change: the audit "
+        f"has it as {code('glass broken')}."
+    )
+
+
 def _released(done: Released, nothing: str) -> str:
     """What was ended, and what still stops it with who ends that."""
     words = [] if done.ended else [prose(nothing, 300)]
@@ -254,11 +341,15 @@ def _words(one: Hold) -> str:
 
 
 VERBS_IN_COMMENTS: Final[Mapping[str, Callable[[Given], str]]] = {
+    "break-glass": _break_glass,
     "explain": _explain,
     "freeze": _freeze,
     "hold": _hold,
+    "promote": _promote,
     "recheck": _recheck,
     "retry": _retry,
+    "rollback": _rollback,
     "unfreeze": _unfreeze,
     "unhold": _unhold,
+    "update": _update,
 }

@@ -17,7 +17,7 @@ from bot.domain.jobs import Job, JobKind
 from bot.domain.memory import Hold, HoldKind
 from bot.domain.verbs import REASON_LENGTH, Person
 from bot.facts.gates import HOLD_LABEL
-from bot.facts.promotions_open import open_promotions
+from bot.facts.promotions_open import Promotion, open_promotions
 from bot.facts.snapshot import View
 from bot.formats.markdown import plain
 
@@ -40,7 +40,7 @@ def hold_forward(
     scope, now = view.scope(environment.name, application), view.ports.clock.now()
     made = Hold(scope, plain(reason, REASON_LENGTH), who.name, now, HoldKind.ROLLBACK)
     _record(view, made, who)
-    _show(view, environment, application, is_held=False)
+    _show(view, environment, application)
     return made
 
 
@@ -50,7 +50,7 @@ def freeze(view: View, environment: Environment, who: Person, long: timedelta, r
     said = plain(reason, REASON_LENGTH) or _NO_REASON
     made = Hold(scope, said, who.name, now, HoldKind.FREEZE, now + long)
     _record(view, made, who)
-    _show(view, environment, "", is_held=False)
+    _show(view, environment, "")
     return made
 
 
@@ -131,16 +131,29 @@ def _release(
     return Released(meant, left)
 
 
-def _show(view: View, environment: Environment, application: str, *, is_held: bool) -> None:
-    """Say on the open promotions whether they are held; what cannot be told holds all the same."""
+def _show(
+    view: View, environment: Environment, application: str, *, is_held: bool | None = None
+) -> None:
+    """Say on the open promotions whether they are held; what cannot be told holds all the same.
+
+    None: labels stay as they are, a person may have put them there.
+    """
+    promotions: list[Promotion] = []
     with suppress(LockkeeperError):
-        for one in open_promotions(view):
-            if one.environment != environment or application not in {"", one.application.name}:
-                continue
+        promotions = list(open_promotions(view))
+    for one in promotions:
+        if one.environment == environment and application in {"", one.application.name}:
             view.ports.jobs.put(Job(JobKind.ANSWER, view.id, "", str(one.pull_request.number)))
             view.ports.jobs.put(
                 Job(JobKind.PROPOSE, view.id, environment.name, one.application.name)
             )
-            if is_held is not (HOLD_LABEL in one.pull_request.labels):
-                number = one.pull_request.number
-                view.ports.github.set_label(view.repository, number, HOLD_LABEL, is_there=is_held)
+            if is_held is not None:
+                _label(view, one, is_held=is_held)
+
+
+def _label(view: View, one: Promotion, *, is_held: bool) -> None:
+    """Show it in the list of pull requests; one that cannot be labelled keeps no other."""
+    if is_held is not (HOLD_LABEL in one.pull_request.labels):
+        number = one.pull_request.number
+        with suppress(LockkeeperError):
+            view.ports.github.set_label(view.repository, number, HOLD_LABEL, is_there=is_held)

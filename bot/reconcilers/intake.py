@@ -15,6 +15,7 @@ from bot.domain.history import PullRequest
 from bot.domain.jobs import Done, Failed, Job, JobKind, Outcome
 from bot.domain.memory import SeenHead
 from bot.domain.source_refs import SourceRef
+from bot.domain.verbs import Channel, verbs_of
 from bot.facts.members import for_each
 from bot.facts.promotions_open import head_branch
 from bot.facts.snapshot import Ports, View, look, look_at
@@ -29,6 +30,7 @@ _HAND_ACTIONS = frozenset({"labeled", "unlabeled", "ready_for_review", "converte
 """Actions by which a person stops a pull request, or lets it go on."""
 _CHECK_EVENTS = frozenset({"check_suite", "check_run"})
 """Events of other Apps' checks on a pull request that may wait for them."""
+_BUTTONS = frozenset(verb.name for verb in verbs_of(Channel.BUTTON))
 _UNHEARD = frozenset({"create", "delete"})
 """Events that ask for no look: what they tell comes by another one, or is nobody's."""
 _NOT_YET = frozenset(
@@ -169,7 +171,7 @@ def _manifests_looks(view: View, hint: WebhookHint) -> Iterator[Job]:
     elif hint.event == "pull_request" and hint.action in _HAND_ACTIONS:
         yield Job(JobKind.ANSWER, view.id, "", str(hint.pull_request))
         yield from _delivery_looks(view)  # it may be merged
-        yield from _merging_promotions(view, hint)
+        yield from _meant_promotions(view, hint)
     elif hint.event == "issue_comment" and tells_something(hint):
         # One conversation's comments in the order in which they came.
         lane = f"{view.id}:{hint.pull_request}"
@@ -178,15 +180,21 @@ def _manifests_looks(view: View, hint: WebhookHint) -> Iterator[Job]:
         if hint.pull_request:
             yield Job(JobKind.ANSWER, view.id, "", str(hint.pull_request))
         yield from _delivery_looks(view)
-        yield from _merging_promotions(view, hint)
+        yield from _meant_promotions(view, hint)
     elif hint.event in _CHECK_EVENTS and hint.action == "completed":
         yield from _merging_promotions(view, hint)
     elif hint.event == "merge_group" and hint.after:
         yield Job(JobKind.ANSWER, view.id, "", hint.after)
-    elif (
-        hint.event == "check_run" and hint.action in {"rerequested", "requested_action"}
-    ) or hint.event == "repository":
+    elif _is_asked_again(hint) or hint.event == "repository":
         yield Job(JobKind.RECONCILE, view.id)
+
+
+def _is_asked_again(hint: WebhookHint) -> bool:
+    """*Re-run*, or a button that only looks: who pressed it is nowhere but in the webhook."""
+    if hint.event != "check_run":
+        return False
+    is_button = hint.action == "requested_action" and hint.requested in _BUTTONS
+    return is_button or hint.action == "rerequested"
 
 
 def _push_looks(view: View, hint: WebhookHint) -> Iterator[Job]:
@@ -249,6 +257,17 @@ def _merging_promotions(view: View, hint: WebhookHint) -> Iterator[Job]:
             yield Job(JobKind.PROPOSE, view.id, environment.name, application.lane)
 
 
+def _meant_promotions(view: View, hint: WebhookHint) -> Iterator[Job]:
+    """That of the pull request which a person did something to: what it waits for is another.
+
+    And those that the bot merges itself, where GitHub names a commit alone.
+    """
+    for environment, application, pull in _open_promotions(view):
+        is_one = hint.pull_request == pull.number or (hint.after and hint.after == pull.head)
+        if is_one or (environment.merges_itself and not (hint.after or hint.pull_request)):
+            yield Job(JobKind.PROPOSE, view.id, environment.name, application.lane)
+
+
 def _open_promotions(view: View) -> Iterator[tuple[Environment, Application, PullRequest]]:
     pulls = view.ports.github.pull_requests(view.repository, state="open")
     by_branch = {pull.head_branch: pull for pull in pulls}
@@ -285,7 +304,7 @@ def _says_else(shown: ImageLocation | None, location: ImageLocation) -> bool:
 
 def _source_looks(view: View, application: Application, hint: WebhookHint) -> Iterator[Job]:
     ref = SourceRef.of_full(hint.ref) if hint.event == "push" else None
-    is_rerun = hint.event == "check_run" and hint.action == "rerequested"
+    is_rerun = _is_asked_again(hint)
     if ref is None and not is_rerun and hint.event not in _IMAGE_EVENTS:
         return
     view.ports.shelf.forget_absent()  # CI may have pushed what was looked for

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from bot.domain.doctor.findings import Finding
-from bot.domain.environments import Environment, GitHubRepository
+from bot.domain.environments import Application, Environment, GitHubRepository
 from bot.domain.errors import NotFoundError, RejectedError
 from bot.domain.history import CheckState
 from bot.domain.jobs import Done, Job, JobKind, JobState, Outcome
@@ -26,17 +26,19 @@ from bot.domain.memory import (
 from bot.domain.oci import Digest
 from bot.domain.pipeline_rules import UnknownNameError
 from bot.domain.verbs import VERBS as VERBS_OF_ALL, Person, duration
+from bot.facts.going_back import shown_at
 from bot.facts.members import for_each, in_time
 from bot.facts.renderings import render
-from bot.facts.resolution import resolve_again
+from bot.facts.resolution import record_of, resolve_again
 from bot.facts.rules_in_force import rule_set
 from bot.facts.snapshot import Ports, View, gate_of, look_at
-from bot.facts.status import PlaceStatus, places_of
+from bot.facts.status import STATUS_SECONDS, PlaceStatus, places_of
 from bot.formats.image_names import ImageField
 from bot.formats.manifest_file import unsealable
 from bot.formats.markdown import prose
 from bot.formats.places import ImageLocation
 from bot.ports.record import Commands
+from bot.reconcilers.asked import ask_for_promotion, ask_to_go_back
 from bot.reconcilers.holding import (
     Released,
     freeze as freeze_environment,
@@ -51,8 +53,8 @@ from bot.reporting.reports import tell_merge
 Answer = Mapping[str, object]
 _OLDEST: Final = timedelta(minutes=15)
 """A row that is older is not carried out: whoever left it has gone, or somebody copied it."""
-STATUS_SECONDS: Final = 4.0
-"""A person waits for `status`, and what is wrong is told whether GitHub answers or not."""
+_FURTHEST: Final = 50
+"""Versions that a rollback goes back at most."""
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
@@ -138,6 +140,11 @@ class Request:
             raise UnknownNameError("environment", name, known, members.words)
         unread = {str(one): str(error) for one, error in members.problems.items()}
         return Target(views[0], views[0].environment(name), unread)
+
+    def promoted(self, view: View) -> Application:
+        """The application that the second argument has to name."""
+        self.argument(1, "an application")
+        return view.application(self.application(view))
 
     def application(self, view: View) -> str:
         """The application that the second argument names; empty: all of the environment."""
@@ -242,6 +249,7 @@ def _take_over(view: View, environment: Environment, actor: str) -> Sequence[Dig
     pinned = _pinned(view, environment, shows)
     own = {Digest(s.written.digest) for s in pinned}
     digests = sorted(own | _rendered(view, environment, shows))
+    _check_not_revoked(view, environment, digests)
     now = ports.clock.now()
     mentions = _mentions(view, environment, shows)
     for digest in (*digests, *mentions):
@@ -273,6 +281,25 @@ def _take_over(view: View, environment: Environment, actor: str) -> Sequence[Dig
             image = location.place.image, Digest(location.written.digest)
             resolve_again(view, environment, application, image)
     return digests
+
+
+def _check_not_revoked(view: View, environment: Environment, digests: Sequence[Digest]) -> None:
+    revoked = [one for one in digests if one in view.rules.revoked]
+    if revoked:
+        why = "; ".join(f"{one.short}: {view.rules.revoked[one]}" for one in revoked)
+        raise RevokedError(environment.name, why)
+
+
+class RevokedError(RejectedError):
+    """What somebody wants to take over is revoked."""
+
+    def __init__(self, environment: str, why: str) -> None:
+        """Name what is revoked."""
+        super().__init__(
+            f"{environment} runs what is revoked, which is never taken over ({why}); write another "
+            "digest there first"
+        )
+        self.environment = environment
 
 
 def resume(request: Request) -> Answer:
@@ -450,6 +477,50 @@ def unfreeze(request: Request) -> Answer:
     return {**target.identity, "application": "", **_released(done)}
 
 
+def promote(request: Request) -> Answer:
+    """Open the pull request of a commit; without one, of what the environment below shows."""
+    target = request.target()
+    view, environment = target.view, target.environment
+    application = request.promoted(view)
+    named = request.arguments[2] if len(request.arguments) > 2 else ""  # noqa: PLR2004 - the third
+    commit = named or _below(view, environment, application)
+    asked = ask_for_promotion(view, environment, application, request.who, commit, request.own)
+    return {**target.identity, "application": application.name, "commit": asked.commit}
+
+
+def _below(view: View, environment: Environment, application: Application) -> str:
+    """The commit that is published where the environment takes its images from."""
+    name = environment.source_environment
+    tip = view.history.heads().get(view.environment(name).ref, "") if name else ""
+    if not name or not tip:
+        raise NotFoundError("a commit", "the command; this environment takes from no other")
+    below = view.environment(name)
+    images = shown_at(view, below, application, tip)
+    for image in images.items():
+        found = record_of(view, below, application, tip, image)
+        if found is not None and dict(found.digests) == images:
+            return found.commit
+    raise NotFoundError(f"the commit of what {name} shows", "the record; name a commit")
+
+
+def rollback(request: Request) -> Answer:
+    """Open the pull request that goes back to what ran before."""
+    target = request.target()
+    view, environment = target.view, target.environment
+    application = request.promoted(view)
+    text = request.arguments[2] if len(request.arguments) > 2 else "1"  # noqa: PLR2004 - the third
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= _FURTHEST):
+        raise NotFoundError(f"version number {text[:10]}", f"1 to {_FURTHEST}")
+    found = ask_to_go_back(view, environment, application, request.who, int(text), request.own)
+    digests = {name: str(digest) for name, digest in found.images.items()}
+    return {
+        **target.identity,
+        "application": application.name,
+        "commit": found.commit,
+        "images": digests,
+    }
+
+
 def _released(done: Released) -> Answer:
     left = [
         {
@@ -547,6 +618,9 @@ def _place(view: View, one: PlaceStatus) -> dict[str, object]:
         "published": one.published or None,
         "state": one.standing.state,
         "waits_for": one.standing.waits_for or None,
+        "who": one.standing.who or None,
+        "revoked": one.standing.revoked or None,
+        "sentence": one.sentence,
         "since": moment(one.standing.since),
         "until": moment(one.standing.until),
         "link": one.standing.link or None,
@@ -585,9 +659,11 @@ VERBS: Mapping[str, Callable[[Request], Answer]] = {
     "adopt": adopt,
     "freeze": freeze,
     "hold": hold,
+    "promote": promote,
     "reseal": reseal,
     "resume": resume,
     "retry": retry,
+    "rollback": rollback,
     "status": status,
     "trust-source": trust_source,
     "unfreeze": unfreeze,

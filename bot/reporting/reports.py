@@ -98,6 +98,13 @@ def tell_merge(
     view.ports.outbox.tell(CheckReport(view.repository, check))
 
 
+def tell_revoked(view: View, environment: Environment, title: str, summary: str) -> None:
+    """Set the check ``lockkeeper: <environment> revoked`` on the default branch's head."""
+    name = f"{MANIFESTS_CHECK}: {environment.name} revoked"
+    check = Check(name, view.head, CheckState.FAILURE, plain(title), summary)
+    view.ports.outbox.tell(CheckReport(view.repository, check))
+
+
 def tell_deployment(
     view: View,
     application: Application,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from http import HTTPStatus
 from importlib.resources import files
@@ -26,15 +27,24 @@ from bot.formats.markdown import plain
 from bot.ports.record import Evaluations, StoredEvaluation
 from bot.web.callers import is_loopback, is_named
 
+_SENTENCE: Final = 600
+"""Characters of a sentence that are shown."""
 _ID: Final = re.compile(r"[0-9a-f]{26}")
 _SEVERITIES: Final = tuple(severity.word for severity in sorted(Severity, reverse=True))
 
 
-def promotion_pages(evaluations: Evaluations, *, host: str = "") -> Blueprint:
+Explain = Callable[[str, str], tuple[Sequence[str], Mapping[str, str]]]
+"""(environment, application) -> where it stands, and who could not be asked -> why."""
+
+
+def promotion_pages(
+    evaluations: Evaluations, *, host: str = "", explain: Explain | None = None
+) -> Blueprint:
     """The pages of promotions, to be registered on the board.
 
     Args:
         evaluations: what was found; shown, never changed.
+        explain: says where an application stands now; None: this process cannot.
         host: the name by which a proxy is reached; beside it the machine's own names count.
     """
     pages = Blueprint("promotions", __name__, template_folder="templates")
@@ -56,7 +66,8 @@ def promotion_pages(evaluations: Evaluations, *, host: str = "") -> Blueprint:
         found = _find(evaluations, promotion)
         if found is None:
             return _line("no such promotion", HTTPStatus.NOT_FOUND)
-        return _guarded(Response(_html(found, style), mimetype="text/html"), policy)
+        stands = _stands(found, explain)
+        return _guarded(Response(_html(found, style, stands), mimetype="text/html"), policy)
 
     @pages.get("/promotions/<promotion>.json")
     def document(promotion: str) -> Response:
@@ -81,7 +92,16 @@ def _find(evaluations: Evaluations, promotion: str) -> StoredEvaluation | None:
     return evaluations.evaluation(promotion) if _ID.fullmatch(promotion) else None
 
 
-def _html(found: StoredEvaluation, style: str) -> str:
+def _stands(found: StoredEvaluation, explain: Explain | None) -> Sequence[str]:
+    """Where it stands now; what nobody can say is said, too."""
+    if explain is None:
+        return ["where it stands: `lockkeeper status`"]
+    lines, problems = explain(found.environment, found.application)
+    unread = [f"{name} cannot be asked: {why}" for name, why in problems.items()]
+    return [plain(line, _SENTENCE) for line in [*lines, *unread]]
+
+
+def _html(found: StoredEvaluation, style: str, stands: Sequence[str]) -> str:
     document = read_assessment(found.document)
     return render_template(
         "promotion.html",
@@ -89,6 +109,7 @@ def _html(found: StoredEvaluation, style: str) -> str:
         application=plain(found.application),
         environment=plain(found.environment),
         document=document,
+        stands=stands,
         answer=_answer(document),
         stood_before=_stood(document),
         severities=_SEVERITIES,

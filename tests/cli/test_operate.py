@@ -158,6 +158,8 @@ STATUS = {
             "state": "proposed",
             "waits_for": "1 approval of acme/sre and a merge",
             "since": "2026-11-28T08:00:00Z",
+            "revoked": None,
+            "sentence": "payments in prod: proposed; waits for 1 approval of acme/sre and a merge",
             "link": "https://github.example/acme/deploy/pull/7",
         }
     ],
@@ -249,7 +251,7 @@ STATUS = {
                 "acme/deploy\n"
                 "ENVIRONMENT  APPLICATION  IMAGE     PUBLISHED            STATE\n"
                 "prod         payments     payments  sha256:222222222222  proposed\n"
-                "  waits for: 1 approval of acme/sre and a merge, since 2026-11-28T08:00:00Z\n"
+                "  payments in prod: proposed; waits for 1 approval of acme/sre and a merge\n"
                 "  https://github.example/acme/deploy/pull/7\n"
                 "\n"
                 "acme/other cannot be read: GitHub answered 502\n"

@@ -28,6 +28,7 @@ def test_buttons_only_look() -> None:
     """Who pressed one stands in the webhook alone, which anybody with its secret can write."""
     assert {verb.name for verb in verbs_of(Channel.BUTTON)} == {"explain", "recheck", "retry"}
     assert all(verb.may is May.WRITE for verb in verbs_of(Channel.BUTTON))
+    assert all(len(verb.effect) <= 40 and len(verb.name) <= 20 for verb in verbs_of(Channel.BUTTON))
 
 
 def test_what_lets_something_in_needs_a_proof_or_the_team() -> None:

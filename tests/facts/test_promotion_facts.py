@@ -82,7 +82,7 @@ def test_what_a_promotion_says_of_the_past_and_the_source(driver: Driver) -> Non
     assert "- ⚠️ **User**: `1000` → `0`" in second
     assert "never shown" not in second
     assert "The running version came on 20" in second
-    assert "(today). A rollback goes back to it: [`" in second
+    assert "(today). Rollback ready: `/rollback` here goes back to it: [`" in second
     assert "- **Built by**: not known: the image carries no provenance\n" in second
 
 

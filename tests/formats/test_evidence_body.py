@@ -411,9 +411,10 @@ def test_who_asked_and_what_a_rollback_takes() -> None:
     ) in body
     assert "This build has stood in `dev` for 3 d" in body
     assert (
-        "The running version came on 2026-11-03 (17 days ago). A rollback goes back to it:" in body
+        "The running version came on 2026-11-03 (17 days ago). Rollback ready: `/rollback` here "
+        "goes back to it:" in body
     )
-    assert "[`41b7d02`]" in body.partition("A rollback goes back to it: ")[2].partition("\n")[0]
+    assert "[`41b7d02`]" in body.partition("goes back to it: ")[2].partition("\n")[0]
 
 
 def test_who_asked_where_github_knows_nobody() -> None:

@@ -334,3 +334,20 @@ def test_a_comment_that_does_not_exist_does_nothing(driver: Driver) -> None:
         driver.run(Job(JobKind.COMMENT, driver.stage.manifests.id, "", subject))
 
     assert not held(driver)
+
+
+def test_a_button_only_looks_whatever_the_webhook_says(driver: Driver, pull: PullRequest) -> None:
+    """Whoever has the webhook's secret may say that somebody pressed any button."""
+    runs = driver.stage.manifests.check_runs.values()
+    shown = {action["identifier"] for run in runs for action in run.actions}
+    assert shown == {"explain", "recheck", "retry"}
+
+    def looks(button: str) -> set[JobKind]:
+        driver.queue.put_ever.clear()
+        hint = WebhookHint("check_run", "requested_action", "acme/deploy", requested=button)
+        intake(driver.ports, replace(hint, after=pull.head, sender="rita"))
+        return {job.kind for job in driver.queue.put_ever}
+
+    assert looks("recheck") == {JobKind.RECONCILE}
+    assert looks("rollback") == set()
+    assert looks("unhold") == set()

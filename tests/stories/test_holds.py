@@ -16,6 +16,7 @@ from bot.reconcilers.operator import Request, adopt, freeze, hold, status, unfre
 from tests.world.clients import HandClock
 from tests.world.driver import Driver, driven
 from tests.world.github.behaviour import pulls
+from tests.world.github.gitstore import last_move
 from tests.world.github.records import Actor, PullRequest
 from tests.world.stage import OVERLAY, PIPELINE
 
@@ -41,7 +42,9 @@ def driver(tmp_path: Path) -> Iterator[Driver]:
 
 
 def asked(driver: Driver, *arguments: str, actor: str = "ada") -> Request:
-    return Request(driver.workflows.ports, arguments, actor, lambda _key: False)
+    ports = driver.workflows.ports
+    seen = replace(ports, mirrors=ports.mirrors.as_of(last_move()))
+    return Request(seen, arguments, actor, lambda _key: False)
 
 
 def at(driver: Driver, moment: datetime) -> None:
@@ -224,6 +227,16 @@ def test_a_label_by_hand_holds_until_it_is_taken_off(driver: Driver) -> None:
     pull.labels.clear()
     delivered(driver)
     assert driver.shown("stage") == digest
+
+
+def test_a_freeze_takes_nobody_s_label_off(driver: Driver) -> None:
+    ready(driver)
+    pull = promoted(driver)
+    driver.stage.dana.label(pull, "lockkeeper/hold")
+
+    freeze(asked(driver, "stage", "8h", "the fair"))
+
+    assert "lockkeeper/hold" in {label.name for label in pull.labels}
 
 
 def test_the_bot_merges_neither_a_draft_nor_what_is_labelled(driver: Driver) -> None:

@@ -64,6 +64,24 @@ def shown(judged: Assessment, application: str = "shop") -> TestResponse:
     return client_of(kept).get(f"/promotions/{ID}")
 
 
+def test_where_it_stands_is_said_in_the_words_of_every_other_place() -> None:
+    def explain(environment: str, application: str) -> tuple[list[str], dict[str, str]]:
+        return [f"{application} in {environment}: held; who can: <b>"], {"acme/other": "502"}
+
+    kept = Kept({ID: evaluation(assess("stage", Evidence(scanned([])), POLICY, AT))})
+    board = create_board(lambda: "")
+    board.register_blueprint(promotion_pages(kept, explain=explain))
+    page = board.test_client().get(f"/promotions/{ID}").text
+
+    assert "shop in" in page
+    assert "held; who can: &lt;b&gt;" in page
+    assert "acme/other cannot be asked: 502" in page
+
+
+def test_a_process_that_cannot_look_says_who_can() -> None:
+    assert "lockkeeper status" in shown(assess("stage", Evidence(scanned([])), POLICY, AT)).text
+
+
 @pytest.mark.parametrize(
     ("host", "status"),
     [

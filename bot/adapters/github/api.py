@@ -51,6 +51,7 @@ from bot.domain.history import (
     Review,
 )
 from bot.domain.oci import Digest
+from bot.domain.verbs import Channel, verbs_of
 from bot.formats.pull_request_body import without_time
 from bot.ports.keys import CommitKey
 
@@ -65,6 +66,12 @@ fragment change on Commit {
   author { user { login } }
   associatedPullRequests(first: 10) { nodes { number title merged headRefName author { login } } }
 }"""
+_ENQUEUE: Final = """\
+mutation ($id: ID!, $head: GitObjectID!) {
+  enqueuePullRequest(input: {pullRequestId: $id, expectedHeadOid: $head}) {
+    mergeQueueEntry { position }
+  }
+}"""
 _ACTIVITIES: Final = 100  # of one page, the newest
 _BATCH: Final = 50  # commits of one query; GitHub allows 500,000 nodes, the time is what limits
 _STRIPES: Final = 64
@@ -78,6 +85,7 @@ _MERGE_METHODS: Final = {
 # The same status (405) is used for a way that is not allowed and for what waits for a review.
 _WORDS: Final = 400
 """Characters of a refusal that are passed on."""
+_QUEUE: Final = re.compile(r"merge queue", re.IGNORECASE)
 _OTHER_WAY: Final = re.compile(r"(?:commits|merges) are not allowed|merge method", re.IGNORECASE)
 
 
@@ -210,6 +218,17 @@ class GitHubApi:
 
         Of tags its documentation says nothing: what is not in the list is not known.
         """
+        found = self._activities(repository, ref)
+        if found is None:
+            return None  # an older GitHub Enterprise Server
+        return [one for item in found if (one := records.push(item)) is not None]
+
+    def deletions(self, repository: GitHubRepository, branch: str) -> Sequence[datetime]:
+        """When a branch was deleted, newest first."""
+        found = self._activities(repository, f"refs/heads/{branch}") or ()
+        return [at for item in found if (at := records.deletion(item)) is not None]
+
+    def _activities(self, repository: GitHubRepository, ref: str) -> list[Any] | None:
         answer = self._call(
             repository,
             permissions.READ_CONTENTS,
@@ -218,9 +237,8 @@ class GitHubApi:
             query={"ref": ref, "per_page": str(_ACTIVITIES)},
             allow=(403, 404, 422),
         )
-        if answer.status != HTTPStatus.OK or not isinstance(answer.data, list):
-            return None  # an older GitHub Enterprise Server
-        return [found for one in answer.data if (found := records.push(one)) is not None]
+        is_told = answer.status == HTTPStatus.OK and isinstance(answer.data, list)
+        return list(answer.data) if is_told else None
 
     def in_team(self, repository: GitHubRepository, team: str, login: str) -> bool:
         """Whether the account is an active member of the team."""
@@ -421,7 +439,8 @@ class GitHubApi:
         self, repository: GitHubRepository, number: int, *, head: str, base: str, title: str
     ) -> str | MergeRefusal:
         """Merge exactly this head in a way that the repository allows; the merge commit."""
-        current = self.pull_request(repository, number)
+        data = self._get(repository, permissions.READ_PULL_REQUESTS, f"/pulls/{number}")
+        current = records.pull_request(data)
         if current.base_branch != base:
             return MergeRefusal(f"it goes to {current.base_branch} now and not to {base}")
         if current.merged:
@@ -439,9 +458,22 @@ class GitHubApi:
             if answer.status == HTTPStatus.OK:
                 return str(answer.data["sha"])
             words = str(answer.data.get("message", ""))[:_WORDS] or f"HTTP {answer.status}"
+            if _QUEUE.search(words):
+                return self._enqueue(repository, str(data.get("node_id", "")), head)
             if not _OTHER_WAY.search(words):
                 break
         return MergeRefusal(words)
+
+    def _enqueue(self, repository: GitHubRepository, node: str, head: str) -> MergeRefusal:
+        """Put exactly this head into the merge queue, past which nothing is merged."""
+        try:
+            self._graphql(
+                repository, permissions.MERGE, "enqueue", _ENQUEUE, {"id": node, "head": head}
+            )
+        except GitHubRefusedError as error:
+            is_there = "already" in error.message.lower()
+            return MergeRefusal(error.message[:_WORDS], is_queued=is_there)
+        return MergeRefusal("it is in the merge queue", is_queued=True)
 
     def add_labels(self, repository: GitHubRepository, number: int, labels: Sequence[str]) -> None:
         """Add labels; those that are there stay."""
@@ -832,7 +864,11 @@ def _check_body(check: Check) -> dict[str, object]:
     }
     if check.state is CheckState.IN_PROGRESS:
         return body | {"status": "in_progress"}
-    return body | {"status": "completed", "conclusion": str(check.state)}
+    actions = [
+        {"label": verb.name.capitalize(), "description": verb.effect, "identifier": verb.name}
+        for verb in verbs_of(Channel.BUTTON)
+    ]
+    return body | {"status": "completed", "conclusion": str(check.state), "actions": actions}
 
 
 def _as_run(check: Check) -> records.CheckRunRecord:

@@ -63,6 +63,7 @@ class PullRequestRecord(msgspec.Struct):
     labels: list[_Label] = []
     mergeable: bool | None = None
     draft: bool = False
+    closed_at: datetime | None = None
 
 
 class ReviewRecord(msgspec.Struct):
@@ -106,6 +107,7 @@ class ActivityRecord(msgspec.Struct):
     after: str
     activity_type: str
     actor: _User | None = None
+    timestamp: datetime | None = None
 
 
 class _Account(msgspec.Struct):
@@ -228,6 +230,7 @@ def pull_request(data: object) -> PullRequest:
         labels=frozenset(label.name for label in record.labels),
         mergeable=record.mergeable,
         is_draft=record.draft,
+        closed_at=record.closed_at,
         url=record.html_url,
     )
 
@@ -281,6 +284,12 @@ def _is_by_github(record: CommitRecord) -> bool:
         and committer is not None
         and committer.email == _GITHUB_ADDRESS
     )
+
+
+def deletion(data: object) -> datetime | None:
+    """When a branch was deleted; None: something else happened to it."""
+    record = read(data, ActivityRecord)
+    return record.timestamp if record.activity_type == "branch_deletion" else None
 
 
 def push(data: object) -> Push | None:

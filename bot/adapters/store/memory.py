@@ -12,6 +12,7 @@ from bot.adapters.store.database import ensure, replace, text_of, transaction
 from bot.adapters.store.proofs import Proofs, images_of
 from bot.adapters.store.schema import (
     ADOPTION,
+    ASKED,
     HOLD,
     PUBLICATION,
     RESOLUTION,
@@ -27,6 +28,8 @@ from bot.adapters.store.schema import (
 from bot.domain.environments import GitHubRepository, ImageId
 from bot.domain.memory import (
     Adoption,
+    Asked,
+    AskKind,
     Hold,
     HoldKind,
     KnownSource,
@@ -419,6 +422,49 @@ class MemoryStore:
         """Everybody was told that it is over."""
         with transaction(self.database) as connection:
             connection.execute(TOLD_FAILURE.delete().where(TOLD_FAILURE.c.job == job))
+
+    def asked(self, scope: Scope) -> Sequence[Asked]:
+        """What was asked for by command in this scope, oldest first."""
+        return [
+            Asked(
+                _scope(row),
+                AskKind(row.kind),
+                row.commit_id,
+                row.asked_by,
+                row.account,
+                row.key,
+                _moment(row),
+                row.reason,
+            )
+            for row in self._proven(ASKED, _narrowed(ASKED, scope))
+        ]
+
+    def record_asked(self, asked: Asked) -> None:
+        """Remember that somebody asked; the first record of a key stays."""
+        self._ensure(
+            ASKED,
+            asked.scope,
+            asked.at,
+            kind=str(asked.kind),
+            commit_id=asked.commit,
+            asked_by=asked.by,
+            account=asked.account,
+            key=asked.key,
+            reason=asked.reason,
+        )
+
+    def shown_commits(self, scope: Scope) -> Sequence[str]:
+        """Publications that brought something of this application there, newest first."""
+        query = (
+            sa.select(SHOWN)
+            .where(
+                SHOWN.c.manifests == scope.manifests,
+                SHOWN.c.environment == scope.environment,
+                SHOWN.c.application == scope.application,
+            )
+            .order_by(SHOWN.c.number.desc())
+        )
+        return list(dict.fromkeys(str(row.commit_id) for row in self._proven(SHOWN, query)))
 
     def written_heads(self, scope: Scope) -> Sequence[WrittenHead]:
         """The commits that Lockkeeper wrote for this scope, oldest first.

@@ -138,6 +138,12 @@ MIGRATIONS: Final[Sequence[Sequence[str]]] = (
                 CASE actor WHEN 'lockkeeper' THEN 'lockkeeper' ELSE 'person' END,
                 reason, actor, at, '' FROM lk_hold""",
         "DROP TABLE lk_hold",
+        """CREATE TABLE lk_asked (
+            number {number}, manifests BIGINT NOT NULL, environment VARCHAR NOT NULL,
+            application VARCHAR NOT NULL, kind VARCHAR NOT NULL, commit_id VARCHAR NOT NULL,
+            asked_by VARCHAR NOT NULL, account BIGINT NOT NULL, key VARCHAR NOT NULL,
+            reason VARCHAR NOT NULL, at VARCHAR NOT NULL, proof VARCHAR NOT NULL,
+            UNIQUE (manifests, environment, application, key))""",
     ),
     ("ALTER TABLE lk_resolved_image ADD COLUMN commit_id VARCHAR NOT NULL DEFAULT ''",),
     (
@@ -211,6 +217,11 @@ SOURCE: Final = _table(
 HOLD: Final = _table(
     "lk_stop", *(*_SCOPE, "kind", "reason", "actor", "at", "until"), numbers=["manifests"]
 )
+ASKED: Final = _table(
+    "lk_asked",
+    *(*_SCOPE, "kind", "commit_id", "asked_by", "key", "reason", "at", "proof"),
+    numbers=["number", "manifests", "account"],
+)
 SEAL: Final = _table(
     "lk_seal",
     *(*_SCOPE, "image", "repository", "digest", "merge_id", "at", "proof"),
@@ -279,5 +290,6 @@ PROVEN: Final = {
     MATCH: ("digest",),
     SOURCE: ("manifests", "source"),
     RENDERING: ("identity",),
+    ASKED: ("manifests", "environment", "application", "key"),
 }
 """Tables whose rows authorise something, so carry a proof -> what makes two rows the same."""

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
-from bot.domain.environments import Application, Environment, Pipeline, Unmanaged
+from bot.domain.environments import Application, Environment, ImageId, Pipeline, Unmanaged
 from bot.domain.errors import ConfigurationError, RejectedError
-from bot.domain.gates import Action, Closed
+from bot.domain.gates import Action, Closed, Direction
 from bot.domain.history import CheckState, PullRequest
 from bot.domain.images import RegistryRefusesError
 from bot.domain.jobs import Done, Outcome, RequeueAt
@@ -23,13 +23,16 @@ from bot.domain.promotion import in_hand, promotion_id
 from bot.domain.publication import LocationKey
 from bot.facts.evidence import Evaluated, evaluate, report_url
 from bot.facts.gates import closed, going_all, labelled, told
+from bot.facts.glass import broken_for_digest
 from bot.facts.granted import Refusal, check_environment, refusals
 from bot.facts.loose_digests import loose_digests
-from bot.facts.resolution import is_in_source
+from bot.facts.promotions_open import ROLLBACK_SUFFIX
+from bot.facts.resolution import is_in_source, is_published
 from bot.facts.rules import all_mistakes, rules_at
 from bot.facts.rules_in_force import demanded, is_same, lacking_now, rule_set
 from bot.facts.seals import adopted_too_late
 from bot.facts.snapshot import Ports, View, as_configuration_error, look, pipeline_at
+from bot.facts.updated_heads import before_updates
 from bot.formats.check_output import check_output
 from bot.formats.environment_files import EnvironmentFiles
 from bot.formats.foreign_images import ForeignImage, foreign_in, is_allowed
@@ -195,7 +198,7 @@ def _names_nothing(view: View, pull_request: PullRequest) -> bool:
     if view.cut_off or not (pipeline.environments and pipeline.applications):
         return False
     lanes = {one.lane for one in pipeline.applications.values()}
-    _, _, rest = pull_request.head_branch.partition("/")
+    _, _, rest = pull_request.head_branch.removesuffix(ROLLBACK_SUFFIX).partition("/")
     environment, _, lane = rest.partition("/")
     return environment not in pipeline.environments or lane not in lanes
 
@@ -219,7 +222,7 @@ def _close_orphan(view: View, pull_request: PullRequest) -> Outcome:
 def _foreign_commit(view: View, pull_request: PullRequest) -> str:
     """Why a promotion's head is not the bot's own; empty: it is."""
     memory = view.ports.memory
-    if memory.heads_at(view.id, pull_request.head):
+    if memory.heads_at(view.id, before_updates(view.history, view.head, pull_request.head)):
         return ""
     commits = view.history.first_parents(pull_request.head, limit=10)
     others = (one for one in commits if not memory.heads_at(view.id, one.id))
@@ -227,7 +230,8 @@ def _foreign_commit(view: View, pull_request: PullRequest) -> str:
     return (
         f"{code(pull_request.head[:7])} on this branch is not Lockkeeper's (author: "
         f"{prose(author)}), so Lockkeeper neither merges nor updates it. "
-        "Close this pull request and delete its branch: the promotion is proposed afresh."
+        f"{code('/update')} in a comment starts it afresh from the newest build; what was added "
+        "here belongs into a pull request of its own."
     )
 
 
@@ -282,6 +286,24 @@ def _judge(
         listed = f"**Images that nobody manages:**\n\n{_listed(foreign.warnings)}"
         said = replace(said, summary=f"{said.summary}\n\n{listed}")
     return said
+
+
+def _goes_back(view: View, moved: Sequence[Moved]) -> bool:
+    """Whether every digest of it was published there before what runs now."""
+    environments = {one.environment.name: one.environment for one in moved}
+    return all(
+        going_all(
+            view,
+            environment,
+            [
+                (image_of(one.place), Digest(one.written.digest))
+                for one in moved
+                if one.environment == environment and one.written.digest
+            ],
+        )
+        is Direction.BACK
+        for environment in environments.values()
+    )
 
 
 def _closed(view: View, moved: Sequence[Moved]) -> Closed | None:
@@ -507,6 +529,8 @@ def _judge_digests(view: View, moved: Sequence[Moved], ours: int | None) -> Judg
             CheckState.FAILURE, "These digests cannot be delivered", f"{reasons}\n\n{listed}"
         )
     author = "Digests changed by hand" if ours is None else "Lockkeeper's own edit"
+    if _goes_back(view, moved):
+        author += ". **Goes back to what was published here before:** a rollback"
     return _judge_evidence(view, moved, f"{author}.\n\n{listed}", ours)
 
 
@@ -547,10 +571,41 @@ def _judge_evidence(view: View, moved: Sequence[Moved], facts: str, ours: int | 
     summary = f"{facts}\n\n{said.summary}"
     if not worst.assessment.verdict.blocks:
         return Judgement(CheckState.SUCCESS, title, summary, said.text)
+    blocking = [
+        one
+        for judged_one, one in zip(judged, promotions, strict=True)
+        if judged_one.assessment.verdict.blocks
+    ]
+    if all(_is_let_pass(view, *one) for one in blocking):
+        note = "Two persons broke the glass: what the policy says does not stop it."
+        return Judgement(CheckState.SUCCESS, title, f"{note}\n\n{summary}", said.text)
+    if all(_ran_here(view, *one) for one in blocking):
+        note = "All of this was published here before: what is found of it is a warning."
+        return Judgement(CheckState.SUCCESS, title, f"{note}\n\n{summary}", said.text)
     if worst.waits:
         title = f"Promotion to {names}: being scanned"
         return Judgement(CheckState.IN_PROGRESS, title, summary, said.text)
     return Judgement(CheckState.FAILURE, title, summary, said.text)
+
+
+def _is_let_pass(
+    view: View, environment: Environment, application: Application, images: Mapping[str, Digest]
+) -> bool:
+    """Whether two persons let all of these pass."""
+    return all(
+        broken_for_digest(view, environment, ImageId(application.name, name), digest) is not None
+        for name, digest in images.items()
+    )
+
+
+def _ran_here(
+    view: View, environment: Environment, application: Application, images: Mapping[str, Digest]
+) -> bool:
+    """Whether the environment showed all of these before, so that they may come back."""
+    return all(
+        is_published(view, environment, ImageId(application.name, name), digest)
+        for name, digest in images.items()
+    )
 
 
 def _id(
@@ -604,6 +659,9 @@ def _what_is_wrong(view: View, one: Moved) -> str:
             f"{code(PIPELINE_FILE)} leaves it out, so nobody delivers it there"
         )
     environment = own
+    why = view.rules.revoked.get(Digest(written.digest)) if written.digest else None
+    if why is not None:
+        return f"{code(place.image)} {code(written.digest)} is revoked: {prose(why)}"
     expected = environment.repository_of(application, place.image)
     if written.canonical != str(expected.canonical):
         return (

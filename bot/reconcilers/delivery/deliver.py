@@ -31,7 +31,14 @@ from bot.domain.memory import Seal
 from bot.domain.oci import Digest
 from bot.domain.promotion import in_hand, promotion_id as promotion_of_digests
 from bot.domain.trust import TrustRoots
-from bot.facts.admission import NotAdmittedError, StoppedError, admit, authorise, stopped_wish
+from bot.facts.admission import (
+    NotAdmittedError,
+    StoppedError,
+    admit,
+    authorise,
+    check_not_revoked,
+    stopped_wish,
+)
 from bot.facts.attribution import merged_pull_request
 from bot.facts.desired_images import DesiredImage, desired_images
 from bot.facts.evidence import newest_report
@@ -112,6 +119,7 @@ def _worst(errors: Sequence[UnavailableError]) -> UnavailableError:
 def _deliver_one(wish: DesiredImage) -> str:
     """Seal one wish; the reason why it cannot be, told where people look."""
     try:
+        check_not_revoked(wish)
         _check_open(wish)
         authorised = authorise(wish)
         if wish.is_sealed:

@@ -143,6 +143,8 @@ class Look:
     evaluated: tuple[Evaluated, ...] = ()
     blocked: str = ""
     """Why it cannot be promoted, whatever asks."""
+    is_over: bool = False
+    """A command asked for something, which is done; branches have their turn at the next look."""
 
     @property
     def chosen(self) -> Ready | None:

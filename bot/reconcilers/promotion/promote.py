@@ -12,12 +12,16 @@ from bot.domain.errors import NotFoundError, RejectedError
 from bot.domain.gates import Action
 from bot.domain.history import CheckState
 from bot.domain.jobs import Done, Outcome, RequeueAt
+from bot.domain.memory import Asked, AskKind
 from bot.domain.promotion import Order, Refused, Waiting
+from bot.domain.source_refs import NO_REF, SourceRef
+from bot.facts.asked import closed_now, open_asks
 from bot.facts.gates import closed, stopped, told
 from bot.facts.snapshot import Ports, View, look
 from bot.formats.markdown import prose
 from bot.formats.pipeline_file import PIPELINE_FILE
 from bot.formats.places import RemarkKind
+from bot.reconcilers.asked import over
 from bot.reconcilers.promotion.asking import asking_branches, asking_tags
 from bot.reconcilers.promotion.following import followed, problems
 from bot.reconcilers.promotion.newest import Look, newest_ready, newest_tags, ordered
@@ -28,8 +32,8 @@ from bot.reconcilers.promotion.pull_request import (
     ensure_pull_request,
 )
 from bot.reconcilers.promotion.queued import queued
-from bot.reconcilers.promotion.source_commit import Evaluated, Ready
-from bot.reconcilers.promotion.subject import Subject
+from bot.reconcilers.promotion.source_commit import Evaluated, Ready, evaluate
+from bot.reconcilers.promotion.subject import Subject, Trigger
 from bot.reconcilers.promotion.together import Member, together
 from bot.reporting.reports import tell_source
 
@@ -77,6 +81,12 @@ def _looked(view: View, environment: str, application: str) -> Look:
     subject = Subject(view, target, promoted, history, places)
     if reason:
         return Look(application, _nowhere(subject, reason), blocked=reason)
+    asks = open_asks(view, target, promoted)
+    if asks:
+        view.granted_environment_of(environment, promoted)
+        came = _carry_out_asks(subject, asks)
+        if came is not None:
+            return Look(application, came, is_over=True)
     if target.follows:
         view.granted_environment_of(environment, promoted)
         sets = tuple(ordered(subject, one) for one in followed(subject))
@@ -128,6 +138,9 @@ def _tell_others(found: Look) -> None:
 def _propose_together(view: View, environment: str, members: Sequence[Application]) -> Outcome:
     """Propose what is new of a group as one, once nobody of it is missing."""
     looks = [_member(view, environment, one.name) for one in members]
+    done = next((one for one in looks if one.is_over), None)
+    if done is not None:
+        return done.outcome
     for one in looks:
         _tell_others(one)
     group = together([one for one in looks if one.subject is not None or one.blocked])
@@ -241,10 +254,101 @@ def _nowhere(subject: Subject, reason: str) -> Outcome:
     return Done(reason)
 
 
+# --- what people ask for by command ---
+
+
+def _carry_out_asks(subject: Subject, asks: Sequence[Asked]) -> Outcome | None:
+    """What the newest promotion or way back that was asked for comes to; None: branches go on.
+
+    Of several only the newest counts. An update is for the proposal that follows: it is over with
+    it.
+    """
+    wanted = [one for one in asks if one.kind is not AskKind.UPDATE]
+    for older in wanted[:-1]:
+        over(subject.view, older, "something else was asked for later")
+    if not wanted:
+        return None
+    ask = wanted[-1]
+    try:
+        return _go_back(subject, ask) if ask.kind is AskKind.ROLLBACK else _promote(subject, ask)
+    except RejectedError as error:
+        over(subject.view, ask, str(error))  # told as a failure; branches go on at the next look
+        raise
+
+
+def _promote(subject: Subject, ask: Asked) -> Outcome | None:
+    """The pull request of a commit that somebody named; order does not matter, but is told.
+
+    None: its image is still to come, and branches go on meanwhile.
+    """
+    history, view = subject.history, subject.view
+    if not history.fetch_commit(ask.commit):
+        over(view, ask, "the commit is gone")
+        return Done(f"commit {ask.commit[:7]} is gone")
+    commit = history.commit(ask.commit)
+    heads = history.heads().items()
+    fed = (name for name, head in sorted(heads) if subject.environment.fed_by(SourceRef(name)))
+    branch = next((name for name in fed if history.heads()[name] == commit.id), "")
+    evaluated = ordered(subject, evaluate(subject, Trigger(SourceRef(branch), commit)))
+    if isinstance(evaluated.decision, Waiting):
+        _tell_unchosen(subject, evaluated)
+        later = _waiting(view, [evaluated])
+        if isinstance(later, Done):
+            over(view, ask, "its image never came")
+        return None
+    if isinstance(evaluated.decision, Refused):
+        _tell_unchosen(subject, evaluated)
+        over(view, ask, evaluated.decision.reason)
+        return Done(evaluated.decision.reason)
+    ready = evaluated.ready
+    if ready is None:
+        return None
+    return _close(view, ask, _carry_out(subject, ready, is_all=True, ask=ask))
+
+
+def _close(view: View, ask: Asked, outcome: Outcome) -> Outcome:
+    """What was asked for is over when a look comes to its end; one that is repeated goes on."""
+    is_held = closed_now(view, ask) is not None
+    if isinstance(outcome, Done) and not is_held:
+        over(view, ask, outcome.summary)
+    return outcome
+
+
+def _go_back(subject: Subject, ask: Asked) -> Outcome:
+    """The pull request that brings a set back that was published before."""
+    view = subject.view
+    known = view.ports.memory.resolution(view.id, subject.application.name, ask.commit)
+    if known is None or not subject.history.fetch_commit(ask.commit):
+        over(view, ask, "the record or the commit is gone")
+        return Done(f"the record of {ask.commit[:7]} is gone")
+    images = dict(known.digests)
+    if all(subject.wished().get(name) == digest for name, digest in images.items()):
+        over(view, ask, "the default branch asks for it")
+        return Done(f"{subject.environment.name} already asks for {ask.commit[:7]}")
+    proposal = Proposal(
+        environment=subject.environment,
+        application=subject.application,
+        images=images,
+        source=ask.commit,
+        built_of=dict(known.commits),
+        trigger=ask.commit,
+        ref=NO_REF,
+        known_by=known.known_by,
+        running=subject.running(),
+        diverging=False,
+        places=subject.places,
+        history=subject.history,
+        ask=ask,
+    )
+    return _close(view, ask, ensure_pull_request(view, _alone(view, proposal)))
+
+
 # --- what comes of it ---
 
 
-def _carry_out(subject: Subject, chosen: Ready, *, is_all: bool) -> Outcome:
+def _carry_out(
+    subject: Subject, chosen: Ready, *, is_all: bool, ask: Asked | None = None
+) -> Outcome:
     """Propose what was chosen; ``is_all``: no other commit may still turn out to be newer."""
     view, environment, application = subject.view, subject.environment, subject.application
     held = closed(view, environment, application.name, Action.PROPOSE)
@@ -255,12 +359,23 @@ def _carry_out(subject: Subject, chosen: Ready, *, is_all: bool) -> Outcome:
         if is_all:  # else the open one may be that of a branch whose newest image is to come
             close_pointless(view, environment, application)
         return Done(f"{environment.name} already asks for {chosen.source.commit[:7]}")
-    name = application.name
-    request = Request(environment, name, (_proposal(subject, chosen),), (name,))
-    return ensure_pull_request(view, request)
+    return ensure_pull_request(view, _alone(view, _proposal(subject, chosen, ask)))
 
 
-def _proposal(subject: Subject, chosen: Ready) -> Proposal:
+def _alone(view: View, proposal: Proposal) -> Request:
+    """The pull request of one application, in that of its group if it has one."""
+    application = proposal.application
+    members = (
+        {one.name for one in view.pipeline.applications.values() if one.group}
+        if (application.group)
+        else {application.name}
+    )
+    members = {one for one in members if view.application(one).lane == application.lane}
+    return Request(proposal.environment, application.lane, (proposal,), tuple(sorted(members)))
+
+
+def _proposal(subject: Subject, chosen: Ready, ask: Asked | None = None) -> Proposal:
+    order = chosen.evaluated.order
     return Proposal(
         environment=subject.environment,
         application=subject.application,
@@ -271,9 +386,10 @@ def _proposal(subject: Subject, chosen: Ready) -> Proposal:
         ref=chosen.evaluated.trigger.ref,
         known_by=chosen.resolution.known_by,
         running=subject.running(),
-        diverging=chosen.evaluated.order is Order.DIVERGING,
+        diverging=order in {Order.DIVERGING, *([Order.LATE] if ask else [])},
         places=subject.places,
         history=subject.history,
+        ask=ask,
     )
 
 

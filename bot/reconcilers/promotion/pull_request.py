@@ -39,18 +39,22 @@ from bot.domain.image_configuration import ImageConfiguration
 from bot.domain.images import ImageDescription
 from bot.domain.issues import IssueKey, issue_keys
 from bot.domain.jobs import Done, Job, JobKind, Outcome, RequeueAt
-from bot.domain.memory import WrittenHead
+from bot.domain.memory import Asked, AskKind, WrittenHead
 from bot.domain.oci import Digest, DigestReference
 from bot.domain.pacing import CIRCLES, WITHIN, circles, not_before, writes
 from bot.domain.promotion import in_hand, promotion_id
-from bot.domain.source_refs import SourceRef
+from bot.domain.source_refs import NO_REF, SourceRef
+from bot.facts.asked import kept_for, open_asks
 from bot.facts.evidence import Evaluated, evaluate, report_url
 from bot.facts.gates import closed, going_all, labelled, stopped, told
 from bot.facts.granted import source_repository
-from bot.facts.promotions_open import BRANCHES, head_branch, lane_branch
+from bot.facts.own_heads import approved_heads, own_head
+from bot.facts.promotions_open import BRANCHES, head_branch, lane_branch, rollback_branch
 from bot.facts.snapshot import View
 from bot.facts.source_changes import source_changes
+from bot.facts.status import open_standing
 from bot.facts.travelling import Travelling, travelling
+from bot.facts.updated_heads import before_updates
 from bot.formats.check_output import check_output
 from bot.formats.edits import Edit, edit_of
 from bot.formats.image_names import ImageField
@@ -64,17 +68,21 @@ from bot.formats.pull_request_body import (
     marked_promotion,
     render,
     render_group,
+    rollback_title,
     superseded,
     title,
 )
 from bot.formats.travelling_section import TravellingFacts, TravellingFile, refusals
 from bot.ports.git import GitHistory
+from bot.reconcilers.asked import over
 from bot.reconcilers.checks.check import answer_pull_request
 from bot.reporting.reports import ask_reviewers, tell_labels, tell_source
 from bot.reporting.verdicts import note_verdict
 
 _COMMITS: Final = 250
 _TOO_MANY_AGAIN: Final = timedelta(minutes=5)
+_AT_ONCE: Final = timedelta(seconds=1)
+"""GitHub tells times in whole seconds."""
 _MERGE_AGAIN: Final = timedelta(seconds=15)
 _MERGE_SLOW: Final = timedelta(minutes=15)
 
@@ -99,11 +107,32 @@ class Proposal:
     places: Sequence[ImageLocation]
     history: GitHistory
     """The source repository."""
+    ask: Asked | None = None
+    """The command that asks for it; None: a branch does."""
+
+    @property
+    def is_rollback(self) -> bool:
+        """Whether it brings back what was there before."""
+        return self.ask is not None and self.ask.kind is AskKind.ROLLBACK
+
+    @property
+    def by(self) -> str:
+        """The branch or tag that asked, else who did."""
+        return f"asked by {self.ask.by}" if self.ask and self.ref == NO_REF else str(self.ref)
 
     @property
     def commits(self) -> list[str]:
         """Where the developer looks."""
         return [self.trigger, self.source]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which images of which applications an environment is asked to run."""
+
+    environment: str
+    sets: Mapping[str, Mapping[str, Digest]]
+    """Application -> image -> digest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +163,25 @@ class Request:
         return {one.application.name: one.source for one in self.proposals}
 
     @property
+    def ask(self) -> Asked | None:
+        """The command that asks for it; None: branches do. No command asks for several at once."""
+        return self.proposals[0].ask
+
+    @property
+    def is_rollback(self) -> bool:
+        """Whether it brings back what was there before."""
+        return self.proposals[0].is_rollback
+
+    @property
+    def wanted(self) -> Wanted:
+        """Which images of which applications it brings."""
+        sets = {one.application.name: one.images for one in self.proposals}
+        return Wanted(self.environment.name, sets)
+
+    @property
     def asked(self) -> str:
         """What asked, in a few words: ``release/v1 at 2b2e927``."""
-        said = [f"{one.ref} at {one.source[:SHORT_COMMIT]}" for one in self.proposals]
+        said = [f"{one.by} at {one.source[:SHORT_COMMIT]}" for one in self.proposals]
         if len(set(said)) == 1:
             return said[0]
         names = [one.application.name for one in self.proposals]
@@ -145,11 +190,16 @@ class Request:
     @property
     def head_branch(self) -> str:
         """The stable branch of the pull request."""
+        if self.is_rollback:
+            return rollback_branch(self.environment, self.proposals[0].application)
         return lane_branch(self.environment, self.lane)
 
     @property
     def title(self) -> str:
         """Of the pull request, and of its commit."""
+        if self.is_rollback:
+            one = self.proposals[0]
+            return rollback_title(one.application.name, self.environment.name, one.source)
         return title(self.lane, self.environment.name, self.asked)
 
     @property
@@ -166,19 +216,25 @@ def ensure_pull_request(view: View, request: Request) -> Outcome:
     """Open, update, keep frozen, close or merge the pull request, as the facts ask for."""
     number = _id(view, request)
     in_hand(number)
-    existing, closed = _pull_requests(view, request)
-    rejected = _rejected(view, closed, number)
+    revoked = _revoked(view, request)
+    if revoked:
+        _tell(view, request, CheckState.FAILURE, "Revoked", prose(revoked, 600))
+        return Done(revoked)
+    updates = _updates(view, request)
+    is_asked = request.ask is not None or bool(updates)
+    existing, finished = _pull_requests(view, request)
+    rejected = "" if is_asked else _rejected(view, request.wanted, finished, number)
     if rejected:
         _tell(view, request, CheckState.NEUTRAL, "Not proposed again", rejected)
         return Done(rejected)
     if existing is not None:
-        stuck = _untouchable(view, request, existing)
+        stuck = "" if is_asked else _untouchable(view, request, existing)
         if stuck:
             _tell(view, request, CheckState.NEUTRAL, "Waits for the open pull request", stuck)
             return Done(stuck)
     elif _has_moved(view, request):
         return RequeueAt("the default branch has moved meanwhile", view.ports.clock.now())
-    later = _too_fast(view, request, existing)
+    later = None if is_asked else _too_fast(view, request, existing)
     if later is not None:
         return later
     edit = _edit(view, request)
@@ -187,7 +243,7 @@ def ensure_pull_request(view: View, request: Request) -> Outcome:
         why = "; ".join(str(one) for one in own[:5])
         _tell(view, request, CheckState.NEUTRAL, "Not promoted", prose(why, 600))
         return Done(why)
-    is_frozen = existing is not None and _travels(request) and _is_approved(view, existing)
+    is_frozen = existing is not None and _travels(request) and _is_approved(view, request, existing)
     came = [_travelling(view, one, existing if is_frozen else None) for one in request.proposals]
     refused = [reason for one in came for reason in one.refused]
     if refused:
@@ -216,7 +272,33 @@ def ensure_pull_request(view: View, request: Request) -> Outcome:
         note_verdict(view, promotion_of(view, proposal), proposal.application, one, seen_in)
         for job in one.jobs:
             view.ports.jobs.put(job)
-    return _settle(view, request, pull_request, evaluated)
+    for update, source in updates:
+        over(view, update, f"pull request {pull_request.number}", source)
+    return _settle(view, request, pull_request, evaluated, is_new=existing is None)
+
+
+def _revoked(view: View, request: Request) -> str:
+    """Which of the images never come, and why; empty: none."""
+    return "; ".join(
+        f"{name} {digest.short} is revoked: {view.rules.revoked[digest]}"
+        for name, digest in sorted(request.images.items())
+        if digest in view.rules.revoked
+    )
+
+
+def _updates(view: View, request: Request) -> Sequence[tuple[Asked, str]]:
+    """Commands by which the open pull request takes this, whoever approved or edited it.
+
+    Each with the source commit that it comes to.
+    """
+    if request.is_rollback:
+        return ()
+    return [
+        (one, proposal.source)
+        for proposal in request.proposals
+        for one in open_asks(view, proposal.environment, proposal.application)
+        if one.kind is AskKind.UPDATE
+    ]
 
 
 def promotion_of(view: View, proposal: Proposal) -> str:
@@ -240,18 +322,19 @@ def _pull_requests(
     return next(iter(living), None), [one for one in found if not one.is_open]
 
 
-def _rejected(view: View, closed: Sequence[PullRequest], promotion: str) -> str:
+def _rejected(view: View, wanted: Wanted, closed: Sequence[PullRequest], promotion: str) -> str:
     """Why the same digests are not asked for again: a person closed or reverted them."""
-    github = view.ports.github
     for pull_request in closed:
-        mark = marked_promotion(pull_request.body)
-        ours = pull_request.author.login == github.login()
-        if ours and not pull_request.merged and mark == (promotion, False):
-            return f"pull request {pull_request.number} for the same digests was closed by a person"
+        is_same = _asked_for(view, wanted, pull_request, promotion)
+        if is_same and not pull_request.merged and not _was_cleaned(view, pull_request):
+            return (
+                f"pull request {pull_request.number} for the same digests was closed by a person; "
+                f"reopen it, or `/promote {wanted.environment}` on it"
+            )
     taken_back = [
         pull_request.number
         for pull_request in closed
-        if pull_request.merged and marked_promotion(pull_request.body) == (promotion, False)
+        if pull_request.merged and _asked_for(view, wanted, pull_request, promotion)
         if _was_merged_here(view, pull_request)
     ]
     if taken_back:
@@ -266,7 +349,52 @@ def was_rejected(
     promotion = promotion_id(view.id, environment.name, application.name, images)
     head = head_branch(environment, application)
     found = view.ports.github.pull_requests(view.repository, state="all", head=head)
-    return _rejected(view, [one for one in found if not one.is_open], promotion)
+    wanted = Wanted(environment.name, {application.name: images})
+    return _rejected(view, wanted, [one for one in found if not one.is_open], promotion)
+
+
+def _was_cleaned(view: View, pull_request: PullRequest) -> bool:
+    """Whether it was closed because its branch was deleted: a cleaner of branches refuses nothing.
+
+    Whoever closes it first and deletes the branch then has closed it.
+    """
+    closed_at = pull_request.closed_at
+    if closed_at is None:
+        return False
+    deleted = view.ports.github.deletions(view.repository, pull_request.head_branch)
+    return any(abs(at - closed_at) <= _AT_ONCE for at in deleted)
+
+
+def _asked_for(view: View, wanted: Wanted, pull_request: PullRequest, promotion: str) -> bool:
+    """Whether a pull request of ours that is over asked for this set, and we did not close it.
+
+    By our record of its head: a body is anybody's who may write. Only where somebody else pushed
+    there its body has to say.
+    """
+    if pull_request.author.login != view.ports.github.login():
+        return False
+    if view.ports.audit.has(superseded_key(view, pull_request.number)):
+        return False
+    heads = {
+        one.scope.application: one.source
+        for one in view.ports.memory.heads_at(view.id, pull_request.head)
+        if one.scope.environment == wanted.environment
+    }
+    if not heads:
+        return marked_promotion(pull_request.body) == (promotion, False)
+    return heads.keys() == wanted.sets.keys() and all(
+        _came_with(view, name, heads[name]) == dict(images) for name, images in wanted.sets.items()
+    )
+
+
+def _came_with(view: View, application: str, source: str) -> dict[str, Digest] | None:
+    known = view.ports.memory.resolution(view.id, application, source)
+    return None if known is None else dict(known.digests)
+
+
+def superseded_key(view: View, number: int) -> str:
+    """Names the audit's entry that the bot itself closed a pull request."""
+    return f"superseded:{view.id}:{number}"
 
 
 def _was_merged_here(view: View, pull_request: PullRequest) -> bool:
@@ -298,6 +426,28 @@ def _written(view: View, request: Request, commit: str) -> dict[str, WrittenHead
         if head.scope.environment == request.environment.name
         and head.scope.application in request.members
     }
+
+
+def _own(view: View, request: Request, commit: str) -> dict[str, WrittenHead]:
+    """The same, where others brought a head of ours up to date, too."""
+    found = _written(view, request, commit)
+    if found or not view.history.fetch_commit(commit):
+        return found
+    return _written(view, request, before_updates(view.history, view.head, commit))
+
+
+def _own_of(view: View, proposal: Proposal, commit: str) -> WrittenHead | None:
+    return own_head(view, proposal.environment, proposal.application, commit)
+
+
+def _kept(view: View, request: Request, written: Mapping[str, WrittenHead]) -> Asked | None:
+    """The command by which the open pull request shows what it shows; None: branches brought it."""
+    kept = (
+        kept_for(view, one.environment, one.application, written[one.application.name].source)
+        for one in request.proposals
+        if one.application.name in written
+    )
+    return next((one for one in kept if one is not None), None)
 
 
 def _too_fast(view: View, request: Request, existing: PullRequest | None) -> Outcome | None:
@@ -364,16 +514,25 @@ def _asks_for(written: Mapping[str, WrittenHead]) -> dict[str, str]:
 
 def _untouchable(view: View, request: Request, existing: PullRequest) -> str:
     """Why an open pull request must not be changed; empty: it may."""
-    written = _written(view, request, existing.head)
+    written = _own(view, request, existing.head)
     if not written:
-        return f"pull request {existing.number} was edited by somebody else; it is theirs now"
+        return (
+            f"pull request {existing.number} was edited by somebody else; it is theirs now. "
+            "`/update` on it starts it afresh"
+        )
     if _asks_for(written) == request.sources:
         return ""
     if request.environment.turns is Turns.QUEUE:
         return f"pull request {existing.number} has its turn before it"
     if request.diverging:
         return f"pull request {existing.number} is open, and this build diverges from what runs"
-    if _is_approved(view, existing):
+    kept = _kept(view, request, written)
+    if kept is not None:
+        return (
+            f"pull request {existing.number} shows what {kept.by} asked for; `/update` on it takes "
+            f"{request.asked}"
+        )
+    if _is_approved(view, request, existing):
         _note_newer(view, existing, request.asked)
         return (
             f"pull request {existing.number} is approved and stays as it is; {request.asked} waits"
@@ -427,12 +586,17 @@ def _travelling(view: View, proposal: Proposal, frozen: PullRequest | None) -> T
     return replace(found, files=files, refused=(), is_frozen=True)
 
 
-def _is_approved(view: View, existing: PullRequest) -> bool:
-    """Whether a person approved the pull request as it is now."""
-    return any(
-        review.state == "APPROVED" and review.author.is_person and review.commit == existing.head
-        for review in view.ports.github.reviews(view.repository, existing.number)
+def _is_approved(view: View, request: Request, existing: PullRequest) -> bool:
+    """Whether a person approved the pull request as it is now, or a head that asks for the same."""
+    reviews = view.ports.github.reviews(view.repository, existing.number)
+    given = [one for one in reviews if one.state == "APPROVED" and one.author.is_person]
+    equal = frozenset.intersection(
+        *(
+            approved_heads(view, one.environment, one.application, existing, given)
+            for one in request.proposals
+        )
     )
+    return any(one.commit in {existing.head, *equal} for one in given)
 
 
 def written_for(
@@ -485,17 +649,26 @@ def _label_and_ask(view: View, request: Request, pull_request: PullRequest) -> N
 
 def _labels(request: Request) -> list[str]:
     labels = ["lockkeeper", f"lockkeeper/{request.environment.name}"]
+    labels += ["lockkeeper/rollback"] if request.is_rollback else []
     return [*labels, "lockkeeper/diverging"] if request.diverging else labels
 
 
 def _is_current(
     view: View, request: Request, existing: PullRequest, contents: Mapping[str, bytes]
 ) -> bool:
-    """The head asks for these digests and changes nothing else of the files."""
-    asks_for = _asks_for(_written(view, request, existing.head))
-    if asks_for != request.sources or not view.history.has(existing.head):
+    """The head asks for these digests, and merged as it is brings exactly the planned files.
+
+    So what others merge into the same files takes nobody's approval away, until git cannot merge.
+    """
+    if _asks_for(_own(view, request, existing.head)) != request.sources:
         return False
-    entries = view.history.paths(existing.head)
+    if not view.history.has(existing.head):
+        return False
+    merges_itself = all(one.environment.merges_itself for one in request.proposals)
+    if merges_itself and not _written(view, request, existing.head):
+        return False  # the bot merges only what it wrote itself
+    tree = view.history.merged_tree(view.head, existing.head)
+    entries = view.history.paths(tree) if tree else {}
     return all(
         path in entries and view.history.read(entries[path].blob) == content
         for path, content in contents.items()
@@ -508,11 +681,9 @@ def _brought_by_any(view: View, request: Request, existing: PullRequest) -> set[
 
 def _brought(view: View, proposal: Proposal, existing: PullRequest) -> set[str]:
     """Files that travel, of those that our open pull request changes."""
+    written = _own_of(view, proposal, existing.head)
     globs = proposal.application.promote
-    scope = view.scope(proposal.environment.name, proposal.application.name)
-    heads = view.ports.memory.heads_at(view.id, existing.head) if globs else ()
-    base = next((head.base for head in heads if head.scope == scope), "")
-    changed = view.history.changes(base, existing.head) if base else {}
+    changed = view.history.changes(written.base, existing.head) if written and globs else {}
     return {path for path in changed if any(matches(glob, path) for glob in globs)}
 
 
@@ -546,7 +717,12 @@ def _write(view: View, request: Request, contents: Mapping[str, bytes]) -> str:
 
 
 def _settle(
-    view: View, request: Request, pull_request: PullRequest, evaluated: Sequence[Evaluated]
+    view: View,
+    request: Request,
+    pull_request: PullRequest,
+    evaluated: Sequence[Evaluated],
+    *,
+    is_new: bool,
 ) -> Outcome:
     """Say where the promotion is, and merge what the file lets the bot merge."""
     if isinstance(answer_pull_request(view, pull_request), RequeueAt):
@@ -556,14 +732,17 @@ def _settle(
     merge_itself = own and not request.diverging
     link = f"[Pull request {pull_request.number}]({view.web_url}/pull/{pull_request.number})"
     for proposal, one in zip(request.proposals, evaluated, strict=True):
-        if one.assessment.verdict.blocks:
+        if one.assessment.verdict.blocks and not proposal.is_rollback:
             said = check_output(one.assessment, report_url(view, promotion_of(view, proposal)))
             title = "Proposed, being scanned" if one.waits else said.title
             _tell(view, request, CheckState.NEUTRAL, title, f"{link}\n\n{said.summary}")
             return Done(f"pull request {pull_request.number}: {said.title}")
     if not merge_itself:
         waits = "to be merged" if not request.environment.needs_authority else "to be approved"
-        _tell(view, request, CheckState.NEUTRAL, f"Proposed, waits {waits}", f"{link} {waits}.")
+        for proposal in request.proposals:
+            where = view, proposal.environment, proposal.application, pull_request
+            words = f"{link}: {prose(open_standing(*where, is_new=is_new).sentence, 600)}."
+            _tell_one(view, proposal, CheckState.NEUTRAL, f"Proposed, waits {waits}", words)
         return Done(f"pull request {pull_request.number} waits {waits}")
     stop = _stop(view, request, pull_request)
     if stop is not None:
@@ -582,6 +761,10 @@ def _settle(
         base=view.default_branch,
         title=pull_request.title,
     )
+    if isinstance(merged, MergeRefusal) and merged.is_queued:
+        words = f"{link} stands in GitHub's merge queue, which merges it."
+        _tell(view, request, CheckState.NEUTRAL, "In the merge queue", words)
+        return Done(f"pull request {pull_request.number} is in the merge queue")
     if isinstance(merged, MergeRefusal):
         words = prose(merged.words, 400)
         reason = f"GitHub does not merge {link} yet and says: {words}"
@@ -593,6 +776,8 @@ def _settle(
     _tell(view, request, CheckState.IN_PROGRESS, "Delivering", f"{link} is merged.")
     for application in request.sources:
         view.ports.jobs.put(Job(JobKind.DELIVER, view.id, request.environment.name, application))
+    if request.is_rollback:  # it is sealed: there may be nothing to deliver
+        view.ports.jobs.put(Job(JobKind.PUBLISH, view.id, request.environment.name))
     return Done(f"pull request {pull_request.number} is merged")
 
 
@@ -619,15 +804,11 @@ def _merge_again(view: View, request: Request, pull_request: PullRequest) -> dat
 
 def _tell(view: View, request: Request, state: CheckState, heading: str, summary: str) -> None:
     for proposal in request.proposals:
-        tell_source(
-            view,
-            proposal.application,
-            proposal.environment,
-            proposal.commits,
-            state,
-            heading,
-            summary,
-        )
+        _tell_one(view, proposal, state, heading, summary)
+
+
+def _tell_one(view: View, one: Proposal, state: CheckState, heading: str, summary: str) -> None:
+    tell_source(view, one.application, one.environment, one.commits, state, heading, summary)
 
 
 def close_pointless(view: View, environment: Environment, application: Application) -> None:
@@ -645,6 +826,10 @@ def close_pointless(view: View, environment: Environment, application: Applicati
                 title=pull_request.title,
                 body=superseded(pull_request.body),
             )
+            scope = view.scope(environment.name, application.name)
+            facts = {"pull_request": str(pull_request.number)}
+            once = superseded_key(view, pull_request.number)
+            view.ports.audit.append("superseded", scope, facts, once=once)
             github.close_pull_request(view.repository, pull_request.number)
 
 
@@ -693,6 +878,7 @@ def _facts(view: View, proposal: Proposal, assessment: Assessment, came: Travell
         merges_itself=environment.merges_itself,
         assessment=assessment,
         report_url=report_url(view, promotion_of(view, proposal)),
+        rollback_by=proposal.ask.by if proposal.ask and proposal.is_rollback else "",
     )
 
 
@@ -759,7 +945,7 @@ def _what(change: PathChange) -> str:
 
 
 def _leaving(proposal: Proposal) -> Sequence[GitCommit]:
-    if not proposal.diverging or proposal.running is None:
+    if not (proposal.diverging or proposal.is_rollback) or proposal.running is None:
         return ()
     return _between(proposal, proposal.source, proposal.running) or ()
 

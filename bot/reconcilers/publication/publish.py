@@ -52,7 +52,13 @@ from bot.reconcilers.publication.last_look import (
     unproven_mentions,
     unsealed_in_render,
 )
-from bot.reporting.reports import tell_deployment, tell_merge, tell_pull_request, tell_source
+from bot.reporting.reports import (
+    tell_deployment,
+    tell_merge,
+    tell_pull_request,
+    tell_revoked,
+    tell_source,
+)
 
 GITHUB_FOLDER: Final = ".github"
 """Never in a publication: no workflow runs on the ref, and the App needs no right to write one."""
@@ -82,6 +88,7 @@ def publish(ports: Ports, manifests: int, environment: str) -> Outcome:
     snapshot, stop = _at_desk(view, target)
     if stop is not None or snapshot is None:
         return stop or Done("nothing to do")
+    _tell_revoked(snapshot)
     if snapshot.last is not None and snapshot.last.commit == snapshot.tip:
         _conclude(snapshot, snapshot.last.parent, snapshot.tip, snapshot.tip)
     early = _too_early(snapshot)
@@ -100,9 +107,27 @@ def publish(ports: Ports, manifests: int, environment: str) -> Outcome:
     return _only_back(snapshot, merges, ahead)
 
 
+def _tell_revoked(snapshot: RefSnapshot) -> None:
+    """Say where people look which revoked digests run: the ref is not moved back by itself."""
+    found = dict(_revoked(snapshot, snapshot.pins(snapshot.tip)))
+    if not found:
+        return
+    lines = [f"- {prose(said, 300)} ({code(place.path)})" for place, said in found.items()]
+    way = "Promote another build, or go back with `/rollback` on its promotion."
+    title = f"{len(found)} revoked image{'s run' if len(found) > 1 else ' runs'}"
+    summary = "\n".join([*lines[:LISTED], "", way])
+    tell_revoked(snapshot.view, snapshot.environment, title, summary)
+    listed = ", ".join(sorted(set(found.values())))
+    facts = {"ref": snapshot.environment.ref, "running": listed[:500]}
+    once = f"revoked:{snapshot.view.id}:{snapshot.environment.name}:{listed}"
+    snapshot.view.ports.audit.append(
+        "revoked", snapshot.view.scope(snapshot.environment.name), facts, once=once
+    )
+
+
 def _only_back(snapshot: RefSnapshot, merges: Sequence[Merge], ahead: Closed) -> Outcome:
     """Publish what goes back; the rest waits for the opening, and says so."""
-    if snapshot.is_first:
+    if snapshot.is_first and not all(_goes_back(snapshot, merge) for merge in merges):
         return stopped(ahead)
     waiting = {
         merge.commit: (f"{ahead.words}; {ahead.way_out}",)
@@ -120,11 +145,15 @@ def _concerns(snapshot: RefSnapshot, merge: Merge) -> bool:
 
 
 def _goes_back(snapshot: RefSnapshot, merge: Merge) -> bool:
-    """Whether a merge changes nothing but digests, all of them to older ones that ran here."""
+    """Whether a merge changes nothing but digests, all of them to older ones that ran here.
+
+    Or to such as two persons let pass.
+    """
     brought = merge.brought()
+    is_digests = snapshot.is_first or not merge.reshaped()  # the first one is shown whole
     return (
         bool(brought)
-        and not merge.reshaped()
+        and is_digests
         and all(_is_older(snapshot, place, pin) for place, pin in brought.items())
     )
 
@@ -134,7 +163,9 @@ def _is_older(snapshot: RefSnapshot, place: LocationKey, pin: str) -> bool:
     if not digest:
         return False
     image = image_of(place)
-    return going(snapshot.view, snapshot.environment, image, Digest(digest)) is Direction.BACK
+    return (
+        going(snapshot.view, snapshot.environment, image, Digest(digest)) is not Direction.FORWARD
+    )
 
 
 def _cut_off(view: View, environment: Environment) -> Outcome:
@@ -604,7 +635,19 @@ def _stopped(snapshot: RefSnapshot, merge: Merge) -> list[str]:
     view, environment = snapshot.view, snapshot.environment
     applications = {place.application for place in merge.brought()}
     found = [closed(view, environment, one, Action.PUBLISH) for one in applications]
-    return sorted({one.words for one in found if one is not None})
+    words = {one.words for one in found if one is not None}
+    return sorted(words | {said for _, said in _revoked(snapshot, merge.brought())})
+
+
+def _revoked(
+    snapshot: RefSnapshot, pins: Mapping[LocationKey, str]
+) -> Iterator[tuple[LocationKey, str]]:
+    """Which of these places name a digest that never comes -> what people read."""
+    for place, pin in pins.items():
+        digest = ImageField.parse(pin).digest
+        why = snapshot.view.rules.revoked.get(Digest(digest)) if digest else None
+        if why is not None:
+            yield place, f"{place.image} {digest[:19]} is revoked: {why}"
 
 
 def _files(snapshot: RefSnapshot, merges: Sequence[Merge], decided: Publication) -> list[FileWrite]:

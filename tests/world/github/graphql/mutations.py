@@ -171,6 +171,8 @@ def enqueue(viewer: Viewer, wish: Json) -> Json:
     rules = pull.repository.rules_of(pull.base_ref)
     if rules is None or not rules.merge_queue:
         raise GraphqlError("UNPROCESSABLE", "Merge queue is not enabled for this branch")
+    if any(entry.pull is pull for entry in pull.repository.queue):
+        raise GraphqlError("UNPROCESSABLE", "Pull request is already in the queue")
     entry = merging.enqueue(viewer.state, viewer.principal.actor, pull)
     shown = {
         "__typename": "MergeQueueEntry",
