@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from bot.domain.environments import GitHubRepository
 from bot.domain.jobs import JobState
-from bot.domain.memory import Scope
+from bot.domain.memory import HoldKind, Scope
 from bot.domain.metrics import Metric, PublishedChange, Stands, timings
 from bot.domain.standing import State
 from bot.facts.snapshot import Ports, View
@@ -73,6 +73,8 @@ def _committed_at(history: GitHistory, commit: str) -> datetime | None:
 def is_change_failure(scope: Scope, facts: Mapping[str, str]) -> bool:
     """Whether a hold says that a change failed: a person stopped what was going on.
 
-    The bot's own holds are about its record and the refs, not about a change.
+    The bot's own holds are about its record and the refs, a freeze is about time, and going back is
+    counted once, when it is published.
     """
-    return bool(scope.environment and facts.get("actor"))
+    is_stop = facts.get("kind", HoldKind.PERSON) == HoldKind.PERSON
+    return bool(scope.environment and facts.get("actor") and is_stop)

@@ -12,8 +12,10 @@ import pytest
 from bot.adapters.store import ChronicleStore, NoticeStore
 from bot.domain.environments import GitHubRepository
 from bot.domain.errors import UnavailableError
+from bot.domain.memory import Scope
 from bot.domain.metrics import LOOKED, PROMOTIONS
 from bot.domain.notices import Sink
+from bot.facts.figures import is_change_failure
 from bot.measuring import Measuring
 from bot.noticing import Noticing
 from bot.ports.git import GitHistory, Mirrors
@@ -102,6 +104,16 @@ class Away:
         if self.is_away:
             raise UnavailableError("GitHub does not answer")
         return self.mirrors.of(repository)
+
+
+@pytest.mark.parametrize(
+    ("kind", "counts"), [("person", True), ("freeze", False), ("rollback", False)]
+)
+def test_a_freeze_is_no_failure_and_a_rollback_is_one_once(kind: str, *, counts: bool) -> None:
+    """A rollback counts when what stood before is published again; its hold keeps others out."""
+    scope = Scope(1, "prod", "payments")
+
+    assert is_change_failure(scope, {"actor": "ada", "kind": kind}) is counts
 
 
 def test_a_repository_that_cannot_be_seen_is_unknown_and_not_empty(driver: Driver) -> None:
