@@ -71,11 +71,11 @@ def findings(pipeline: Pipeline) -> Iterator[Finding]:
 
 def _check_own(pipeline: Pipeline) -> Iterator[Finding]:
     """What is wrong with an environment only as one application has it."""
-    shared = {finding.fact for check in _OWN_CHECKS for finding in check(pipeline)}
-    for application in pipeline.applications.values():
-        own = application.environments
-        if own is None:
-            continue
+    own_ways = [one for one in pipeline.applications.values() if one.environments is not None]
+    checks = _OWN_CHECKS if own_ways else ()
+    shared = {finding.fact for check in checks for finding in check(pipeline)}
+    for application in own_ways:
+        own = application.environments or {}
         at = ("applications", application.name, "environments")
         for name in own:
             if name not in pipeline.environments:

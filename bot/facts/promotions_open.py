@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -41,30 +41,56 @@ class Promotion:
     is_rollback: bool
 
 
-def promotion_in(view: View, pull_request: PullRequest) -> Promotion | None:
-    """What a pull request promotes, open or not; None: it is not one of the bot's own.
+def promotions_in(view: View, pull_request: PullRequest) -> Sequence[Promotion]:
+    """What a pull request promotes, open or not, each application of a group by itself.
 
-    The bot opened it, from a branch of this repository, onto the default branch.
+    Empty: it is not one of the bot's own. The bot opens them from a branch of this repository,
+    onto the default branch.
     """
     is_ours = pull_request.author.login == view.ports.github.login()
     if not (is_ours and pull_request.head_is_local):
-        return None
+        return ()
     if pull_request.base_branch != view.default_branch:
-        return None
+        return ()
     name = pull_request.head_branch.removesuffix(ROLLBACK_SUFFIX)
     first, _, rest = name.partition("/")
-    environment, _, application = rest.partition("/")
+    environment, _, lane = rest.partition("/")
     found = view.pipeline.environments.get(environment)
-    promoted = view.pipeline.applications.get(application)
-    if first != "lockkeeper" or found is None or promoted is None:
-        return None
     is_rollback = name != pull_request.head_branch
-    return Promotion(found, promoted, pull_request, is_rollback)
+    if first != BRANCHES or found is None:
+        return ()
+    return [
+        Promotion(found, one, pull_request, is_rollback)
+        for one in _promoted(view, found, pull_request, lane, alone=is_rollback)
+    ]
+
+
+def _promoted(
+    view: View, environment: Environment, pull_request: PullRequest, lane: str, *, alone: bool
+) -> Sequence[Application]:
+    """Of a group those that the head is of by our record, else all."""
+    applications = view.pipeline.applications.values()
+    members = [one for one in applications if (one.name if alone else one.lane) == lane]
+    if len(members) < 2:  # noqa: PLR2004 - no group, so nothing to tell apart
+        return members
+    heads = view.ports.memory.heads_at(view.id, pull_request.head)
+    names = {one.scope.application for one in heads if one.scope.environment == environment.name}
+    return [one for one in members if one.name in names] or members
 
 
 def open_promotions(view: View) -> Iterator[Promotion]:
     """The open ones of a manifests repository."""
     for one in view.ports.github.pull_requests(view.repository, state="open"):
-        found = promotion_in(view, one)
-        if found is not None:
-            yield found
+        yield from promotions_in(view, one)
+
+
+def superseded_key(view: View, number: int) -> str:
+    """Names the audit's entry that the bot itself closed a pull request."""
+    return f"superseded:{view.id}:{number}"
+
+
+def note_superseded(view: View, number: int, environment: str) -> None:
+    """Remember that the bot closes a pull request, before it does: it is nobody's refusal."""
+    facts = {"pull_request": str(number)}
+    once = superseded_key(view, number)
+    view.ports.audit.append("superseded", view.scope(environment), facts, once=once)

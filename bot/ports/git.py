@@ -84,6 +84,12 @@ class GitHistory(Protocol):
         """Commits in ``new`` and not in ``old``, newest first."""
         ...
 
+    def files_between(
+        self, old: str, new: str, *, limit: int
+    ) -> Sequence[tuple[str, Sequence[str]]]:
+        """Commits in ``new`` and not in ``old``, no merges, newest first, with changed paths."""
+        ...
+
     def lacking(self, branch: str, commit: str, *, limit: int) -> Sequence[GitCommit]:
         """Commits of ``commit`` that ``branch`` lacks, also as a copy; newest first, no merges."""
         ...

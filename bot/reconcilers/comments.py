@@ -9,7 +9,7 @@ nothing. What was begun and cut short is taken up again, because every effect is
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from bot.domain.broken_glass import SECOND_WITHIN
@@ -24,7 +24,7 @@ from bot.domain.reports import LabelReport
 from bot.domain.verbs import VERBS, Channel, Person, Verb, arguments_of, duration, verbs_of
 from bot.facts.entitled import check_entitled
 from bot.facts.glass import break_glass
-from bot.facts.promotions_open import Promotion, promotion_in
+from bot.facts.promotions_open import Promotion, promotions_in
 from bot.facts.snapshot import Ports, View, look
 from bot.facts.status import places_of
 from bot.formats.markdown import code, prose
@@ -34,6 +34,8 @@ from bot.reconcilers.holding import Released, freeze, hold, unfreeze, unhold
 from bot.reporting.reports import tell_answer, tell_receipt
 
 _NAMES: Final = frozenset(verb.name for verb in verbs_of(Channel.COMMENT))
+_OF_AN_ENVIRONMENT: Final = frozenset({"freeze", "unfreeze"})
+"""Verbs that mean the environment; others mean every application of the pull request."""
 GLASS_LABEL: Final = "lockkeeper/break-glass"
 _LONGEST: Final = 19
 """Digits of a comment's id, and one more."""
@@ -99,8 +101,8 @@ class _Listener:
         pull_request = self.view.ports.github.pull_request(
             self.view.repository, self.comment.pull_request
         )
-        promotion = promotion_in(self.view, pull_request)
-        if promotion is None:
+        promotions = promotions_in(self.view, pull_request)
+        if not promotions:
             return Done(f"pull request {pull_request.number} is no promotion")
         if command is None:
             return self._refuse("", str(mistake))
@@ -108,11 +110,12 @@ class _Listener:
             words = f"{Hearing.LATE.value}, before I saw it, so nothing was done; give it again"
             return self._refuse(command.verb, words)
         try:
-            given = self._given(promotion, command)
-            said = VERBS_IN_COMMENTS[command.verb](given)
+            given = self._given(promotions[0], command)
+            of_all = promotions[:1] if command.verb in _OF_AN_ENVIRONMENT else promotions
+            each = [VERBS_IN_COMMENTS[command.verb](replace(given, promotion=o)) for o in of_all]
         except RejectedError as error:
             return self._refuse(command.verb, str(error))
-        return self._answer(command, said)
+        return self._answer(command, "\n".join(dict.fromkeys(filter(None, each))))
 
     def _given(self, promotion: Promotion, command: SlashCommand) -> Given:
         """The command, once it is known that whoever gave it may."""
@@ -211,7 +214,7 @@ def _retry(given: Given) -> str:
 def _jobs(given: Given) -> list[Job]:
     view, environment = given.view, given.environment.name
     return [
-        Job(JobKind.PROPOSE, view.id, environment, given.application),
+        Job(JobKind.PROPOSE, view.id, environment, given.promotion.application.lane),
         Job(JobKind.DELIVER, view.id, environment, given.application),
         Job(JobKind.PUBLISH, view.id, environment),
     ]
@@ -271,9 +274,8 @@ def _commit_of(given: Given) -> str:
     """The source commit of the pull request on which it was said."""
     promotion, view = given.promotion, given.view
     scope = view.scope(promotion.environment.name, promotion.application.name)
-    heads = view.ports.memory.written_heads(scope)
-    head = promotion.pull_request.head
-    found = next((one.source for one in reversed(heads) if one.commit == head), "")
+    heads = view.ports.memory.heads_at(view.id, promotion.pull_request.head)
+    found = next((one.source for one in heads if one.scope == scope), "")
     if not found:
         raise NotFoundError("a commit of ours", "this pull request's head; name one: `/promote`")
     return found

@@ -145,7 +145,7 @@ def _show(
         if one.environment == environment and application in {"", one.application.name}:
             view.ports.jobs.put(Job(JobKind.ANSWER, view.id, "", str(one.pull_request.number)))
             view.ports.jobs.put(
-                Job(JobKind.PROPOSE, view.id, environment.name, one.application.name)
+                Job(JobKind.PROPOSE, view.id, environment.name, one.application.lane)
             )
             if is_held is not None:
                 _label(view, one, is_held=is_held)

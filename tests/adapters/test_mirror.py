@@ -96,6 +96,10 @@ def test_heads_commits_and_files(origin: Origin, mirror: Mirror) -> None:
     assert [c.id for c in mirror.between(first, second, limit=9)] == [second]
     assert mirror.messages(first, second, limit=9) == ["change a.yaml"]
     assert mirror.messages(second, second, limit=9) == []
+    assert mirror.files_between(first, second, limit=9) == [
+        (second, ("a.yaml", "b/c.yaml", "d ü.yaml"))
+    ]
+    assert mirror.files_between(second, second, limit=9) == []
 
 
 def test_tags_name_the_commits_behind_them(origin: Origin, mirror: Mirror) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import jsonschema_rs
 import pytest
 
 from bot.cli.main import lockkeeper
+from bot.formats.pipeline_file import schema
+from bot.formats.yaml_tree import compose_all, plain
 from tests.samples import cases
 
 
@@ -19,3 +22,5 @@ def test_the_file_is_valid(name: str, tmp_path: Path, capsys: pytest.CaptureFixt
     result = lockkeeper.main(["config", "check", str(file)], standalone_mode=False)
 
     assert not result, capsys.readouterr()
+    value = plain(compose_all(file.read_text(), "f")[0], "f").value
+    assert jsonschema_rs.validator_for(schema()).is_valid(value)

@@ -131,7 +131,9 @@ def test_what_is_the_matter_before_is_said(driver: Driver) -> None:
 
     driver.run(driver.propose("prod"))
 
-    assert "held by rita: load test" in check(driver, commit, "prod")[1]
+    said = check(driver, commit, "prod")[1]
+    assert "held by rita since" in said
+    assert "load test" in said
 
 
 @dataclass

@@ -103,3 +103,43 @@ def test_an_image_that_nobody_resolved_does_not_pass_by_standing_there(driver: D
     driver.run(driver.deliver("stage"), driver.publish("stage"))
 
     assert driver.shown("stage") != digest
+
+
+def test_old_release_branches_cost_no_requests(driver: Driver) -> None:
+    stage = driver.stage
+    commit = stage.commit("develop")
+    driver.build(stage.source, commit)
+    driver.run(driver.propose("dev"))
+    for number in range(30):  # none of them is ever built
+        stage.dana.push(stage.source, f"release/v0.{number}", {"x": f"{number}\n"}, parent=commit)
+    stage.dana.push(stage.source, "release/v1.0.0", parent=commit)
+    asked = len(stage.github.requests)
+
+    driver.run(driver.propose("stage"))
+
+    pull = stage.open_promotion("stage")
+    assert pull is not None
+    assert pull.title == f"Promote payments to stage: release/v1.0.0 at {commit[:7]}"
+    made = [path for _, path, _ in stage.github.requests[asked:]]
+    assert not [path for path in made if path.endswith("/pulls") and "/commits/" in path]
+
+    stage.dana.merge(pull)
+    driver.run(driver.deliver("stage"), driver.propose("stage"))
+    old = stage.source.head("release/v0.7") or ""
+    said = stage.checks(stage.source, old)["lockkeeper: payments -> stage"][1]
+    assert said == "Superseded"
+
+
+def test_a_higher_version_that_is_not_built_hides_no_lower_one(driver: Driver) -> None:
+    stage = driver.stage
+    commit = stage.commit("develop")
+    driver.build(stage.source, commit)
+    driver.run(driver.propose("dev"))
+    stage.dana.push(stage.source, "release/v1.0.0", parent=commit)
+    stage.dana.push(stage.source, "release/v2.0.0", {"x": "1\n"}, parent=commit)
+
+    driver.run(driver.propose("stage"))
+
+    pull = stage.open_promotion("stage")
+    assert pull is not None
+    assert pull.title == f"Promote payments to stage: release/v1.0.0 at {commit[:7]}"

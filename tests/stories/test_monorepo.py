@@ -182,3 +182,23 @@ def test_a_squash_among_others_commits_goes_forward(driver: Driver) -> None:
     driver.run(driver.propose("dev", "web"))
 
     assert newer[:7] in shown(driver, "dev", "web")
+
+
+def test_the_body_lists_the_applications_own_commits(driver: Driver) -> None:
+    first = everything(driver)
+    driver.stage.dana.push(driver.stage.source, "release/v1.0.0", parent=first)
+    driver.run(driver.propose("stage", "web"))
+    [pull] = driver.stage.manifests.open_pulls()
+    driver.stage.dana.merge(pull)
+    driver.run(driver.deliver("stage", "web"))
+    others = [change(driver, "services/api/y") for _ in range(3)]
+    own = change(driver, "services/web/y")
+    build(driver, own, "web")
+    driver.run(driver.propose("dev", "web"))
+    driver.stage.dana.push(driver.stage.source, "release/v1.0.0", parent=own)
+
+    driver.run(driver.propose("stage", "web"))
+
+    [pull] = driver.stage.manifests.open_pulls()
+    assert own[:7] in str(pull.body)
+    assert not any(other[:7] in str(pull.body) for other in others)

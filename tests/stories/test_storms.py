@@ -131,3 +131,16 @@ def test_what_goes_in_circles_is_stopped(driver: Driver) -> None:
     assert written(driver) < 8
     said = stage.checks(stage.source, commits[0])["lockkeeper: payments -> stage"][1]
     assert said == "Stopped: it goes in circles"
+
+
+def test_a_commit_that_is_replaced_says_so(driver: Driver) -> None:
+    stage = driver.stage
+    commits = []
+    for _ in range(2):
+        commits.append(stage.commit("develop"))
+        driver.build(stage.source, commits[-1])
+        driver.run(driver.propose("stage"))
+
+    name = "lockkeeper: payments -> stage"
+    said = [stage.checks(stage.source, commit)[name][1] for commit in commits]
+    assert said == ["Superseded", "Proposed, waits to be merged"]

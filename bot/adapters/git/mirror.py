@@ -350,10 +350,13 @@ class Mirror:
 
         However many they are: one process reads them all.
         """
+        return self._named(["--first-parent", "-m", _checked(commit), f"^{_checked(until)}"])
+
+    def _named(self, arguments: Sequence[str]) -> Sequence[tuple[str, Sequence[str]]]:
+        """Commits as git-log lists them, and the paths of each."""
         mark = secrets.token_hex(16)  # paths may hold anything but this
-        options = ["--first-parent", "-m", "--name-only", "--no-renames", "-z"]
-        commits = [_checked(commit), f"^{_checked(until)}"]
-        said = self._git(["log", f"--format={mark}%H", *options, *commits])
+        options = ["--name-only", "--no-renames", "-z"]
+        said = self._git(["log", f"--format={mark}%H", *options, *arguments, "--"])
         found = (record.partition("\0") for record in said.split(mark)[1:])
         return [
             (name, tuple(path for path in paths.removeprefix("\n").split("\0") if path))
@@ -370,6 +373,16 @@ class Mirror:
     def between(self, old: str, new: str, *, limit: int) -> Sequence[GitCommit]:
         """Commits in ``new`` and not in ``old``, newest first."""
         return self._log([f"-n{limit}", _checked(new), f"^{_checked(old)}"])
+
+    def files_between(
+        self, old: str, new: str, *, limit: int
+    ) -> Sequence[tuple[str, Sequence[str]]]:
+        """Commits in ``new`` and not in ``old``, newest first, with the paths that each changed.
+
+        Merges change nothing by themselves.
+        """
+        revisions = [f"-n{limit}", _checked(new), f"^{_checked(old)}"]
+        return self._named(["--no-merges", *revisions])
 
     def lacking(self, branch: str, commit: str, *, limit: int) -> Sequence[GitCommit]:
         """Commits of ``commit`` that ``branch`` lacks, newest first; not those that it has copied.

@@ -26,7 +26,7 @@ from bot.facts.gates import closed, going_all, labelled, told
 from bot.facts.glass import broken_for_digest
 from bot.facts.granted import Refusal, check_environment, refusals
 from bot.facts.loose_digests import loose_digests
-from bot.facts.promotions_open import ROLLBACK_SUFFIX
+from bot.facts.promotions_open import ROLLBACK_SUFFIX, note_superseded
 from bot.facts.resolution import is_in_source, is_published
 from bot.facts.rules import all_mistakes, rules_at
 from bot.facts.rules_in_force import demanded, is_same, lacking_now, rule_set
@@ -212,6 +212,7 @@ def _close_orphan(view: View, pull_request: PullRequest) -> Outcome:
         f"{code(pull_request.head_branch)} any more. What takes its place has a pull request of "
         "its own, and starts from what runs."
     )
+    note_superseded(view, number, "")
     body = superseded(pull_request.body)
     github.edit_pull_request(view.repository, number, title=pull_request.title, body=body)
     tell_pull_request(view, number, words)

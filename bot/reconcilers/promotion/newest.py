@@ -9,7 +9,7 @@ from typing import Final
 
 from bot.domain.jobs import Outcome
 from bot.domain.promotion import Order, OrderFacts, Source, Waiting, order
-from bot.domain.source_refs import VersionKey
+from bot.domain.source_refs import SourceRef, VersionKey
 from bot.facts.unchanged import ANCESTORS, stretches, to_ask
 from bot.reconcilers.promotion.source_commit import (
     Evaluated,
@@ -20,8 +20,29 @@ from bot.reconcilers.promotion.source_commit import (
 )
 from bot.reconcilers.promotion.subject import Subject, Trigger
 
+_SURE: Final = frozenset({Order.FIRST, Order.FORWARD, Order.SAME})
 READY: Final = 30
 """Commits before a branch's head that are looked at for an image while its own is to come."""
+
+
+def newest_heads(subject: Subject, heads: Sequence[Trigger]) -> list[Evaluated]:
+    """What the branches come to that may go forward; old releases stand there for ever.
+
+    One of a version before the one that runs is late, whatever its image does, and one before
+    another that is ready need not be looked at: nobody is asked about either.
+    """
+    running = subject.running_ref()
+    found: list[Evaluated] = []
+    best: SourceRef | None = None
+    for trigger in sorted(heads, key=lambda one: one.ref.rank, reverse=True):
+        if trigger.ref != running and trigger.ref.is_older_than(running):
+            found.append(Evaluated(trigger, Source(trigger.commit.id, {}), order=Order.LATE))
+        elif best is None or not trigger.ref.is_older_than(best):
+            one = ordered(subject, newest_ready(subject, trigger))
+            found.append(one)
+            if one.ready is not None and one.order in _SURE and trigger.ref.version:
+                best = trigger.ref
+    return found
 
 
 def newest_ready(subject: Subject, trigger: Trigger) -> Evaluated:

@@ -24,7 +24,7 @@ from bot.formats.places import RemarkKind
 from bot.reconcilers.asked import over
 from bot.reconcilers.promotion.asking import asking_branches, asking_tags
 from bot.reconcilers.promotion.following import followed, problems
-from bot.reconcilers.promotion.newest import Look, newest_ready, newest_tags, ordered
+from bot.reconcilers.promotion.newest import Look, newest_heads, newest_tags, ordered
 from bot.reconcilers.promotion.pull_request import (
     Proposal,
     Request,
@@ -90,16 +90,17 @@ def _looked(view: View, environment: str, application: str) -> Look:
     if target.follows:
         view.granted_environment_of(environment, promoted)
         sets = tuple(ordered(subject, one) for one in followed(subject))
-        outcome = Done("; ".join(problems(subject)) if not sets else "")
-        return Look(application, outcome, subject if sets else None, sets)
+        if sets:
+            return Look(application, Done(""), subject, sets)
+        unknown = "; ".join(problems(subject, unknown=True))
+        return Look(application, Done("; ".join(problems(subject))), blocked=unknown)
     heads, tags = asking_branches(subject), asking_tags(subject)
     if not (heads or tags):
         return Look(application, Done(f"no branch or tag that feeds {environment} has moved yet"))
     view.granted_environment_of(environment, promoted)
     if target.turns is Turns.QUEUE:
         return Look(application, Done(""), subject, tuple(queued(subject, heads, tags)))
-    evaluated = [ordered(subject, newest_ready(subject, trigger)) for trigger in heads]
-    evaluated += newest_tags(subject, tags)
+    evaluated = [*newest_heads(subject, heads), *newest_tags(subject, tags)]
     return Look(application, Done(""), subject, tuple(evaluated))
 
 

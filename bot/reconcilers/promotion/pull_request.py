@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Final
 
 from bot.domain.assessment import Assessment
@@ -49,7 +50,14 @@ from bot.facts.evidence import Evaluated, evaluate, report_url
 from bot.facts.gates import closed, going_all, labelled, stopped, told
 from bot.facts.granted import source_repository
 from bot.facts.own_heads import approved_heads, own_head
-from bot.facts.promotions_open import BRANCHES, head_branch, lane_branch, rollback_branch
+from bot.facts.promotions_open import (
+    BRANCHES,
+    head_branch,
+    lane_branch,
+    note_superseded,
+    rollback_branch,
+    superseded_key,
+)
 from bot.facts.snapshot import View
 from bot.facts.source_changes import source_changes
 from bot.facts.status import open_standing
@@ -59,7 +67,7 @@ from bot.formats.check_output import check_output
 from bot.formats.edits import Edit, edit_of
 from bot.formats.image_names import ImageField
 from bot.formats.manifest_file import bytes_of
-from bot.formats.markdown import plain, prose
+from bot.formats.markdown import code, plain, prose
 from bot.formats.places import ImageLocation
 from bot.formats.pull_request_body import (
     BodyFacts,
@@ -80,6 +88,8 @@ from bot.reporting.reports import ask_reviewers, tell_labels, tell_source
 from bot.reporting.verdicts import note_verdict
 
 _COMMITS: Final = 250
+_MONOREPO: Final = 5_000
+"""Commits of a monorepo, most of them of others, that are looked through for the body."""
 _TOO_MANY_AGAIN: Final = timedelta(minutes=5)
 _AT_ONCE: Final = timedelta(seconds=1)
 """GitHub tells times in whole seconds."""
@@ -265,7 +275,9 @@ def ensure_pull_request(view: View, request: Request) -> Outcome:
         and _is_current(view, request, existing, contents)
         and (is_frozen or _brought_by_any(view, request, existing) <= contents.keys())
     )
+    before = {} if existing is None else _written(view, request, existing.head)
     commit = None if is_current else _write(view, request, contents)
+    _tell_replaced(view, request, before)
     pull_request = _ensure(view, request, existing, commit, body)
     seen_in = None if existing is None else existing.number
     for proposal, one in zip(request.proposals, evaluated, strict=True):
@@ -390,11 +402,6 @@ def _asked_for(view: View, wanted: Wanted, pull_request: PullRequest, promotion:
 def _came_with(view: View, application: str, source: str) -> dict[str, Digest] | None:
     known = view.ports.memory.resolution(view.id, application, source)
     return None if known is None else dict(known.digests)
-
-
-def superseded_key(view: View, number: int) -> str:
-    """Names the audit's entry that the bot itself closed a pull request."""
-    return f"superseded:{view.id}:{number}"
 
 
 def _was_merged_here(view: View, pull_request: PullRequest) -> bool:
@@ -811,6 +818,21 @@ def _tell_one(view: View, one: Proposal, state: CheckState, heading: str, summar
     tell_source(view, one.application, one.environment, one.commits, state, heading, summary)
 
 
+def _tell_replaced(view: View, request: Request, before: Mapping[str, WrittenHead]) -> None:
+    """Say on the commits that asked before that another one has taken their place."""
+    for proposal in request.proposals:
+        old = before.get(proposal.application.name)
+        if old is None or old.source == proposal.source:
+            continue
+        commits = [one for one in (old.trigger, old.source) if one not in proposal.commits]
+        words = (
+            f"{code(str(proposal.ref))} at {code(proposal.source[:SHORT_COMMIT])} takes its place."
+        )
+        environment, application = proposal.environment, proposal.application
+        state = CheckState.NEUTRAL
+        tell_source(view, application, environment, commits, state, "Superseded", words)
+
+
 def close_pointless(view: View, environment: Environment, application: Application) -> None:
     """Close an open pull request of ours that asks for what the default branch has anyway.
 
@@ -826,10 +848,7 @@ def close_pointless(view: View, environment: Environment, application: Applicati
                 title=pull_request.title,
                 body=superseded(pull_request.body),
             )
-            scope = view.scope(environment.name, application.name)
-            facts = {"pull_request": str(pull_request.number)}
-            once = superseded_key(view, pull_request.number)
-            view.ports.audit.append("superseded", scope, facts, once=once)
+            note_superseded(view, pull_request.number, environment.name)
             github.close_pull_request(view.repository, pull_request.number)
 
 
@@ -883,10 +902,17 @@ def _facts(view: View, proposal: Proposal, assessment: Assessment, came: Travell
 
 
 def _between(proposal: Proposal, old: str | None, new: str) -> Sequence[GitCommit] | None:
-    history = proposal.history
+    history, application = proposal.history, proposal.application
     if old is None or not (history.has(old) and history.has(new)):
         return None
-    return history.between(old, new, limit=_COMMITS + 1)  # one more tells that there are more
+    if not application.paths:
+        return history.between(old, new, limit=_COMMITS + 1)  # one more tells that there are more
+    own = (
+        commit
+        for commit, paths in history.files_between(old, new, limit=_MONOREPO)
+        if any(application.is_built_of(path) for path in paths)
+    )
+    return [history.commit(commit) for commit in islice(own, _COMMITS + 1)]
 
 
 def _asker(proposal: Proposal, contributions: Mapping[str, Contribution] | None) -> Asker:
