@@ -22,6 +22,7 @@ from bot.adapters import engine as engine_adapter, store
 from bot.adapters.asked import AskedJobs
 from bot.adapters.clock import SystemClock, pause
 from bot.adapters.counted import CountedAudit
+from bot.adapters.courier import Courier
 from bot.adapters.engine import Engine
 from bot.adapters.feeds import FileFeeds
 from bot.adapters.git.mirror import Mirrors
@@ -44,6 +45,7 @@ from bot.adapters.scanning import harden, renderer_of, scanner_of
 from bot.adapters.signing import is_key_uri, load_key, load_public_key
 from bot.adapters.signing.keyless import KeylessVerifier
 from bot.adapters.signing.openpgp import load_commit_key
+from bot.adapters.sinks import load_sinks
 from bot.checkups import SOON_SECONDS, Checkups
 from bot.domain.environments import GitHubRepository
 from bot.domain.errors import LockkeeperError, NotGrantedError, RejectedError
@@ -72,6 +74,7 @@ from bot.formats.grant_floor import read_floor
 from bot.formats.markdown import prose, text as escaped_text
 from bot.formats.webhook import WebhookHint
 from bot.measuring import MEASURE_SECONDS, NOTED, Measuring
+from bot.noticing import NOTICE_SECONDS, Noticing
 from bot.ports.clock import Clock
 from bot.ports.github import GitHub
 from bot.ports.jobs import Jobs
@@ -299,6 +302,7 @@ class Lockkeeper:
     """The App's failed deliveries, handed on to whoever records them."""
     metrics: Metrics
     measuring: Measuring
+    noticing: Noticing
 
     def serve(self, *, listens: bool = True) -> None:
         """Serve webhooks and do the work until a signal says stop.
@@ -330,6 +334,7 @@ class Lockkeeper:
                 again_seconds=SOON_SECONDS,
             ),
             Rounds("lockkeeper-measuring", self.measuring.look, again_seconds=MEASURE_SECONDS),
+            Rounds("lockkeeper-notices", self.noticing.send, again_seconds=NOTICE_SECONDS),
         )
         host = urlsplit(settings.board_url).hostname or ""
         self.metrics.add_source("ready", partial(_readiness, self._reason_not_ready))
@@ -562,9 +567,19 @@ def _tokens(settings: Settings, calls: Calls) -> Tokens:
     return Tokens(calls, str(settings.required_app_id()), settings.required_private_key())
 
 
-def _secret(settings: Settings) -> bytes:
+def _secret(settings: Settings, of: bytes = b"lockkeeper outbox 1") -> bytes:
     """What proves that rows are this bot's: made of the App's key, which no database holds."""
-    return hmac.digest(settings.required_private_key().encode(), b"lockkeeper outbox 1", "sha256")
+    return hmac.digest(settings.required_private_key().encode(), of, "sha256")
+
+
+def _noticing(settings: Settings, database: sa.Engine, clock: Clock) -> Noticing:
+    """Who is told what elsewhere than on GitHub; nobody where the operator named no file."""
+    sinks = load_sinks(settings.notifications) if settings.notifications else ()
+    courier = Courier(clock)
+    for sink in sinks:
+        courier.check(sink)
+    rows = store.NoticeStore(database, clock, _secret(settings, b"lockkeeper notices 1"))
+    return Noticing(sinks, rows, courier, clock)
 
 
 def hiding(settings: Settings) -> Callable[[str], str]:
@@ -575,6 +590,7 @@ def hiding(settings: Settings) -> Callable[[str], str]:
     places = {
         "LOCKKEEPER_GRANTS_DIR": settings.grants_dir,
         "LOCKKEEPER_DATA_DIR": settings.data_dir,
+        "LOCKKEEPER_NOTIFICATIONS": settings.notifications,
         "LOCKKEEPER_KEV_CATALOGUE": settings.kev_catalogue,
         "LOCKKEEPER_EPSS_SCORES": settings.epss_scores,
         "LOCKKEEPER_TRUSTED_ROOT": settings.trusted_root,
@@ -679,6 +695,7 @@ def assemble(settings: Settings, share: Share = EVERYTHING) -> Lockkeeper:
     mirrors = _mirrors(settings, tokens)
     outgoing = store.OutgoingStore(database, clock, _secret(settings))
     outbox = Outbox(github, outgoing, clock, journal.job)
+    noticing = _noticing(settings, database, clock)
     ports = Ports(
         github=github,
         outbox=outbox,
@@ -713,11 +730,12 @@ def assemble(settings: Settings, share: Share = EVERYTHING) -> Lockkeeper:
             *outbox.findings(),
             *opened.proofs.findings(),
             *checkups.remarkable(),
+            *noticing.findings(),
         ),
     )
     workflows = Workflows(ports, commands, engine.retry, journal.job, asked.running)
     missed = partial(MissedWebhooks, calls, tokens)
-    measuring = Measuring(ports, store.ChronicleStore(database), metrics, noted)
+    measuring = Measuring(ports, store.ChronicleStore(database), metrics, noted, noticing)
     for name, read in {
         "jobs": engine.depths,
         "outbox": outgoing.backlog,
@@ -728,7 +746,16 @@ def assemble(settings: Settings, share: Share = EVERYTHING) -> Lockkeeper:
     }.items():
         metrics.add_source(name, read)
     return Lockkeeper(
-        settings, database, engine, workflows, checkups, outbox, missed, metrics, measuring
+        settings,
+        database,
+        engine,
+        workflows,
+        checkups,
+        outbox,
+        missed,
+        metrics,
+        measuring,
+        noticing,
     )
 
 

@@ -27,6 +27,7 @@ from bot.domain.metrics import (
     Metric,
     Noted,
     Reading,
+    Stands,
     standing_readings,
 )
 from bot.facts.figures import is_change_failure, stands_in, timings_of
@@ -53,11 +54,28 @@ class Counts(Protocol):
         ...
 
 
+class Hears(Protocol):
+    """Who is told where promotions stand; `bot.noticing.Noticing` is one."""
+
+    def heard(self, manifests: str, stands: Sequence[Stands]) -> None:
+        """Where everything of a manifests repository stands now."""
+        ...
+
+    def foreign(self, manifests: str, environment: str, facts: Mapping[str, str]) -> None:
+        """An environment ref showed a commit that is not the bot's."""
+        ...
+
+
 class Measuring:
     """What is known of the promotions of one process' manifests repositories."""
 
     def __init__(
-        self, ports: Ports, chronicle: Chronicle, counts: Counts, noted: deque[Noted]
+        self,
+        ports: Ports,
+        chronicle: Chronicle,
+        counts: Counts,
+        noted: deque[Noted],
+        hears: Hears | None = None,
     ) -> None:
         """Look at nothing yet.
 
@@ -66,7 +84,9 @@ class Measuring:
             chronicle: tells what a publication changed.
             counts: where it counts.
             noted: entries of the audit, taken away as they are counted.
+            hears: is told of what was found; None: nobody is.
         """
+        self._hears = hears
         self._ports, self._chronicle, self._counts = ports, chronicle, counts
         self._noted = noted
         self._readings: dict[GitHubRepository, Sequence[Reading]] = {}
@@ -107,10 +127,13 @@ class Measuring:
     ) -> None:
         self._names[view.id] = repository
         now = ports.clock.now()
-        found = standing_readings(str(repository), stands_in(view, jobs), now)
+        stands = stands_in(view, jobs)
+        found = standing_readings(str(repository), stands, now)
         with self._guard:
             self._readings[repository] = found
             self._looked[repository] = now.timestamp()
+        if self._hears is not None:
+            self._hears.heard(str(repository), stands)
 
     def _count(self, ports: Ports, views: Mapping[GitHubRepository, View]) -> None:
         """Count what was noted; what is about a repository that was never seen waits for it."""
@@ -134,6 +157,8 @@ class Measuring:
                 count(DELIVERIES, *place, "refused")
             case "held" if is_change_failure(noted.scope, noted.facts):
                 count(CHANGE_FAILURES, *place, "held")
+            case "foreign commit" if self._hears is not None:
+                self._hears.foreign(manifests, noted.scope.environment, noted.facts)
             case "published":
                 count(PUBLICATIONS, *place)
                 self._count_changes(ports, view, place, noted)

@@ -100,6 +100,11 @@ VARIABLES: Final = (
         secret=True,
     ),
     Variable(
+        "LOCKKEEPER_NOTIFICATIONS",
+        "A JSON file that says who is told what, in chat, by mail or by webhook.",
+        "none: nobody is told elsewhere than on GitHub",
+    ),
+    Variable(
         "LOCKKEEPER_KEV_CATALOGUE",
         "A file with CISA's catalogue of known exploited vulnerabilities, JSON.",
         "none; rules with kev are not evaluated",
@@ -227,6 +232,7 @@ class Settings:
     """Empty: nobody said."""
     metrics_token: str | None = field(repr=False)
     """None: metrics are for this machine alone."""
+    notifications: Path | None
     kev_catalogue: Path | None
     epss_scores: Path | None
     trusted_root: Path | None
@@ -279,6 +285,7 @@ class Settings:
             board_listen=_address(environ, "LOCKKEEPER_BOARD_LISTEN", "127.0.0.1:8081"),
             board_url=_board_url(environ),
             metrics_token=_metrics_token(environ),
+            notifications=_path(environ, "LOCKKEEPER_NOTIFICATIONS"),
             kev_catalogue=_path(environ, "LOCKKEEPER_KEV_CATALOGUE"),
             epss_scores=_path(environ, "LOCKKEEPER_EPSS_SCORES"),
             trusted_root=_path(environ, "LOCKKEEPER_TRUSTED_ROOT"),

@@ -10,6 +10,7 @@ from bot.cli.failing import failing
 from bot.cli.groups import Group
 from bot.domain.ci_builds import NoBuildError, ci_build
 from bot.domain.environments import Application, Pipeline
+from bot.domain.errors import ConfigurationError
 from bot.formats.ci_snippet import SERVICES
 from bot.formats.pipeline_file import PIPELINE_FILE, read_pipeline
 
@@ -31,9 +32,19 @@ def ci() -> None:
 def snippet(service: str, file: Path, application: str, environment: str) -> None:
     """Print the CI file of an application's source repository."""
     with failing(as_json=False):
-        pipeline = read_pipeline(file.read_text(), file=str(file))
+        pipeline = read_pipeline(_text(file), file=str(file))
         chosen = _application(pipeline, application)
         click.echo(SERVICES[service](ci_build(pipeline, chosen, environment)), nl=False)
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(str(file), None, "not UTF-8", "write it as UTF-8") from error
+    except OSError as error:
+        fact = f"cannot be read: {error.strerror}"
+        raise ConfigurationError(str(file), None, fact, "check the permissions") from error
 
 
 def _application(pipeline: Pipeline, name: str) -> Application:

@@ -1,13 +1,14 @@
 """What CI has to build for an application, and where to, as the pipeline file says it.
 
-An image is built once, for the environment that CI pushes to. A branch that feeds it is built, and
-so is one that feeds an environment which takes its images from there: fixes on release branches
-have no other build. What is further up gets what stood below, and builds nothing.
+An image is built once, for the environment that CI pushes to. A branch or tag that feeds it is
+built, and so is one that feeds an environment which takes its images from there: fixes on release
+branches have no other build. What is further up gets what stood below, and builds nothing.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -54,6 +55,10 @@ class CiBuild:
     images: tuple[CiImage, ...]
     branches: tuple[str, ...]
     """Globs: ``*`` within a segment, ``**`` across them."""
+    tags: tuple[str, ...] = ()
+    """Globs over git tags."""
+    paths: tuple[str, ...] = ()
+    """Globs over files of the source that its images are built of; empty: of all of them."""
 
 
 def ci_build(pipeline: Pipeline, application: Application, environment: str = "") -> CiBuild:
@@ -67,10 +72,13 @@ def ci_build(pipeline: Pipeline, application: Application, environment: str = ""
     Raises:
         NoBuildError: it is built for several places, or none; or CI cannot know a tag or branch.
     """
-    target = _target(pipeline, application, environment)
-    place = _repositories(application, target)
-    branches = _branches(pipeline, application, place or ())
-    if not branches:
+    own = [pipeline.environment_of(name, application) for name in pipeline.environments]
+    environments = [one for one in own if one is not None]
+    target = _target(environments, application, environment)
+    asking = _asking(environments, application, _repositories(application, target) or ())
+    branches = _globs(application, [glob for one in asking for glob in one.branches])
+    tags = _globs(application, [glob for one in asking for glob in one.tags])
+    if not branches and not tags:
         way_out = "give it, or one that takes images from it, `on: { branches: [...] }`"
         raise NoBuildError(application.name, f"no branch feeds {target.name}", way_out)
     return CiBuild(
@@ -81,12 +89,16 @@ def ci_build(pipeline: Pipeline, application: Application, environment: str = ""
             _image(application, target, name) for name in (one.name for one in application.images)
         ),
         branches,
+        tags,
+        _paths(application),
     )
 
 
-def _target(pipeline: Pipeline, application: Application, environment: str) -> Environment:
+def _target(
+    environments: Sequence[Environment], application: Application, environment: str
+) -> Environment:
     places: dict[tuple[str, ...], Environment] = {}
-    for one in pipeline.environments.values():
+    for one in environments:
         place = _repositories(application, one)
         if place is not None:
             places.setdefault(place, one)
@@ -108,25 +120,29 @@ def _repositories(application: Application, environment: Environment) -> tuple[s
     return None if None in found else tuple(str(one) for one in found)
 
 
-def _branches(
-    pipeline: Pipeline, application: Application, place: tuple[str, ...]
-) -> tuple[str, ...]:
-    entries = {
-        one.name
-        for one in pipeline.environments.values()
-        if _repositories(application, one) == place
-    }
-    globs = [
-        glob
-        for one in pipeline.environments.values()
-        if one.name in entries or one.source_environment in entries
-        for glob in one.branches
-    ]
+def _asking(
+    environments: Sequence[Environment], application: Application, place: tuple[str, ...]
+) -> Sequence[Environment]:
+    """Those whose branches and tags ask for what CI pushes to a place."""
+    entries = {one.name for one in environments if _repositories(application, one) == place}
+    return [one for one in environments if one.name in entries or one.source_environment in entries]
+
+
+def _globs(application: Application, globs: Sequence[str]) -> tuple[str, ...]:
+    """Each once, in characters that every CI reads alike."""
     for glob in globs:
         if not _BRANCH.fullmatch(glob):
-            fact = f"branch {glob!r} has characters that not every CI reads alike"
-            raise NoBuildError(application.name, fact, "write the branches into CI by hand")
+            fact = f"{glob!r} has characters that not every CI reads alike"
+            raise NoBuildError(application.name, fact, "write branches and tags into CI by hand")
     return tuple(dict.fromkeys(globs))
+
+
+def _paths(application: Application) -> tuple[str, ...]:
+    """What a commit has to touch; without `paths` of the application every commit counts."""
+    if not application.paths:
+        return ()
+    own = (*application.paths, *(glob for image in application.images for glob in image.paths))
+    return _globs(application, own)
 
 
 def _image(application: Application, environment: Environment, name: str) -> CiImage:

@@ -244,6 +244,10 @@ class PublishedChange:
     """Whether it takes the place of something that came after it: a rollback."""
 
 
+_GRAIN: Final = timedelta(seconds=1)
+"""Git knows whole seconds: a merge in the second of its head is not before it."""
+
+
 def timings(
     change: PublishedChange, committed_at: datetime | None, merged_at: datetime | None
 ) -> Mapping[Metric, timedelta]:
@@ -264,9 +268,9 @@ def timings(
         DELIVERY_SECONDS: (merged_at, change.published_at),
     }
     return {
-        metric: end - begin
+        metric: max(end - begin, timedelta(0))
         for metric, (begin, end) in way.items()
-        if begin is not None and end is not None and end >= begin
+        if begin is not None and end is not None and end > begin - _GRAIN
     }
 
 
@@ -282,6 +286,13 @@ class Stands:
     since: datetime | None
     verdict: str
     """Of its open promotion; empty: none is open, or nobody asked."""
+    application: str = ""
+    waits_for: str = ""
+    link: str = ""
+    published: tuple[str, ...] = ()
+    """The digests that the environment ref shows."""
+    awaits_people: bool = False
+    """Its open promotion is merged by people, not by the bot."""
 
 
 def standing_readings(manifests: str, stands: Iterable[Stands], now: datetime) -> Sequence[Reading]:

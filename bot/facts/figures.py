@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from bot.domain.environments import GitHubRepository
 from bot.domain.jobs import JobState
-from bot.domain.memory import Scope
+from bot.domain.memory import HoldKind, Scope
 from bot.domain.metrics import Metric, PublishedChange, Stands, timings
 from bot.domain.standing import State
 from bot.facts.snapshot import Ports, View
@@ -24,15 +24,32 @@ def stands_in(view: View, jobs: Mapping[str, JobState]) -> Sequence[Stands]:
     them: one that is held is not published because another image of it is.
     """
     found: dict[tuple[str, str], PlaceStatus] = {}
+    published: dict[tuple[str, str], set[str]] = {}
     for place in places_of(view, jobs):
         key = place.environment, place.application
         known = found.get(key)
         if known is None or _RANK[place.standing.state] < _RANK[known.standing.state]:
             found[key] = place
+        published.setdefault(key, set()).update({place.published} - {""})
     return [
-        Stands(one.environment, str(one.standing.state), one.standing.since, one.verdict)
-        for one in found.values()
+        Stands(
+            one.environment,
+            str(one.standing.state),
+            one.standing.since,
+            one.verdict,
+            one.application,
+            one.standing.waits_for,
+            one.standing.link or _history(view, one.environment),
+            tuple(sorted(published[key])),
+            awaits_people=not view.environment(one.environment).merges_itself,
+        )
+        for key, one in found.items()
     ]
+
+
+def _history(view: View, environment: str) -> str:
+    """Where people read what was published, and by which pull request."""
+    return f"{view.web_url}/commits/{view.environment(environment).ref}"
 
 
 def timings_of(ports: Ports, view: View, change: PublishedChange) -> Mapping[Metric, timedelta]:
@@ -56,6 +73,8 @@ def _committed_at(history: GitHistory, commit: str) -> datetime | None:
 def is_change_failure(scope: Scope, facts: Mapping[str, str]) -> bool:
     """Whether a hold says that a change failed: a person stopped what was going on.
 
-    The bot's own holds are about its record and the refs, not about a change.
+    The bot's own holds are about its record and the refs, a freeze is about time, and going back is
+    counted once, when it is published.
     """
-    return bool(scope.environment and facts.get("actor"))
+    is_stop = facts.get("kind", HoldKind.PERSON) == HoldKind.PERSON
+    return bool(scope.environment and facts.get("actor") and is_stop)

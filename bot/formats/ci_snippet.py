@@ -171,8 +171,7 @@ def github(build: CiBuild) -> str:
 {_header(build, "github")}name: image
 on:
   push:
-    branches: [{", ".join(quoted(one) for one in build.branches)}]
-  pull_request:
+{_github_asking(build)}  pull_request:
 
 permissions: {{}}
 
@@ -267,6 +266,16 @@ jobs:
       - name: Tag
         run: |
 {_block(TAG, 10)}"""
+
+
+def _github_asking(build: CiBuild) -> str:
+    """Branches, tags and paths of ``on.push``; GitHub asks no paths of a tag."""
+    asked = {"branches": build.branches, "tags": build.tags, "paths": build.paths}
+    return "".join(
+        f"    {key}: [{', '.join(quoted(one) for one in globs)}]\n"
+        for key, globs in asked.items()
+        if globs
+    )
 
 
 def _matrix(build: CiBuild) -> str:
@@ -402,7 +411,18 @@ def _gitlab_matrix(build: CiBuild) -> str:
 
 
 def _gitlab_rules(build: CiBuild) -> str:
-    return "".join(f"    - if: $CI_COMMIT_BRANCH =~ {_slashed(glob)}\n" for glob in build.branches)
+    paths = ", ".join(quoted(_below(one)) for one in build.paths)
+    changes = f"      changes: [{paths}]\n" if paths else ""
+    branches = (
+        f"    - if: $CI_COMMIT_BRANCH =~ {_slashed(glob)}\n{changes}" for glob in build.branches
+    )
+    tags = (f"    - if: $CI_COMMIT_TAG =~ {_slashed(glob)}\n" for glob in build.tags)
+    return "".join((*branches, *tags))
+
+
+def _below(glob: str) -> str:
+    """A glob over files as GitLab reads it, for whom ``dir/**`` is the folder's own files."""
+    return f"{glob}/*" if glob.endswith("/**") else glob
 
 
 def _slashed(glob: str) -> str:
@@ -421,10 +441,11 @@ def as_expression(glob: str) -> str:
 
 def jenkins(build: CiBuild) -> str:
     """A declarative ``Jenkinsfile`` of a multibranch pipeline."""
+    asked = [("branch", glob) for glob in build.branches] + [("tag", glob) for glob in build.tags]
     when = "\n".join(
-        f"              branch pattern: {_groovy('^' + as_expression(glob) + '$')}, "
+        f"              {kind} pattern: {_groovy('^' + as_expression(glob) + '$')}, "
         "comparator: 'REGEXP'"
-        for glob in build.branches
+        for kind, glob in asked
     )
     stages = "\n".join(_jenkins_image(build, one, when) for one in build.images)
     return f"""\
@@ -530,16 +551,19 @@ def _groovy(text: str) -> str:
 
 def azure(build: CiBuild) -> str:
     """``azure-pipelines.yml``."""
-    branches = "".join(f"      - {quoted(one)}\n" for one in build.branches)
+    asked = {"branches": build.branches, "tags": build.tags, "paths": build.paths}
+    triggers = "".join(
+        f"  {key}:\n    include:\n" + "".join(f"      - {quoted(one)}\n" for one in globs)
+        for key, globs in asked.items()
+        if globs
+    )
     return f"""\
 {_header(build, "azure")}\
 # The variable group `registry` has REGISTRY_USERNAME, REGISTRY_PASSWORD (secret) and COSIGN_KEY
 # (the URI of a key in a KMS). The agent has docker with buildx and QEMU, jq, trivy, cosign and
 # hadolint.
 trigger:
-  branches:
-    include:
-{branches}
+{triggers}
 pr:
   branches:
     include: ["*"]

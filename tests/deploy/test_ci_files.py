@@ -38,6 +38,8 @@ SEVERAL: Final = CiBuild(
         CiImage("migrate", "ghcr.io", "ghcr.io/acme/migrate", ("migrate-", 12)),
     ),
     ("develop", "release/*", "team/**"),
+    ("v*",),
+    ("services/api/**", "libs/*.py"),
 )
 
 
@@ -194,3 +196,19 @@ _SEGMENT = st.text("ab.-_*", min_size=1, max_size=4)
 )
 def test_a_branch_is_built_exactly_where_the_pipeline_file_says_so(glob: str, branch: str) -> None:
     assert bool(re.fullmatch(as_expression(glob), branch)) == matches(glob, branch)
+
+
+def test_tags_and_paths_are_asked_for_as_each_service_says_it() -> None:
+    github = read(SERVICES["github"](SEVERAL))
+    gitlab = read(SERVICES["gitlab"](SEVERAL))[".on-branch"]["rules"]
+    azure = read(SERVICES["azure"](SEVERAL))["trigger"]
+
+    assert {key: github["on"]["push"][key] for key in ("tags", "paths")} == {
+        "tags": ["v*"],
+        "paths": ["services/api/**", "libs/*.py"],
+    }
+    assert github["on"]["pull_request"] is None
+    assert gitlab[-1] == {"if": "$CI_COMMIT_TAG =~ /^v[^\\/]*$/"}
+    assert all(one["changes"] == ["services/api/**/*", "libs/*.py"] for one in gitlab[:-1])
+    assert (azure["tags"]["include"], azure["paths"]["include"][0]) == (["v*"], "services/api/**")
+    assert "tag pattern: '^v[^/]*$', comparator: 'REGEXP'" in SERVICES["jenkins"](SEVERAL)

@@ -36,6 +36,8 @@ NO_SERVICES: Final = {
     "rekorTlogConfig": {},
     "tsaConfig": {},
 }
+TWO: Final = ("github", "jenkins")
+"""The same scripts in either shell; what all four share is tried by these."""
 KEYS: Final = generate_key_pair()
 
 
@@ -209,7 +211,7 @@ def test_a_build_is_signed_attested_labelled_and_tagged_last(
     assert runner.said()[-3:].count(created[0]) == 1
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", TWO)
 def test_a_run_that_is_repeated_builds_nothing_anew(service: str, runner: Runner) -> None:
     runner.environment["NOT_SIGNED"] = "1"
     runner.all(service)
@@ -221,7 +223,7 @@ def test_a_run_that_is_repeated_builds_nothing_anew(service: str, runner: Runner
     assert len([one for one in runner.said() if one[:3] == ["docker", "buildx", "build"]]) == 1
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", TWO)
 def test_a_tag_that_stands_is_never_moved(service: str, runner: Runner) -> None:
     """The registry did not answer when it was asked before the build."""
     runner.environment["NOT_SIGNED"] = "1"
@@ -241,7 +243,7 @@ def test_a_tag_that_stands_is_never_moved(service: str, runner: Runner) -> None:
     assert runner.digest("sha-2b2e927") == standing
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", TWO)
 def test_a_wrong_password_stops_the_build_and_is_in_no_command_line(
     service: str, runner: Runner
 ) -> None:
@@ -265,14 +267,14 @@ def test_a_pull_request_is_linted_built_and_scanned_and_pushes_nothing(
     assert said == ({"docker", "trivy"} if service == "github" else {"docker", "trivy", "hadolint"})
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", TWO)
 def test_findings_fail_the_check_of_a_pull_request(service: str, runner: Runner) -> None:
     ended = [runner.run(*step, CI_FINDINGS="1") for step in runner.steps(service, "check")]
 
     assert ended[-1].returncode == 1
 
 
-@pytest.mark.parametrize("branch", ["release/1.2", "a b;$(id)`id`", "-rf", "ü" * 90])
+@pytest.mark.parametrize("branch", ["release/1.2", "-a b;$(id)`id`" + "ü" * 90])
 def test_a_branch_of_any_name_makes_a_tag_and_runs_nothing(branch: str, runner: Runner) -> None:
     runner.all("github", BRANCH=branch, NOT_SIGNED="1")
 

@@ -37,6 +37,7 @@ EVERYTHING: Final = (
     *("--set", "ingress.enabled=true,serviceMonitor.enabled=true,ingress.className=nginx"),
     *("--set", "networkPolicy.boardFrom[0].namespaceSelector.matchLabels.name=monitoring"),
     *("--set", "grants[0].manifests=acme/deploy,grants[0].environments.prod.secret=prod"),
+    *("--set", "notifications.secret=told"),
     *("--set", "database.storageClassName=fast,podAnnotations.a=b,image.pullSecrets={pull}"),
     *("--set-string", "settings.LOCKKEEPER_RECONCILE_SECONDS=60"),
 )
@@ -282,6 +283,21 @@ def test_the_web_pod_mounts_no_key_and_no_grant() -> None:
     assert (
         not {"LOCKKEEPER_PRIVATE_KEY_FILE", "LOCKKEEPER_RECORD_KEY_FILE"} & environment(web).keys()
     )
+
+
+def test_addresses_of_chats_are_where_jobs_run_alone() -> None:
+    told = pods(rendered(*SAID, *EVERYTHING, "--set", "database.kind=postgresql"))
+
+    mounting = {
+        name
+        for name, pod in told.items()
+        for volume in pod["spec"]["volumes"]
+        if volume.get("secret", {}).get("secretName") == "told"
+    }
+    assert mounting == {"lockkeeper-worker-worker"}
+    assert {
+        n for n, pod in told.items() if "LOCKKEEPER_NOTIFICATIONS" in environment(pod)
+    } == mounting
 
 
 def test_private_keys_of_an_environment_are_in_the_worker_that_delivers_there_alone() -> None:

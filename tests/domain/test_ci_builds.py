@@ -104,3 +104,31 @@ def test_an_environment_that_no_branch_feeds_is_not_built_for() -> None:
 
     with pytest.raises(NoBuildError, match="no branch feeds dev"):
         ci_build(replace(read, environments=lonely), read.applications["payments"])
+
+
+def test_tags_that_feed_an_environment_are_built_as_branches_are() -> None:
+    tagged = PIPELINE.replace('["release/*", "hotfix/*"]', "[], tags: [v*]")
+
+    found = build(tagged)
+
+    assert (found.branches, found.tags) == (("develop",), ("v*",))
+
+
+def test_only_commits_that_touch_what_it_is_built_of_are_built() -> None:
+    monorepo = PIPELINE.replace(
+        "payments: { images: [payments-api, payments-worker] }",
+        "payments: { paths: [services/pay/**], images: { payments-api: {}, payments-migrate: "
+        '{ image_tag: "migrate-{short_sha}", paths: [services/pay/db/**] } } }',
+    )
+
+    assert build(monorepo).paths == ("services/pay/**", "services/pay/db/**")
+    assert build().paths == ()
+
+
+def test_what_an_application_has_otherwise_is_its_own() -> None:
+    own = PIPELINE.replace(
+        "payments: { images",
+        "payments: { environments: { dev: { on: { branches: [trunk] } }, prod: {} }, images",
+    )
+
+    assert build(own).branches == ("trunk", "main")

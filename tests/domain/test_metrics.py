@@ -71,6 +71,14 @@ def test_what_nobody_knows_is_no_time_and_not_zero() -> None:
     assert timings(CHANGE, None, None) == {}
 
 
+def test_a_merge_within_the_second_of_its_head_took_no_time_and_is_counted() -> None:
+    proposed = NOON + timedelta(microseconds=900_000)
+    change = replace(CHANGE, proposed_at=proposed)
+
+    assert timings(change, None, NOON)[APPROVAL_WAIT] == timedelta(0)
+    assert APPROVAL_WAIT not in timings(change, None, NOON - timedelta(seconds=1))
+
+
 def test_what_comes_back_made_its_way_long_ago() -> None:
     assert timings(replace(CHANGE, comes_back=True), NOON, MERGED) == {}
 

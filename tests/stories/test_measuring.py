@@ -9,14 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from bot.adapters.store import ChronicleStore
+from bot.adapters.store import ChronicleStore, NoticeStore
 from bot.domain.environments import GitHubRepository
 from bot.domain.errors import UnavailableError
+from bot.domain.memory import Scope
 from bot.domain.metrics import LOOKED, PROMOTIONS
+from bot.domain.notices import Sink
+from bot.facts.figures import is_change_failure
 from bot.measuring import Measuring
+from bot.noticing import Noticing
 from bot.ports.git import GitHistory, Mirrors
 from bot.reconcilers.operator import Request, hold
 from tests.adapters.test_metrics import samples
+from tests.test_noticing import Post
 from tests.world.driver import Driver, driven
 
 pytestmark = pytest.mark.slow
@@ -101,6 +106,16 @@ class Away:
         return self.mirrors.of(repository)
 
 
+@pytest.mark.parametrize(
+    ("kind", "counts"), [("person", True), ("freeze", False), ("rollback", False)]
+)
+def test_a_freeze_is_no_failure_and_a_rollback_is_one_once(kind: str, *, counts: bool) -> None:
+    """A rollback counts when what stood before is published again; its hold keeps others out."""
+    scope = Scope(1, "prod", "payments")
+
+    assert is_change_failure(scope, {"actor": "ada", "kind": kind}) is counts
+
+
 def test_a_repository_that_cannot_be_seen_is_unknown_and_not_empty(driver: Driver) -> None:
     away = Away(driver.ports.mirrors)
     nowhere = GitHubRepository("acme", "nowhere")
@@ -130,3 +145,29 @@ def test_requests_to_github_and_to_registries_are_counted(driver: Driver) -> Non
     assert found["lockkeeper_registry_requests_total", frozenset(asked.items())] > 1
     pace = "lockkeeper_registry_pace_requests_per_second"
     assert found[pace, frozenset({"host": host}.items())] > 1
+
+
+def test_people_are_told_of_what_the_looks_find(driver: Driver) -> None:
+    post = Post()
+    rows = NoticeStore(driver.app.database, driver.ports.clock, b"secret")
+    noticing = Noticing([Sink("ops", environments=("stage",))], rows, post, driver.ports.clock)
+    chronicle, metrics = ChronicleStore(driver.app.database), driver.app.metrics
+    measuring = Measuring(driver.ports, chronicle, metrics, deque(), noticing)
+    measuring.look()  # what was so before is not told
+    promotion = driver.stage.open_promotion("stage")
+    assert promotion is not None
+    driver.stage.dana.merge(promotion)
+    driver.run(driver.deliver("stage"))
+    measuring.look()
+    noticing.send()
+    stage = driver.stage
+    driver.build(stage.source, stage.commit("develop"))
+    driver.run(driver.propose("dev"))
+    stage.dana.push(stage.source, "release/1.1", {}, parent=stage.source.head("develop"))
+    driver.run(driver.propose("stage"))
+    measuring.look()
+    measuring.look()
+
+    noticing.send()
+
+    assert post.carried == [("ops", "published"), ("ops", "waits")]

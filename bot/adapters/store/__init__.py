@@ -15,6 +15,7 @@ from bot.adapters.store.commands import CommandStore
 from bot.adapters.store.database import demand, inspect, migrate, name_of, open_database
 from bot.adapters.store.evaluations import EvaluationStore
 from bot.adapters.store.memory import MemoryStore
+from bot.adapters.store.notices import NoticeStore
 from bot.adapters.store.outgoing import OutgoingStore
 from bot.adapters.store.proofs import Proofs
 from bot.adapters.store.renderings import RenderingStore
@@ -29,6 +30,7 @@ __all__ = [
     "CommandStore",
     "EvaluationStore",
     "MemoryStore",
+    "NoticeStore",
     "OutgoingStore",
     "Proofs",
     "RenderingStore",

@@ -155,6 +155,15 @@ MIGRATIONS: Final[Sequence[Sequence[str]]] = (
         "CREATE INDEX lk_written_head_commit ON lk_written_head (manifests, commit_id)",
         "CREATE INDEX lk_written_head_source ON lk_written_head (manifests, source)",
     ),
+    (
+        """CREATE TABLE lk_notice (
+            sink VARCHAR NOT NULL, manifests VARCHAR NOT NULL, environment VARCHAR NOT NULL,
+            application VARCHAR NOT NULL, event VARCHAR NOT NULL, identity VARCHAR NOT NULL,
+            content {bytes} NOT NULL, at VARCHAR NOT NULL, due VARCHAR NOT NULL,
+            claimed VARCHAR NOT NULL, attempts BIGINT NOT NULL, done BIGINT NOT NULL,
+            PRIMARY KEY (sink, manifests, environment, application, event))""",
+        "CREATE INDEX lk_notice_due ON lk_notice (sink, done, due)",
+    ),
 )
 """For ``migrate``, part ``store``; ``{number}`` counts rows in the order they were written,
 ``{bytes}`` is what holds bytes."""
@@ -261,6 +270,14 @@ RENDERING: Final = _table(
     contents=["document"],
 )
 BLOB: Final = _table("lk_blob", "blob", numbers=["number", "version"], contents=["said", "proof"])
+NOTICE: Final = sa.Table(
+    "lk_notice",
+    _TABLES,
+    *(sa.Column(name, sa.String) for name in ("sink", "manifests", *_SCOPE, "event", "identity")),
+    *(sa.Column(name, sa.String) for name in ("at", "due", "claimed")),
+    *(sa.Column(name, sa.BigInteger) for name in ("attempts", "done")),
+    sa.Column("content", sa.LargeBinary),
+)
 PROVEN: Final = {
     RESOLUTION: ("manifests", "application", "commit_id"),
     PUBLICATION: ("manifests", "environment", "application", "ref", "commit_id"),

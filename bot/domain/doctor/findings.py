@@ -63,6 +63,7 @@ class About(StrEnum):
     DISK = "data.space"
     VERSIONS = "versions"
     REPORTS = "reports.refused"
+    NOTICES = "notices.refused"
     RECORD = "database.record"
 
 

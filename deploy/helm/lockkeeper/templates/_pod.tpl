@@ -28,7 +28,7 @@ helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
 
 {{/*
 A pod of one role. `secrets`: keys of the Secret that it gets, and no other; `grants`: whether it gets any; `own`: what it
-gets of an environment in place of the common grant; `claims`: whether its data folder is a volume that outlives it.
+gets of an environment in place of the common grant; `works`: whether it runs jobs; `claims`: whether its data folder is a volume that outlives it.
 */}}
 {{- define "lockkeeper.pod" -}}
 {{- $root := .root -}}
@@ -77,6 +77,10 @@ spec:
         - name: {{ $variable }}_FILE
           value: /etc/lockkeeper/secrets/{{ $key }}
         {{- end }}
+        {{- if and .works $values.notifications.secret }}
+        - name: LOCKKEEPER_NOTIFICATIONS
+          value: /etc/lockkeeper/notifications/notifications.json
+        {{- end }}
         {{- range $name, $value := $values.settings }}
         - name: {{ $name }}
           value: {{ $value | quote }}
@@ -109,6 +113,9 @@ spec:
         {{- if .grants }}
         - { name: grants, mountPath: /etc/lockkeeper/grants, readOnly: true }
         {{- end }}
+        {{- if and .works $values.notifications.secret }}
+        - { name: notifications, mountPath: /etc/lockkeeper/notifications, readOnly: true }
+        {{- end }}
   volumes:
     {{- if not .claims }}
     - name: data
@@ -124,6 +131,10 @@ spec:
           {{- range $key, $variable := .secrets }}
           - { key: {{ $key }}, path: {{ $key }} }
           {{- end }}
+    {{- if and .works $values.notifications.secret }}
+    - name: notifications
+      secret: { secretName: {{ $values.notifications.secret }}, defaultMode: 0440 }
+    {{- end }}
     {{- if .grants }}
     - name: grants
       projected:
