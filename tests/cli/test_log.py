@@ -29,7 +29,7 @@ def test_what_a_job_says_names_its_promotion() -> None:
 
 
 def test_what_belongs_to_no_promotion_names_none() -> None:
-    assert "promotion" not in line()
+    assert "promotion" not in contextvars.Context().run(line)
     assert "promotion" not in in_a_job("").run(line)
 
 
