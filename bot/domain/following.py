@@ -24,7 +24,9 @@ class Standing:
     trigger: str
     """The commit that asked for it there."""
     problem: str = ""
-    """Why nobody can say."""
+    """Why nothing is known to stand there."""
+    is_unknown: bool = False
+    """Something may stand there all the same."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from bot.domain.environments import Application, Environment
 from bot.domain.following import Follower, Standing, followers
@@ -32,10 +33,14 @@ def followed(subject: Subject) -> list[Evaluated]:
     return [_evaluated(subject, one, standings) for one in found]
 
 
-def problems(subject: Subject) -> list[str]:
-    """Why nobody can say what stands in the environments before this one; empty: it is known."""
+def problems(subject: Subject, *, unknown: bool = False) -> list[str]:
+    """Why nothing stands in the environments before this one; those where it may all the same."""
     standings = (_standing(subject, name) for name in subject.environment.after)
-    return [f"in {one.environment} {one.problem}" for one in standings if one.problem]
+    return [
+        f"in {one.environment} {one.problem}"
+        for one in standings
+        if one.problem and (one.is_unknown or not unknown)
+    ]
 
 
 # --- what stands there ---
@@ -45,16 +50,17 @@ def _standing(subject: Subject, name: str) -> Standing:
     """Whose images an environment's ref shows together."""
     view, environment = subject.view, subject.view.environment(name)
     shown = _shown(view, environment, subject.application.name)
-    if isinstance(shown, str):
-        return Standing(name, "", NO_REF, "", shown)
+    if isinstance(shown, _Nothing):
+        return Standing(name, "", NO_REF, "", shown.reason, shown.is_unknown)
     record = proposed_as(view, environment, subject.application, shown) or _only_record(
         subject, shown
     )
     if record is None:
-        return Standing(name, "", NO_REF, "", "what stands is of no one commit that is known")
+        reason = "what stands is of no one commit that is known"
+        return Standing(name, "", NO_REF, "", reason, is_unknown=True)
     if not subject.history.fetch_commit(record.commit):
         reason = f"its commit {record.commit[:7]} cannot be read any more"
-        return Standing(name, "", NO_REF, "", reason)
+        return Standing(name, "", NO_REF, "", reason, is_unknown=True)
     scope = view.scope(name, subject.application.name)
     heads = reversed(view.ports.memory.written_heads(scope))
     head = next((one for one in heads if one.source == record.commit), None)
@@ -63,24 +69,33 @@ def _standing(subject: Subject, name: str) -> Standing:
     return Standing(name, record.commit, SourceRef.of(head.trigger_branch), head.trigger)
 
 
-def _shown(view: View, environment: Environment, application: str) -> dict[str, Digest] | str:
+@dataclass(frozen=True, slots=True)
+class _Nothing:
+    """Why no set stands in an environment."""
+
+    reason: str
+    is_unknown: bool = True
+
+
+def _shown(view: View, environment: Environment, application: str) -> dict[str, Digest] | _Nothing:
     """Image -> digest on the environment's ref, or why nobody can say."""
     tip = view.history.heads().get(environment.ref, "")
     if not tip:
-        return "nothing is published yet"
+        return _Nothing("nothing is published yet", is_unknown=False)
     if lacks_record(view, environment):
         way = f"`lockkeeper adopt {environment.name}`"
-        return f"this database knows of no publication: restore its backup, or run {way}"
+        return _Nothing(f"this database knows of no publication: restore its backup, or run {way}")
     if not view.ports.memory.published(view.id, {environment.ref: tip}):
-        return f"{environment.ref} shows a commit that is not Lockkeeper's"
+        return _Nothing(f"{environment.ref} shows a commit that is not Lockkeeper's")
     found: dict[str, Digest] = {}
     for spot in view.spots_of(tip, environment, application):
         written: Written = spot.written
         if not written.digest:
-            return f"{spot.image.name} stands without a digest"
+            return _Nothing(f"{spot.image.name} stands without a digest")
         if found.setdefault(spot.image.name, Digest(written.digest)) != written.digest:
-            return f"{spot.image.name} stands twice, and differently"
-    return found or f"{application} has no place"
+            return _Nothing(f"{spot.image.name} stands twice, and differently")
+    way = f"it goes past {environment.name} if its `environments` says so"
+    return found or _Nothing(f"{application} has no place; {way}", is_unknown=False)
 
 
 def _only_record(subject: Subject, shown: dict[str, Digest]) -> Resolution | None:

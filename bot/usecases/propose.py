@@ -71,8 +71,10 @@ def _looked(view: View, environment: str, application: str) -> Look:
     if target.follows:
         view.granted_environment_of(environment, promoted)
         sets = tuple(ordered(subject, one) for one in followed(subject))
-        outcome = Done("; ".join(problems(subject)) if not sets else "")
-        return Look(application, outcome, subject if sets else None, sets)
+        if sets:
+            return Look(application, Done(""), subject, sets)
+        unknown = "; ".join(problems(subject, unknown=True))
+        return Look(application, Done("; ".join(problems(subject))), blocked=unknown)
     heads, tags = asking_branches(subject), asking_tags(subject)
     if not (heads or tags):
         return Look(application, Done(f"no branch or tag that feeds {environment} has moved yet"))

@@ -218,3 +218,28 @@ def test_what_the_file_calls_otherwise_now_is_closed_with_a_reason(driver: Drive
     assert open_pulls(driver) == ["lockkeeper/stage/store"]
     assert old.state == "closed"
     assert any("lockkeeper.yaml" in comment.body for comment in old.comments)
+
+
+def test_a_group_follows_what_is_published_and_takes_nothing_unknown_for_no(tmp_path: Path) -> None:
+    following = GROUPED.replace(
+        'on: {{ branches: ["release/*", "hotfix/*"] }}\n    from: dev', "after: [dev]"
+    )
+    with monorepo(tmp_path, following) as driver:
+        commit = in_dev(driver, "api", "web")
+
+        assert open_pulls(driver) == [BRANCH]  # the publication asked
+        [pull] = driver.stage.manifests.open_pulls()
+        assert commit[:7] in str(pull.title)
+        driver.stage.dana.merge(pull)
+        driver.run(driver.deliver("stage", "api"), driver.deliver("stage", "web"))
+
+        newer = in_dev(driver, "api")
+        assert open_pulls(driver) == [BRANCH]
+        [pull] = driver.stage.manifests.open_pulls()
+        assert newer[:7] in str(pull.title)
+        driver.stage.dana.close(pull)
+        driver.stage.dana.push(driver.stage.manifests, "env/dev", {"x": "1\n"})
+        driver.run(shop(driver, "stage"))
+
+        said = str(dict(driver.ran)[shop(driver, "stage").key])
+        assert "waits for api: in dev env/dev shows a commit that is not Lockkeeper's" in said
