@@ -25,7 +25,7 @@ from bot.domain.policy import words
 from bot.formats.assessment_document import AssessmentDocument, read_assessment
 from bot.formats.evidence_cells import advisory_url
 from bot.formats.markdown import plain
-from bot.ports import Evaluations, StoredEvaluation
+from bot.ports.record import Evaluations, StoredEvaluation
 
 _ID: Final = re.compile(r"[0-9a-f]{26}")
 _SEVERITIES: Final = tuple(severity.word for severity in sorted(Severity, reverse=True))

@@ -1,0 +1,127 @@
+"""Which branch heads and git tags ask for a promotion: those that came while somebody looked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from bot.domain.history import CheckState
+from bot.domain.memory import SeenHead
+from bot.domain.source_refs import SourceRef
+from bot.formats.markdown import code
+from bot.reconcilers.promotion.subject import Subject, Trigger
+from bot.reporting.reports import tell_source
+
+BASELINE: Final = SourceRef("").key
+"""No branch's name: stands for "every head of this repository was seen once"."""
+TAGS_BASELINE: Final = SourceRef("", is_tag=True).key
+"""The same of its tags, which are looked at once an environment asks for them."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """The refs of one kind in a source repository, and what is remembered of them."""
+
+    now: Mapping[SourceRef, str]
+    """Those that stand, and what they name."""
+    before: Mapping[str, SeenHead]
+
+    def followed(self) -> Iterator[tuple[SourceRef, str]]:
+        """Those that came or moved since they were first seen, in the order of their names."""
+        for ref, commit in sorted(self.now.items()):
+            seen = self.before.get(ref.key)
+            if seen is not None and seen.followed:
+                yield ref, commit
+
+
+def asking_branches(subject: Subject) -> list[Trigger]:
+    """Heads that moved since they were first seen; those that stood before ask for nothing."""
+    heads = {SourceRef(name): commit for name, commit in subject.history.heads().items()}
+    return [
+        Trigger(ref, subject.history.commit(commit))
+        for ref, commit in _see(subject, heads, BASELINE).followed()
+        if subject.environment.fed_by(ref)
+    ]
+
+
+def asking_tags(subject: Subject) -> list[Trigger]:
+    """Tags that came since the first look and may go forward, the newest version first.
+
+    A version before the one that runs is late. A tag that moved names two things, so it asks for
+    nothing. Both are told once, and recorded: there are ever more of them.
+    """
+    if not subject.environment.tags:
+        return []
+    tags = {SourceRef(n, is_tag=True): commit for n, commit in subject.history.tags().items()}
+    seen = _see(subject, tags, TAGS_BASELINE)
+    running = subject.running_ref()
+    asking: list[Trigger] = []
+    late: list[tuple[SourceRef, str]] = []
+    for ref, commit in seen.followed():
+        if not subject.environment.fed_by(ref):
+            continue
+        first = seen.before[ref.key].commit
+        if first not in {"", commit}:
+            _tell_moved(subject, ref, first, commit)
+        elif ref.is_older_than(running):
+            late.append((ref, commit))
+        else:
+            asking.append(Trigger(ref, subject.history.commit(commit)))
+    _tell_late(subject, late, running)
+    asking.sort(key=lambda one: (one.ref.rank, one.commit.committed_at, one.ref), reverse=True)
+    return asking
+
+
+def _see(subject: Subject, refs: Mapping[SourceRef, str], baseline: str) -> _Seen:
+    """Remember what stands now; a tag keeps the commit that it named first."""
+    memory, source = subject.view.ports.memory, str(subject.application.source)
+    before = memory.seen_heads(source)
+    is_known = baseline in before
+    updates = [] if is_known else [SeenHead(source, baseline, "", followed=False)]
+    for ref, commit in refs.items():
+        known = before.get(ref.key)
+        if known is None:
+            updates.append(SeenHead(source, ref.key, commit, followed=is_known))
+        elif ref.is_tag and known.commit not in {"", commit} and not known.followed:
+            updates.append(SeenHead(source, ref.key, known.commit, followed=True))
+        elif known.commit != commit and not (ref.is_tag and known.commit):
+            updates.append(SeenHead(source, ref.key, commit, followed=True))
+    if updates:
+        memory.record_seen(updates)
+        before = memory.seen_heads(source)  # somebody else may have seen a push meanwhile
+    return _Seen(refs, before)
+
+
+# --- tags that ask for nothing ---
+
+
+def _tell_late(subject: Subject, tags: Sequence[tuple[SourceRef, str]], running: SourceRef) -> None:
+    """Say of each tag once that what runs is newer; one that was promoted here has its story."""
+    scope = subject.view.scope(subject.environment.name, subject.application.name)
+    written = subject.view.ports.memory.written_heads(scope) if tags else ()
+    told = {commit for head in written for commit in (head.trigger, head.source)}
+    for ref, commit in tags:
+        if commit not in told:
+            words = f"{code(str(running))} runs there, which is newer; going back is a rollback."
+            _tell_once(subject, ref, commit, "Superseded", words)
+
+
+def _tell_moved(subject: Subject, ref: SourceRef, first: str, commit: str) -> None:
+    words = (
+        f"{code(str(ref))} named {code(first[:7])} when it was first seen, and names "
+        f"{code(commit[:7])} now. A tag that moves is not promoted, for nobody can tell which of "
+        "the two was meant: push a tag of another name."
+    )
+    _tell_once(subject, ref, commit, "Not promoted", words)
+
+
+def _tell_once(subject: Subject, ref: SourceRef, commit: str, title: str, words: str) -> None:
+    view, environment, application = subject.view, subject.environment, subject.application
+    once = f"tag:{view.id}:{environment.name}:{application.name}:{ref.key}:{commit}:{title}"
+    if view.ports.audit.has(once):
+        return
+    tell_source(view, application, environment, [commit], CheckState.NEUTRAL, title, words)
+    facts = {"ref": ref.full, "commit": commit, "reason": title}
+    scope = view.scope(environment.name, application.name)
+    view.ports.audit.append("passed over", scope, facts, once=once)
