@@ -177,3 +177,28 @@ def test_late_tags_are_told_once_however_many_they_are(driver: Driver) -> None:
 
     assert len(driver.stage.github.requests) - before < 10
     assert said(driver, older) == "Superseded"
+
+
+PROD = PIPELINE.replace("on: {{ branches: [main] }}", 'on: {{ tags: ["v*"] }}')
+
+
+@pytest.mark.parametrize("who", ["dana", "rita"])
+def test_who_pushed_the_tag_asked_and_does_not_approve(tmp_path: Path, who: str) -> None:
+    with driven(tmp_path, pipeline=PROD) as driver:
+        driver.look_first()
+        stage = driver.stage
+        commit = built(driver)
+        stage.dana.push(stage.source, "release/v1.0.0", parent=commit)
+        driver.run(driver.propose("stage"))
+        merge(driver)
+        getattr(stage, who).tag(stage.source, "v1.0.0", commit, annotated=True)
+        driver.run(driver.propose("prod"))
+        pull = stage.open_promotion("prod")
+        assert pull is not None
+        stage.rita.approve(pull)
+        stage.dana.merge(pull)
+
+        driver.run(driver.deliver("prod"), driver.publish("prod"))
+
+        is_delivered = driver.shown("prod") == driver.shown("stage")
+        assert is_delivered == (who == "dana"), driver.ran[-4:]
