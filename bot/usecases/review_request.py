@@ -509,6 +509,11 @@ def _settle(view: View, proposal: Proposal, offer: _Offer) -> Outcome:
         title = "Proposed, being scanned" if evaluated.waits else said.title
         _tell(view, proposal, CheckState.NEUTRAL, title, f"{link}\n\n{said.summary}")
         return Done(f"pull request {pull_request.number}: {said.title}")
+    stop = _stop(view, proposal, pull_request)
+    if stop is not None:
+        title, words = told(stop)
+        _tell(view, proposal, CheckState.NEUTRAL, f"Proposed. {title}", f"{link}\n\n{words}")
+        return stopped(stop)
     if not merge_itself:
         waits = "to be merged" if not proposal.environment.needs_authority else "to be approved"
         where = view, proposal.environment, proposal.application, pull_request
@@ -516,10 +521,12 @@ def _settle(view: View, proposal: Proposal, offer: _Offer) -> Outcome:
         words = f"{link}: {prose(stands.sentence, 600)}."
         _tell(view, proposal, CheckState.NEUTRAL, f"Proposed, waits {waits}", words)
         return Done(f"pull request {pull_request.number} waits {waits}")
-    stop = _stop(view, proposal, pull_request)
-    if stop is not None:
-        _tell(view, proposal, CheckState.NEUTRAL, *told(stop))
-        return stopped(stop)
+    return _merge(view, proposal, offer, link)
+
+
+def _merge(view: View, proposal: Proposal, offer: _Offer, link: str) -> Outcome:
+    """Merge exactly the head that the bot wrote."""
+    pull_request = offer.pull_request
     if pull_request.is_draft:
         words = f"{link} is a draft. **The way out:** press *Ready for review*."
         _tell(view, proposal, CheckState.NEUTRAL, "Waits: a draft", words)
@@ -533,11 +540,26 @@ def _settle(view: View, proposal: Proposal, offer: _Offer) -> Outcome:
         base=view.default_branch,
         title=pull_request.title,
     )
-    if isinstance(merged, MergeRefusal) and merged.is_queued:
+    if isinstance(merged, MergeRefusal):
+        return _not_merged(view, proposal, offer, link, merged)
+    _tell(view, proposal, CheckState.IN_PROGRESS, "Delivering", f"{link} is merged.")
+    deliver = Job(JobKind.DELIVER, view.id, proposal.environment.name, proposal.application.name)
+    view.ports.jobs.put(deliver)
+    if proposal.is_rollback:  # it is sealed: there may be nothing to deliver
+        view.ports.jobs.put(Job(JobKind.PUBLISH, view.id, proposal.environment.name))
+    return Done(f"pull request {pull_request.number} is merged")
+
+
+def _not_merged(
+    view: View, proposal: Proposal, offer: _Offer, link: str, refusal: MergeRefusal
+) -> Outcome:
+    """Wait for the queue, satisfy a rule that the bot can, or say what GitHub says."""
+    pull_request = offer.pull_request
+    if refusal.is_queued:
         words = f"{link} stands in GitHub's merge queue, which merges it."
         _tell(view, proposal, CheckState.NEUTRAL, "In the merge queue", words)
         return Done(f"pull request {pull_request.number} is in the merge queue")
-    if isinstance(merged, MergeRefusal) and _is_behind(view, proposal, pull_request, merged):
+    if _is_behind(view, proposal, pull_request, refusal):
         commit = _write(view, proposal, offer.contents)
         github = view.ports.github
         github.set_branch(view.repository, proposal.head_branch, commit, is_there=True)
@@ -545,20 +567,13 @@ def _settle(view: View, proposal: Proposal, offer: _Offer) -> Outcome:
         _tell(view, proposal, CheckState.NEUTRAL, "Brought up to date", words)
         at = view.ports.clock.now() + _MERGE_AGAIN
         return Again(f"pull request {pull_request.number} is brought up to date", at)
-    if isinstance(merged, MergeRefusal):
-        words = prose(merged.words, 400)
-        reason = f"GitHub does not merge {link} yet and says: {words}"
-        _tell(view, proposal, CheckState.NEUTRAL, "Cannot be merged yet", reason)
-        return Again(
-            f"GitHub does not merge pull request {pull_request.number} yet: {plain(merged.words)}",
-            _merge_again(view, proposal, pull_request),
-        )
-    _tell(view, proposal, CheckState.IN_PROGRESS, "Delivering", f"{link} is merged.")
-    deliver = Job(JobKind.DELIVER, view.id, proposal.environment.name, proposal.application.name)
-    view.ports.jobs.put(deliver)
-    if proposal.is_rollback:  # it is sealed: there may be nothing to deliver
-        view.ports.jobs.put(Job(JobKind.PUBLISH, view.id, proposal.environment.name))
-    return Done(f"pull request {pull_request.number} is merged")
+    words = prose(refusal.words, 400)
+    reason = f"GitHub does not merge {link} yet and says: {words}"
+    _tell(view, proposal, CheckState.NEUTRAL, "Cannot be merged yet", reason)
+    return Again(
+        f"GitHub does not merge pull request {pull_request.number} yet: {plain(refusal.words)}",
+        _merge_again(view, proposal, pull_request),
+    )
 
 
 def _is_behind(
