@@ -108,13 +108,15 @@ def test_a_freeze_stops_merge_delivery_and_publication_until_its_opening(tmp_pat
         assert isinstance(again, RequeueAt)
         assert again.at == MONDAY
 
+        source = driver.stage.source.head("release/v1") or ""
+        name = "lockkeeper: payments -> stage"
+        assert title_of(driver, source, name) == "Proposed. Frozen until 2026-12-07 07:00 UTC"
+
         driver.stage.dana.merge(pull)  # nothing requires the check here
         delivered(driver)
         assert driver.shown("stage") is None
         assert isinstance(dict(driver.ran)[driver.deliver("stage").key], RequeueAt)
-        source = driver.stage.source.head("release/v1") or ""
-        title = driver.stage.checks(driver.stage.source, source)["lockkeeper: payments -> stage"][1]
-        assert title == "Merged. Frozen until 2026-12-07 07:00 UTC"
+        assert title_of(driver, source, name) == "Merged. Frozen until 2026-12-07 07:00 UTC"
         [place] = [p for p in places(driver) if p["environment"] == "stage"]
         assert (place["state"], place["until"]) == ("frozen", "2026-12-07T07:00:00Z")
 
@@ -282,7 +284,7 @@ def test_the_bot_merges_neither_a_draft_nor_what_is_labelled(driver: Driver) -> 
         pulls.set_draft(stage.github.state, Actor(stage.dana.account), pull, draft=False)
     stage.dana.label(pull, "lockkeeper/hold")
     driver.run(driver.propose("dev"))
-    assert title_of(driver, commit) == "Held"
+    assert title_of(driver, commit) == "Proposed. Held"
     assert not pull.merged
 
     pull.labels.clear()

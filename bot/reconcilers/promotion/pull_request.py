@@ -740,19 +740,24 @@ def _write(view: View, request: Request, contents: Mapping[str, bytes]) -> str:
 
 def _settle(view: View, request: Request, offer: _Offer) -> Outcome:
     """Say where the promotion is, and merge what the file lets the bot merge."""
-    pull_request, evaluated = offer.pull_request, offer.evaluated
+    pull_request = offer.pull_request
     if isinstance(answer_pull_request(view, pull_request), RequeueAt):
         # What stops it ends by itself: its check is looked at then.
         view.ports.jobs.put(Job(JobKind.ANSWER, view.id, "", str(pull_request.number)))
     own = all(one.environment.merges_itself for one in request.proposals)
     merge_itself = own and not request.diverging
     link = f"[Pull request {pull_request.number}]({view.web_url}/pull/{pull_request.number})"
-    for proposal, one in zip(request.proposals, evaluated, strict=True):
+    for proposal, one in zip(request.proposals, offer.evaluated, strict=True):
         if one.assessment.verdict.blocks and not proposal.is_rollback:
             said = check_output(one.assessment, report_url(view, promotion_of(view, proposal)))
             title = "Proposed, being scanned" if one.waits else said.title
             _tell(view, request, CheckState.NEUTRAL, title, f"{link}\n\n{said.summary}")
             return Done(f"pull request {pull_request.number}: {said.title}")
+    stop = _stop(view, request, pull_request)
+    if stop is not None:
+        title, words = told(stop)
+        _tell(view, request, CheckState.NEUTRAL, f"Proposed. {title}", f"{link}\n\n{words}")
+        return stopped(stop)
     if not merge_itself:
         waits = "to be merged" if not request.environment.needs_authority else "to be approved"
         for proposal in request.proposals:
@@ -760,10 +765,12 @@ def _settle(view: View, request: Request, offer: _Offer) -> Outcome:
             words = f"{link}: {prose(open_standing(*where, is_new=offer.is_new).sentence, 600)}."
             _tell_one(view, proposal, CheckState.NEUTRAL, f"Proposed, waits {waits}", words)
         return Done(f"pull request {pull_request.number} waits {waits}")
-    stop = _stop(view, request, pull_request)
-    if stop is not None:
-        _tell(view, request, CheckState.NEUTRAL, *told(stop))
-        return stopped(stop)
+    return _merge(view, request, offer, link)
+
+
+def _merge(view: View, request: Request, offer: _Offer, link: str) -> Outcome:
+    """Merge exactly the head that the bot wrote."""
+    pull_request = offer.pull_request
     if pull_request.is_draft:
         words = f"{link} is a draft. **The way out:** press *Ready for review*."
         _tell(view, request, CheckState.NEUTRAL, "Waits: a draft", words)
@@ -777,11 +784,26 @@ def _settle(view: View, request: Request, offer: _Offer) -> Outcome:
         base=view.default_branch,
         title=pull_request.title,
     )
-    if isinstance(merged, MergeRefusal) and merged.is_queued:
+    if isinstance(merged, MergeRefusal):
+        return _not_merged(view, request, offer, link, merged)
+    _tell(view, request, CheckState.IN_PROGRESS, "Delivering", f"{link} is merged.")
+    for application in request.sources:
+        view.ports.jobs.put(Job(JobKind.DELIVER, view.id, request.environment.name, application))
+    if request.is_rollback:  # it is sealed: there may be nothing to deliver
+        view.ports.jobs.put(Job(JobKind.PUBLISH, view.id, request.environment.name))
+    return Done(f"pull request {pull_request.number} is merged")
+
+
+def _not_merged(
+    view: View, request: Request, offer: _Offer, link: str, refusal: MergeRefusal
+) -> Outcome:
+    """Wait for the queue, satisfy a rule that the bot can, or say what GitHub says."""
+    pull_request = offer.pull_request
+    if refusal.is_queued:
         words = f"{link} stands in GitHub's merge queue, which merges it."
         _tell(view, request, CheckState.NEUTRAL, "In the merge queue", words)
         return Done(f"pull request {pull_request.number} is in the merge queue")
-    if isinstance(merged, MergeRefusal) and _is_behind(view, request, pull_request, merged):
+    if _is_behind(view, request, pull_request, refusal):
         commit = _write(view, request, offer.contents)
         github = view.ports.github
         github.set_branch(view.repository, request.head_branch, commit, is_there=True)
@@ -789,20 +811,13 @@ def _settle(view: View, request: Request, offer: _Offer) -> Outcome:
         _tell(view, request, CheckState.NEUTRAL, "Brought up to date", words)
         at = view.ports.clock.now() + _MERGE_AGAIN
         return RequeueAt(f"pull request {pull_request.number} is brought up to date", at)
-    if isinstance(merged, MergeRefusal):
-        words = prose(merged.words, 400)
-        reason = f"GitHub does not merge {link} yet and says: {words}"
-        _tell(view, request, CheckState.NEUTRAL, "Cannot be merged yet", reason)
-        return RequeueAt(
-            f"GitHub does not merge pull request {pull_request.number} yet: {plain(merged.words)}",
-            _merge_again(view, request, pull_request),
-        )
-    _tell(view, request, CheckState.IN_PROGRESS, "Delivering", f"{link} is merged.")
-    for application in request.sources:
-        view.ports.jobs.put(Job(JobKind.DELIVER, view.id, request.environment.name, application))
-    if request.is_rollback:  # it is sealed: there may be nothing to deliver
-        view.ports.jobs.put(Job(JobKind.PUBLISH, view.id, request.environment.name))
-    return Done(f"pull request {pull_request.number} is merged")
+    words = prose(refusal.words, 400)
+    reason = f"GitHub does not merge {link} yet and says: {words}"
+    _tell(view, request, CheckState.NEUTRAL, "Cannot be merged yet", reason)
+    return RequeueAt(
+        f"GitHub does not merge pull request {pull_request.number} yet: {plain(refusal.words)}",
+        _merge_again(view, request, pull_request),
+    )
 
 
 def _is_behind(
