@@ -48,29 +48,23 @@ from bot.domain.floors import Floor
 from bot.domain.grants import KeyPlace, KeyRole, RegistryGrant
 from bot.domain.jobs import EVERYTHING, Done, Job, JobKind, Outcome, Share
 from bot.domain.oci import ImageRepository
+from bot.facts.diagnosis import Doctor
+from bot.facts.snapshot import Limits, Ports
+from bot.facts.status import sentences_of
 from bot.formats.docker_config import parse_registry_grant
 from bot.formats.grant_floor import read_floor
 from bot.formats.markdown import prose, text as escaped_text
 from bot.formats.webhook import WebhookHint
-from bot.ports import (
-    Audit,
-    Clock,
-    CommitKey,
-    GitHub,
-    ImageRegistry,
-    Jobs,
-    KeyRing,
-    Memory,
-    Renderer,
-    Scanner,
-    Signer,
-    Verifier,
-)
+from bot.ports.clock import Clock
+from bot.ports.github import GitHub
+from bot.ports.jobs import Jobs
+from bot.ports.keys import CommitKey, KeyRing, Signer, Verifier
+from bot.ports.record import Audit, Memory
+from bot.ports.registry import ImageRegistry
+from bot.ports.rendering import Renderer
+from bot.ports.scanning import Scanner
+from bot.reconcilers.intake import may_concern, tells_something
 from bot.settings import Settings
-from bot.usecases.desk import Limits, Ports
-from bot.usecases.diagnose import Doctor
-from bot.usecases.reconcile import may_concern, tells_something
-from bot.usecases.status import sentences_of
 from bot.web.health import create_board
 from bot.web.intake import Authenticity, create_closed_intake, create_intake, recorder
 from bot.web.promotions import promotion_pages
@@ -98,7 +92,7 @@ _DOCTOR_TIMEOUT = 4
 
 @dataclass(frozen=True)
 class Granted:
-    """`bot.ports.Grants`: the grants folder, turned into registries and keys.
+    """`bot.ports.grants.Grants`: the grants folder, turned into registries and keys.
 
     Files are read at each use (they are small, and an operator may rotate them); what was made of
     equal content is kept, so that connections and tokens live on.

@@ -10,18 +10,18 @@ from typing import Final
 
 from bot.domain.errors import IntegrityError, RejectedError, UnavailableError
 from bot.domain.jobs import Failed, Job, JobKind, Outcome
+from bot.facts.snapshot import Ports
 from bot.formats.webhook import read_hint
-from bot.ports import Commands
-from bot.usecases.answer import answer
-from bot.usecases.commands import command
-from bot.usecases.comments import comment
-from bot.usecases.deliver import deliver
-from bot.usecases.desk import Ports
-from bot.usecases.failures import tell_failure, tell_over
-from bot.usecases.propose import propose
-from bot.usecases.publish import publish
-from bot.usecases.reconcile import intake, put_reconcile, reconcile
-from bot.usecases.scan import scan
+from bot.ports.record import Commands
+from bot.reconcilers.checks.check import answer
+from bot.reconcilers.comments import comment
+from bot.reconcilers.delivery.deliver import deliver
+from bot.reconcilers.intake import intake, put_reconcile, reconcile
+from bot.reconcilers.operator import command
+from bot.reconcilers.promotion.promote import propose
+from bot.reconcilers.publication.publish import publish
+from bot.reconcilers.scanning import scan
+from bot.reporting.failures import tell_failure, tell_over
 
 _LONG: Final = 19
 """Digits of the largest row, and one more."""

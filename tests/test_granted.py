@@ -17,8 +17,8 @@ from bot.assembly import Granted
 from bot.domain.environments import GitHubRepository, ManifestsRepository
 from bot.domain.grants import KeyRole
 from bot.domain.jobs import DELIVERING, Share
+from bot.facts.granted import refusals
 from bot.formats.pipeline_file import read_pipeline
-from bot.usecases.granted import refusals
 from tests.world.keys import KeyFiles, generate_key_pair
 
 pytestmark = pytest.mark.slow

@@ -17,7 +17,7 @@ from contextvars import ContextVar
 from typing import Final
 
 from bot.domain.jobs import Job, JobKind, JobState
-from bot.ports import Jobs
+from bot.ports.jobs import Jobs
 
 _PASSED_ON: Final[ContextVar[float | None]] = ContextVar("passed_on", default=None)
 _FANS_OUT: Final = frozenset({JobKind.INTAKE, JobKind.RECONCILE})
@@ -40,12 +40,12 @@ class AskedJobs:
         self._lock = threading.Lock()
 
     def put(self, job: Job) -> None:
-        """As of `bot.ports.Jobs`."""
+        """As of `bot.ports.jobs.Jobs`."""
         with self._noted(job):
             self._jobs.put(job)
 
     def put_once(self, job: Job, identity: str) -> bool:
-        """As of `bot.ports.Jobs`."""
+        """As of `bot.ports.jobs.Jobs`."""
         with self._noted(job):
             is_new = self._jobs.put_once(job, identity)
         if not is_new:
@@ -53,7 +53,7 @@ class AskedJobs:
         return is_new
 
     def states(self) -> Sequence[JobState]:
-        """As of `bot.ports.Jobs`."""
+        """As of `bot.ports.jobs.Jobs`."""
         return self._jobs.states()
 
     @contextmanager

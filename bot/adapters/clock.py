@@ -17,7 +17,7 @@ from bot.domain.errors import RejectedError
 
 @dataclass(frozen=True, slots=True)
 class SystemClock:
-    """`bot.ports.Clock` on the machine's clock."""
+    """`bot.ports.clock.Clock` on the machine's clock."""
 
     offset_file: Path | None = None
     """A file with seconds to add (``LOCKKEEPER_TEST_CLOCK``); absent or empty: 0."""

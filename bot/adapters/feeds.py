@@ -1,4 +1,4 @@
-"""`bot.ports.Feeds`: KEV and EPSS from files that the operator keeps up to date.
+"""`bot.ports.scanning.Feeds`: KEV and EPSS from files that the operator keeps up to date.
 
 A file that cannot be read, or that lost more than a tenth of its rows, is not taken over: the
 last good one of this process stays, with its date, and the log says why.

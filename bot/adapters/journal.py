@@ -21,7 +21,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
-from bot.ports import EFFECT_ATTRIBUTE, Audit, GitHub, ImageRegistry, Jobs, Memory
+from bot.ports.effects import EFFECT_ATTRIBUTE
+from bot.ports.github import GitHub
+from bot.ports.jobs import Jobs
+from bot.ports.record import Audit, Memory
+from bot.ports.registry import ImageRegistry
 
 T = TypeVar("T")
 _LOG: Final = logging.getLogger("lockkeeper.effects")

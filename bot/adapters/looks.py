@@ -1,4 +1,4 @@
-"""The port `bot.ports.Looks`: many looks side by side, and a time by which all must have ended.
+"""The port `bot.ports.premises.Looks`: many looks side by side, and a time by which all must have ended.
 
 Contract. A look that raises, hangs or has a bug ends none of the others: whoever asks learns why
 there is no answer. A look that hangs is left behind in a thread that does not keep the process

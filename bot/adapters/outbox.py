@@ -1,4 +1,4 @@
-"""The port `bot.ports.Outbox`: the one place from which people are told on GitHub.
+"""The port `bot.ports.outbox.Outbox`: the one place from which people are told on GitHub.
 
 Contract.
 
@@ -38,7 +38,9 @@ from bot.domain.reports import (
     ReviewersReport,
     TimelineReport,
 )
-from bot.ports import Clock, GitHub, Outgoing
+from bot.ports.clock import Clock
+from bot.ports.github import GitHub
+from bot.ports.outbox import Outgoing
 
 _LOG: Final = logging.getLogger("lockkeeper.outbox")
 WAITING_LIMIT: Final = 10_000

@@ -1,4 +1,4 @@
-"""The port `bot.ports.Premises`: the machine, asked without leaving anything behind."""
+"""The port `bot.ports.premises.Premises`: the machine, asked without leaving anything behind."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class LocalPremises:
 
     data_dir: Path
     database: Callable[[], DatabaseState]
-    """`bot.ports.Premises.database`."""
+    """`bot.ports.premises.Premises.database`."""
     grants: Callable[[], GrantsFolder]
-    """`bot.ports.Premises.grants`."""
+    """`bot.ports.premises.Premises.grants`."""
 
     @property
     def data_folder(self) -> str:

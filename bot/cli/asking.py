@@ -52,7 +52,7 @@ class Asking:
     """Print the answer as it is, not for people."""
 
     def __call__(self, verb: str, *arguments: str) -> None:
-        """Leave a command of `bot.usecases.commands.VERBS` and print the answer.
+        """Leave a command of `bot.reconcilers.operator.VERBS` and print the answer.
 
         Exits 1 where the answer is a refusal, or nobody answered.
         """

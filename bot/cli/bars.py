@@ -21,7 +21,7 @@ from rich.table import Column
 
 from bot.domain.images import Descriptor
 from bot.domain.oci import Digest
-from bot.ports import Progress
+from bot.ports.registry import Progress
 
 _WIDE = 80
 """Columns from which the speed is shown, too; what remains is the bar's."""

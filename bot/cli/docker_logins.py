@@ -13,7 +13,7 @@ from typing import Final
 from bot.domain.errors import ConfigurationError
 from bot.domain.grants import HostGrant, RegistryGrant
 from bot.domain.oci import ImageRepository
-from bot.formats.docker_config import Desk, read_docker_config
+from bot.formats.docker_config import RefSnapshot, read_docker_config
 from bot.settings import callers_environment
 
 NAMED: Final = "REGISTRY_AUTH_FILE"
@@ -42,8 +42,8 @@ def login_files(environment: Mapping[str, str]) -> list[Path]:
 def read_logins(file: Path, repositories: list[ImageRepository]) -> RegistryGrant:
     """One file, for whoever typed these repositories."""
     hosts = frozenset(HostGrant(one.host).host for one in repositories)
-    desk = Desk(hosts, shutil.which, tuple(callers_environment().items()))
-    return read_docker_config(file.read_text(encoding="utf-8"), str(file), desk)
+    snapshot = RefSnapshot(hosts, shutil.which, tuple(callers_environment().items()))
+    return read_docker_config(file.read_text(encoding="utf-8"), str(file), snapshot)
 
 
 def logins_of(

@@ -95,7 +95,7 @@ def copy(
         _way_to(registry, source, target)
         from bot.cli.progress import shown_progress  # noqa: PLC0415 - while the ways are opened
         from bot.settings import callers_environment  # noqa: PLC0415 - the same
-        from bot.usecases.copy_image import ensure_copied  # noqa: PLC0415 - the same
+        from bot.signatures.copy import ensure_copied  # noqa: PLC0415 - the same
 
         reference = _source_of(registry, source)
         policy = None if no_referrers else AccessoryPolicy()
@@ -163,7 +163,7 @@ def sign(
     as_json: bool,
 ) -> None:
     """Sign an image and its platforms, in both of cosign's layouts."""
-    from bot.usecases.sign_image import (  # noqa: PLC0415 - slow import
+    from bot.signatures.sign import (  # noqa: PLC0415 - slow import
         REPOSITORY_ANNOTATION,
         ensure_signed,
     )

@@ -23,9 +23,9 @@ from bot.domain.audit_chain import verify
 from bot.domain.environments import GitHubRepository
 from bot.domain.jobs import DELIVERING, Share
 from bot.domain.memory import AuditEntry
-from bot.ports import Audit
+from bot.ports.record import Audit
 from bot.settings import Settings
-from bot.usecases.signed_record import signature_mismatches
+from bot.signatures.record import signature_mismatches
 
 C = TypeVar("C", bound=Callable[..., Any])
 _ENVIRONMENT = click.argument("environment", shell_complete=environment_names)

@@ -22,7 +22,7 @@ from bot.cli.references import (
 from bot.domain.oci import ImageReference
 
 if TYPE_CHECKING:
-    from bot.usecases.attest_promotion import AttestedPromotion
+    from bot.signatures.promotion_attestation import AttestedPromotion
 
 
 @click.command()
@@ -46,7 +46,7 @@ def passport(
 ) -> None:
     """Tell how an image came here: who merged and approved, from where; exit code 1 if unknown."""
     from bot.adapters.signing import load_public_key  # noqa: PLC0415 - slow import
-    from bot.usecases.attest_promotion import attested_promotions  # noqa: PLC0415 - slow import
+    from bot.signatures.promotion_attestation import attested_promotions  # noqa: PLC0415 - slow import
 
     with failing(as_json=as_json):
         verifiers = [load_public_key(secret(key), str(key)) for key in keys]

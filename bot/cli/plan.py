@@ -36,7 +36,7 @@ from bot.domain.pipeline_rules import UnknownNameError
 from bot.formats.edits import Edit, State, edit_of
 from bot.formats.environment_files import read_environment
 from bot.formats.foreign_images import ForeignImage, foreign_in, is_allowed
-from bot.formats.image_names import Names, Written, names_of
+from bot.formats.image_names import ImageField, Names, names_of
 from bot.formats.links import LINK
 from bot.formats.manifest_file import bytes_of, is_manifest_file, text_of
 from bot.formats.pipeline_file import mistakes, read_pipeline, schema
@@ -98,7 +98,7 @@ def plan(
         tree.keep()
         if write:
             _write_all(checkout, edit)
-        beside = [path for path, one in sorted(files.readings.items()) if one.spots]
+        beside = [path for path, one in sorted(files.readings.items()) if one.locations]
         foreign = list(_unmanaged(tree, beside, target, names))
         if foreign:  # or another application's: that takes the names of all
             foreign = list(_unmanaged(tree, beside, target, names_of(pipeline, target)))
@@ -109,8 +109,8 @@ def plan(
 
 def _wanted(
     pipeline: Pipeline, environment: Environment, images: tuple[str, ...], commit: str
-) -> dict[ImageId, Written]:
-    wanted: dict[ImageId, Written] = {}
+) -> dict[ImageId, ImageField]:
+    wanted: dict[ImageId, ImageField] = {}
     for given in images:
         name, equals, version = given.partition("=")
         tag, at, digest = version.rpartition("@")
@@ -123,7 +123,7 @@ def _wanted(
         if tag:
             TagReference(repository, tag)
         own = ImageId(application.name, image.name)
-        wanted[own] = Written(str(repository), tag, Digest(digest))
+        wanted[own] = ImageField(str(repository), tag, Digest(digest))
     return wanted
 
 
@@ -279,7 +279,7 @@ def check(
     as_json: bool,
 ) -> None:
     """Say what is wrong with a pipeline file and the policy that it names: file, line, remedy."""
-    from bot.usecases.rules import mistakes_of, rules_of  # noqa: PLC0415 - slow import
+    from bot.facts.rules import mistakes_of, rules_of  # noqa: PLC0415 - slow import
 
     if (grants is None) != (manifests is None):
         raise click.UsageError("--grants and --manifests belong together")
@@ -396,7 +396,7 @@ def _check_grants(
 ) -> None:
     """Hosts, sources and keys; a key in a service without a .pub beside it is asked for there."""
     from bot.assembly import granted  # noqa: PLC0415 - slow import
-    from bot.usecases.granted import refusals  # noqa: PLC0415 - slow import
+    from bot.facts.granted import refusals  # noqa: PLC0415 - slow import
 
     repository = ManifestsRepository(GitHubRepository.parse(manifests))
     found = refusals(granted(folder, [manifests]), repository, pipeline)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TextIO
 from bot.domain.images import Descriptor
 
 if TYPE_CHECKING:
-    from bot.ports import Progress  # slow, and only named here
+    from bot.ports.registry import Progress
 
 _TENTHS = 10
 _NO_BARS = frozenset({"", "dumb", "unknown"})

@@ -26,7 +26,7 @@ from bot.domain.trust import GITHUB_ACTIONS, BuiltFrom, IdentityRoot, KeyRoot, R
 
 if TYPE_CHECKING:
     from bot.adapters.registry import Registry
-    from bot.usecases.verify_source import Trust
+    from bot.signatures.verify import Trust
 
 
 @click.command()
@@ -110,7 +110,7 @@ def _verify_signed(
     registry: Registry, found: DigestReference, key: Path, demanded: _Demanded, *, as_json: bool
 ) -> None:
     from bot.adapters.signing import load_public_key  # noqa: PLC0415 - slow import
-    from bot.usecases.sign_image import verify_image  # noqa: PLC0415 - slow import
+    from bot.signatures.sign import verify_image  # noqa: PLC0415 - slow import
 
     public = load_public_key(secret(key), str(key))
     result = verify_image(
@@ -134,7 +134,7 @@ def _verify_signed(
 
 def _by_key(key: Path) -> tuple[KeyRoot, Trust]:
     from bot.adapters.signing import load_public_key  # noqa: PLC0415 - slow import
-    from bot.usecases.verify_source import Trust  # noqa: PLC0415 - slow import
+    from bot.signatures.verify import Trust  # noqa: PLC0415 - slow import
 
     public = load_public_key(secret(key), str(key))
     return KeyRoot(str(key)), Trust(None, {str(key): [public]})
@@ -142,7 +142,7 @@ def _by_key(key: Path) -> tuple[KeyRoot, Trust]:
 
 def _by_identity(built: BuiltFrom, trusted_root: Path | None) -> Trust:
     from bot.adapters.signing.keyless import KeylessVerifier  # noqa: PLC0415 - slow import
-    from bot.usecases.verify_source import Trust  # noqa: PLC0415 - slow import
+    from bot.signatures.verify import Trust  # noqa: PLC0415 - slow import
 
     return Trust(built, certificates=KeylessVerifier(trusted_root))
 
@@ -158,7 +158,7 @@ class _Asked:
     of_commit: bool
 
     def for_signature(self, *, as_json: bool) -> None:
-        from bot.usecases.verify_source import (  # noqa: PLC0415 - slow import
+        from bot.signatures.verify import (  # noqa: PLC0415 - slow import
             NotVouched,
             Vouched,
             signature_vouching,
@@ -181,7 +181,7 @@ class _Asked:
         _end(verified=verified, reasons=reasons)
 
     def for_statements(self, predicate_type: str, *, as_json: bool) -> None:
-        from bot.usecases.verify_source import statements  # noqa: PLC0415 - slow import
+        from bot.signatures.verify import statements  # noqa: PLC0415 - slow import
 
         found = statements(
             self.registry,

@@ -91,7 +91,7 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
-class Again:
+class RequeueAt:
     """Nothing is wrong, and it is worth looking again by itself at ``at`` (UTC)."""
 
     summary: str
@@ -105,7 +105,7 @@ class Failed:
     summary: str
 
 
-Outcome = Done | Again | Failed
+Outcome = Done | RequeueAt | Failed
 
 
 @dataclass(frozen=True, slots=True)

@@ -376,7 +376,7 @@ AnyRule = (
 
 
 @dataclass(frozen=True, slots=True)
-class Backing:
+class Authorisation:
     """Who let an exception into the file: the merged pull request that brought it."""
 
     pull_request: int = 0
@@ -415,7 +415,7 @@ class RiskException:
     """The last day on which it holds, UTC."""
     file: str
     line: int
-    backing: Backing | None = None
+    backing: Authorisation | None = None
     """None: nobody asked, as where files are reviewed without a repository."""
     kind: Accepted = Accepted.VULNERABILITY
     qualifiers: tuple[tuple[str, str], ...] = ()

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 
-class Place(NamedTuple):
+class LocationKey(NamedTuple):
     """Where a digest stands, stable under edits of the file around it."""
 
     path: str
@@ -38,7 +38,7 @@ class FileState:
 
     skeleton: str
     """Identity of the bytes around the pins (a hash)."""
-    pins: Mapping[Place, str] = field(default_factory=dict)
+    pins: Mapping[LocationKey, str] = field(default_factory=dict)
     """What fills each place: repository, tag and digest as one opaque value."""
     references: frozenset[str] = frozenset()
     """Repository paths that this file needs: files, or directories (no trailing slash)."""
@@ -68,7 +68,7 @@ class Merge:
             if _skeleton(state) != _skeleton(self.before.get(path))
         )
 
-    def brought(self) -> dict[Place, str]:
+    def brought(self) -> dict[LocationKey, str]:
         """Pins that are new or different in this merge."""
         old = dict(_pins(self.before))
         return {place: pin for place, pin in _pins(self.after) if old.get(place) != pin}
@@ -84,7 +84,7 @@ class Merge:
                     found[f"{path}\0{identity}"] = words
         return found
 
-    def removed(self) -> frozenset[Place]:
+    def removed(self) -> frozenset[LocationKey]:
         """Places that this merge took away."""
         return frozenset(dict(_pins(self.before))) - frozenset(dict(_pins(self.after)))
 
@@ -95,7 +95,7 @@ class Shown:
 
     skeleton_of: FileState
     """The state whose surrounding bytes are shown."""
-    pins: Mapping[Place, str]
+    pins: Mapping[LocationKey, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,14 +111,14 @@ class Publication:
 Held = Mapping[str, tuple[str, ...]]
 """Commit -> why. It only ever grows, so the search for it ends."""
 
-IsSealed = Callable[[Place, str], bool]
+MayPublish = Callable[[LocationKey, str], bool]
 """(place, pin): may this be shown? Sealed for the environment, adopted, or shown before."""
 
 
 def publication(
-    published: Mapping[Place, str],
+    published: Mapping[LocationKey, str],
     merges: Sequence[Merge],
-    is_sealed: IsSealed,
+    is_sealed: MayPublish,
     default_branch: Mapping[str, object],
     stopped: Held | None = None,
 ) -> Publication:
@@ -134,7 +134,7 @@ def publication(
             None of them is visible already: what others rest on is not taken away.
     """
 
-    def may_show(place: Place, pin: str) -> bool:
+    def may_show(place: LocationKey, pin: str) -> bool:
         return published.get(place) == pin or is_sealed(place, pin)
 
     base = _before_all(merges)
@@ -153,7 +153,7 @@ def publication(
 
 
 def _not_sealed(
-    merges: Sequence[Merge], held: Held, may_show: IsSealed
+    merges: Sequence[Merge], held: Held, may_show: MayPublish
 ) -> dict[str, tuple[str, ...]]:
     """Merges with an unsealed digest, and those that changed the same files after them."""
     return _with_reasons(
@@ -196,7 +196,7 @@ def _unsealed(
     merge: Merge,
     later: Sequence[Merge],
     held: Held,
-    may_show: IsSealed,
+    may_show: MayPublish,
 ) -> Iterator[str]:
     for place, pin in merge.brought().items():
         if not may_show(place, pin) and not _replaced(place, later, held, may_show):
@@ -221,10 +221,10 @@ def _taken_out(merge: Merge) -> Iterator[tuple[str, str]]:
 
 
 def _replaced(
-    place: Place,
+    place: LocationKey,
     later: Sequence[Merge],
     held: Held,
-    may_show: IsSealed,
+    may_show: MayPublish,
 ) -> bool:
     """Whether a newer merge that is not held takes this place over or away."""
     for merge in later:
@@ -320,7 +320,7 @@ def _skeleton(state: FileState | None) -> str | None:
     return None if state is None else state.skeleton
 
 
-def _pins(files: Files) -> Iterator[tuple[Place, str]]:
+def _pins(files: Files) -> Iterator[tuple[LocationKey, str]]:
     for state in files.values():
         if state is not None:
             yield from state.pins.items()

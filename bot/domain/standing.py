@@ -64,7 +64,7 @@ class OpenPromotion:
 
 @dataclass(frozen=True, slots=True)
 class StandingFacts:
-    """Everything that decides it; looked up by `bot.usecases.status`."""
+    """Everything that decides it; looked up by `bot.facts.status`."""
 
     environment: str
     application: str = ""

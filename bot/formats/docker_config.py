@@ -77,7 +77,7 @@ def parse_registry_grant(text: str, file: str) -> RegistryGrant:
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class RefSnapshot:
     """Whoever reads docker's or podman's own file, which says more and less than a grant does."""
 
     hosts: frozenset[str]
@@ -88,7 +88,7 @@ class Desk:
     """What the helpers of a person get."""
 
 
-def read_docker_config(text: str, file: str, desk: Desk) -> RegistryGrant:
+def read_docker_config(text: str, file: str, snapshot: RefSnapshot) -> RegistryGrant:
     """Read any ``config.json`` of docker or ``auth.json`` of podman.
 
     Keys that mean nothing here are passed over; helpers are found and run as docker does. A
@@ -97,7 +97,7 @@ def read_docker_config(text: str, file: str, desk: Desk) -> RegistryGrant:
     Raises:
         ConfigurationError: not JSON, or a value of the wrong kind.
     """
-    return _DockerReader(text, file, desk).grant()
+    return _DockerReader(text, file, snapshot).grant()
 
 
 class _Reader:
@@ -285,9 +285,9 @@ class _Reader:
 class _DockerReader(_Reader):
     """Docker's own file: what it does not know it passes over."""
 
-    def __init__(self, text: str, file: str, desk: Desk) -> None:
+    def __init__(self, text: str, file: str, snapshot: RefSnapshot) -> None:
         super().__init__(text, file)
-        self._desk = desk
+        self._desk = snapshot
 
     def grant(self) -> RegistryGrant:
         """The file's hosts, and those that were typed: the store may know more than the file."""

@@ -8,11 +8,11 @@ from enum import StrEnum
 
 from bot.domain.environments import ImageId
 from bot.domain.errors import RejectedError
-from bot.domain.publication import Place
+from bot.domain.publication import LocationKey
 from bot.formats.environment_files import EnvironmentFiles
-from bot.formats.image_names import Written
+from bot.formats.image_names import ImageField
 from bot.formats.manifest_file import Reading, edited
-from bot.formats.places import PlannedChange, Remark, RemarkKind, Spot
+from bot.formats.places import ImageLocation, PlannedChange, Remark, RemarkKind
 
 
 class State(StrEnum):
@@ -59,7 +59,7 @@ class Edit:
 
 
 def edit_of(
-    files: EnvironmentFiles, text: Callable[[str], str], wanted: Mapping[ImageId, Written]
+    files: EnvironmentFiles, text: Callable[[str], str], wanted: Mapping[ImageId, ImageField]
 ) -> Edit:
     """The edit that brings every place of the wanted images to what is wanted.
 
@@ -72,10 +72,14 @@ def edit_of(
     changes: list[PlannedChange] = []
     refused: list[Remark] = []
     applications = {image.application for image in wanted}
-    paths = {spot.place.path for one in applications for spot in files.spots_of(one)}
+    paths = {location.place.path for one in applications for location in files.locations_of(one)}
     for path in sorted(paths):
         reading = files.reading(path)
-        here = {spot.place: wanted[spot.image] for spot in reading.spots if spot.image in wanted}
+        here = {
+            location.place: wanted[location.image]
+            for location in reading.locations
+            if location.image in wanted
+        }
         good, bad = _writable(reading, here)
         refused += bad
         if good:
@@ -97,29 +101,29 @@ def edit_of(
 
 
 def _writable(
-    reading: Reading, wanted: Mapping[Place, Written]
-) -> tuple[dict[Place, Written], list[Remark]]:
+    reading: Reading, wanted: Mapping[LocationKey, ImageField]
+) -> tuple[dict[LocationKey, ImageField], list[Remark]]:
     """The places that can be written, and why the others cannot."""
-    good: dict[Place, Written] = {}
+    good: dict[LocationKey, ImageField] = {}
     bad: list[Remark] = []
-    for spot in reading.spots:
-        if spot.place not in wanted:
+    for location in reading.locations:
+        if location.place not in wanted:
             continue
         try:
-            list(spot.changes(wanted[spot.place]))
-            good[spot.place] = wanted[spot.place]
+            list(location.changes(wanted[location.place]))
+            good[location.place] = wanted[location.place]
         except RejectedError as error:
-            bad.append(_refused(spot, error))
+            bad.append(_refused(location, error))
     return good, bad
 
 
-def _refused(spot: Spot, error: RejectedError) -> Remark:
+def _refused(location: ImageLocation, error: RejectedError) -> Remark:
     fact = getattr(error, "fact", str(error))
     remedy = getattr(error, "remedy", "")
     reason = f"{fact}; {remedy}" if remedy else fact
-    line = getattr(error, "line", None) or spot.line
-    text, path = str(spot.written), spot.place.path
-    return Remark(RemarkKind.REFUSED, path, line, reason, spot.pointer, text, spot.image)
+    line = getattr(error, "line", None) or location.line
+    text, path = str(location.written), location.place.path
+    return Remark(RemarkKind.REFUSED, path, line, reason, location.pointer, text, location.image)
 
 
 def _state(
@@ -131,7 +135,9 @@ def _state(
 ) -> State:
     if any(one.image == image for one in refused):
         return State.UNSUPPORTED
-    own = [spot for spot in files.spots_of(image.application) if spot.image == image]
+    own = [
+        location for location in files.locations_of(image.application) if location.image == image
+    ]
     pointers = {(one.file, one.pointer) for one in changes}
     if any((s.place.path, slot.pointer) in pointers for s in own for slot in s.slots):
         return State.CHANGED

@@ -18,7 +18,7 @@ from typing import Protocol, TypeVar
 from bot.domain.environments import Environment
 from bot.domain.errors import RejectedError
 from bot.domain.oci import Digest, ImageRepository
-from bot.domain.publication import Place
+from bot.domain.publication import LocationKey
 from bot.formats.chart_labels import values_in_labels
 from bot.formats.chart_reads import Reads, reads_of
 from bot.formats.image_names import Names
@@ -38,7 +38,7 @@ from bot.formats.manifest_file import (
     text_of,
 )
 from bot.formats.object_patches import Patch, Target, layers_over, patches_of, touching
-from bot.formats.places import Remark, RemarkKind, Spot
+from bot.formats.places import ImageLocation, Remark, RemarkKind
 from bot.formats.value_layers import (
     CHART,
     VALUES,
@@ -99,9 +99,9 @@ class EnvironmentFiles:
     folder ends in a slash."""
 
     @cached_property
-    def spots(self) -> Sequence[Spot]:
+    def locations(self) -> Sequence[ImageLocation]:
         """Every place, by path and in the file's order."""
-        return [spot for _, one in self._sorted for spot in one.spots]
+        return [location for _, one in self._sorted for location in one.locations]
 
     @cached_property
     def remarks(self) -> Sequence[Remark]:
@@ -113,25 +113,25 @@ class EnvironmentFiles:
         return sorted(self.readings.items())
 
     @cached_property
-    def _by_application(self) -> Mapping[str, Sequence[Spot]]:
-        found: dict[str, list[Spot]] = {}
-        for spot in self.spots:
-            found.setdefault(spot.place.application, []).append(spot)
+    def _by_application(self) -> Mapping[str, Sequence[ImageLocation]]:
+        found: dict[str, list[ImageLocation]] = {}
+        for location in self.locations:
+            found.setdefault(location.place.application, []).append(location)
         return found
 
-    def spots_of(self, application: str) -> Sequence[Spot]:
+    def locations_of(self, application: str) -> Sequence[ImageLocation]:
         """The places of one application, in the same order."""
         return self._by_application.get(application, ())
 
     @cached_property
-    def by_place(self) -> Mapping[Place, Spot]:
+    def by_place(self) -> Mapping[LocationKey, ImageLocation]:
         """The place -> what is known of it."""
-        return {spot.place: spot for spot in self.spots}
+        return {location.place: location for location in self.locations}
 
     @cached_property
     def shown(self) -> frozenset[tuple[ImageRepository, Digest]]:
         """Which digests stand at its places, and where."""
-        references = (spot.written.reference() for spot in self.spots)
+        references = (location.written.reference() for location in self.locations)
         return frozenset((r.repository, r.digest) for r in references if r and r.digest)
 
     def depend_on(self, path: str) -> bool:
@@ -236,7 +236,9 @@ class _Environment:
         for path, remarks in composed.items():
             reading = self.readings[path]
             self.readings[path] = replace(reading, remarks=(*reading.remarks, *remarks))
-        found = {p: r for p, r in self.readings.items() if r.spots or r.remarks or references(r)}
+        found = {
+            p: r for p, r in self.readings.items() if r.locations or r.remarks or references(r)
+        }
         beyond = {path: reached for path in found if (reached := self._beyond(path))}
         return EnvironmentFiles(found, beyond, frozenset(self.asked - self.own.keys()))
 
@@ -312,11 +314,13 @@ class _Environment:
         if path in self.own:
             return
         remarks = [
-            self._remark(spot, RemarkKind.MENTION, "it lies outside the environment's `manifests`")
-            for spot in reading.spots
+            self._remark(
+                location, RemarkKind.MENTION, "it lies outside the environment's `manifests`"
+            )
+            for location in reading.locations
         ]
         self.readings[path] = replace(
-            reading, spots=(), remarks=(*reading.remarks, *remarks), outside=reading.spots
+            reading, locations=(), remarks=(*reading.remarks, *remarks), outside=reading.locations
         )
 
     def _files_of(self, reference: str) -> Sequence[str]:
@@ -381,11 +385,11 @@ class _Environment:
         is_read = target in self.own and is_manifest_file(target)
         remarks = () if is_read else (*reading.remarks, *self._behind(path, reading))
         if remarks or reading.kustomization:
-            self.readings[path] = replace(reading, spots=(), remarks=remarks)
+            self.readings[path] = replace(reading, locations=(), remarks=remarks)
 
     def _behind(self, path: str, reading: Reading) -> Iterator[Remark]:
         why = f"behind the link {path}, which is never followed by an edit"
-        return (self._remark(spot, RemarkKind.MENTION, why) for spot in reading.spots)
+        return (self._remark(location, RemarkKind.MENTION, why) for location in reading.locations)
 
     def _values_again(self) -> None:
         """Files that something calls Helm values, and that were read as something else."""
@@ -429,13 +433,13 @@ class _Environment:
             self.readings[path] = replace(reading, remarks=(*reading.remarks, remark))
         for path, written in found.rewritten().items():
             reading = self.readings[path]
-            spots = tuple(
-                replace(spot, slots=written[spot.pointer].slots)
-                if spot.pointer in written
-                else spot
-                for spot in reading.spots
+            locations = tuple(
+                replace(location, slots=written[location.pointer].slots)
+                if location.pointer in written
+                else location
+                for location in reading.locations
             )
-            self.readings[path] = replace(reading, spots=spots)
+            self.readings[path] = replace(reading, locations=locations)
         for path, why in found.overridden().items():
             self._override(path, why)
 
@@ -445,7 +449,7 @@ class _Environment:
         One string that is patched is a place twice; values of a HelmRelease are layers.
         """
         for path, reading in list(self.readings.items()):
-            split = [one for one in reading.spots if len(one.slots) > 1 or "beside" in one.kind]
+            split = [one for one in reading.locations if len(one.slots) > 1 or "beside" in one.kind]
             if not split or reading.kustomization or not self.parents.get(path):
                 continue
             patches = [
@@ -458,11 +462,12 @@ class _Environment:
                 if one.document <= len(documents)
                 and (found := _over(one, _fields(documents[one.document - 1]), patches))
             }
-            spots = tuple(
-                replace(one, refusal=refused.get(one.pointer, one.refusal)) for one in reading.spots
+            locations = tuple(
+                replace(one, refusal=refused.get(one.pointer, one.refusal))
+                for one in reading.locations
             )
             if refused:
-                self.readings[path] = replace(reading, spots=spots)
+                self.readings[path] = replace(reading, locations=locations)
 
     def _by_convention(
         self, named: Collection[str], deployed: Collection[str]
@@ -716,19 +721,19 @@ class _Environment:
     def _override(self, path: str, why: Mapping[str, Overridden]) -> None:
         """Take out the places that something above them overrides, or refuse them."""
         reading = self.readings[path]
-        spots: list[Spot] = []
+        locations: list[ImageLocation] = []
         remarks = [_refused(one, why) for one in reading.remarks if not _is_overridden(one, why)]
-        for spot in reading.spots:
-            found = why.get(spot.pointer)
+        for location in reading.locations:
+            found = why.get(location.pointer)
             if found is None:
-                spots.append(spot)
+                locations.append(location)
             elif found.is_refused:
-                spots.append(replace(spot, refusal=found.words))
+                locations.append(replace(location, refusal=found.words))
             else:
-                remarks.append(self._remark(spot, RemarkKind.REPLACED, found.words))
-        outside = tuple(spot for spot in reading.outside if spot.pointer not in why)
+                remarks.append(self._remark(location, RemarkKind.REPLACED, found.words))
+        outside = tuple(location for location in reading.outside if location.pointer not in why)
         self.readings[path] = replace(
-            reading, spots=tuple(spots), remarks=tuple(remarks), outside=outside
+            reading, locations=tuple(locations), remarks=tuple(remarks), outside=outside
         )
 
     # --- what is put together, or fetched ---
@@ -794,39 +799,41 @@ class _Environment:
 
     def _skeleton(self, file: str) -> str:
         reading = self.readings.get(file) or Reading(file)
-        spots = (*reading.spots, *reading.outside)
+        locations = (*reading.locations, *reading.outside)
         path = self._resolved(file) or file
-        if not spots:
+        if not locations:
             return self.tree.fact(
                 "skeleton", path, lambda content: skeleton_of(text_of(content), ())
             )
-        return skeleton_of(text_of(self.tree.content(path)), spots)
+        return skeleton_of(text_of(self.tree.content(path)), locations)
 
     # --- what no file tells alone ---
 
     def _judge(self) -> None:
         for path, reading in list(self.readings.items()):
-            if not (reading.spots or reading.outside):
+            if not (reading.locations or reading.outside):
                 continue
-            spots: list[Spot] = []
+            locations: list[ImageLocation] = []
             remarks = list(reading.remarks)
-            for spot in reading.spots:
-                name = _rendered_name(spot)
-                if place := self._pattern_over(path, spot.line):
+            for location in reading.locations:
+                name = _rendered_name(location)
+                if place := self._pattern_over(path, location.line):
                     why = f"the name at {place} is a pattern that may replace it: write names out"
-                    spots.append(replace(spot, refusal=why))
+                    locations.append(replace(location, refusal=why))
                 elif self._is_replaced(path, name):
                     why = "a kustomization that needs this file puts another reference there"
-                    remarks.append(self._remark(spot, RemarkKind.REPLACED, why))
-                elif spot.kind == "kustomization" and self._is_dead(path, spot):
+                    remarks.append(self._remark(location, RemarkKind.REPLACED, why))
+                elif location.kind == "kustomization" and self._is_dead(path, location):
                     why = "no container in what it reaches has this image: it does nothing"
-                    spots.append(replace(spot, refusal=why))
+                    locations.append(replace(location, refusal=why))
                 else:
-                    spots.append(spot)
-            for spot in reading.outside:
-                if self._is_replaced(path, _rendered_name(spot)):
-                    remarks = [r for r in remarks if r.pointer != spot.pointer]
-            self.readings[path] = replace(reading, spots=tuple(spots), remarks=tuple(remarks))
+                    locations.append(location)
+            for location in reading.outside:
+                if self._is_replaced(path, _rendered_name(location)):
+                    remarks = [r for r in remarks if r.pointer != location.pointer]
+            self.readings[path] = replace(
+                reading, locations=tuple(locations), remarks=tuple(remarks)
+            )
 
     def _is_replaced(self, path: str, name: str) -> bool:
         """Whether every kustomization that a reference goes through gives it another name.
@@ -871,14 +878,14 @@ class _Environment:
         entries = kustomization.entries if kustomization else ()
         return any(is_named(name, entry.name) for entry in entries)
 
-    def _is_dead(self, path: str, spot: Spot) -> bool:
+    def _is_dead(self, path: str, location: ImageLocation) -> bool:
         """Whether everything that an entry can reach is known, and has no such container."""
         kustomization = self.readings[path].kustomization
         if kustomization is None:
             return False
         before: list[str] = []
         for entry in kustomization.entries:
-            if entry.line == spot.line:
+            if entry.line == location.line:
                 # kustomize goes through them in their order: one may replace what another made.
                 is_made = any(is_named(other, entry.name) for other in before)
                 return not is_made and self._reaches_none(path, entry.name)
@@ -925,9 +932,15 @@ class _Environment:
                 answer = False
         return answer
 
-    def _remark(self, spot: Spot, kind: RemarkKind, why: str) -> Remark:
+    def _remark(self, location: ImageLocation, kind: RemarkKind, why: str) -> Remark:
         return Remark(
-            kind, spot.place.path, spot.line, why, spot.pointer, str(spot.written), spot.image
+            kind,
+            location.place.path,
+            location.line,
+            why,
+            location.pointer,
+            str(location.written),
+            location.image,
         )
 
 
@@ -935,14 +948,16 @@ def _names_registry(content: bytes) -> bool:
     return b"egistry" in content
 
 
-def _over(spot: Spot, document: Mapping[str, object], patches: Sequence[Patch]) -> Patch | None:
+def _over(
+    location: ImageLocation, document: Mapping[str, object], patches: Sequence[Patch]
+) -> Patch | None:
     """A patch that may write a scalar of a place of an object."""
     metadata = _fields(document.get("metadata"))
     kind, name = str(document.get("kind", "")), str(metadata.get("name", ""))
     if not kind or kind == "HelmRelease":
         return None
     target = Target(kind, name, str(metadata.get("namespace") or ""))
-    pointers = {slot.pointer.partition("#")[0] for slot in spot.slots}
+    pointers = {slot.pointer.partition("#")[0] for slot in location.slots}
     found = (patch for pointer in sorted(pointers) for patch in touching(patches, target, pointer))
     return next(found, None)
 
@@ -992,9 +1007,9 @@ def _containers(path: str, content: bytes) -> frozenset[str] | None:
     return container_images(text_of(content), path)
 
 
-def _rendered_name(spot: Spot) -> str:
+def _rendered_name(location: ImageLocation) -> str:
     """What a kustomization above would have to call it."""
-    return str(spot.written)
+    return str(location.written)
 
 
 def literal_folder(glob: str) -> str:

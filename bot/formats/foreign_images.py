@@ -16,7 +16,7 @@ from typing import Final
 
 from bot.domain.environments import matches
 from bot.domain.errors import RejectedError
-from bot.formats.image_names import Names, Written, canonical_repository, has_placeholder
+from bot.formats.image_names import ImageField, Names, canonical_repository, has_placeholder
 from bot.formats.kustomization import is_kustomization
 from bot.formats.manifest_file import is_manifest_file
 from bot.formats.place_finder import only_names_images
@@ -45,7 +45,7 @@ class ForeignImage:
     @property
     def repository(self) -> str:
         """The one spelling of its repository."""
-        return Written.parse(self.text).canonical
+        return ImageField.parse(self.text).canonical
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}: {self.text} is no image of ours"
@@ -67,7 +67,7 @@ def foreign_in(path: str, text: str, names: Names) -> list[ForeignImage]:
         return []
     images: dict[ForeignImage, None] = {}
     for line, written in found:
-        repository = Written.parse(written).repository
+        repository = ImageField.parse(written).repository
         is_name = bool(canonical_repository(repository)) and not has_placeholder(written)
         if is_name and repository not in names.short and not _is_ours(written, names):
             images[ForeignImage(path, line, written)] = None
@@ -76,7 +76,7 @@ def foreign_in(path: str, text: str, names: Names) -> list[ForeignImage]:
 
 def _is_ours(written: str, names: Names) -> bool:
     """Whether an application manages it; another variant in its repository is nobody's."""
-    parts = Written.parse(written)
+    parts = ImageField.parse(written)
     image = names.image(parts.repository)
     glob = names.tag_match.get(image, "") if image else ""
     return image is not None and (not glob or not parts.tag or matches(glob, parts.tag))
@@ -85,7 +85,7 @@ def _is_ours(written: str, names: Names) -> bool:
 def is_allowed(image: ForeignImage | str, globs: Sequence[str]) -> bool:
     """Whether a glob over repositories lets an image pass; both in their one spelling."""
     text = image.text if isinstance(image, ForeignImage) else image
-    repository = Written.parse(text).canonical
+    repository = ImageField.parse(text).canonical
     return any(matches(_canonical_glob(glob), repository) for glob in globs)
 
 
@@ -123,7 +123,7 @@ def _of_mapping(fields: Mapping[str, Node], parent: str) -> Iterator[tuple[int, 
     if isinstance(image, ScalarNode) and image.value:
         tag = next((_said(fields, key) for key in _TAGS if _said(fields, key)), "")
         is_container = "name" in fields or parent in _CONTAINERS
-        has_tag = bool(Written.parse(str(image.value)).tag or "@" in str(image.value))
+        has_tag = bool(ImageField.parse(str(image.value)).tag or "@" in str(image.value))
         behind = f":{tag}" if tag and not is_container and not has_tag else ""
         yield line_of(image), f"{image.value}{behind}"
     repository = fields.get("repository")

@@ -51,7 +51,7 @@ def canonical_repository(text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class ImageField:
     """An image reference as a file writes it: any part may be missing."""
 
     repository: str
@@ -66,7 +66,7 @@ class Written:
         )
 
     @classmethod
-    def parse(cls, text: str) -> Written:
+    def parse(cls, text: str) -> ImageField:
         """Split ``repository[:tag][@digest]`` without judging the parts."""
         name, _, digest = text.partition("@")
         head, colon, tag = name.rpartition(":")
@@ -80,7 +80,7 @@ class Written:
     def reference(self) -> ImageReference | None:
         """The same as a valid reference to the canonical repository; None where it is not one."""
         try:
-            return ImageReference.parse(str(Written(self.canonical, self.tag, self.digest)))
+            return ImageReference.parse(str(ImageField(self.canonical, self.tag, self.digest)))
         except RejectedError:
             return None
 
@@ -113,7 +113,7 @@ def fault(text: str) -> str:
         return "another tool fills it in"
     if text.endswith((":", "@")) or ":@" in text:
         return "a part is missing behind the colon"
-    written = Written.parse(text)
+    written = ImageField.parse(text)
     if written.reference() is None and not _DIGEST.fullmatch(written.digest):
         return "not an image reference"
     return ""
@@ -319,7 +319,7 @@ def _behind(text: str, end: int) -> str:
 
 
 def _without_tag(name: str) -> str:
-    return Written.parse(name).repository
+    return ImageField.parse(name).repository
 
 
 def _is_short_reference(text: str, key: str) -> bool:
@@ -395,6 +395,6 @@ def names_of(
     return Names(repositories, short, tag_match, tuple(at), name, home, digests)
 
 
-def pin(repository: ImageRepository, tag: str, digest: Digest) -> Written:
+def pin(repository: ImageRepository, tag: str, digest: Digest) -> ImageField:
     """What a place should say for this image."""
-    return Written(str(repository), tag, digest)
+    return ImageField(str(repository), tag, digest)

@@ -19,10 +19,10 @@ from typing import Final
 from bot.domain.environments import At, ImageId, Template, Write
 from bot.domain.errors import RejectedError
 from bot.formats.chart_reads import Reads
-from bot.formats.image_names import Written, WrittenVersion, canonical_repository
+from bot.formats.image_names import ImageField, WrittenVersion, canonical_repository
 from bot.formats.manifest_file import Reading
 from bot.formats.place_finder import pointed, scalars_of
-from bot.formats.places import Remark, RemarkKind, Shape, Spot
+from bot.formats.places import ImageLocation, Remark, RemarkKind, Shape
 from bot.formats.value_layers import ChartValues, Layer
 from bot.formats.yaml_tree import Node, ScalarNode, compose_all, line_of
 
@@ -64,7 +64,7 @@ class Layered:
     """File and pointer of a version -> whose it is."""
     effective: set[tuple[str, str]] = field(default_factory=set)
     lost: dict[tuple[str, str], Overridden] = field(default_factory=dict)
-    written: dict[tuple[str, str], Spot] = field(default_factory=dict)
+    written: dict[tuple[str, str], ImageLocation] = field(default_factory=dict)
     """File and pointer of a place -> the place as it has to be written."""
     told: dict[tuple[str, str], Remark] = field(default_factory=dict)
     """File and pointer of a repository that is ours with a registry elsewhere, and no place."""
@@ -72,19 +72,19 @@ class Layered:
     def add(self, chart: ChartValues) -> None:
         """Look at the layers of one chart, the lowest first."""
         for layer in chart.unread:
-            for spot in self._spots_at(layer):
+            for location in self._spots_at(layer):
                 why = Overridden(f"{chart.file} or a file over it names values that take its place")
-                self.lost.setdefault((layer.file, spot.pointer), why)
+                self.lost.setdefault((layer.file, location.pointer), why)
         for index, layer in enumerate(chart.layers):
-            for spot, inner in self._spots(layer):
-                key = layer.file, spot.pointer
-                above = self._above(chart, chart.layers[index + 1 :], spot, inner)
-                own = self._read(chart, spot, inner)
+            for location, inner in self._spots(layer):
+                key = layer.file, location.pointer
+                above = self._above(chart, chart.layers[index + 1 :], location, inner)
+                own = self._read(chart, location, inner)
                 if isinstance(own, Overridden):
                     above = above or own
                 else:
                     above = above or self._labelled(chart, own, inner)
-                    if own is not spot:
+                    if own is not location:
                         self.written[key] = own
                 if above is None:
                     self.effective.add(key)
@@ -123,17 +123,17 @@ class Layered:
             return  # whoever reads the file joins them
         layer, text = top[0], str(top[1].value)
         joined = [f"{str(said.value).rstrip('/')}/{text}" for _, said in registries]
-        written = Written.parse(joined[0])
-        images = {self.image_of(Written.parse(one).repository) for one in joined}
+        written = ImageField.parse(joined[0])
+        images = {self.image_of(ImageField.parse(one).repository) for one in joined}
         image = next((one for one in images if one is not None), None)
         key = layer.file, self._pointer(layer, pointer)
-        spot = next((one for one, inner in self._spots(layer) if inner == pointer), None)
-        same = {Written.parse(one).canonical for one in joined}
-        if spot is not None and same == {spot.written.canonical}:
+        location = next((one for one, inner in self._spots(layer) if inner == pointer), None)
+        same = {ImageField.parse(one).canonical for one in joined}
+        if location is not None and same == {location.written.canonical}:
             return
         files = ", ".join(dict.fromkeys(one.file for one, _ in registries))
         words = f"{files} puts a registry before it ({joined[0][:200]}): {_TOGETHER}"
-        if spot is not None:
+        if location is not None:
             self.lost[key] = Overridden(words, is_refused=True)
         elif image is not None:
             own = canonical_repository(self.home.get(image, ""))
@@ -184,30 +184,39 @@ class Layered:
         dotted = folder[1:].replace("/", ".")
         return not chart.folder or self.reads_of(chart.folder).key(dotted, key)
 
-    def _read(self, chart: ChartValues, spot: Spot, inner: str) -> Spot | Overridden:
+    def _read(
+        self, chart: ChartValues, location: ImageLocation, inner: str
+    ) -> ImageLocation | Overridden:
         """A place without a digest of its own that no template reads, or why there is none."""
         folder = inner.rpartition("/")[0]
-        pinned = next((one for one in spot.slots if one.shape in {Shape.DIGEST, Shape.HEX}), None)
+        pinned = next(
+            (one for one in location.slots if one.shape in {Shape.DIGEST, Shape.HEX}), None
+        )
         key = pinned.pointer.rpartition("/")[2] if pinned else ""
         if pinned is None or key not in _DIGESTS or self._is_read(chart, folder, key):
-            return spot
+            return location
         words = f"no template of {chart.folder} reads {inner[1:].replace('/', '.')}'s {key}"
         slots = tuple(
             replace(one, shape=Shape.TAG_AND_DIGEST) if one.shape is Shape.TAG else one
-            for one in spot.slots
+            for one in location.slots
             if one is not pinned
         )
         has_tag = any(one.shape is Shape.TAG_AND_DIGEST for one in slots)
         if pinned.old or not has_tag:
             way = "take the key out" if has_tag else "take the key out and write a tag"
             return Overridden(f"{words}: {way}", is_refused=True)
-        return replace(spot, slots=slots)
+        return replace(location, slots=slots)
 
-    def _labelled(self, chart: ChartValues, spot: Spot, inner: str) -> Overridden | None:
+    def _labelled(
+        self, chart: ChartValues, location: ImageLocation, inner: str
+    ) -> Overridden | None:
         """Why a digest must not stand behind the tag: the chart writes it into a label."""
         folder, _, last = inner.rpartition("/")
-        key = last if "beside" in spot.kind else "tag"
-        if not any(slot.shape is Shape.TAG_AND_DIGEST for slot in spot.slots) or not chart.folder:
+        key = last if "beside" in location.kind else "tag"
+        if (
+            not any(slot.shape is Shape.TAG_AND_DIGEST for slot in location.slots)
+            or not chart.folder
+        ):
             return None
         dotted = f"{folder}/{key}"[1:].replace("/", ".")
         where = self.labels_of(chart.folder).get(dotted)
@@ -227,11 +236,11 @@ class Layered:
             found.setdefault(path, []).append(at)
         return found
 
-    def rewritten(self) -> dict[str, dict[str, Spot]]:
+    def rewritten(self) -> dict[str, dict[str, ImageLocation]]:
         """The places that are written in another way than their file tells, by file and pointer."""
-        found: dict[str, dict[str, Spot]] = {}
-        for (path, pointer), spot in self.written.items():
-            found.setdefault(path, {})[pointer] = spot
+        found: dict[str, dict[str, ImageLocation]] = {}
+        for (path, pointer), location in self.written.items():
+            found.setdefault(path, {})[pointer] = location
         return found
 
     def overridden(self) -> dict[str, dict[str, Overridden]]:
@@ -242,28 +251,28 @@ class Layered:
                 found.setdefault(path, {})[pointer] = why
         return found
 
-    def _spots(self, layer: Layer) -> Iterator[tuple[Spot, str]]:
+    def _spots(self, layer: Layer) -> Iterator[tuple[ImageLocation, str]]:
         """The places in the values of a layer, each with its pointer in the chart's values."""
-        for spot in self._spots_at(layer):
-            inner = spot.pointer.removeprefix(layer.pointer).removeprefix("#")
-            if "#" not in inner and spot.kind.startswith("helm values"):
-                yield spot, layer.mount + inner
+        for location in self._spots_at(layer):
+            inner = location.pointer.removeprefix(layer.pointer).removeprefix("#")
+            if "#" not in inner and location.kind.startswith("helm values"):
+                yield location, layer.mount + inner
 
-    def _spots_at(self, layer: Layer) -> Iterator[Spot]:
+    def _spots_at(self, layer: Layer) -> Iterator[ImageLocation]:
         """The places below where a layer stands."""
         reading = self.readings.get(layer.file)
-        for spot in (*reading.spots, *reading.outside) if reading else ():
-            is_same = not layer.pointer or spot.document == layer.document
-            is_below = spot.pointer.startswith((f"{layer.pointer}/", f"{layer.pointer}#"))
+        for location in (*reading.locations, *reading.outside) if reading else ():
+            is_same = not layer.pointer or location.document == layer.document
+            is_below = location.pointer.startswith((f"{layer.pointer}/", f"{layer.pointer}#"))
             if is_same and is_below:
-                yield spot
+                yield location
 
     def _above(
-        self, chart: ChartValues, higher: Sequence[Layer], spot: Spot, inner: str
+        self, chart: ChartValues, higher: Sequence[Layer], location: ImageLocation, inner: str
     ) -> Overridden | None:
         """What overrides a place; None: nothing."""
         folder, _, last = inner.rpartition("/")
-        is_beside = "beside" in spot.kind
+        is_beside = "beside" in location.kind
         name = f"{folder}/image" if is_beside else inner
         keys = (last,) if is_beside else self._keys(chart, higher, folder)
         is_one = last == "image" and not is_beside  # one string: only the same key overrides it
@@ -279,7 +288,7 @@ class Layered:
         if is_one:
             return None
         version = self._version_above(higher, folder, keys)
-        return None if version is None else self._moved(spot, *version)
+        return None if version is None else self._moved(location, *version)
 
     def _doubt(self, layer: Layer, pointers: Sequence[str]) -> str:
         """Why nobody can tell what a layer makes of an image; empty: it can be told."""
@@ -311,23 +320,25 @@ class Layered:
         pinned = [where for found, where in said if where[2] in _DIGESTS and found.value]
         return next(iter((*pinned, *(where for _, where in said))), None)
 
-    def _moved(self, spot: Spot, file: str, pointer: str, key: str) -> Overridden | None:
+    def _moved(
+        self, location: ImageLocation, file: str, pointer: str, key: str
+    ) -> Overridden | None:
         """Make the scalar above the place, or say why it cannot be."""
-        if file == spot.place.path and any(slot.pointer == pointer for slot in spot.slots):
+        if file == location.place.path and any(slot.pointer == pointer for slot in location.slots):
             return None  # the place has it already
         words = f"{file} ({pointer}) sets its {key} over it"
-        own = canonical_repository(self.home.get(spot.image, ""))
-        has_digest = any(slot.shape in {Shape.DIGEST, Shape.HEX} for slot in spot.slots)
+        own = canonical_repository(self.home.get(location.image, ""))
+        has_digest = any(slot.shape in {Shape.DIGEST, Shape.HEX} for slot in location.slots)
         can_move = (
             self._is_writable(file, pointer)
-            and spot.written.canonical == own
+            and location.written.canonical == own
             and key != "sha"
-            and (key in _DIGESTS or not (has_digest and spot.written.digest))
+            and (key in _DIGESTS or not (has_digest and location.written.digest))
         )
         if not can_move:
             both = f"{words}: {_TOGETHER}"
             return Overridden(both, is_refused=True)
-        self._name(spot.image, file, pointer, key)
+        self._name(location.image, file, pointer, key)
         return Overridden(words)
 
     def _is_writable(self, file: str, pointer: str) -> bool:

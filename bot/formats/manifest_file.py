@@ -16,9 +16,9 @@ from typing import Final
 
 from bot.domain.environments import ImageId
 from bot.domain.errors import ConfigurationError, IntegrityError, LimitExceededError, RejectedError
-from bot.domain.publication import FileState, Place
+from bot.domain.publication import FileState, LocationKey
 from bot.formats.composition import composed, composing_files, fetched, writes_images
-from bot.formats.image_names import Names, Written
+from bot.formats.image_names import ImageField, Names
 from bot.formats.kustomization import (
     Entry,
     Kustomization,
@@ -30,11 +30,11 @@ from bot.formats.object_patches import Patch, flux_patches
 from bot.formats.place_finder import Findings, escaped, read_document, scalars_of
 from bot.formats.places import (
     HOLDING,
+    ImageLocation,
     PlannedChange,
     Remark,
     RemarkKind,
     Slot,
-    Spot,
 )
 from bot.formats.splice import Splice, spliced
 from bot.formats.text_frame import Frame
@@ -67,13 +67,13 @@ class Reading:
     """What one file says of our images."""
 
     path: str
-    spots: tuple[Spot, ...] = ()
+    locations: tuple[ImageLocation, ...] = ()
     remarks: tuple[Remark, ...] = ()
     kustomization: Kustomization | None = None
     """What it says of other files, if kustomize reads it by itself."""
     values: frozenset[str] = frozenset()
     """Repository paths that it calls Helm values."""
-    outside: tuple[Spot, ...] = ()
+    outside: tuple[ImageLocation, ...] = ()
     """Places of a file that no glob of the environment names."""
     charts: tuple[ChartValues, ...] = ()
     """The charts that it deploys, with the order of their values."""
@@ -148,7 +148,7 @@ def _read(path: str, text: str, names: Names, *, is_values: bool) -> Reading:
             findings, root, frame, number, is_kustomization=kustomized, is_values=is_values
         )
     _missing_at(findings, roots)
-    findings.remarks += _markers(path, text, findings.spots)
+    findings.remarks += _markers(path, text, findings.locations)
     documents: list[object] = []
     kustomization = None
     if kustomized:  # one document that is no plain YAML makes the whole file unreadable
@@ -162,7 +162,7 @@ def _read(path: str, text: str, names: Names, *, is_values: bool) -> Reading:
     layers = (layer.file for chart in charts for layer in chart.layers)
     return Reading(
         path,
-        tuple(findings.spots),
+        tuple(findings.locations),
         tuple(findings.remarks),
         kustomization,
         values | frozenset(one for one in layers if one != path),
@@ -200,7 +200,9 @@ def _flux_patches(path: str, roots: Sequence[Node]) -> Iterator[tuple[str, tuple
 
 def _missing_at(findings: Findings, roots: Sequence[Node]) -> None:
     """What the pipeline file names and the file lacks."""
-    there = {spot.pointer for spot in findings.spots} | {r.pointer for r in findings.remarks}
+    there = {location.pointer for location in findings.locations} | {
+        r.pointer for r in findings.remarks
+    }
     for at in findings.names.at_file(findings.path):
         if at.pointer not in there and roots:
             reason = f"`at` of {at.image} names {at.pointer}, which is not there"
@@ -210,20 +212,29 @@ def _missing_at(findings: Findings, roots: Sequence[Node]) -> None:
             findings.remarks.append(remark)
 
 
-def _markers(path: str, text: str, spots: Sequence[Spot]) -> Iterator[Remark]:
+def _markers(path: str, text: str, locations: Sequence[ImageLocation]) -> Iterator[Remark]:
     """Other tools that write where we write."""
     lines = text.splitlines()
-    for spot in spots:
-        for line in sorted({slot.line for slot in spot.slots}):
+    for location in locations:
+        for line in sorted({slot.line for slot in location.slots}):
             written = lines[line - 1] if line <= len(lines) else ""
             comment = written.partition("#")[2]
             found = next((marker for marker in _MARKERS if marker in comment), None)
             if found is not None:
                 reason = f"another tool writes this line ({found}): two writers undo each other"
-                yield Remark(RemarkKind.MARKER, path, line, reason, spot.pointer, image=spot.image)
+                yield Remark(
+                    RemarkKind.MARKER, path, line, reason, location.pointer, image=location.image
+                )
         if posixpath.basename(path).startswith(_ARGO_OVERRIDES):
             reason = "Argo CD Image Updater writes this file: two writers undo each other"
-            yield Remark(RemarkKind.MARKER, path, spot.line, reason, spot.pointer, image=spot.image)
+            yield Remark(
+                RemarkKind.MARKER,
+                path,
+                location.line,
+                reason,
+                location.pointer,
+                image=location.image,
+            )
 
 
 def _unreadable(
@@ -255,7 +266,7 @@ def _unreadable(
 def _bare(text: str, names: Names) -> Iterator[tuple[int, str, ImageId | None]]:
     """Docker Hub's official images, which need no slash, where a line says ``image:``."""
     for found in _IMAGE_LINE.finditer(text):
-        image = names.image(Written.parse(found[1]).repository)
+        image = names.image(ImageField.parse(found[1]).repository)
         if image is not None:
             yield found.start(1), found[1], image
 
@@ -293,9 +304,9 @@ def composes(text: str, path: str) -> bool:
         return True
 
 
-def skeleton_of(text: str, spots: Sequence[Spot]) -> str:
+def skeleton_of(text: str, locations: Sequence[ImageLocation]) -> str:
     """What a file says beside its places, as one short text."""
-    blanks = [blank for spot in spots for blank in spot.blanks()]
+    blanks = [blank for location in locations for blank in location.blanks()]
     return hashlib.sha256(bytes_of(spliced(text, blanks))).hexdigest()
 
 
@@ -324,13 +335,13 @@ def _values_named(path: str, roots: Sequence[Node]) -> frozenset[str]:
     return frozenset(found - {""})
 
 
-def spots(path: str, text: str, names: Names) -> list[Spot]:
+def locations(path: str, text: str, names: Names) -> list[ImageLocation]:
     """Every place of ours in one file, in the file's order; none where it cannot be read."""
-    return list(read_file(path, text, names).spots)
+    return list(read_file(path, text, names).locations)
 
 
 def edited(
-    path: str, text: str, reading: Reading, wanted: Mapping[Place, Written]
+    path: str, text: str, reading: Reading, wanted: Mapping[LocationKey, ImageField]
 ) -> tuple[str, list[PlannedChange]]:
     """Bring each wanted place to what is wanted; every other byte stays.
 
@@ -343,15 +354,15 @@ def edited(
     splices: list[Splice] = []
     planned: list[PlannedChange] = []
     slots: list[Slot] = []
-    for spot in reading.spots:
-        if spot.place in wanted:
-            for slot, value in spot.changes(wanted[spot.place]):
+    for location in reading.locations:
+        if location.place in wanted:
+            for slot, value in location.changes(wanted[location.place]):
                 splice = slot.splice(value)
                 if splice is None:
                     raise IntegrityError(f"{path}: a slot without a place")
                 splices.append(splice)
                 slots.append(slot)
-                planned.append(_change(spot, slot, value))
+                planned.append(_change(location, slot, value))
     if not planned:
         return text, []
     result = spliced(text, splices)
@@ -359,15 +370,15 @@ def edited(
     return result, planned
 
 
-def _change(spot: Spot, slot: Slot, value: str) -> PlannedChange:
+def _change(location: ImageLocation, slot: Slot, value: str) -> PlannedChange:
     return PlannedChange(
-        spot.place.path,
-        spot.document,
+        location.place.path,
+        location.document,
         slot.line,
         slot.pointer,
         slot.old,
         value,
-        spot.kind,
+        location.kind,
     )
 
 
@@ -458,8 +469,8 @@ def file_state(text: str, reading: Reading) -> FileState:
     A scalar that stands nowhere yet is blanked where the editor would put it in, so that a first
     promotion is a change of pins like every later one.
     """
-    skeleton = skeleton_of(text, reading.spots)
-    pins = {spot.place: str(spot.written) for spot in reading.spots}
+    skeleton = skeleton_of(text, reading.locations)
+    pins = {location.place: str(location.written) for location in reading.locations}
     return FileState(skeleton, pins, references(reading))
 
 
@@ -474,7 +485,7 @@ def unsealable(remarks: Sequence[Remark]) -> dict[str, str]:
     return {one.identity: str(one) for one in remarks if one.kind in HOLDING}
 
 
-def image_of(place: Place) -> ImageId:
+def image_of(place: LocationKey) -> ImageId:
     """Whose a place is."""
     return ImageId(place.application, place.image)
 

@@ -16,16 +16,16 @@ from typing import Final
 
 from bot.domain.environments import At, ImageId, Write, matches
 from bot.domain.errors import RejectedError
-from bot.domain.publication import Place
+from bot.domain.publication import LocationKey
 from bot.formats.image_names import (
+    ImageField,
     Names,
-    Written,
     WrittenVersion,
     fault,
     has_placeholder,
 )
 from bot.formats.kustomization import KNOWN_KEYS, Entry
-from bot.formats.places import HOLDING, Remark, RemarkKind, Shape, Slot, Spot
+from bot.formats.places import HOLDING, ImageLocation, Remark, RemarkKind, Shape, Slot
 from bot.formats.splice import Span
 from bot.formats.split_names import split_names
 from bot.formats.surroundings import Surroundings
@@ -74,16 +74,16 @@ class Findings:
 
     path: str
     names: Names
-    spots: list[Spot] = field(default_factory=list)
+    locations: list[ImageLocation] = field(default_factory=list)
     remarks: list[Remark] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
     counts: dict[ImageId, int] = field(default_factory=dict)
 
-    def place(self, image: ImageId) -> Place:
+    def place(self, image: ImageId) -> LocationKey:
         """The next place of this image."""
         ordinal = self.counts.get(image, 0)
         self.counts[image] = ordinal + 1
-        return Place(self.path, image.application, image.name, ordinal)
+        return LocationKey(self.path, image.application, image.name, ordinal)
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class _Candidate:
 
     image: ImageId
     kind: str
-    written: Written
+    written: ImageField
     node: Node
     pointer: str
     slots: tuple[tuple[Slot, Node | None], ...]
@@ -124,7 +124,7 @@ def _joined(said: Mapping[str, str]) -> str:
     """The repository of what an entry renders, as kustomize puts it together."""
     tag = said.get("newTag", "") + said.get("tagSuffix", "")
     name = said.get("newName", "") or said.get("name", "")
-    return Written.parse(f"{name}:{tag}" if tag else name).repository
+    return ImageField.parse(f"{name}:{tag}" if tag else name).repository
 
 
 def read_document(
@@ -199,7 +199,7 @@ class _Reader:
             if id(node) not in self.consumed:
                 reason = names_only or f"with the registry it is {joined}, where no place is known"
                 noted = RemarkKind.NAMED if names_only else RemarkKind.MENTION
-                image = self.names.image(Written.parse(joined).repository)
+                image = self.names.image(ImageField.parse(joined).repository)
                 where, before = text or (node, "")
                 self._remark(noted, where, before + pointer, reason, joined, image)
 
@@ -210,7 +210,7 @@ class _Reader:
             remark = self.findings.remarks[index]
             inner = remark.pointer.removeprefix(self.prefix)
             # A name with its digest is told apart by itself.
-            is_plain = remark.kind in HOLDING and not Written.parse(remark.text).digest
+            is_plain = remark.kind in HOLDING and not ImageField.parse(remark.text).digest
             if is_plain and not remark.state and "#" not in inner:
                 state = around.of(inner, remark.text)
                 self.findings.remarks[index] = replace(remark, state=state)
@@ -305,7 +305,7 @@ class _Reader:
         if not isinstance(value, ScalarNode):
             return
         here, text = f"{pointer}/image", str(value.value)
-        written = Written.parse(text)
+        written = ImageField.parse(text)
         image = self.names.image(written.repository)
         if image is None:
             self._templated(value, here, text)
@@ -343,7 +343,7 @@ class _Reader:
             self._add(
                 image,
                 f"{kind}: image beside its tag",
-                Written(written.repository, version.tag, version.digest),
+                ImageField(written.repository, version.tag, version.digest),
                 node=tag,
                 pointer=tag_here,
                 slots=(
@@ -357,7 +357,7 @@ class _Reader:
         if not isinstance(value, ScalarNode):
             return
         text = str(value.value)
-        written = Written.parse(text)
+        written = ImageField.parse(text)
         image = self.names.image(written.repository)
         if image is None:
             self._templated(value, pointer, text)
@@ -388,7 +388,7 @@ class _Reader:
             return
         image, key_name, spelled, slots = found
         repository = fields[key_name][1]
-        written = Written.parse(spelled)
+        written = ImageField.parse(spelled)
         digest_key = next((key for key in _DIGEST_KEYS if _is_scalar(fields, key)), "")
         here = f"{pointer}/{key_name}"
         if written.tag or written.digest:
@@ -418,7 +418,7 @@ class _Reader:
         self._add(
             image,
             "helm values",
-            Written(written.repository, version.tag, version.digest or digest),
+            ImageField(written.repository, version.tag, version.digest or digest),
             node=repository,
             pointer=here,
             slots=slots,
@@ -469,10 +469,10 @@ class _Reader:
             own = _said(fields["registry"][1]) if _is_scalar(fields, "registry") else ""
             registries = [one.rstrip("/") for one in (context.registry, own) if one]
             joined = [f"{one}/{text}" for one in registries] or [text]
-            images = {self.names.image(Written.parse(one).repository) for one in joined}
+            images = {self.names.image(ImageField.parse(one).repository) for one in joined}
             here = f"{pointer}/{name}"
             if images == {None}:
-                if registries and (image := self.names.image(Written.parse(text).repository)):
+                if registries and (image := self.names.image(ImageField.parse(text).repository)):
                     why = f"it has a registry, and {registries[0]!r} is put before it"
                     self._refuse(value, here, why, text, image)
                 else:
@@ -576,7 +576,7 @@ class _Reader:
             self._consume(entry)
             return
         tag, _, pinned = said.get("newTag", "").partition("@")
-        written = Written.parse(new or name)
+        written = ImageField.parse(new or name)
         slots: list[tuple[Slot, Node | None]] = [
             self._entry_slot(entry, fields, pointer, "newName", Shape.REPOSITORY)
         ]
@@ -592,7 +592,7 @@ class _Reader:
         self._add(
             image,
             kind,
-            Written(written.repository, tag or written.tag, digest),
+            ImageField(written.repository, tag or written.tag, digest),
             node=entry,
             pointer=pointer,
             slots=tuple(slots),
@@ -602,12 +602,12 @@ class _Reader:
         self, entry: MappingNode, fields: Fields, pointer: str, name: str, new: str
     ) -> ImageId | None:
         """Whose an entry is: ``newName`` decides alone, a bare name where it is one image's."""
-        named = Written.parse(new or name).repository
+        named = ImageField.parse(new or name).repository
         image = self.names.image(named)
         if image is not None:
             return image
         bare = self.names.short.get(name, ())
-        own = self.names.image(Written.parse(name).repository)
+        own = self.names.image(ImageField.parse(name).repository)
         if new:
             if own is not None or bare:
                 if has_placeholder(new):
@@ -633,7 +633,7 @@ class _Reader:
         if any(has_placeholder(text) for text in said.values()):
             return "another tool fills it in"
         new, tag, digest = said.get("newName", ""), said.get("newTag", ""), said.get("digest", "")
-        written = Written.parse(new)
+        written = ImageField.parse(new)
         if written.tag or written.digest or new.endswith((":", "@")):
             return "newName carries a tag or digest: write newName, newTag and digest apart"
         if "@" in tag and digest:
@@ -658,7 +658,7 @@ class _Reader:
                 continue
             text, here = str(item.value), f"{pointer}/{index}"
             reference = text.partition("=")[2] or text
-            written = Written.parse(reference)
+            written = ImageField.parse(reference)
             image = self.names.image(written.repository)
             if image is None:
                 self._templated(item, here, text)
@@ -695,7 +695,7 @@ class _Reader:
             if last == "repository" or (last == "name" and prefix.lower().endswith("image")):
                 self._argo_map(found, values, prefix, last)
             elif last == "image":
-                written = Written.parse(_said(pair[1]))
+                written = ImageField.parse(_said(pair[1]))
                 if self.names.image(written.repository) and not (written.tag or written.digest):
                     why = "nothing shows which parameter holds the tag"
                     self._refuse(pair[1], here, why, _said(pair[1]), None, remedy=True)
@@ -719,7 +719,7 @@ class _Reader:
         text, registry = _said(value), parameter("registry")
         host = _said(registry[0][1]) if registry else ""
         spelled = f"{host}/{text}" if host else text
-        image = self.names.image(Written.parse(spelled).repository)
+        image = self.names.image(ImageField.parse(spelled).repository)
         if image is None:
             if isinstance(value, ScalarNode):
                 self._templated(value, here, text)
@@ -763,7 +763,9 @@ class _Reader:
         self._add(
             image,
             "argocd parameters",
-            Written(Written.parse(spelled).repository, version.tag, version.digest or at_digest),
+            ImageField(
+                ImageField.parse(spelled).repository, version.tag, version.digest or at_digest
+            ),
             node=value,
             pointer=here,
             slots=tuple(slots),
@@ -848,10 +850,10 @@ class _Reader:
         tag, _, digest = text.partition("@")
         home = self.names.home.get(at.image, "")
         written, shape = {
-            Write.REFERENCE: (Written.parse(text), Shape.REFERENCE),
-            Write.TAG: (Written(home, text), Shape.TAG),
-            Write.DIGEST: (Written(home, "", text), Shape.DIGEST),
-            Write.TAG_AND_DIGEST: (Written(home, tag, digest), Shape.TAG_AND_DIGEST),
+            Write.REFERENCE: (ImageField.parse(text), Shape.REFERENCE),
+            Write.TAG: (ImageField(home, text), Shape.TAG),
+            Write.DIGEST: (ImageField(home, "", text), Shape.DIGEST),
+            Write.TAG_AND_DIGEST: (ImageField(home, tag, digest), Shape.TAG_AND_DIGEST),
         }[at.write]
         if at.write is Write.REFERENCE and self.names.image(written.repository) != at.image:
             why = f"`at` says that it is {at.image}'s, and it names another image"
@@ -932,7 +934,7 @@ class _Reader:
         self,
         image: ImageId,
         kind: str,
-        written: Written,
+        written: ImageField,
         *,
         node: Node,
         pointer: str,
@@ -957,8 +959,8 @@ class _Reader:
             if key in done:
                 continue
             done.add(key)
-            self.findings.spots.append(
-                Spot(
+            self.findings.locations.append(
+                ImageLocation(
                     place=self.findings.place(one.image),
                     kind=one.kind,
                     written=one.written,
@@ -1156,7 +1158,7 @@ def _merged_into(mapping: MappingNode) -> Iterator[MappingNode]:
                     yield one
 
 
-def _sibling_tag(fields: Fields, written: Written) -> str | None:
+def _sibling_tag(fields: Fields, written: ImageField) -> str | None:
     """The key beside an image that holds its tag, if one does."""
     for name in _SIBLING_TAGS:
         if not _is_scalar(fields, name):

@@ -13,8 +13,8 @@ from typing import Final
 
 from bot.domain.environments import ImageId
 from bot.domain.errors import ConfigurationError, IntegrityError
-from bot.domain.publication import Place
-from bot.formats.image_names import Written
+from bot.domain.publication import LocationKey
+from bot.formats.image_names import ImageField
 from bot.formats.splice import Span, Splice, scalar_text
 
 _NOT_WRITABLE: Final = "written with escapes or as a block"
@@ -146,13 +146,13 @@ class PlannedChange:
 
 
 @dataclass(frozen=True, slots=True)
-class Spot:
+class ImageLocation:
     """One place in a file, with the scalars of each part."""
 
-    place: Place
+    place: LocationKey
     kind: str
     """The style: workload, kustomization, helm values, ..."""
-    written: Written
+    written: ImageField
     document: int
     """Which document of the file, from 1."""
     line: int
@@ -169,15 +169,15 @@ class Spot:
         """Whose place it is."""
         return ImageId(self.place.application, self.place.image)
 
-    def target(self, wanted: Written) -> Written:
+    def target(self, wanted: ImageField) -> ImageField:
         """What it should say: spelled as it is where that means the same."""
         if self.written.digest and not wanted.digest:
             raise IntegrityError(f"{self.place.path}: a digest is never taken away")
         same = self.written.canonical == wanted.canonical
         repository = self.written.repository if same else wanted.repository
-        return Written(repository, wanted.tag or self.written.tag, wanted.digest)
+        return ImageField(repository, wanted.tag or self.written.tag, wanted.digest)
 
-    def changes(self, wanted: Written) -> Iterator[tuple[Slot, str]]:
+    def changes(self, wanted: ImageField) -> Iterator[tuple[Slot, str]]:
         """The slots to write, and what.
 
         Raises:
@@ -200,13 +200,13 @@ class Spot:
             remedy = "write it plainly on one line"
             raise ConfigurationError(self.place.path, slot.line, fact, remedy)
 
-    def _value(self, slot: Slot, target: Written) -> str | None:
+    def _value(self, slot: Slot, target: ImageField) -> str | None:
         """What a slot should say; None: it is left as it is."""
         same = self.written.canonical == target.canonical
         match slot.shape:
             case Shape.REFERENCE:
                 tag = target.tag if self.written.tag else ""
-                return str(Written(target.repository, tag, target.digest))
+                return str(ImageField(target.repository, tag, target.digest))
             case Shape.NAMED_REFERENCE:
                 return self._named(slot, target)
             case Shape.REPOSITORY:
@@ -225,17 +225,17 @@ class Spot:
                 has_algorithm = (slot.old or "").startswith("sha256:")
                 return (target.digest if has_algorithm else target.digest[7:]) or None
 
-    def _named(self, slot: Slot, target: Written) -> str:
+    def _named(self, slot: Slot, target: ImageField) -> str:
         name, equals, _ = (slot.old or "").partition("=")
         tag = target.tag if self.written.tag else ""
-        reference = str(Written(target.repository, tag, target.digest))
+        reference = str(ImageField(target.repository, tag, target.digest))
         if equals:
             return f"{name}={reference}"
         if self.written.repository == target.repository:
             return reference
         return f"{self.written.repository}={reference}"
 
-    def _tag_and_digest(self, slot: Slot, target: Written) -> str | None:
+    def _tag_and_digest(self, slot: Slot, target: ImageField) -> str | None:
         if target.digest and not target.tag:
             fact = "there is no tag to write the digest behind"
             remedy = "say which tag: --image NAME=TAG@sha256:..."

@@ -25,7 +25,7 @@ from bot.domain.environments import Environment
 from bot.domain.errors import RejectedError
 from bot.domain.rendering import Parameter, RenderRoot, RenderTool, Values
 from bot.formats.environment_files import Tree, literal_folder
-from bot.formats.image_names import Written, has_placeholder
+from bot.formats.image_names import ImageField, has_placeholder
 from bot.formats.kustomization import KUSTOMIZATIONS, is_kustomization, local
 from bot.formats.links import LINK, followed
 from bot.formats.manifest_file import is_manifest_file, is_values_file, text_of
@@ -649,7 +649,7 @@ class Added:
 def _argo_image(text: str) -> dict[str, str]:
     """``[name=]repository[:tag][@digest]`` as `kustomize edit set image` takes it."""
     name, equals, reference = text.partition("=")
-    written = Written.parse(reference if equals else name)
+    written = ImageField.parse(reference if equals else name)
     entry = {"name": name if equals else written.repository, "newName": written.repository}
     parts = {"newTag": written.tag, "digest": written.digest}
     return entry | {key: value for key, value in parts.items() if value}

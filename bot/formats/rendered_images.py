@@ -18,7 +18,7 @@ from bot.domain.environments import ImageId, matches
 from bot.domain.errors import ConfigurationError, RejectedError
 from bot.domain.rendering import RenderedImage
 from bot.formats.foreign_images import foreign_in
-from bot.formats.image_names import Names, Written
+from bot.formats.image_names import ImageField, Names
 from bot.formats.manifest_file import read_file
 from bot.formats.places import HOLDING, RemarkKind
 from bot.formats.yaml_tree import MappingNode, Node, ScalarNode, SequenceNode, compose_all
@@ -43,7 +43,7 @@ def images_in(output: str, names: Names) -> tuple[RenderedImage, ...]:
         return _by_parsing(output, names)
     except (RejectedError, RecursionError):
         said = (text for _, text, _ in names.mentions(output, "image"))
-        written = (Written.parse(text) for text in said)
+        written = (ImageField.parse(text) for text in said)
         found = (
             _ours("the output", one, names.image(one.repository), names, is_run=True)
             for one in written
@@ -62,20 +62,20 @@ def _by_parsing(output: str, names: Names) -> tuple[RenderedImage, ...]:
     plain_names = replace(names, at=())
     reading = read_file(_FILE, output, plain_names)
     found: dict[RenderedImage, None] = {}
-    for spot in reading.spots:
-        own = _ours(object_at(spot.line), spot.written, spot.image, names, is_run=True)
+    for location in reading.locations:
+        own = _ours(object_at(location.line), location.written, location.image, names, is_run=True)
         found[own] = None
     for remark in reading.remarks:
         if remark.kind is RemarkKind.UNREADABLE:
             raise ConfigurationError(_FILE, remark.line, remark.reason)
-        written = Written.parse(remark.text)
+        written = ImageField.parse(remark.text)
         is_variant = remark.kind is RemarkKind.FOREIGN and bool(names.image(written.repository))
         if remark.kind in HOLDING or is_variant:
             image = remark.image or names.image(written.repository)
             is_run = remark.kind is RemarkKind.REFUSED or is_variant
             found[_ours(object_at(remark.line), written, image, names, is_run=is_run)] = None
     for foreign in foreign_in(_FILE, output, plain_names):
-        object_, written = object_at(foreign.line), Written.parse(foreign.text)
+        object_, written = object_at(foreign.line), ImageField.parse(foreign.text)
         variant = names.image(written.repository)
         found[
             RenderedImage(object_, foreign.text)
@@ -118,12 +118,12 @@ def _faults_of(labels: Node) -> Iterator[str]:
 
 
 def _ours(
-    object_: str, written: Written, image: ImageId | None, names: Names, *, is_run: bool
+    object_: str, written: ImageField, image: ImageId | None, names: Names, *, is_run: bool
 ) -> RenderedImage:
     """An image in our repository; another variant than the application's is ours all the same."""
     known = image or ImageId("?", "?")
     repository = written.canonical or written.repository
-    text = str(Written(repository, written.tag, written.digest))
+    text = str(ImageField(repository, written.tag, written.digest))
     glob = names.tag_match.get(known, "")
     is_managed = not (glob and written.tag) or matches(glob, written.tag)
     return RenderedImage(

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final
 
-from bot.formats.image_names import Names, Written
+from bot.formats.image_names import ImageField, Names
 from bot.formats.yaml_tree import MappingNode, Node, ScalarNode, SequenceNode
 
 _REGISTRIES: Final = ("registry", "repo", "hub", "host", "server", "domain")
@@ -40,7 +40,7 @@ def split_names(root: Node, names: Names) -> Iterator[tuple[str, ScalarNode, str
             # A name alone is no image far from a registry: objects are called like images.
             is_near = around == home or "/" in text or _has(key, ("image", "repo"))
             joined = f"{registry}/{text.lstrip('/')}"
-            if is_near and names.image(Written.parse(joined).repository):
+            if is_near and names.image(ImageField.parse(joined).repository):
                 yield pointer, node, joined
                 break
 

@@ -34,7 +34,7 @@ from bot.formats.webhook import (
     parse_webhook,
     render_hint,
 )
-from bot.ports import Jobs
+from bot.ports.jobs import Jobs
 
 BODY_LIMIT: Final = 25 * 1024 * 1024
 """GitHub does not deliver more: webhook-events-and-payloads, "Payload cap"."""

@@ -26,7 +26,7 @@ from bot.domain.policy import words
 from bot.formats.assessment_document import AssessmentDocument, read_assessment
 from bot.formats.evidence_cells import advisory_url
 from bot.formats.markdown import plain
-from bot.ports import Evaluations, StoredEvaluation
+from bot.ports.record import Evaluations, StoredEvaluation
 
 _SENTENCE: Final = 600
 """Characters of a sentence that are shown."""

@@ -17,7 +17,7 @@ from bot.adapters.engine.backoff import delay
 from bot.adapters.engine.rows import CRASHES_ALLOWED, JobRows, Run
 from bot.adapters.store import migrate, open_database
 from bot.domain.errors import RejectedError, UnavailableError
-from bot.domain.jobs import Again, Done, Failed, Job, JobKind, JobState, Outcome
+from bot.domain.jobs import Done, Failed, Job, JobKind, JobState, Outcome, RequeueAt
 from tests.world.engines import PACE, engine, engine_process, eventually
 
 pytest_plugins = ["tests.world.postgres"]
@@ -346,7 +346,7 @@ def test_a_run_that_ends_forgets_the_crashes_before_it(rows: JobRows) -> None:
         for _ in range(CRASHES_ALLOWED - 1):
             claimed(rows)
             crash(rows)
-        rows.finish(claimed(rows), Again("no image yet", NOW))
+        rows.finish(claimed(rows), RequeueAt("no image yet", NOW))
         rows.wake(NOW)
         assert state(rows) == "queued"
 
@@ -460,7 +460,7 @@ def test_an_idle_engine_looks_at_the_time_and_asks_the_database_nothing(url: str
     migrate(opened, "engine", MIGRATIONS)
     later = NOW + timedelta(days=1)
     jobs = Engine(
-        opened, clock, lambda _: Again("no image yet", later), pace=replace(PACE, beat=60.0)
+        opened, clock, lambda _: RequeueAt("no image yet", later), pace=replace(PACE, beat=60.0)
     )
     jobs.start()
     jobs.put(JOB)
@@ -549,7 +549,7 @@ def test_states_come_in_the_order_of_their_requests(rows: JobRows) -> None:
 def test_what_waits_says_since_when_it_was_asked_for(rows: JobRows) -> None:
     later = NOW + timedelta(hours=1)
     rows.put(JOB, NOW)
-    rows.finish(claimed(rows), Again("no image yet", later))
+    rows.finish(claimed(rows), RequeueAt("no image yet", later))
     rows.put(JOB, later)
     assert [state.since for state in rows.states()] == [NOW], "it still waits for the same"
 

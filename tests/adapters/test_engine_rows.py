@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from bot.adapters.engine import MIGRATIONS
 from bot.adapters.engine.rows import CRASHES_ALLOWED, Ending, JobRows, Retry, Run, owner_column
 from bot.adapters.store import migrate, open_database
-from bot.domain.jobs import Again, Done, Failed, Job, JobKind
+from bot.domain.jobs import Done, Failed, Job, JobKind, RequeueAt
 
 NOW: Final = datetime(2026, 11, 20, 12, tzinfo=UTC)
 LATER: Final = NOW + timedelta(days=1)
@@ -23,7 +23,7 @@ JOBS: Final = [
 ]
 ENDINGS: Final[dict[str, Ending]] = {
     "done": Done("ran"),
-    "again": Again("no image yet", LATER),
+    "again": RequeueAt("no image yet", LATER),
     "retry": Retry("it does not answer", LATER),
     "failed": Failed("no such key"),
 }

@@ -86,7 +86,7 @@ SECRET = b"of the app"
 
 
 @dataclass
-class Desk:
+class LocalBot:
     """An outbox over a database of its own."""
 
     clock: SteppedClock
@@ -104,7 +104,7 @@ class Desk:
         self.outbox.flush()
 
 
-MakeDesk = Callable[[Paper], Desk]
+MakeDesk = Callable[[Paper], LocalBot]
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -115,12 +115,12 @@ def desk_on(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakeDesk
     database = open_database(url or str(request.getfixturevalue("postgres_url")))
     migrate(database, "store", MIGRATIONS)
 
-    def desk(paper: Paper) -> Desk:
+    def local(paper: Paper) -> LocalBot:
         clock = SteppedClock()
         outgoing = OutgoingStore(database, clock, SECRET)
-        return Desk(clock, outgoing, Outbox(paper, outgoing, clock))  # type: ignore[arg-type]  # the part that is used
+        return LocalBot(clock, outgoing, Outbox(paper, outgoing, clock))  # type: ignore[arg-type]  # the part that is used
 
-    yield desk
+    yield local
     database.dispose()
 
 
@@ -144,12 +144,12 @@ def test_a_refusal_is_given_up_logged_once_and_kept_as_a_finding(
     desk_on: MakeDesk, error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
     paper = Paper(error)
-    desk = desk_on(paper)
+    local = desk_on(paper)
 
-    desk.tell(check("one"), check("two"))
-    desk.later(days=1)
+    local.tell(check("one"), check("two"))
+    local.later(days=1)
 
-    (finding,) = desk.outbox.findings()
+    (finding,) = local.outbox.findings()
     assert finding.subject == "acme/payments checks"
     assert str(error) in finding.fact
     assert "(2 since" in finding.fact
@@ -159,74 +159,74 @@ def test_a_refusal_is_given_up_logged_once_and_kept_as_a_finding(
 
 def test_a_refusal_is_forgotten_when_one_of_its_kind_gets_through_there(desk_on: MakeDesk) -> None:
     paper = Paper(RejectedError("403"))
-    desk = desk_on(paper)
-    desk.tell(check("one"), check("one", repository=OTHER))
+    local = desk_on(paper)
+    local.tell(check("one"), check("one", repository=OTHER))
 
     paper.error = None
-    desk.tell(CommentReport(REPOSITORY, 1, "<!-- m -->", "text"))
-    assert len(desk.outbox.findings()) == 2
-    desk.tell(check("two"))
+    local.tell(CommentReport(REPOSITORY, 1, "<!-- m -->", "text"))
+    assert len(local.outbox.findings()) == 2
+    local.tell(check("two"))
 
-    assert [one.subject for one in desk.outbox.findings()] == ["acme/billing checks"]
+    assert [one.subject for one in local.outbox.findings()] == ["acme/billing checks"]
 
 
 def test_what_github_cannot_take_is_sent_later_with_growing_pauses(desk_on: MakeDesk) -> None:
     paper = Paper(UnavailableError("502"))
-    desk = desk_on(paper)
+    local = desk_on(paper)
 
-    desk.tell(check("Published"))
+    local.tell(check("Published"))
     waits = []
     for _ in range(14):
-        before, attempts = desk.clock.at, paper.attempts
+        before, attempts = local.clock.at, paper.attempts
         while paper.attempts == attempts:
-            desk.later(seconds=1)
-        waits.append(desk.clock.at - before)
+            local.later(seconds=1)
+        waits.append(local.clock.at - before)
     paper.error = None
-    desk.later(seconds=LONGEST_PAUSE.total_seconds())
-    desk.later(days=1)
+    local.later(seconds=LONGEST_PAUSE.total_seconds())
+    local.later(days=1)
 
     assert waits == sorted(waits)
     assert waits[-1] == LONGEST_PAUSE
     assert paper.written == ["Published"]
-    assert desk.outbox.findings() == ()
-    assert desk.outgoing.next_due() is None
+    assert local.outbox.findings() == ()
+    assert local.outgoing.next_due() is None
 
 
 def test_a_pause_that_github_asks_for_is_kept(desk_on: MakeDesk) -> None:
     paper = Paper(UnavailableError("429", retry_after=900))
-    desk = desk_on(paper)
-    desk.tell(check("Published"))
+    local = desk_on(paper)
+    local.tell(check("Published"))
     paper.error = None
 
-    desk.later(seconds=899)
+    local.later(seconds=899)
     assert paper.written == []
-    desk.later(seconds=1)
+    local.later(seconds=1)
 
     assert paper.written == ["Published"]
 
 
 def test_of_several_reports_with_one_key_the_newest_counts(desk_on: MakeDesk) -> None:
     paper = Paper(UnavailableError("502"))
-    desk = desk_on(paper)
-    desk.tell(check("Delivering"), check("Held", commit="d"))
+    local = desk_on(paper)
+    local.tell(check("Delivering"), check("Held", commit="d"))
     paper.error = None
 
-    desk.tell(check("Published"))
-    desk.later(seconds=LONGEST_PAUSE.total_seconds())
+    local.tell(check("Published"))
+    local.later(seconds=LONGEST_PAUSE.total_seconds())
 
     assert paper.written == ["Published", "Held"]
 
 
 def test_a_newer_report_that_comes_while_one_is_sent_follows_it(desk_on: MakeDesk) -> None:
     paper = Paper()
-    desk = desk_on(paper)
-    desk.outbox.tell(check("Delivering"))
-    (claimed,) = desk.outgoing.claim((), 10)
+    local = desk_on(paper)
+    local.outbox.tell(check("Delivering"))
+    (claimed,) = local.outgoing.claim((), 10)
 
-    desk.tell(check("Published"))
+    local.tell(check("Published"))
     assert paper.written == []  # two at once might arrive in either order
-    desk.outgoing.sent(claimed, for_good=False)
-    desk.later(seconds=0)
+    local.outgoing.sent(claimed, for_good=False)
+    local.later(seconds=0)
 
     assert paper.written == ["Published"]
 
@@ -265,16 +265,16 @@ def test_where_github_cannot_answer_the_rest_of_a_repository_waits_untried(
     desk_on: MakeDesk,
 ) -> None:
     paper = Paper(UnavailableError("502"))
-    desk = desk_on(paper)
+    local = desk_on(paper)
     for number in range(5):
-        desk.outbox.tell(check(str(number), commit=str(number)))
-        desk.clock.at += timedelta(microseconds=1)
-    desk.outbox.tell(check("elsewhere", repository=OTHER))
+        local.outbox.tell(check(str(number), commit=str(number)))
+        local.clock.at += timedelta(microseconds=1)
+    local.outbox.tell(check("elsewhere", repository=OTHER))
 
-    desk.outbox.flush()
+    local.outbox.flush()
     assert paper.attempts == 2
     paper.error = None
-    desk.later(seconds=1)
+    local.later(seconds=1)
 
     assert paper.written == ["elsewhere", *(str(number) for number in range(5))]
 
@@ -283,11 +283,11 @@ def test_a_bug_in_one_report_is_told_and_holds_no_other(
     desk_on: MakeDesk, caplog: pytest.LogCaptureFixture
 ) -> None:
     paper = Paper(KeyError("hunter2"))
-    desk = desk_on(paper)
-    desk.tell(check("breaks"))
+    local = desk_on(paper)
+    local.tell(check("breaks"))
     paper.error = None
-    desk.tell(check("goes on", commit="d"))
-    desk.later(days=1)
+    local.tell(check("goes on", commit="d"))
+    local.later(days=1)
 
     assert paper.written == ["goes on"]
     assert "report has a bug" in [one.message for one in caplog.records]
@@ -328,58 +328,58 @@ def test_a_repository_that_hangs_keeps_no_other(desk_on: MakeDesk) -> None:
                 told.set()
 
     paper = Hanging()
-    desk = desk_on(paper)
-    desk.outbox.tell(check("hangs"))
-    desk.outbox.send()
-    desk.outbox.tell(check("goes on", repository=OTHER))
-    desk.outbox.tell(check("comes after", commit="d"))
-    desk.outbox.send()
+    local = desk_on(paper)
+    local.outbox.tell(check("hangs"))
+    local.outbox.send()
+    local.outbox.tell(check("goes on", repository=OTHER))
+    local.outbox.tell(check("comes after", commit="d"))
+    local.outbox.send()
 
     assert told.wait(30)
     assert paper.written == ["goes on"]
     release.set()
-    desk.outbox.stop()
+    local.outbox.stop()
     desk_on(paper).later(seconds=0)
     assert paper.written == ["goes on", "hangs", "comes after"]
 
 
 def test_the_next_look_is_when_the_next_report_is_due(desk_on: MakeDesk) -> None:
     paper = Paper(UnavailableError("502", retry_after=7))
-    desk = desk_on(paper)
-    assert desk.outbox.send() == LOOK_SECONDS
+    local = desk_on(paper)
+    assert local.outbox.send() == LOOK_SECONDS
 
-    desk.tell(check("Published"))
+    local.tell(check("Published"))
 
-    assert desk.outbox.send() == 7
+    assert local.outbox.send() == 7
 
 
 def test_a_team_is_asked_once_and_labels_as_often_as_they_are_told(desk_on: MakeDesk) -> None:
     paper = Paper()
     for _ in range(2):
-        desk = desk_on(paper)
-        desk.tell(ReviewersReport(REPOSITORY, 7, ("acme/release",)))
-        desk.tell(LabelReport(REPOSITORY, 7, ("lockkeeper",)))
+        local = desk_on(paper)
+        local.tell(ReviewersReport(REPOSITORY, 7, ("acme/release",)))
+        local.tell(LabelReport(REPOSITORY, 7, ("lockkeeper",)))
 
     assert paper.written == [("acme/release",), ("lockkeeper",), ("lockkeeper",)]
 
 
 def test_that_a_team_was_asked_is_forgotten_some_day(desk_on: MakeDesk) -> None:
-    desk = desk_on(Paper())
-    desk.tell(ReviewersReport(REPOSITORY, 7, ("acme/release",)))
-    desk.later(days=31)
-    desk.tell(check("x"))
+    local = desk_on(Paper())
+    local.tell(ReviewersReport(REPOSITORY, 7, ("acme/release",)))
+    local.later(days=31)
+    local.tell(check("x"))
 
-    with desk.outgoing.database.begin() as connection:
+    with local.outgoing.database.begin() as connection:
         assert connection.scalar(sa.text("SELECT count(*) FROM lk_outgoing")) == 0
 
 
 def test_a_team_that_could_not_be_asked_is_asked_again(desk_on: MakeDesk) -> None:
     paper = Paper(RejectedError("422"))
-    desk = desk_on(paper)
-    desk.tell(ReviewersReport(REPOSITORY, 7, ("acme/release",)))
+    local = desk_on(paper)
+    local.tell(ReviewersReport(REPOSITORY, 7, ("acme/release",)))
     paper.error = None
 
-    desk.tell(ReviewersReport(REPOSITORY, 7, ("acme/release",)))
+    local.tell(ReviewersReport(REPOSITORY, 7, ("acme/release",)))
 
     assert paper.written == [("acme/release",)]
 
@@ -388,13 +388,13 @@ def test_too_many_waiting_reports_give_up_the_oldest(
     desk_on: MakeDesk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outbox, "WAITING_LIMIT", 20)
-    desk = desk_on(Paper(UnavailableError("502")))
+    local = desk_on(Paper(UnavailableError("502")))
 
     for number in range(23):
-        desk.tell(check("x", commit=str(number)))
-        desk.clock.at += timedelta(milliseconds=1)
+        local.tell(check("x", commit=str(number)))
+        local.clock.at += timedelta(milliseconds=1)
 
-    (finding,) = desk.outbox.findings()
+    (finding,) = local.outbox.findings()
     assert "(3 since" in finding.fact
 
 
@@ -411,29 +411,29 @@ def test_a_row_that_somebody_else_wrote_tells_nothing(
     desk_on: MakeDesk, forge: Callable[[bytes], bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
     paper = Paper()
-    desk = desk_on(paper)
-    desk.outbox.tell(
+    local = desk_on(paper)
+    local.outbox.tell(
         CheckReport(REPOSITORY, Check("lockkeeper", "c", CheckState.FAILURE, "Blocked", ""))
     )
-    with desk.outgoing.database.begin() as connection:
+    with local.outgoing.database.begin() as connection:
         content = bytes(connection.scalar(sa.select(OUTGOING.c.content)) or b"")
         connection.execute(OUTGOING.update().values(content=forge(content)))
 
-    desk.outbox.flush()
+    local.outbox.flush()
 
     assert paper.written == []
-    assert desk.outgoing.next_due() is None
+    assert local.outgoing.next_due() is None
     assert [one.message for one in caplog.records] == ["report dropped"]
 
 
 def test_a_row_under_another_key_tells_nothing(desk_on: MakeDesk) -> None:
     paper = Paper()
-    desk = desk_on(paper)
-    desk.outbox.tell(check("Published"))
-    with desk.outgoing.database.begin() as connection:
+    local = desk_on(paper)
+    local.outbox.tell(check("Published"))
+    with local.outgoing.database.begin() as connection:
         connection.execute(OUTGOING.update().values(key="another"))
 
-    desk.outbox.flush()
+    local.outbox.flush()
 
     assert paper.written == []
 

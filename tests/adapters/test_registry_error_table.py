@@ -41,7 +41,7 @@ from bot.domain.images import (
 )
 from bot.domain.oci import OCI_INDEX, OCI_MANIFEST, Digest, ImageRepository
 from bot.formats.image_manifest import EMPTY_CONFIG, empty_config, render_manifest
-from bot.usecases.sign_image import ensure_signed, verify_image
+from bot.signatures.sign import ensure_signed, verify_image
 from tests.world import registry as world
 from tests.world.clients import client
 from tests.world.images import INDEX, MANIFEST, build_image, descriptor, encoded

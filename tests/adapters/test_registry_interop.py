@@ -21,8 +21,8 @@ import pytest
 from bot.adapters.signing import load_public_key
 from bot.domain.images import AccessoryPolicy, CopyReport
 from bot.domain.oci import Digest, ImageRepository
-from bot.usecases.copy_image import ensure_copied
-from bot.usecases.sign_image import verify_image
+from bot.signatures.copy import ensure_copied
+from bot.signatures.sign import verify_image
 from tests.world.clients import client
 from tests.world.images import (
     CONFIG,
@@ -81,7 +81,7 @@ DIGEST: Final = Digest(IMAGE.digest)
 
 
 @dataclass(frozen=True)
-class Place:
+class LocationKey:
     """A repository that has the image, and the files that the tools need."""
 
     host: str
@@ -116,7 +116,7 @@ class Place:
         )
 
 
-def decorate(place: Place) -> None:
+def decorate(place: LocationKey) -> None:
     """Sign, attest and attach, with the tools that people use."""
     files = place.files
     run("cosign3", "generate-key-pair", f"--output-key-prefix={files}/k", environment=PASSWORD)
@@ -149,10 +149,10 @@ def decorate(place: Place) -> None:
 @pytest.fixture(scope="module", params=SOURCES)
 def source(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Place]:
+) -> Iterator[LocationKey]:
     files = tmp_path_factory.mktemp(f"from-{request.param}")
     with run_registry(request.param, files / "registry") as host:
-        place = Place(host, "dev/api", files)
+        place = LocationKey(host, "dev/api", files)
         IMAGE.push(host, "dev/api", "v1")
         decorate(place)
         yield place
@@ -160,18 +160,18 @@ def source(
 
 @dataclass(frozen=True)
 class Copied:
-    source: Place
-    target: Place
+    source: LocationKey
+    target: LocationKey
     report: CopyReport
 
 
 @pytest.fixture(scope="module", params=TARGETS)
 def copied(
-    request: pytest.FixtureRequest, source: Place, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, source: LocationKey, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Copied]:
     directory = tmp_path_factory.mktemp(f"to-{request.param}")
     with run_registry(request.param, directory) as host:
-        target = Place(host, "prod/api", source.files)
+        target = LocationKey(host, "prod/api", source.files)
         registry = client(source.host, host)
         report, _ = ensure_copied(
             registry,
@@ -189,25 +189,25 @@ def test_everything_went_along(copied: Copied) -> None:
     assert len(copied.report.accessories) == 6
 
 
-def crane(place: Place) -> str:
+def crane(place: LocationKey) -> str:
     return run("crane", "digest", "--insecure", place.tagged)
 
 
-def regctl(place: Place) -> str:
+def regctl(place: LocationKey) -> str:
     return run("regctl", f"--host=reg={place.host},tls=disabled", "manifest", "head", place.tagged)
 
 
-def oras(place: Place) -> str:
+def oras(place: LocationKey) -> str:
     return run("oras", "resolve", "--plain-http", place.tagged)
 
 
-def skopeo(place: Place) -> str:
+def skopeo(place: LocationKey) -> str:
     words = ("inspect", "--raw", "--tls-verify=false", f"docker://{place.tagged}")
     return digest_of(run("skopeo", *words).encode())
 
 
 @pytest.mark.parametrize("reader", [crane, regctl, oras, skopeo])
-def test_every_reader_sees_the_digest(copied: Copied, reader: Callable[[Place], str]) -> None:
+def test_every_reader_sees_the_digest(copied: Copied, reader: Callable[[LocationKey], str]) -> None:
     assert reader(copied.target).strip() == reader(copied.source).strip() == DIGEST
 
 
@@ -251,14 +251,14 @@ def test_cosign_verifies_what_travelled(copied: Copied, version: int, layout: st
 
 @pytest.mark.parametrize("version", [2, 3])
 def test_cosign_draws_the_same_tree(copied: Copied, version: int) -> None:
-    def cherries(place: Place) -> set[str]:
+    def cherries(place: LocationKey) -> set[str]:
         tree = run(f"cosign{version}", "tree", "--allow-http-registry", place.reference)
         return set(re.findall(r"🍒 (sha256:\w+)", tree))
 
     assert cherries(copied.target) == cherries(copied.source)
 
 
-def referrers_seen(tool: str, place: Place) -> set[str]:
+def referrers_seen(tool: str, place: LocationKey) -> set[str]:
     host = f"--host=reg={place.host},tls=disabled"
     if tool == "regctl":
         listed = run(tool, host, "artifact", "list", "--format={{jsonPretty .}}", place.reference)
@@ -324,7 +324,7 @@ def test_a_second_copy_changes_nothing(copied: Copied) -> None:
     assert len(referrers_seen("oras", place)) == 3
 
 
-def test_a_copy_by_a_peer_is_nothing_to_do_for_us(source: Place, tmp_path: Path) -> None:
+def test_a_copy_by_a_peer_is_nothing_to_do_for_us(source: LocationKey, tmp_path: Path) -> None:
     with ExitStack() as stack:
         host = stack.enter_context(run_registry("registry", tmp_path / "target"))
         there = f"{host}/prod/api:v1"

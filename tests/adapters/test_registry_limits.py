@@ -16,7 +16,7 @@ from bot.adapters.signing import load_signing_key
 from bot.domain.errors import UnavailableError
 from bot.domain.oci import Digest, ImageRepository
 from bot.formats.docker_config import parse_registry_grant
-from bot.usecases.sign_image import ensure_signed
+from bot.signatures.sign import ensure_signed
 from tests.world import registry as world
 from tests.world.clients import HandClock, granted
 from tests.world.images import build_image

@@ -10,7 +10,7 @@ from bot.adapters.registry import Registry as Client
 from bot.domain.errors import UnavailableError
 from bot.domain.images import Presence
 from bot.domain.oci import Digest, ImageRepository
-from bot.usecases.copy_image import ensure_copied
+from bot.signatures.copy import ensure_copied
 from tests.world import registry as world
 from tests.world.clients import HandClock, client, granted
 from tests.world.images import build_image

@@ -11,7 +11,7 @@ import pytest
 from bot.adapters.signing import load_signing_key
 from bot.domain.images import AccessoryPolicy, TagOutcome, TagTakenError
 from bot.domain.oci import Digest, ImageRepository
-from bot.usecases.sign_image import ensure_signed
+from bot.signatures.sign import ensure_signed
 from tests.world.clients import client
 from tests.world.images import build_image
 from tests.world.keys import generate_key_pair

@@ -9,7 +9,7 @@ import pytest
 
 from bot.domain.images import AccessoryPolicy
 from bot.domain.oci import Digest, ImageRepository
-from bot.usecases.copy_image import ensure_copied
+from bot.signatures.copy import ensure_copied
 from tests.world import registry as world
 from tests.world.clients import client
 from tests.world.images import BuiltImage, build_image

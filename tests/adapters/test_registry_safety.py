@@ -440,7 +440,7 @@ def listing(source: Registry, *entries: dict[str, object]) -> Digest:
 
 
 def test_doubtful_indexes_say_so(source: Registry) -> None:
-    """An environment that signs refuses what has ambiguities (`bot.usecases.deliver`)."""
+    """An environment that signs refuses what has ambiguities (`bot.reconcilers.delivery.deliver`)."""
     amd = {"os": "linux", "architecture": "amd64"}
     one, two = IMAGE.children["linux/amd64"], IMAGE.children["linux/arm64"]
     unlabelled = {"os": "unknown", "architecture": "unknown"}

@@ -17,7 +17,7 @@ from bot.domain.audit_chain import sealed
 from bot.domain.doctor.findings import About
 from bot.domain.jobs import Job, JobKind
 from bot.domain.memory import Scope
-from bot.usecases.commands import Request, resume
+from bot.reconcilers.operator import Request, resume
 from tests.attacks.steps import FILE, TEAM, head, rules, said, settle, to_prod, wish
 from tests.world.driver import Driver, driven
 from tests.world.images import build_image

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bot.usecases.commands import Request, trust_source
+from bot.reconcilers.operator import Request, trust_source
 from tests.attacks.steps import settle
 from tests.world.driver import Driver
 

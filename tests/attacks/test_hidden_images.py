@@ -380,7 +380,7 @@ ALL = {**SPELLINGS, **DETOURS, **COMPOSITIONS}
 def test_what_hides_an_image_is_seen_or_held(form: str) -> None:
     found = ALL[form]
 
-    seen = [str(spot.written) for spot in read(found).spots]
+    seen = [str(location.written) for location in read(found).locations]
 
     assert any(EVIL in one for one in seen) or held(found), seen
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from bot.assembly import assemble
+from bot.reconcilers.operator import Request, resume
 from bot.settings import Settings
-from bot.usecases.commands import Request, resume
 from tests.attacks.steps import head, said, settle, to_prod
 from tests.world.driver import Driver
 

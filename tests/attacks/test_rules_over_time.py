@@ -15,9 +15,9 @@ import pytest
 from hypothesis import HealthCheck, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from bot.usecases.desk import View
-from tests.world.desk import HOST, Desk, running_desk
+from bot.facts.snapshot import View
 from tests.world.github.people import User
+from tests.world.local_bot import HOST, LocalBot, running_local_bot
 
 pytestmark = pytest.mark.slow
 
@@ -56,11 +56,11 @@ class Histories(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        self.up = running_desk(self.folder, {FILE: rules_of(1, "develop")})
-        self.desk: Desk = self.up.__enter__()
+        self.up = running_local_bot(self.folder, {FILE: rules_of(1, "develop")})
+        self.local: LocalBot = self.up.__enter__()
         folder = self.folder / "grants"
         shutil.copytree(folder / "prod", folder / "dev")
-        self.sam: User = self.desk.world.add_user("sam")
+        self.sam: User = self.local.world.add_user("sam")
         self.main = self.force = (1, "develop")
         self.look()
 
@@ -70,7 +70,7 @@ class Histories(RuleBasedStateMachine):
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def look(self) -> View:
-        return self.desk.look()
+        return self.local.look()
 
     def _came(self, new: tuple[int, str], *, approved: bool) -> None:
         """What is in force after these rules came to the default branch."""
@@ -82,7 +82,7 @@ class Histories(RuleBasedStateMachine):
     @rule(count=st.sampled_from(COUNTS), branch=st.sampled_from(BRANCHES))
     def push(self, count: int, branch: str) -> None:
         """The adversary pushes rules of his liking."""
-        self.desk.push({FILE: rules_of(count, branch)})
+        self.local.push({FILE: rules_of(count, branch)})
         self._came((count, branch), approved=False)
         self.look()
 
@@ -96,10 +96,10 @@ class Histories(RuleBasedStateMachine):
         """Dana's pull request, approved by somebody or nobody."""
         if (count, branch) == self.main:
             return
-        people = {"nobody": (), "sam": (self.sam,), "rita": (self.desk.rita,)}
-        approving = people.get(who, (self.sam, self.desk.rita))
-        self.desk.merge({FILE: rules_of(count, branch)}, *approving, method=method)
-        enough = self.force[0] <= 1 and self.desk.rita in approving
+        people = {"nobody": (), "sam": (self.sam,), "rita": (self.local.rita,)}
+        approving = people.get(who, (self.sam, self.local.rita))
+        self.local.merge({FILE: rules_of(count, branch)}, *approving, method=method)
+        enough = self.force[0] <= 1 and self.local.rita in approving
         self._came((count, branch), approved=enough)
         self.look()
 
@@ -107,12 +107,12 @@ class Histories(RuleBasedStateMachine):
     def write_words(self) -> None:
         """Something that is no rule."""
         self.number += 1
-        self.desk.push({f"docs/{self.number}.md": "words\n"})
+        self.local.push({f"docs/{self.number}.md": "words\n"})
 
     @rule()
     def take_back(self) -> None:
         """Somebody puts the rules in force onto the default branch again."""
-        self.desk.push({FILE: rules_of(*self.force)})
+        self.local.push({FILE: rules_of(*self.force)})
         self._came(self.force, approved=False)
 
     @invariant()

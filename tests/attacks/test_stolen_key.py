@@ -10,8 +10,8 @@ from bot.cli.main import lockkeeper
 from bot.domain.grants import KeyRole
 from bot.domain.oci import Digest, ImageRepository
 from bot.formats.promotion_statement import PREDICATE_TYPE
-from bot.usecases.envelopes import Said, ensure_bundled
-from bot.usecases.sign_image import ensure_payload
+from bot.signatures.envelopes import Said, ensure_bundled
+from bot.signatures.sign import ensure_payload
 from tests.attacks.steps import settle, to_prod
 from tests.world.driver import Driver
 

@@ -26,7 +26,7 @@ BODY: Final = json.dumps(
 
 
 class Jobs:
-    """`bot.ports.Jobs` that remembers what it was asked for."""
+    """`bot.ports.jobs.Jobs` that remembers what it was asked for."""
 
     def __init__(self) -> None:
         self.asked: list[Job] = []

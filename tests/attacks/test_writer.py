@@ -10,7 +10,7 @@ import pytest
 
 from bot.domain.errors import NotFoundError
 from bot.domain.jobs import Failed, JobKind
-from bot.usecases.commands import Request, accept, adopt, hold, unhold
+from bot.reconcilers.operator import Request, accept, adopt, hold, unhold
 from tests.attacks.steps import (
     FILE,
     TEAM,

@@ -35,8 +35,8 @@ from bot.formats.promotion_statement import (
     SourceCommit,
     Standing,
 )
-from bot.usecases.attest_promotion import attested_promotions, ensure_attested
-from bot.usecases.sign_image import ensure_signed, verify_image
+from bot.signatures.promotion_attestation import attested_promotions, ensure_attested
+from bot.signatures.sign import ensure_signed, verify_image
 from tests.bench.figures import Figure
 from tests.bench.peers import FLOOR, OURS, Copier, client, copiers, copy, floor
 from tests.world.images import BuiltImage, build_image

@@ -36,7 +36,7 @@ import sqlalchemy as sa
 from bot.adapters.clock import SystemClock
 from bot.adapters.engine import MIGRATIONS, Engine
 from bot.adapters.store import migrate, open_database
-from bot.domain.jobs import Again, Done, Job, JobKind, Outcome
+from bot.domain.jobs import Done, Job, JobKind, Outcome, RequeueAt
 from bot.settings import Address
 from bot.web.health import create_board
 from bot.web.intake import Authenticity, create_intake
@@ -97,7 +97,7 @@ def _idle(url: str) -> None:
         began.append(time.monotonic())
         if job.kind is JobKind.PROPOSE:
             later = timedelta(hours=1, seconds=int(job.subject))
-            return Again("no image yet", clock.now() + later)
+            return RequeueAt("no image yet", clock.now() + later)
         return Done("ran")
 
     with _engine(url, run) as jobs:

@@ -23,12 +23,12 @@ from bot.adapters.registry import Registry
 from bot.adapters.signing import SigningKey, load_signing_key
 from bot.domain.images import AccessoryPolicy
 from bot.domain.oci import Digest, DigestReference, ImageRepository, TagReference
-from bot.ports import KeyRing
-from bot.usecases.attest_promotion import attested_promotions, said_of as promotion_of
-from bot.usecases.attest_verdict import Judged, said_of as verdict_of
-from bot.usecases.copy_image import ensure_copied
-from bot.usecases.envelopes import both, ensure_in_both_layouts
-from bot.usecases.sign_image import ensure_signed
+from bot.ports.keys import KeyRing
+from bot.signatures.copy import ensure_copied
+from bot.signatures.envelopes import both, ensure_in_both_layouts
+from bot.signatures.promotion_attestation import attested_promotions, said_of as promotion_of
+from bot.signatures.sign import ensure_signed
+from bot.signatures.verdict_attestation import Judged, said_of as verdict_of
 from tests.bench.copy import statement
 from tests.bench.delay import delayed
 from tests.bench.figures import Figure
@@ -52,7 +52,7 @@ _PROCESS: Final = 0.6  # of crane
 
 
 @dataclass(frozen=True)
-class Place:
+class LocationKey:
     """Two registries far away."""
 
     source: ImageRepository
@@ -83,7 +83,7 @@ def _copies(directory: Path, image: BuiltImage, peers: dict[str, Copier]) -> Ite
     """Cold, then nothing to do, then into another repository of the target's registry."""
     for name, copier in {"": None, **peers}.items():
         with _far(directory / (name or "ours"), image) as place:
-            within = Place(place.target, ImageRepository(place.target.host, "next/api"), {})
+            within = LocationKey(place.target, ImageRepository(place.target.host, "next/api"), {})
             for what, leg in ((_COLD, place), (_IDLE, place), (_NEXT, within)):
                 own = _own(leg) if what != _IDLE else _idle(leg, image)
                 yield _figure(what, name, _took(_peer(copier, leg, image) if copier else own) / FAR)
@@ -127,11 +127,11 @@ def _processes(directory: Path, image: BuiltImage, peers: dict[str, Copier]) -> 
 # --- actions
 
 
-def _own(place: Place) -> Callable[[], object]:
+def _own(place: LocationKey) -> Callable[[], object]:
     return lambda: copied(client(place.source, place.target), place)
 
 
-def copied(registry: Registry, place: Place) -> DigestReference:
+def copied(registry: Registry, place: LocationKey) -> DigestReference:
     """Resolve, copy, read back, tag."""
     digest = registry.resolve(place.tag)
     assert digest is not None
@@ -140,8 +140,8 @@ def copied(registry: Registry, place: Place) -> DigestReference:
     return report.target
 
 
-def promoted(place: Place) -> None:
-    """What `bot.usecases.deliver` asks of the registries for one image."""
+def promoted(place: LocationKey) -> None:
+    """What `bot.reconcilers.delivery.deliver` asks of the registries for one image."""
     registry = client(place.source, place.target)
     reference = copied(registry, place)
     description = registry.describe(reference)
@@ -157,7 +157,7 @@ def promoted(place: Place) -> None:
     registry.copy(place.source.at(reference.digest), place.target, accessories=AccessoryPolicy())
 
 
-def _idle(place: Place, image: BuiltImage) -> Callable[[], object]:
+def _idle(place: LocationKey, image: BuiltImage) -> Callable[[], object]:
     """By digest, as the bot and the peers are told; nothing is written, so nothing read back."""
     digest = Digest(image.digest)
 
@@ -170,7 +170,7 @@ def _idle(place: Place, image: BuiltImage) -> Callable[[], object]:
     return action
 
 
-def _peer(copier: Copier, place: Place, image: BuiltImage) -> Callable[[], object]:
+def _peer(copier: Copier, place: LocationKey, image: BuiltImage) -> Callable[[], object]:
     return lambda: copier(str(place.source), str(place.target), image.digest)
 
 
@@ -187,7 +187,7 @@ def _command_line(source: str, target: str, digest: str) -> None:
 @contextmanager
 def _far(
     directory: Path, image: BuiltImage, tool: str = "registry", seconds: float = FAR
-) -> Iterator[Place]:
+) -> Iterator[LocationKey]:
     with ExitStack() as stack:
         hosts = [stack.enter_context(run_registry(tool, directory / end)) for end in ("from", "to")]
         image.push(hosts[0], "dev/api", "v1")
@@ -195,7 +195,9 @@ def _far(
         keys = {
             role: load_signing_key(generate_key_pair().private, role) for role in ("sign", "attest")
         }
-        yield Place(ImageRepository(source, "dev/api"), ImageRepository(target, "prod/api"), keys)
+        yield LocationKey(
+            ImageRepository(source, "dev/api"), ImageRepository(target, "prod/api"), keys
+        )
 
 
 def _took(action: Callable[[], object]) -> float:

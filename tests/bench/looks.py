@@ -24,10 +24,10 @@ from bot.cli.groups import settle
 from bot.domain.environments import GitHubRepository, ImageId
 from bot.domain.jobs import Job, JobKind, JobState
 from bot.domain.oci import Digest
+from bot.facts.snapshot import View, look
 from bot.formats.edits import edit_of
+from bot.reconcilers.promotion.pull_request import written_for
 from bot.settings import Settings
-from bot.usecases.desk import View, look
-from bot.usecases.review_request import written_for
 
 APPLICATIONS: Final = int(os.environ.get("BENCH_APPLICATIONS", "1000"))
 AT_ONCE: Final = 50
@@ -51,7 +51,7 @@ def _processor() -> float:
 
 
 class _Kept:
-    """`bot.ports.Jobs`: what looks ask for is not what is measured here."""
+    """`bot.ports.jobs.Jobs`: what looks ask for is not what is measured here."""
 
     def put(self, job: Job) -> None: ...
 

@@ -16,7 +16,7 @@ from bot.adapters.scanning import ConfinedRenderer, renderer_of
 from bot.cli.checkout import CheckoutTree
 from bot.domain.environments import Environment, Pipeline
 from bot.domain.rendering import NotRenderedError, RenderRoot, RenderTool, Values
-from bot.formats.image_names import Written, names_of
+from bot.formats.image_names import ImageField, names_of
 from bot.formats.pipeline_file import read_pipeline
 from bot.formats.render_roots import roots_of
 from tests.cli.test_manifest_cases import NEW, NOT_EDITED, TAG, case, folders, images, plan
@@ -109,7 +109,7 @@ def _speaks(before: Mapping[str, str], pipeline: Pipeline) -> bool:
     """Whether an image of ours comes of it, so that the edit has to be seen."""
     repositories = names_of(pipeline).repositories
     tokens = itertools.chain.from_iterable(_REFERENCE.findall(text) for text in before.values())
-    return any(Written.parse(token).canonical in repositories for token in tokens)
+    return any(ImageField.parse(token).canonical in repositories for token in tokens)
 
 
 def assert_only(before: str, after: str, wanted: str) -> None:
@@ -124,7 +124,7 @@ def assert_only(before: str, after: str, wanted: str) -> None:
             assert a[: len(a) - len(a.lstrip())] == b[: len(b) - len(b.lstrip())]
             (reference,) = [token for token in _REFERENCE.findall(b) if NEW in token]
             reference = reference.partition("=")[2] or reference
-            is_whole = Written.parse(reference).canonical == wanted
+            is_whole = ImageField.parse(reference).canonical == wanted
             assert is_whole or reference in {f"{TAG}@{NEW}", NEW}, (a, b)
 
 

@@ -23,7 +23,7 @@ from bot.formats.promotion_statement import (
     SourceCommit,
     Standing,
 )
-from bot.usecases.attest_promotion import ensure_attested
+from bot.signatures.promotion_attestation import ensure_attested
 from tests.world.clients import client
 from tests.world.images import build_image
 from tests.world.keys import generate_key_pair

@@ -14,8 +14,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from bot.domain.oci import Digest, DigestReference, ImageRepository
-from bot.ports import Signer
-from bot.usecases.sign_image import ensure_signed
+from bot.ports.keys import Signer
+from bot.signatures.sign import ensure_signed
 from tests.world.attaching import (
     CYCLONEDX,
     PROVENANCE,

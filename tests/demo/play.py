@@ -17,8 +17,8 @@ from bot.domain.oci import Digest, DigestReference, ImageRepository
 from bot.formats.assessment_document import AssessmentDocument, read_assessment
 from bot.formats.docker_config import parse_registry_grant
 from bot.formats.pull_request_body import marked_promotion
-from bot.ports import Signer
-from bot.usecases.sign_image import verify_image
+from bot.ports.keys import Signer
+from bot.signatures.sign import verify_image
 from tests.demo import bodies, builds
 from tests.demo.builds import BLOCKED, FIRST, MENDED, REPOSITORY, Build
 from tests.demo.screen import Screen, facts

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from bot.domain.publication import FileState, Merge, Place, Publication, publication
+from bot.domain.publication import FileState, LocationKey, Merge, Publication, publication
 
 APPLICATIONS = [f"app{number}" for number in range(6)]
 HISTORIES = 140  # of 25 publications, in three layouts: 10,500
@@ -23,10 +23,10 @@ class World:
     chance: random.Random
     files: dict[str, FileState] = field(default_factory=dict)
     merges: list[Merge] = field(default_factory=list)
-    own: dict[str, tuple[Place, str]] = field(default_factory=dict)
+    own: dict[str, tuple[LocationKey, str]] = field(default_factory=dict)
     sealed: set[str] = field(default_factory=set)
-    seen: set[tuple[Place, str]] = field(default_factory=set)
-    shown: dict[Place, str] = field(default_factory=dict)
+    seen: set[tuple[LocationKey, str]] = field(default_factory=set)
+    shown: dict[LocationKey, str] = field(default_factory=dict)
     first_considered: int = 0
     visible: set[str] = field(default_factory=set)
     """Merges that a publication has not held."""
@@ -58,10 +58,10 @@ class World:
         self.merges.append(merge)
         return merge
 
-    def places(self, application: str) -> list[Place]:
+    def places(self, application: str) -> list[LocationKey]:
         return [p for state in self.files.values() for p in state.pins if p.image == application]
 
-    def with_pin(self, place: Place, pin: str, *, reshape: bool = False) -> FileState:
+    def with_pin(self, place: LocationKey, pin: str, *, reshape: bool = False) -> FileState:
         state = self.files[place.path]
         skeleton = self.skeleton(place.path) if reshape else state.skeleton
         return FileState(skeleton, {**state.pins, place: pin}, state.references)
@@ -72,7 +72,7 @@ class World:
 
 def add_application(world: World, application: str) -> None:
     path = world.path_of(application)
-    place = Place(path, application, application, 0)
+    place = LocationKey(path, application, application, 0)
     old = world.files.get(path)
     pins = {**(old.pins if old else {}), place: world.new_pin(application)}
     changes: dict[str, FileState | None] = {path: FileState(world.skeleton(path), pins)}
@@ -160,7 +160,7 @@ def publish(world: World, *, stopped: float = 0.0) -> tuple[Publication, list[Me
     return result, considered
 
 
-def tree(world: World, result: Publication) -> dict[str, tuple[str, dict[Place, str]]]:
+def tree(world: World, result: Publication) -> dict[str, tuple[str, dict[LocationKey, str]]]:
     """The publication's tree, path -> skeleton and pins."""
     whole = {path: (s.skeleton, dict(s.pins)) for path, s in world.files.items()}
     for path, shown in result.files.items():
@@ -171,11 +171,11 @@ def tree(world: World, result: Publication) -> dict[str, tuple[str, dict[Place, 
     return whole
 
 
-def pins_of(shown: Mapping[str, tuple[str, dict[Place, str]]]) -> dict[Place, str]:
+def pins_of(shown: Mapping[str, tuple[str, dict[LocationKey, str]]]) -> dict[LocationKey, str]:
     return {place: pin for _, pins in shown.values() for place, pin in pins.items()}
 
 
-def check_no_unsealed(world: World, shown: Mapping[Place, str]) -> None:
+def check_no_unsealed(world: World, shown: Mapping[LocationKey, str]) -> None:
     for place, pin in shown.items():
         assert pin in world.sealed or (place, pin) in world.seen, f"{pin} at {place}"
 
@@ -193,7 +193,7 @@ def is_visible(path: str, merge: Merge, later: list[Merge], skeleton: str) -> bo
 
 
 def check_whole(
-    world: World, shown: Mapping[str, tuple[str, dict[Place, str]]], considered: list[Merge]
+    world: World, shown: Mapping[str, tuple[str, dict[LocationKey, str]]], considered: list[Merge]
 ) -> None:
     """A merge's new skeletons and new pins are all there (or newer ones), or none is."""
     for index, merge in enumerate(considered):
@@ -215,7 +215,7 @@ def check_whole(
 
 
 def check_never_waits(
-    world: World, shown: Mapping[Place, str], considered: list[Merge], base: set[Place]
+    world: World, shown: Mapping[LocationKey, str], considered: list[Merge], base: set[LocationKey]
 ) -> None:
     """Each application's newest sealed promotion of its own is shown where it has a place."""
     for merge in considered:
@@ -294,7 +294,7 @@ def test_what_is_stopped_is_never_visible_and_breaks_no_promise(layout: str) -> 
 
 
 def test_a_digest_that_only_survives_in_a_held_file_holds_its_merge() -> None:
-    path, place = "prod/a.yaml", Place("prod/a.yaml", "a", "a", 0)
+    path, place = "prod/a.yaml", LocationKey("prod/a.yaml", "a", "a", 0)
     one = FileState("s1", {place: "sealed"})
     unsealed = Merge("m1", {path: one}, {path: FileState("s1", {place: "unsealed"})})
     removes_it = Merge(
@@ -302,7 +302,7 @@ def test_a_digest_that_only_survives_in_a_held_file_holds_its_merge() -> None:
         {path: FileState("s1", {place: "unsealed"}), "prod/b.yaml": None},
         {
             path: FileState("s2"),
-            "prod/b.yaml": FileState("b", {Place("prod/b.yaml", "b", "b", 0): "x"}),
+            "prod/b.yaml": FileState("b", {LocationKey("prod/b.yaml", "b", "b", 0): "x"}),
         },
     )
 
@@ -317,7 +317,7 @@ def test_a_digest_that_only_survives_in_a_held_file_holds_its_merge() -> None:
 
 
 def test_a_reference_to_a_held_file_waits_with_it() -> None:
-    new = Place("prod/new/kustomization.yaml", "new", "new", 0)
+    new = LocationKey("prod/new/kustomization.yaml", "new", "new", 0)
     adds = Merge("m1", {new.path: None}, {new.path: FileState("n", {new: "unsealed"})})
     top = "prod/kustomization.yaml"
     mentions = Merge(

@@ -12,7 +12,7 @@ from bot.cli.main import lockkeeper
 from bot.domain.errors import RejectedError
 from bot.domain.verbs import VERBS, Channel, May, Verb, WrongUsageError, arguments_of, verbs_of
 from bot.formats.slash_command import read_command
-from bot.usecases import commands, comments
+from bot.reconcilers import comments, operator as commands
 
 NAMES = [verb.name for verb in verbs_of(Channel.COMMENT)]
 

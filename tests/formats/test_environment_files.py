@@ -113,7 +113,7 @@ def test_files_of_the_environment_speak_for_themselves() -> None:
     files = read({TOP: "resources: [app.yaml]\n", "envs/prod/app.yaml": BASE})
 
     assert named(files, TOP) == []
-    assert [spot.image for spot in files.spots] == [OURS]
+    assert [location.image for location in files.locations] == [OURS]
 
 
 def overlay(name: str, digest: str = "sha256:" + "2" * 64) -> dict[str, str]:
@@ -131,9 +131,9 @@ def test_an_entry_whose_name_is_a_pattern_may_replace_anything(name: str) -> Non
     """Kustomize compiles it: nothing here shows which images it replaces."""
     found = read(overlay(name))
 
-    (spot,) = found.spots
-    assert spot.place.path == "envs/prod/base/d.yaml"
-    assert "envs/prod/kustomization.yaml:3 is a pattern" in spot.refusal
+    (location,) = found.locations
+    assert location.place.path == "envs/prod/base/d.yaml"
+    assert "envs/prod/kustomization.yaml:3 is a pattern" in location.refusal
     composed = [one for one in found.remarks if one.kind is RemarkKind.COMPOSED]
     assert [one.file for one in composed] == ["envs/prod/kustomization.yaml"]
 
@@ -141,8 +141,8 @@ def test_an_entry_whose_name_is_a_pattern_may_replace_anything(name: str) -> Non
 def test_a_plain_name_is_no_pattern() -> None:
     found = read(overlay("r.example/acme/payments"))
 
-    assert [spot.refusal for spot in found.spots] == [""]
-    assert [spot.place.path for spot in found.spots] == ["envs/prod/kustomization.yaml"]
+    assert [location.refusal for location in found.locations] == [""]
+    assert [location.place.path for location in found.locations] == ["envs/prod/kustomization.yaml"]
 
 
 def lattice(levels: int, top: str) -> dict[str, str]:
@@ -178,7 +178,7 @@ def test_a_chain_of_bases_of_any_length_is_read() -> None:
     files["envs/prod/c/1500/kustomization.yaml"] = "resources: [d.yaml]\n"
     files["envs/prod/c/1500/d.yaml"] = BASE
 
-    assert [spot.image.name for spot in read(files).spots] == ["payments", "payments"]
+    assert [location.image.name for location in read(files).locations] == ["payments", "payments"]
 
 
 def test_what_goes_in_a_circle_is_nobodys_to_replace() -> None:
@@ -187,4 +187,4 @@ def test_what_goes_in_a_circle_is_nobodys_to_replace() -> None:
         "envs/prod/b/kustomization.yaml": "resources: [../a]\n",
         "envs/prod/a/d.yaml": BASE,
     }
-    assert [spot.place.path for spot in read(circle).spots] == ["envs/prod/a/d.yaml"]
+    assert [location.place.path for location in read(circle).locations] == ["envs/prod/a/d.yaml"]

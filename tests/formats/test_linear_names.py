@@ -83,7 +83,7 @@ def test_what_stands_around_many_mentions_is_gathered_once(
 def test_every_spelling_of_a_host_that_is_dialled_is_ours(host: str) -> None:
     found = read_file("a.yaml", f"kind: Pod\nspec: {{image: '{host}/acme/payments:v1'}}\n", NAMES)
 
-    assert [spot.image for spot in found.spots] == [OURS]
+    assert [location.image for location in found.locations] == [OURS]
 
 
 GLOB = st.lists(st.sampled_from(["a", "b", "*", "**", "a*", "?", "x**"]), min_size=1, max_size=4)

@@ -7,10 +7,10 @@ from hypothesis import given, strategies as st
 
 from bot.domain.environments import ImageId
 from bot.domain.errors import ConfigurationError
-from bot.domain.publication import FileState, Place
+from bot.domain.publication import FileState, LocationKey
 from bot.formats import manifest_file
-from bot.formats.image_names import Names, Written, canonical_repository
-from bot.formats.manifest_file import file_state, read_file, spots
+from bot.formats.image_names import ImageField, Names, canonical_repository
+from bot.formats.manifest_file import file_state, locations, read_file
 from bot.formats.places import PlannedChange, RemarkKind
 from tests.samples import sample
 
@@ -37,12 +37,12 @@ namePrefix: prod-
 """
 
 
-def place_in(path: str) -> Place:
-    return Place(path, "payments", "payments", 0)
+def place_in(path: str) -> LocationKey:
+    return LocationKey(path, "payments", "payments", 0)
 
 
 def edited(
-    path: str, text: str, names: Names, wanted: dict[Place, Written]
+    path: str, text: str, names: Names, wanted: dict[LocationKey, ImageField]
 ) -> tuple[str, list[PlannedChange]]:
     return manifest_file.edited(path, text, read_file(path, text, names), wanted)
 
@@ -51,8 +51,8 @@ def state_of(path: str, text: str) -> FileState:
     return file_state(text, read_file(path, text, NAMES))
 
 
-def one(path: str, text: str) -> Written:
-    found = spots(path, text, NAMES)
+def one(path: str, text: str) -> ImageField:
+    found = locations(path, text, NAMES)
     assert len(found) == 1
     return found[0].written
 
@@ -61,7 +61,7 @@ def test_a_kustomization_entry_is_edited_in_place() -> None:
     text = KUSTOMIZATION.format(repository=DEV, digest=OLD)
     place = place_in("envs/prod/kustomization.yaml")
 
-    result, planned = edited(place.path, text, NAMES, {place: Written(PROD, "v2", NEW)})
+    result, planned = edited(place.path, text, NAMES, {place: ImageField(PROD, "v2", NEW)})
 
     assert result == KUSTOMIZATION.format(repository=PROD, digest=NEW)
     assert [(c.pointer, c.old, c.new, c.document, c.line) for c in planned] == [
@@ -76,7 +76,7 @@ def test_a_missing_digest_is_inserted(newline: str, tail: str) -> None:
     text = f"images:\n  - name: payments\n    newName: {DEV}  # why\n{tail}".replace("\n", newline)
     place = place_in("a/kustomization.yaml")
 
-    result, planned = edited(place.path, text, NAMES, {place: Written(DEV, "", NEW)})
+    result, planned = edited(place.path, text, NAMES, {place: ImageField(DEV, "", NEW)})
 
     inserted = f"    digest: {NEW}{newline}"
     assert result.replace(inserted, "") == text
@@ -90,8 +90,8 @@ def test_a_flow_entry_and_a_file_without_final_newline() -> None:
     place = place_in("kustomization.yaml")
 
     for text in (flow, bare):
-        result, _ = edited(place.path, text, NAMES, {place: Written(PROD, "v2", NEW)})
-        assert one("kustomization.yaml", result) == Written(PROD, "v2", NEW)
+        result, _ = edited(place.path, text, NAMES, {place: ImageField(PROD, "v2", NEW)})
+        assert one("kustomization.yaml", result) == ImageField(PROD, "v2", NEW)
 
 
 @pytest.mark.parametrize(
@@ -116,26 +116,26 @@ def test_a_workload_of_any_kind(written: str) -> None:
     place = place_in("a/deployment.yaml")
     before = one(place.path, text)
 
-    result, _ = edited(place.path, text, NAMES, {place: Written(PROD, "v2", NEW)})
+    result, _ = edited(place.path, text, NAMES, {place: ImageField(PROD, "v2", NEW)})
 
-    after = str(Written(PROD, "v2" if before.tag else "", NEW))
+    after = str(ImageField(PROD, "v2" if before.tag else "", NEW))
     assert result == text.replace(str(before), after)
 
 
 def test_values_that_cannot_be_changed_in_place_are_refused() -> None:
     for text in (f'image: "{DEV}\\x3av1"', f"image: >-\n  {DEV}:v1\n"):
         with pytest.raises(ConfigurationError, match="plainly on one line"):
-            edited("a.yaml", text, NAMES, {place_in("a.yaml"): Written(PROD, "v2", NEW)})
+            edited("a.yaml", text, NAMES, {place_in("a.yaml"): ImageField(PROD, "v2", NEW)})
 
 
 def test_two_containers_and_an_alias() -> None:
     text = f"a: {{image: &x '{DEV}@{OLD}'}}\nb: {{image: {DEV}:v1}}\nc: {{image: *x}}\n"
 
-    found = spots("a.yaml", text, NAMES)
+    found = locations("a.yaml", text, NAMES)
 
     assert [(s.place.ordinal, s.pointer) for s in found] == [(0, "/a/image"), (1, "/b/image")]
 
-    text, planned = edited("a.yaml", text, NAMES, {place_in("a.yaml"): Written(DEV, "", NEW)})
+    text, planned = edited("a.yaml", text, NAMES, {place_in("a.yaml"): ImageField(DEV, "", NEW)})
 
     assert text.count(NEW) == len(planned) == 1
 
@@ -145,13 +145,13 @@ def test_an_alias_that_changes_too_is_not_planned() -> None:
     place = place_in("a.yaml")
 
     with pytest.raises(ConfigurationError, match="lines 1, 2 use for different things"):
-        edited("a.yaml", text, NAMES, {place: Written(DEV, "", NEW)})
+        edited("a.yaml", text, NAMES, {place: ImageField(DEV, "", NEW)})
 
 
 def test_names_of_other_images_are_not_ours() -> None:
     text = f"a: {{image: {DEV}-worker:v1}}\nb: {{image: x.{DEV}:v1}}\nc: {{image: payments:1}}\n"
 
-    assert spots("a.yaml", text, NAMES) == []
+    assert locations("a.yaml", text, NAMES) == []
 
 
 def test_the_skeleton_ignores_digests_and_nothing_else() -> None:
@@ -180,7 +180,7 @@ def test_the_first_digest_leaves_the_skeleton_as_it_is(text: str) -> None:
     before = state_of(path, text)
     (place,) = before.pins
 
-    after, planned = edited(path, text, NAMES, {place: Written(DEV, "", NEW)})
+    after, planned = edited(path, text, NAMES, {place: ImageField(DEV, "", NEW)})
 
     assert planned
     assert state_of(path, after).skeleton == before.skeleton
@@ -194,7 +194,7 @@ def test_only_the_planned_characters_change(noise: str, newline: str, quote: str
     text = newline.join([f"# {comment}", f"image: {quote}{DEV}@{OLD}{quote} # {comment}", "b: 1"])
     place = place_in("a.yaml")
 
-    result, _ = edited("a.yaml", text, NAMES, {place: Written(DEV, "", NEW)})
+    result, _ = edited("a.yaml", text, NAMES, {place: ImageField(DEV, "", NEW)})
 
     assert result == text.replace(OLD, NEW)
 
@@ -213,10 +213,10 @@ def test_real_manifests_change_by_exactly_their_image_lines() -> None:
                 for line in text.splitlines()
                 if " image: " in line
             ]
-            repositories = {Written.parse(v.strip("'\"")).repository for v in lines if "/" in v}
+            repositories = {ImageField.parse(v.strip("'\"")).repository for v in lines if "/" in v}
             names = Names({canonical_repository(r): ImageId("x", r) for r in repositories})
-            found = spots(file.name, text, names)
-            wanted = {s.place: Written(s.written.repository, "", NEW) for s in found}
+            found = locations(file.name, text, names)
+            wanted = {s.place: ImageField(s.written.repository, "", NEW) for s in found}
             result, _ = edited(file.name, text, names, wanted)
             pairs = list(zip(text.splitlines(), result.splitlines(), strict=True))
             assert sum(a != b for a, b in pairs) == len(found)
@@ -262,7 +262,7 @@ def test_no_spelling_of_ours_is_overlooked(key: str, value: str) -> None:
     """What a cluster would run as ours is a place, or is told."""
     found = read_file("a.yaml", f"kind: Pod\n{key}: {value}\n", NAMES)
 
-    assert [s.written.canonical for s in found.spots] == [PROD] or [
+    assert [s.written.canonical for s in found.locations] == [PROD] or [
         r.kind for r in found.remarks
     ] == [RemarkKind.MENTION]
 
@@ -274,7 +274,7 @@ def test_what_ends_a_line_for_kubernetes_ends_one_here(end: str) -> None:
 
     found = read_file("kustomization.yaml", text, NAMES)
 
-    assert [s.written.digest for s in found.spots] == [OLD] or found.remarks
+    assert [s.written.digest for s in found.locations] == [OLD] or found.remarks
 
 
 @pytest.mark.parametrize(
@@ -287,7 +287,7 @@ def test_what_ends_a_line_for_kubernetes_ends_one_here(end: str) -> None:
 def test_keys_that_kustomize_reads_in_any_case_are_refused(text: str) -> None:
     found = read_file("kustomization.yaml", text, NAMES)
 
-    assert found.spots == ()
+    assert found.locations == ()
     assert [r.kind for r in found.remarks] == [RemarkKind.REFUSED]
     assert "write it so" in found.remarks[0].reason
 
@@ -360,6 +360,6 @@ def test_docker_hub_is_found_by_its_name_among_many_namespaces() -> None:
     """The cheap look before parsing knows few beginnings of paths, and a host like any other."""
     many = {f"docker.io/team{n}/app": ImageId(f"app{n}", "app") for n in range(50)}
 
-    found = spots("pod.yaml", "kind: Pod\nimage: docker.io/team7/app:1\n", Names(many))
+    found = locations("pod.yaml", "kind: Pod\nimage: docker.io/team7/app:1\n", Names(many))
 
     assert [one.image.application for one in found] == ["app7"]

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 from bot.domain.environments import At, ImageId, Template, Write
-from bot.domain.publication import Place
-from bot.formats.image_names import Names, Written, canonical_repository
+from bot.domain.publication import LocationKey
+from bot.formats.image_names import ImageField, Names, canonical_repository
 from bot.formats.manifest_file import edited, file_state, read_file
 from bot.formats.places import RemarkKind
 from bot.formats.splice import scalar_text
@@ -250,16 +250,16 @@ def test_each_style_is_edited_for_its_own_application_alone(
     path, text, expected = style(REPOSITORIES[image], tag)
     text, expected = text.replace("\n", newline), expected.replace("\n", newline)
     reading = read_file(path, text, NAMES)
-    wanted = Written(REPOSITORIES[image], "v2", NEW)
+    wanted = ImageField(REPOSITORIES[image], "v2", NEW)
 
-    assert [(s.image, s.place.ordinal) for s in reading.spots] == [(image, 0)], reading.remarks
+    assert [(s.image, s.place.ordinal) for s in reading.locations] == [(image, 0)], reading.remarks
     assert reading.remarks == ()
-    after, planned = edited(path, text, reading, {reading.spots[0].place: wanted})
+    after, planned = edited(path, text, reading, {reading.locations[0].place: wanted})
 
     assert expected in after
     assert planned
     again = read_file(path, after, NAMES)
-    assert edited(path, after, again, {again.spots[0].place: wanted}) == (after, [])
+    assert edited(path, after, again, {again.locations[0].place: wanted}) == (after, [])
     assert file_state(after, again).skeleton == file_state(text, reading).skeleton
 
 
@@ -296,12 +296,12 @@ def test_in_one_file_of_many_styles_the_wanted_application_alone_changes(
     pieces = [piece.replace("\n", newline) for piece in pieces]
     text = mark + "".join(pieces)
     reading = read_file("all.yaml", text, NAMES)
-    assert [spot.image for spot in reading.spots] == [image for _, image in documents]
+    assert [location.image for location in reading.locations] == [image for _, image in documents]
     assert reading.remarks == ()
     wanted = {
-        spot.place: Written(REPOSITORIES[PAYMENTS], "v2", NEW)
-        for spot in reading.spots
-        if spot.image == PAYMENTS
+        location.place: ImageField(REPOSITORIES[PAYMENTS], "v2", NEW)
+        for location in reading.locations
+        if location.image == PAYMENTS
     }
 
     after, _ = edited("all.yaml", text, reading, wanted)
@@ -331,7 +331,7 @@ def test_placeholders_are_refused_by_name(style: Style, placeholder: str) -> Non
 
     reading = read_file(path, quoted, NAMES)
 
-    assert reading.spots == ()
+    assert reading.locations == ()
     assert reading.remarks
     assert {r.kind for r in reading.remarks} <= {RemarkKind.REFUSED, RemarkKind.UNREADABLE}
 
@@ -339,7 +339,7 @@ def test_placeholders_are_refused_by_name(style: Style, placeholder: str) -> Non
 def test_a_bare_name_of_two_applications_is_refused() -> None:
     reading = read_file("kustomization.yaml", "images:\n- name: api\n  newTag: v1\n", NAMES)
 
-    assert reading.spots == ()
+    assert reading.locations == ()
     assert "may be any of payments/api, checkout/api" in reading.remarks[0].reason
 
 
@@ -383,8 +383,8 @@ def test_a_repository_has_one_canonical_spelling(spelled: str, canonical: str) -
 def test_a_tag_that_yaml_would_read_as_another_type_is_quoted(tag: str) -> None:
     text = f"images:\n- name: {REPOSITORIES[PAYMENTS]}\n  newTag: v1\n"
     reading = read_file("kustomization.yaml", text, NAMES)
-    place = Place("kustomization.yaml", "payments", "api", 0)
-    wanted = Written(REPOSITORIES[PAYMENTS], tag, NEW)
+    place = LocationKey("kustomization.yaml", "payments", "api", 0)
+    wanted = ImageField(REPOSITORIES[PAYMENTS], tag, NEW)
 
     after, _ = edited("kustomization.yaml", text, reading, {place: wanted})
 
@@ -399,7 +399,7 @@ def test_a_variant_by_tag_is_left_alone() -> None:
 
     reading = read_file("a.yaml", text, names)
 
-    assert [s.written.tag for s in reading.spots] == ["v1"]
+    assert [s.written.tag for s in reading.locations] == ["v1"]
     assert [r.kind for r in reading.remarks] == [RemarkKind.FOREIGN]
 
 
@@ -479,13 +479,13 @@ def test_a_scalar_that_is_named_for_two_images_is_nobodys() -> None:
     at = tuple(At(image, Template("f.yaml"), "/image/tag", Write.TAG) for image in (one, two))
     found = read_file("f.yaml", "image: &i {tag: v1}\n", replace(NAMES, at=at))
 
-    assert not found.spots
+    assert not found.locations
     assert [(remark.image, remark.kind) for remark in found.remarks] == [
         (one, RemarkKind.REFUSED),
         (two, RemarkKind.REFUSED),
     ]
     alone = read_file("f.yaml", "image: {tag: v1}\n", replace(NAMES, at=at[:1]))
-    assert [spot.image for spot in alone.spots] == [one]
+    assert [location.image for location in alone.locations] == [one]
 
 
 @pytest.mark.parametrize(
@@ -516,10 +516,12 @@ def test_a_digest_in_the_place_of_a_tag_stays_alone(path: str, text: str, expect
     text = text.format(REPOSITORIES[PAYMENTS], OLD, "", OLD[7:])
     expected = expected.format("", "", NEW, NEW[7:])
     reading = read_file(path, text, NAMES)
-    (spot,) = reading.spots
-    assert spot.written.digest == OLD
+    (location,) = reading.locations
+    assert location.written.digest == OLD
 
-    after, _ = edited(path, text, reading, {spot.place: Written(REPOSITORIES[PAYMENTS], "v2", NEW)})
+    after, _ = edited(
+        path, text, reading, {location.place: ImageField(REPOSITORIES[PAYMENTS], "v2", NEW)}
+    )
 
     assert expected in after
     assert "v2" not in after
@@ -532,5 +534,5 @@ def test_a_tag_that_brings_its_own_sign_is_refused(style: Style, tag: str) -> No
 
     reading = read_file(path, text, NAMES)
 
-    assert reading.spots == ()
+    assert reading.locations == ()
     assert any("nothing shows how it is joined" in one.reason for one in reading.remarks)

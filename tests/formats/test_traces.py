@@ -63,7 +63,9 @@ def found_in(content: bytes, names: Names, path: str) -> list[str]:
     frame = Frame.of_file(text_of(content))
     for number, root in enumerate(compose_all(text_of(content), path), start=1):
         read_document(findings, root, frame, number, is_values=is_values_file(path))
-    return [str(spot.written) for spot in findings.spots] + [str(one) for one in findings.remarks]
+    return [str(location.written) for location in findings.locations] + [
+        str(one) for one in findings.remarks
+    ]
 
 
 @given(

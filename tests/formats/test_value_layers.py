@@ -13,7 +13,7 @@ import pytest
 from bot.domain.environments import ImageId
 from bot.formats.edits import Edit, State, edit_of
 from bot.formats.environment_files import EnvironmentFiles, read_environment
-from bot.formats.image_names import Written, names_of
+from bot.formats.image_names import ImageField, names_of
 from bot.formats.pipeline_file import read_pipeline
 from bot.formats.places import RemarkKind
 from tests.attacks.test_hidden_images import PIPELINE, PROD, REPOSITORY, Files, Tree
@@ -64,7 +64,7 @@ def look(files: Files) -> EnvironmentFiles:
 def promoted(files: Files) -> tuple[Files, Edit]:
     """The files after the edit, and the edit."""
     edit = edit_of(
-        look(files), lambda path: str(files[path]), {OURS: Written(REPOSITORY, "v9", NEW)}
+        look(files), lambda path: str(files[path]), {OURS: ImageField(REPOSITORY, "v9", NEW)}
     )
     return {**files, **edit.contents}, edit
 
@@ -265,7 +265,7 @@ def test_an_overridden_layer_is_said_to_be_one() -> None:
 
     found = look(files)
 
-    assert [spot.place.path for spot in found.spots] == ["envs/prod/app.json"]
+    assert [location.place.path for location in found.locations] == ["envs/prod/app.json"]
     assert sorted(r.file for r in found.remarks if r.kind is RemarkKind.REPLACED) == [
         "envs/prod/charts/app/values.yaml",
         "envs/prod/first.yaml",
@@ -339,7 +339,7 @@ def test_a_default_outside_and_a_version_inside_are_one_place(
     names = names_of(TWO)
     found = read_environment(Tree(files), PROD, replace(names, home={OURS: REPOSITORY}))
 
-    edit = edit_of(found, lambda path: str(files[path]), {OURS: Written(REPOSITORY, "v9", NEW)})
+    edit = edit_of(found, lambda path: str(files[path]), {OURS: ImageField(REPOSITORY, "v9", NEW)})
 
     assert edit.state is state
     if state is State.CHANGED:
@@ -360,7 +360,7 @@ def test_values_of_an_environment_lie_over_those_beside_them(folder: str, name: 
     prod = replace(PROD, manifests=("envs/prod/**", f"charts/*/{name}"))
     found = read_environment(Tree(files), prod, names_of(PIPELINE, prod))
 
-    edit = edit_of(found, lambda path: str(files[path]), {OURS: Written(REPOSITORY, "v9", NEW)})
+    edit = edit_of(found, lambda path: str(files[path]), {OURS: ImageField(REPOSITORY, "v9", NEW)})
 
     assert [(one.file, one.pointer) for one in edit.changes] == [(f"{folder}/{name}", "/image/tag")]
     assert {one.kind for one in edit.skipped} <= {RemarkKind.REPLACED}

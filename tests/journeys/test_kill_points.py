@@ -19,8 +19,8 @@ from tests.world.stage import Stage
 
 ELSEWHERE = {
     "GitHub.close_pull_request": "only where somebody else brought the same digests",
-    "GitHub.react": "only after a command; cut short in tests/usecases/test_comments.py",
-    "GitHub.set_label": "only after a hold; cut short in tests/usecases/test_comments.py",
+    "GitHub.react": "only after a command; cut short in tests/stories/test_comments.py",
+    "GitHub.set_label": "only after a hold; cut short in tests/stories/test_comments.py",
 }
 """Effects that the path below does not contain, each with its reason."""
 

@@ -11,8 +11,8 @@ import pytest
 from bot.adapters.signing import load_public_key, load_signing_key
 from bot.domain.oci import Digest, DigestReference, ImageRepository
 from bot.formats.promotion_statement import PromotionStatement
-from bot.usecases.attest_promotion import attested_promotions
-from bot.usecases.sign_image import ensure_signed, verify_image
+from bot.signatures.promotion_attestation import attested_promotions
+from bot.signatures.sign import ensure_signed, verify_image
 from tests.journeys import walk
 from tests.journeys.conftest import Raise
 from tests.world.clients import client

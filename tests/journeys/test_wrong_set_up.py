@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.world.desk import PIPELINE, Desk, running_desk
+from tests.world.local_bot import PIPELINE, LocalBot, running_local_bot
 from tests.world.registry import Registry
 from tests.world.stage import ROOT, Bot
 from tests.world.tools import free_port
@@ -31,21 +31,21 @@ def registry() -> Iterator[Registry]:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, registry: Registry) -> Iterator[Desk]:
+def local(tmp_path: Path, registry: Registry) -> Iterator[LocalBot]:
     file = PIPELINE.replace("policy: policy.yaml\n", "").replace(
         "registry.example.com", registry.host
     )
-    with running_desk(tmp_path, {"lockkeeper.yaml": file}, host=registry.host) as up:
+    with running_local_bot(tmp_path, {"lockkeeper.yaml": file}, host=registry.host) as up:
         yield up
 
 
 @contextmanager
-def started(desk: Desk, directory: Path, wrong: Mapping[str, str]) -> Iterator[Bot]:
+def started(local: LocalBot, directory: Path, wrong: Mapping[str, str]) -> Iterator[Bot]:
     """The bot, begun and not waited for: it may never be ready."""
     board = f"127.0.0.1:{free_port()}"
     environment = {
         "PATH": os.environ["PATH"],
-        **desk.settings,
+        **local.settings,
         "LOCKKEEPER_LISTEN": f"127.0.0.1:{free_port()}",
         "LOCKKEEPER_BOARD_LISTEN": board,
         **wrong,
@@ -75,7 +75,7 @@ def until(look: Callable[[], str], wanted: Callable[[str], bool]) -> str:
 
 def first_findings(bot: Bot) -> str:
     """What the board says as soon as the set-up was looked at; how long that takes at most is
-    `bot.usecases.diagnose.FIRST_ROUND_SECONDS` and its second, which have a test of their own."""
+    `bot.facts.diagnosis.FIRST_ROUND_SECONDS` and its second, which have a test of their own."""
     nothing_yet = ("nobody listens", "the set-up is being looked at")
     return until(readiness(bot), lambda shown: not any(one in shown for one in nothing_yet))
 
@@ -100,22 +100,22 @@ def log(bot: Bot) -> str:
     )
 
 
-def no_pipeline_file(desk: Desk) -> dict[str, str]:
-    desk.push({"lockkeeper.yaml": None})
+def no_pipeline_file(local: LocalBot) -> dict[str, str]:
+    local.push({"lockkeeper.yaml": None})
     return {}
 
 
-WRONG: dict[str, tuple[Callable[[Desk], dict[str, str]], str]] = {
+WRONG: dict[str, tuple[Callable[[LocalBot], dict[str, str]], str]] = {
     "a typo in LOCKKEEPER_MANIFESTS": (
         lambda _desk: {"LOCKKEEPER_MANIFESTS": "acme/deplyo"},
         "manifests.visible acme/deplyo",
     ),
     "an API address that answers 404": (
-        lambda desk: {"LOCKKEEPER_GITHUB_API_URL": f"{desk.world.url}/api/v4"},
+        lambda local: {"LOCKKEEPER_GITHUB_API_URL": f"{local.world.url}/api/v4"},
         "github.api http://",
     ),
     "a missing grants folder": (
-        lambda desk: {"LOCKKEEPER_GRANTS_DIR": desk.settings["LOCKKEEPER_GRANTS_DIR"] + "-none"},
+        lambda local: {"LOCKKEEPER_GRANTS_DIR": local.settings["LOCKKEEPER_GRANTS_DIR"] + "-none"},
         "grants.folder /",
     ),
     "a repository without lockkeeper.yaml": (no_pipeline_file, "manifests.pipeline acme/deploy"),
@@ -129,22 +129,24 @@ def deaf() -> Iterator[str]:
         yield f"127.0.0.1:{listener.getsockname()[1]}"
 
 
-def test_a_github_that_hangs_is_named_everywhere(desk: Desk, tmp_path: Path, deaf: str) -> None:
+def test_a_github_that_hangs_is_named_everywhere(
+    local: LocalBot, tmp_path: Path, deaf: str
+) -> None:
     """`status` asks the running bot, which once waited for GitHub longer than `status` for it."""
     line = "unknown: github.api http"
 
-    with started(desk, tmp_path, {"LOCKKEEPER_GITHUB_URL": f"http://{deaf}"}) as bot:
+    with started(local, tmp_path, {"LOCKKEEPER_GITHUB_URL": f"http://{deaf}"}) as bot:
         assert line in first_findings(bot)
         assert line in bot.command("status").stdout
         assert line in bot.command("doctor").stdout
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_a_wrong_set_up_is_named_everywhere(desk: Desk, tmp_path: Path, case: str) -> None:
+def test_a_wrong_set_up_is_named_everywhere(local: LocalBot, tmp_path: Path, case: str) -> None:
     make, place = WRONG[case]
     line = f"failure: {place}"
 
-    with started(desk, tmp_path, make(desk)) as bot:
+    with started(local, tmp_path, make(local)) as bot:
         shown = first_findings(bot)
         assert shown.startswith("503 nothing can be promoted")
         assert line in shown
@@ -154,20 +156,20 @@ def test_a_wrong_set_up_is_named_everywhere(desk: Desk, tmp_path: Path, case: st
         assert asked.returncode == 1
         findings = json.loads(bot.command("doctor", "--json").stdout)["findings"]
         assert place.split()[0] in {f["id"] for f in findings if f["severity"] == "failure"}
-    desk.world.violations.clear()  # requests to addresses that GitHub does not have, on purpose
+    local.world.violations.clear()  # requests to addresses that GitHub does not have, on purpose
 
 
-def test_what_was_mended_is_noticed_without_a_restart(desk: Desk, tmp_path: Path) -> None:
-    file = desk.manifests.git.text("show", "main:lockkeeper.yaml")
+def test_what_was_mended_is_noticed_without_a_restart(local: LocalBot, tmp_path: Path) -> None:
+    file = local.manifests.git.text("show", "main:lockkeeper.yaml")
 
-    with started(desk, tmp_path, no_pipeline_file(desk)) as bot:
+    with started(local, tmp_path, no_pipeline_file(local)) as bot:
         assert "503 nothing" in first_findings(bot)
-        desk.push({"lockkeeper.yaml": file})
+        local.push({"lockkeeper.yaml": file})
         until(readiness(bot), lambda shown: "200 ready" in shown)
 
 
-def test_settings_that_cannot_be_read_are_a_finding(desk: Desk, tmp_path: Path) -> None:
-    settings = {**desk.settings, "LOCKKEEPER_PRIVATE_KEY_FILE": str(tmp_path / "none.pem")}
+def test_settings_that_cannot_be_read_are_a_finding(local: LocalBot, tmp_path: Path) -> None:
+    settings = {**local.settings, "LOCKKEEPER_PRIVATE_KEY_FILE": str(tmp_path / "none.pem")}
     bot = Bot({"PATH": os.environ["PATH"], **settings}, tmp_path / "bot.log", "")
 
     asked, served = bot.command("doctor"), bot.command("serve")

@@ -11,7 +11,7 @@ from bot.adapters.clock import SystemClock
 from bot.adapters.store import MIGRATIONS, AuditStore, migrate, open_database
 from bot.domain.audit_chain import BrokenChainError, verify
 from bot.domain.memory import Scope
-from bot.ports import Audit
+from bot.ports.record import Audit
 
 pytest_plugins = ["tests.world.postgres"]
 

@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from bot.adapters.store import MIGRATIONS, BlobStore, Proofs, migrate, open_database
-from bot.ports import BlobIndex
+from bot.ports.git import BlobIndex
 from tests.world.rows import PROOFS
 
 pytest_plugins = ["tests.world.postgres"]

@@ -7,7 +7,7 @@ import pytest
 
 from bot.adapters.clock import SystemClock
 from bot.adapters.store import MIGRATIONS, CommandStore, migrate, open_database
-from bot.ports import Commands
+from bot.ports.record import Commands
 from tests.world.rows import PROOFS
 
 pytest_plugins = ["tests.world.postgres"]

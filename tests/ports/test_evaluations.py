@@ -12,7 +12,7 @@ from bot.adapters.store import MIGRATIONS, EvaluationStore, migrate, open_databa
 from bot.adapters.store.evaluations import KEPT_LIMIT
 from bot.domain.errors import IntegrityError
 from bot.formats.assessment_document import DOCUMENT_LIMIT
-from bot.ports import Evaluations, StoredEvaluation
+from bot.ports.record import Evaluations, StoredEvaluation
 
 pytest_plugins = ["tests.world.postgres"]
 

@@ -9,7 +9,7 @@ import pytest
 
 from bot.adapters.engine import Engine
 from bot.domain.errors import IntegrityError, RejectedError, UnavailableError
-from bot.domain.jobs import Again, Done, Failed, Job, JobKind, Outcome
+from bot.domain.jobs import Done, Failed, Job, JobKind, Outcome, RequeueAt
 from tests.world.engines import engine, eventually
 
 pytest_plugins = ["tests.world.postgres"]
@@ -164,7 +164,7 @@ def test_lanes_run_side_by_side(bench: Bench) -> None:
 
 def test_a_job_that_waits_frees_its_lane_and_comes_back_when_it_is_due(bench: Bench) -> None:
     due = bench.clock.now() + timedelta(minutes=1)
-    bench.worker.script = [lambda: Again("no image yet", due)]
+    bench.worker.script = [lambda: RequeueAt("no image yet", due)]
     other = replace(JOB, subject="checkout", lane="one lane")
     bench.jobs.put(replace(JOB, lane="one lane"))
     bench.jobs.put(other)
@@ -180,7 +180,7 @@ def test_a_job_that_waits_frees_its_lane_and_comes_back_when_it_is_due(bench: Be
 
 def test_a_new_request_does_not_wait_for_the_due_time(bench: Bench) -> None:
     due = bench.clock.now() + timedelta(hours=1)
-    bench.worker.script = [lambda: Again("no image yet", due)]
+    bench.worker.script = [lambda: RequeueAt("no image yet", due)]
     bench.jobs.put(JOB)
     eventually(lambda: bench.states() == ["waiting"], "waits")
 
@@ -300,7 +300,7 @@ def test_a_periodic_call_that_hangs_stops_neither_jobs_nor_other_calls(
     bench.jobs.every(60, lambda: others.append(bench.clock.now()))
     eventually(hung.is_set, "it hangs")
     due = bench.clock.now() + timedelta(seconds=61)
-    bench.worker.script = [lambda: Again("no image yet", due)]
+    bench.worker.script = [lambda: RequeueAt("no image yet", due)]
     bench.jobs.put(JOB)
     eventually(lambda: bench.states() == ["waiting"], "waits")
     bench.clock.move(seconds=61)
@@ -350,7 +350,7 @@ def test_a_job_that_is_due_at_once_lets_its_lane_have_a_turn(bench: Bench) -> No
 
     def again() -> Outcome:
         bench.jobs.put(other)
-        return Again("at once", bench.clock.now())
+        return RequeueAt("at once", bench.clock.now())
 
     bench.worker.script = [again, lambda: Done("the other"), again]
     bench.jobs.put(replace(JOB, lane="one lane"))

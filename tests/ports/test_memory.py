@@ -24,7 +24,7 @@ from bot.domain.memory import (
     WrittenHead,
 )
 from bot.domain.oci import Digest
-from bot.ports import Memory
+from bot.ports.record import Memory
 from tests.world.rows import PROOFS
 
 pytest_plugins = ["tests.world.postgres"]

@@ -19,7 +19,7 @@ FOUND = Rendering((RenderedImage("Pod a", "registry.example.com/acme/api:v1", "s
 
 
 class Ticking:
-    """`bot.ports.Clock`, a second further at each look."""
+    """`bot.ports.clock.Clock`, a second further at each look."""
 
     def __init__(self) -> None:
         self.at = datetime(2026, 11, 20, tzinfo=UTC)

@@ -12,7 +12,7 @@ from bot.domain.evidence import FindingKey
 from bot.domain.memory import Scope
 from bot.domain.oci import Digest
 from bot.domain.packages import PackageName
-from bot.ports import Examination, MatchReport, Reports
+from bot.ports.scanning import Examination, MatchReport, Reports
 from tests.world.rows import PROOFS
 
 pytest_plugins = ["tests.world.postgres"]

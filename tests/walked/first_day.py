@@ -63,7 +63,7 @@ def _settle(
         "LOCKKEEPER_BOARD_LISTEN": f"127.0.0.1:{free_port()}",
     }
     here.environment = around
-    here.acts = {
+    here.effect = {
         "systemctl enable --now lockkeeper": lambda: _serve(stage, here, given[_UNIT], around)
     }
     here.then = lambda: _promote(stage, etc, given[_ARGO])

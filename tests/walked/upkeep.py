@@ -95,7 +95,7 @@ def upkeep(folder: Path) -> Iterator[Walk]:
             shutil.rmtree(data / "mirrors")
             postgresql.lose()
 
-        here.acts = {
+        here.effect = {
             "systemctl stop lockkeeper": stop_and_lose_the_mirrors,
             "systemctl start lockkeeper": stage.bot.start,
         }

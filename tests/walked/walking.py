@@ -35,7 +35,7 @@ class Walk:
     environment: dict[str, str] = field(default_factory=dict)
     place: Path | None = None
     """Where the reader stands; None: in the folder."""
-    acts: Mapping[str, Callable[[], object]] = field(default_factory=dict)
+    effect: Mapping[str, Callable[[], object]] = field(default_factory=dict)
     """Commands that the machine has nobody for, systemd's, and what happens in their place."""
     then: Callable[[], None] = _nothing
     """What has to hold behind the last command."""
@@ -48,8 +48,8 @@ class Walk:
 
     def type(self, block: Block) -> None:
         """One block: all its commands in one shell, or each against the output that is shown."""
-        if block.text.strip() in self.acts:
-            self.acts[block.text.strip()]()
+        if block.text.strip() in self.effect:
+            self.effect[block.text.strip()]()
             return
         if block.language == "console":
             self._compare(block)

@@ -10,9 +10,9 @@ import pytest
 import requests
 
 from bot.formats.assessment_document import render_assessment
-from bot.ports import StoredEvaluation
+from bot.ports.record import StoredEvaluation
 from tests.evidence_bodies import AT, KEPT
-from tests.world.desk import running_desk
+from tests.world.local_bot import running_local_bot
 from tests.world.stage import Bot
 from tests.world.tools import free_port
 
@@ -24,15 +24,15 @@ ID = "0123456789abcdef0123456789"
 @pytest.fixture
 def bot(tmp_path: Path) -> Iterator[Bot]:
     files = {"policy.yaml": "version: 1\nenvironments: {}\n"}
-    with running_desk(tmp_path, files) as desk:
-        kept = desk.ports.evaluations
+    with running_local_bot(tmp_path, files) as local:
+        kept = local.ports.evaluations
         assert kept is not None
         document = render_assessment(KEPT["blocked"]())
         kept.record(StoredEvaluation(ID, "stage", "shop", AT, "fail", document))
         board = f"127.0.0.1:{free_port()}"
         environment = {
             "PATH": os.environ["PATH"],
-            **desk.settings,
+            **local.settings,
             "LOCKKEEPER_LISTEN": f"127.0.0.1:{free_port()}",
             "LOCKKEEPER_BOARD_LISTEN": board,
         }

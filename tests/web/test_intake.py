@@ -34,7 +34,7 @@ PUSH = {
 
 
 class RecordedJobs:
-    """`bot.ports.Jobs` that remembers, and fails when it is told to."""
+    """`bot.ports.jobs.Jobs` that remembers, and fails when it is told to."""
 
     def __init__(self) -> None:
         self.jobs: list[Job] = []

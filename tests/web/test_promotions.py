@@ -19,7 +19,7 @@ from bot.domain.assessment import Assessment, Evidence, assess
 from bot.domain.errors import IntegrityError, UnavailableError
 from bot.formats.assessment_document import render_assessment
 from bot.formats.markdown import plain
-from bot.ports import StoredEvaluation
+from bot.ports.record import StoredEvaluation
 from bot.web.health import create_board
 from bot.web.promotions import promotion_pages
 from tests.evidence_bodies import AT, KEPT, POLICY, scanned

@@ -12,7 +12,7 @@ from bot.domain.oci import OCI_MANIFEST, Digest, DigestReference
 from bot.formats import sigstore_bundle
 from bot.formats.image_manifest import EMPTY_CONFIG, empty_config, render_manifest
 from bot.formats.simple_signing import with_layers
-from bot.ports import Signer
+from bot.ports.keys import Signer
 from tests.world.clients import client
 from tests.world.sigstore import COMMIT
 

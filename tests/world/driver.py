@@ -19,8 +19,8 @@ from bot.adapters.outbox import Outbox
 from bot.assembly import Lockkeeper, assemble
 from bot.domain.errors import LockkeeperError
 from bot.domain.jobs import Failed, Job, JobKind, JobState, Outcome
+from bot.facts.snapshot import Limits, Ports, View, look
 from bot.settings import Settings
-from bot.usecases.desk import Limits, Ports, View, look
 from bot.workflows import Workflows
 from tests.contract import published
 from tests.world.github.gitstore import last_move
@@ -36,7 +36,7 @@ _MOST = 100  # jobs of one run: a story that puts itself for ever must end
 
 @dataclass
 class Queue:
-    """`bot.ports.Jobs` as a list: what is put waits, equal jobs once."""
+    """`bot.ports.jobs.Jobs` as a list: what is put waits, equal jobs once."""
 
     waiting: dict[str, Job] = field(default_factory=dict)
     put_ever: list[Job] = field(default_factory=list)

@@ -26,7 +26,7 @@ from bot.adapters.clock import SystemClock
 from bot.adapters.engine import MIGRATIONS, Engine, Pace
 from bot.adapters.store import migrate, open_database
 from bot.domain.jobs import Done, Job, JobKind, Outcome, Share
-from bot.ports import Clock
+from bot.ports.clock import Clock
 
 PACE: Final = Pace(clock=0.02, beat=0.3, lease=2.0)
 _PATIENCE_SECONDS: Final = 30.0

@@ -1,4 +1,4 @@
-"""`bot.ports.Jobs`: puts jobs, runs them, waits for them, and takes over what the dead left.
+"""`bot.ports.jobs.Jobs`: puts jobs, runs them, waits for them, and takes over what the dead left.
 
 One thread claims and keeps time; each job runs in a thread of its own. The thread sleeps until
 somebody rings, the next job is due, or its lease wants a beat; the database is left alone.
@@ -29,7 +29,7 @@ from bot.adapters.engine.rows import Ending, JobRows, Retry, Run, owner_column
 from bot.adapters.engine.timetable import Timetable
 from bot.domain.errors import IntegrityError, LockkeeperError, RejectedError, UnavailableError
 from bot.domain.jobs import EVERYTHING, Failed, Job, JobKind, JobState, Outcome, Share
-from bot.ports import Clock
+from bot.ports.clock import Clock
 
 R = TypeVar("R")
 

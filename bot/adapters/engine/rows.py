@@ -25,7 +25,7 @@ import sqlalchemy as sa
 from bot.adapters.engine.bell import CHANNEL, ring_others
 from bot.adapters.engine.transactions import Transactions
 from bot.domain.errors import UnavailableError
-from bot.domain.jobs import EVERYTHING, Again, Done, Failed, Job, JobKind, JobState, Share
+from bot.domain.jobs import EVERYTHING, Done, Failed, Job, JobKind, JobState, RequeueAt, Share
 
 MIGRATIONS: Final[Sequence[Sequence[str]]] = (
     (
@@ -217,7 +217,7 @@ class Retry:
     at: datetime
 
 
-Ending = Done | Again | Failed | Retry
+Ending = Done | RequeueAt | Failed | Retry
 
 
 @dataclass(frozen=True, slots=True)
@@ -460,7 +460,7 @@ def _after(connection: sa.Connection, ending: Ending) -> dict[str, Any]:
             return {**values, "state": "queued"}
         case Failed():
             return {**values, "state": sa.case((asked, "queued"), else_="failed")}
-        case Again():
+        case RequeueAt():
             due, place = ending.at.timestamp(), _place(connection)
             return {
                 **values,

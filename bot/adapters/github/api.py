@@ -1,4 +1,4 @@
-"""The port `bot.ports.GitHub` on GitHub's REST and GraphQL APIs.
+"""The port `bot.ports.github.GitHub` on GitHub's REST and GraphQL APIs.
 
 Contract. Every method may be repeated: writers look first and change only what is different. What
 this process wrote is not looked at again, as long as it is the only one that writes (`is_alone`).
@@ -32,7 +32,7 @@ from bot.adapters.github.calls import (
     quoted,
 )
 from bot.adapters.github.tokens import Tokens
-from bot.adapters.github.told import Memo, Written, digest_of
+from bot.adapters.github.told import ImageField, Memo, digest_of
 from bot.domain.environments import GitHubRepository
 from bot.domain.errors import IntegrityError, NotFoundError, RejectedError, UnavailableError
 from bot.domain.history import (
@@ -53,7 +53,7 @@ from bot.domain.history import (
 from bot.domain.oci import Digest
 from bot.domain.verbs import Channel, verbs_of
 from bot.formats.pull_request_body import without_time
-from bot.ports import CommitKey
+from bot.ports.keys import CommitKey
 
 _CONTRIBUTIONS: Final = """\
 query ($owner: String!, $name: String!DECLARED) {
@@ -99,13 +99,13 @@ class GitHubApi:
     """What people read on GitHub, without what only the operator should know."""
     is_alone: bool = False
     """No other process writes as this App: what was told need not be read again."""
-    _comments: Memo[Written] = field(default_factory=Memo)
+    _comments: Memo[ImageField] = field(default_factory=Memo)
     """(repository, pull request, marker) -> our comment, where a flood of others may bury it."""
     _opened: Memo[bool] = field(default_factory=Memo)
     """(repository, pull request): opened here, so each comment of ours on it is in `_comments`."""
-    _runs: Memo[dict[str, Written]] = field(default_factory=Memo)
+    _runs: Memo[dict[str, ImageField]] = field(default_factory=Memo)
     """(repository, commit) -> our check runs on it, by name."""
-    _deployments: Memo[Written] = field(default_factory=Memo)
+    _deployments: Memo[ImageField] = field(default_factory=Memo)
     """(repository, environment, commit) -> our deployment, and the newest state that it has."""
     _cache: dict[str, str] = field(default_factory=dict)
     _writers: tuple[threading.Lock, ...] = field(
@@ -536,7 +536,7 @@ class GitHubApi:
             if found is not None and found.said == said:
                 return
             if found is not None and self._edit_comment(repository, found.id, body):
-                self._comments.put(place, Written(found.id, said))
+                self._comments.put(place, ImageField(found.id, said))
             elif begins:
                 path = f"/issues/{number}/comments"
                 answer = self._call(
@@ -546,18 +546,18 @@ class GitHubApi:
                     path,
                     body={"body": body},
                 )
-                self._comments.put(place, Written(int(answer.data["id"]), said))
+                self._comments.put(place, ImageField(int(answer.data["id"]), said))
 
     def _own_comment(
         self, repository: GitHubRepository, number: int, marker: str
-    ) -> Written | None:
+    ) -> ImageField | None:
         """Our comment as it stands, as far as anybody knows."""
         known = self._comments.get((repository, number, marker))
         if self.is_alone and (known is not None or self._opened.get((repository, number))):
             return known
         found = self._comment(repository, number, marker)
         if found is not None:
-            return Written(found.id, digest_of(found.body))
+            return ImageField(found.id, digest_of(found.body))
         return None if known is None else replace(known, said=b"")
 
     def _edit_comment(self, repository: GitHubRepository, number: int, body: str) -> bool:
@@ -620,15 +620,15 @@ class GitHubApi:
             if found is not None:
                 path = f"/check-runs/{found.id}"
                 self._call(repository, permissions.WRITE_CHECKS, "PATCH", path, body=body)
-                known[check.name] = Written(found.id, said)
+                known[check.name] = ImageField(found.id, said)
                 return
             body["head_sha"] = check.commit
             answer = self._call(
                 repository, permissions.WRITE_CHECKS, "POST", "/check-runs", body=body
             )
-            known[check.name] = Written(int(answer.data["id"]), said)
+            known[check.name] = ImageField(int(answer.data["id"]), said)
 
-    def _own_runs(self, repository: GitHubRepository, check: Check) -> dict[str, Written]:
+    def _own_runs(self, repository: GitHubRepository, check: Check) -> dict[str, ImageField]:
         """Our check runs on a commit by name, all of them; or where others write, this one."""
         known = self._runs.get((repository, check.commit)) if self.is_alone else None
         if known is not None:
@@ -636,12 +636,12 @@ class GitHubApi:
         query = {"filter": "latest", "app_id": self.tokens.app_id, "per_page": "100"}
         query |= {} if self.is_alone else {"check_name": check.name}
         path = f"/repos/{quoted(str(repository))}/commits/{quoted(check.commit)}/check-runs"
-        found: dict[str, Written] = {}
+        found: dict[str, ImageField] = {}
         with self._token(repository, permissions.WRITE_CHECKS) as token:
             for item in self.calls.pages(token, path, query, within="check_runs"):
                 run = records.read(item, records.CheckRunRecord)
                 if run.app is not None and str(run.app.id) == self.tokens.app_id:
-                    found.setdefault(run.name, Written(run.id, _said(run)))
+                    found.setdefault(run.name, ImageField(run.id, _said(run)))
         self._runs.put((repository, check.commit), found)
         return found
 
@@ -660,9 +660,9 @@ class GitHubApi:
                 body = {"state": state, "description": description, "auto_inactive": False}
                 path = f"/deployments/{found.id}/statuses"
                 self._call(repository, permissions.WRITE_DEPLOYMENTS, "POST", path, body=body)
-            self._deployments.put(place, Written(found.id, said))
+            self._deployments.put(place, ImageField(found.id, said))
 
-    def _own_deployment(self, repository: GitHubRepository, report: DeploymentReport) -> Written:
+    def _own_deployment(self, repository: GitHubRepository, report: DeploymentReport) -> ImageField:
         """The deployment, made where there is none, and what its newest state says."""
         known = self._deployments.get((repository, report.environment, report.commit))
         if self.is_alone and known is not None:
@@ -672,12 +672,12 @@ class GitHubApi:
         deployments = [records.read(item, records.DeploymentRecord) for item in found]
         ours = [d.id for d in deployments if records.actor(d.creator).login == self.login()]
         if not ours:
-            return Written(self._create_deployment(repository, report), b"")
+            return ImageField(self._create_deployment(repository, report), b"")
         path = f"/deployments/{ours[0]}/statuses"
         statuses = self._pages(repository, permissions.WRITE_DEPLOYMENTS, path, whole=False)
         newest = [records.read(item, records.DeploymentStatusRecord) for item in statuses[:1]]
         said = digest_of(newest[0].state, newest[0].description) if newest else b""
-        return Written(ours[0], said)
+        return ImageField(ours[0], said)
 
     def _create_deployment(self, repository: GitHubRepository, report: DeploymentReport) -> int:
         # The defaults would merge branches and wait for checks (documentation, "Create a

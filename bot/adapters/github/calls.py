@@ -29,7 +29,7 @@ from bot.domain.errors import (
     RejectedError,
     UnavailableError,
 )
-from bot.ports import Clock
+from bot.ports.clock import Clock
 
 GRAPHQL: Final = "/graphql"
 """Stands for the GraphQL endpoint, which GHES serves beside the REST API's root."""

@@ -25,7 +25,7 @@ from enum import IntEnum
 from typing import Final
 
 from bot.domain.errors import UnavailableError
-from bot.ports import Clock
+from bot.ports.clock import Clock
 
 
 class Urgency(IntEnum):

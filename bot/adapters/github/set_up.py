@@ -1,4 +1,4 @@
-"""The port `bot.ports.AppSetUp`: what GitHub says of the App, its installations and its rules.
+"""The port `bot.ports.premises.AppSetUp`: what GitHub says of the App, its installations and its rules.
 
 Contract. Only reads; safe from any thread and safe to repeat. Answers are reduced to what a
 finding needs: no text from GitHub but its own short refusals leaves this module.

@@ -19,7 +19,7 @@ _KEPT: Final = 5_000
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class ImageField:
     """Something of ours that stands at GitHub."""
 
     id: int

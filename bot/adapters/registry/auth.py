@@ -35,7 +35,7 @@ from bot.formats import structs
 from bot.formats.www_authenticate import Challenge, parse_challenges
 
 if TYPE_CHECKING:
-    from bot.ports import Clock  # slow, and only named here
+    from bot.ports.clock import Clock
 
 _LIFE: Final = 60.0  # seconds, where the service does not say (distribution, docs/spec/auth)
 _LONGEST_LIFE: Final = 86400.0

@@ -31,7 +31,7 @@ from bot.domain.images import (
 from bot.domain.oci import DigestReference
 
 if TYPE_CHECKING:
-    from bot.ports import Progress  # slow, and only named here
+    from bot.ports.registry import Progress
 
 _SOON: Final = 0.01  # seconds in which a registry next door has answered
 _BLOBS: Final = 7  # of a platform, guessed to open connections for

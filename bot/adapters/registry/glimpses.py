@@ -16,7 +16,7 @@ from bot.domain.errors import LockkeeperError
 from bot.domain.oci import Digest, ImageRepository, TagReference
 
 if TYPE_CHECKING:
-    from bot.ports import Clock  # slow, and only named here
+    from bot.ports.clock import Clock
 
 _LIFE: Final = timedelta(seconds=20)
 

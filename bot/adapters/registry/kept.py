@@ -15,7 +15,7 @@ from bot.domain.images import Descriptor
 from bot.domain.oci import Digest, ImageRepository
 
 if TYPE_CHECKING:
-    from bot.ports import Clock  # slow, and only named here
+    from bot.ports.clock import Clock
 
 KEPT_SIZE: Final = 64 * 1024  # bytes of one
 _LIFE: Final = timedelta(seconds=60)

@@ -19,7 +19,7 @@ from bot.domain.errors import UnavailableError
 from bot.domain.oci import canonical_host
 
 if TYPE_CHECKING:
-    from bot.ports import Clock  # slow, and only named here
+    from bot.ports.clock import Clock
 
 LONGEST_PAUSE: Final = 120.0  # seconds; a registry may not stop us for longer
 PATIENCE: Final = 20.0  # seconds; who asks for more is asked again by the engine

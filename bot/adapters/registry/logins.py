@@ -26,7 +26,7 @@ from bot.domain.grants import TOKEN_USER, CredentialHelper, HostGrant
 from bot.formats import structs
 
 if TYPE_CHECKING:
-    from bot.ports import Clock  # slow, and only named here
+    from bot.ports.clock import Clock
 
 _SECONDS: Final = 30.0  # for one answer of a helper
 # What docker itself calls it where it keeps log-ins (docker/cli, registry.IndexServer).

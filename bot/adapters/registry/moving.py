@@ -29,7 +29,7 @@ from bot.domain.images import AnyManifest, Descriptor, Presence
 from bot.domain.oci import DOCKER_CONFIG, OCI_CONFIG, Digest, ImageRepository
 
 if TYPE_CHECKING:
-    from bot.ports import Progress  # slow, and only named here
+    from bot.ports.registry import Progress
 
 _NEAR_WORKERS: Final = 6  # measured: 2 to 12 make no difference on two cores
 FAR_WORKERS: Final = 32  # what waits costs nothing either

@@ -27,7 +27,7 @@ from bot.domain.errors import RejectedError, UnavailableError
 from bot.domain.grants import RegistryGrant
 
 if TYPE_CHECKING:
-    from bot.ports import Clock  # slow, and only named here
+    from bot.ports.clock import Clock
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 

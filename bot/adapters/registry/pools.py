@@ -18,7 +18,7 @@ from bot.adapters.registry.peers import Connections, WarmPool, pool_classes
 from bot.domain.grants import HostGrant, RegistryGrant
 
 if TYPE_CHECKING:
-    from bot.ports import Clock  # slow, and only named here
+    from bot.ports.clock import Clock
 
 CHUNK: Final = 2**20  # bytes per read at most; a quarter of it costs a tenth more CPU
 _HOSTS: Final = 16  # whose connections are kept

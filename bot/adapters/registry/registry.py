@@ -1,4 +1,4 @@
-"""The client of the registries that one environment was granted: `bot.ports.ImageRegistry`.
+"""The client of the registries that one environment was granted: `bot.ports.registry.ImageRegistry`.
 
 Every method may be repeated: it looks first and does only what is missing. All may be used from
 several threads at once. Interrupted at any moment a copy leaves blobs and child manifests that
@@ -49,7 +49,8 @@ from bot.formats.image_manifest import parse_config
 
 if TYPE_CHECKING:
     from bot.domain.doctor.environments import Access
-    from bot.ports import Clock, Progress  # slow, and only named here
+    from bot.ports.clock import Clock
+    from bot.ports.registry import Progress
 
 _NO_TAG: Final = "lockkeeper-doctor"
 NOTHING: Final = Digest.of(b"lockkeeper doctor: this blob is never written")

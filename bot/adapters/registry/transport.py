@@ -43,7 +43,7 @@ from bot.domain.grants import HostGrant, RegistryGrant, is_loopback
 from bot.domain.oci import ImageRepository, canonical_host
 
 if TYPE_CHECKING:
-    from bot.ports import Clock  # slow, and only named here
+    from bot.ports.clock import Clock
 
 _CONNECT_SECONDS: Final = 10.0
 _FIRST_PAUSE: Final = 0.25  # seconds, doubled each time, with full jitter above a half

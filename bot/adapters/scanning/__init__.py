@@ -21,7 +21,7 @@ from bot.adapters.scanning.trivy import Trivy
 from bot.adapters.scanning.trivy_server import Gate, TrivyServer
 from bot.domain.errors import ConfigurationError
 from bot.domain.rendering import RenderTool
-from bot.ports import Clock
+from bot.ports.clock import Clock
 
 __all__ = [
     "ConfinedRenderer",

@@ -20,7 +20,7 @@ from bot.adapters.scanning.tools import Session, readable_version, size_of, stam
 from bot.domain.errors import UnavailableError
 from bot.formats import structs
 from bot.formats.lax_document import moment
-from bot.ports import Examination
+from bot.ports.scanning import Examination
 
 NAME: Final = "grype"
 _SCHEMA: Final = "6"  # the folder of the database's version

@@ -1,4 +1,4 @@
-"""kustomize and Helm in the scanner's sandbox: the port `bot.ports.Renderer`.
+"""kustomize and Helm in the scanner's sandbox: the port `bot.ports.rendering.Renderer`.
 
 A root's files, and nothing else, are laid out in a room; the tool reads them there, without
 network, git or plugins, and its output is bounded. Manifests are text from outside: Helm's

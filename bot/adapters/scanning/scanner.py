@@ -1,4 +1,4 @@
-"""A scanner in its sandbox: the port `bot.ports.Scanner`.
+"""A scanner in its sandbox: the port `bot.ports.scanning.Scanner`.
 
 Its word counts only while it finds everything that the canary has: asked anew whenever its
 program or its database is another file than before. Every report is bound to the image by the
@@ -24,7 +24,8 @@ from bot.domain.errors import ConfigurationError, RejectedError, UnavailableErro
 from bot.domain.evidence import FindingKey, Scan, UnreadableEvidenceError
 from bot.formats.json_document import checked, decoded
 from bot.formats.reports import read_sbom, read_scan
-from bot.ports import Clock, Examination, ScannerFacts
+from bot.ports.clock import Clock
+from bot.ports.scanning import Examination, ScannerFacts
 
 DEFAULT_CANARY: Final = Path(__file__).with_name("canary.cdx.json")
 _AT_ONCE: Final = 2  # runs of one scanner

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 from bot.adapters.scanning.rooms import Room
 from bot.adapters.scanning.sandbox import Port, Sandbox
 from bot.domain.errors import UnavailableError
-from bot.ports import Examination
+from bot.ports.scanning import Examination
 
 _VERSION: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}")
 

@@ -20,7 +20,7 @@ from bot.domain.errors import UnavailableError
 from bot.formats import structs
 from bot.formats.lax_document import moment
 from bot.formats.reports import read_scan
-from bot.ports import Examination
+from bot.ports.scanning import Examination
 
 NAME: Final = "Trivy"
 # Both calls home; no notices, no bars, nothing left out, nothing ignored by a file that lies

@@ -31,7 +31,7 @@ from bot.adapters.scanning.trivy import NAME, examined, matched, version_of
 from bot.domain.errors import UnavailableError
 from bot.formats import structs
 from bot.formats.lax_document import moment
-from bot.ports import Examination
+from bot.ports.scanning import Examination
 
 _PORT: Final = 4954  # Trivy's own; free in a network of its own
 _REQUEST_LIMIT: Final = 64 * 2**20  # bytes of one list of packages

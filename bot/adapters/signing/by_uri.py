@@ -44,7 +44,7 @@ class _Home(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RemoteKey:
-    """A key that stays where it is: `bot.ports.Signer`."""
+    """A key that stays where it is: `bot.ports.keys.Signer`."""
 
     uri: str
     public_key: PublicKey

@@ -49,7 +49,7 @@ class _Root(msgspec.Struct):
 
 @dataclass(frozen=True)
 class KeylessVerifier:
-    """`bot.ports.Certificates`: who signed a bundle, by its certificate."""
+    """`bot.ports.keys.Certificates`: who signed a bundle, by its certificate."""
 
     trusted_root: Path | None = None
     """``trusted_root.json``, or one of them on each line, as ``gh attestation trusted-root`` prints

@@ -23,7 +23,7 @@ _WAY_OUT: Final = "make one with: cosign generate-key-pair"
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
-    """The half of a key that verifies: `bot.ports.Verifier`."""
+    """The half of a key that verifies: `bot.ports.keys.Verifier`."""
 
     _key: ec.EllipticCurvePublicKey = field(repr=False)
 
@@ -52,7 +52,7 @@ class PublicKey:
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """A whole key: `bot.ports.Signer`."""
+    """A whole key: `bot.ports.keys.Signer`."""
 
     _key: ec.EllipticCurvePrivateKey = field(repr=False)
 

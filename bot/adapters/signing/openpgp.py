@@ -22,7 +22,7 @@ _NAMED: Final = re.compile(r"([^<>\r\n]{1,100}) <([^<>\s]{1,200})>")
 
 @dataclass(frozen=True)
 class OpenPgpKey:
-    """`bot.ports.CommitKey` with a key in a file."""
+    """`bot.ports.keys.CommitKey` with a key in a file."""
 
     fingerprint: str
     name: str

@@ -1,4 +1,4 @@
-"""`bot.ports.Audit`: an append-only chain; entries are never changed or deleted."""
+"""`bot.ports.record.Audit`: an append-only chain; entries are never changed or deleted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bot.adapters.store.database import text_of, transaction
 from bot.adapters.store.schema import AUDIT, AUDIT_HEAD
 from bot.domain.audit_chain import sealed
 from bot.domain.memory import AuditEntry, Scope
-from bot.ports import Clock
+from bot.ports.clock import Clock
 
 _PAGE: Final = 1000
 

@@ -1,4 +1,4 @@
-"""`bot.ports.BlobIndex`: what was found in files, by blob, so that no process finds it again.
+"""`bot.ports.git.BlobIndex`: what was found in files, by blob, so that no process finds it again.
 
 A row is a function of its blob and of the reader's version, so it is never out of date and a copy
 of it says nothing else. It carries a proof over all three: who writes to the database cannot hide a

@@ -1,4 +1,4 @@
-"""`bot.ports.Commands`: rows between the command line and the running bot.
+"""`bot.ports.record.Commands`: rows between the command line and the running bot.
 
 The command line opens the same database while the bot runs; it takes no part in the bot's work.
 """
@@ -16,7 +16,7 @@ from bot.adapters.store.database import text_of, transaction
 from bot.adapters.store.proofs import Proofs
 from bot.adapters.store.schema import COMMAND
 from bot.domain.memory import Command
-from bot.ports import Clock
+from bot.ports.clock import Clock
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""`bot.ports.Evaluations`: one row for each promotion, its document deflated (a tenth of it).
+"""`bot.ports.record.Evaluations`: one row for each promotion, its document deflated (a tenth of it).
 
 The newest `KEPT_LIMIT` of an application in an environment stay.
 """
@@ -16,7 +16,7 @@ from bot.adapters.store.database import replace, text_of, transaction
 from bot.adapters.store.schema import EVALUATION
 from bot.domain.errors import IntegrityError
 from bot.formats.assessment_document import DOCUMENT_LIMIT
-from bot.ports import StoredEvaluation
+from bot.ports.record import StoredEvaluation
 
 KEPT_LIMIT: Final = 200
 """Evaluations of one application in one environment; a page of an older one is not found."""

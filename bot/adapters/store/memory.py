@@ -1,4 +1,4 @@
-"""`bot.ports.Memory` on the tables of `bot.adapters.store.schema`."""
+"""`bot.ports.record.Memory` on the tables of `bot.adapters.store.schema`."""
 
 from __future__ import annotations
 

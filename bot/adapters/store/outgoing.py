@@ -1,4 +1,4 @@
-"""`bot.ports.Outgoing`: what is to be told on GitHub, one row a report until it is told."""
+"""`bot.ports.outbox.Outgoing`: what is to be told on GitHub, one row a report until it is told."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bot.adapters.store.schema import OUTGOING
 from bot.domain.errors import IntegrityError
 from bot.domain.reports import Pending, Report
 from bot.formats.report_row import read_report, row_key, written
-from bot.ports import Clock
+from bot.ports.clock import Clock
 
 _CLAIMED: Final = timedelta(minutes=2)
 """After that a report is anybody's again: whoever had it died, or sends it for the second time."""

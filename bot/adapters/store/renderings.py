@@ -1,4 +1,4 @@
-"""`bot.ports.Renderings`: what came of roots, by their identity, deflated.
+"""`bot.ports.rendering.Renderings`: what came of roots, by their identity, deflated.
 
 Equal identity means equal files, tools and names, so a row never becomes wrong. It lets things be
 published, so it carries a proof; what cannot be read, or was not written by this bot, counts as
@@ -21,7 +21,7 @@ from bot.adapters.store.schema import RENDERING
 from bot.domain.memory import Scope
 from bot.domain.rendering import Rendering
 from bot.formats.structs import decode
-from bot.ports import Clock
+from bot.ports.clock import Clock
 
 _AT_ONCE: Final = 500  # values of one query
 _KEPT: Final = 4

@@ -1,4 +1,4 @@
-"""`bot.ports.Reports`: what scanners said, by digest, deflated.
+"""`bot.ports.scanning.Reports`: what scanners said, by digest, deflated.
 
 Nothing in here is a secret or a decision. What cannot be read any more, or was not written by this
 bot, counts as not there, and losing it costs a scan.
@@ -21,7 +21,7 @@ from bot.domain.evidence import FindingKey
 from bot.domain.memory import Scope
 from bot.domain.oci import Digest
 from bot.formats.json_document import SIZE_LIMIT
-from bot.ports import Examination, MatchReport
+from bot.ports.scanning import Examination, MatchReport
 
 _LONGEST: Final = 1_000  # characters of why there is none
 

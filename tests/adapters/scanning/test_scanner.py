@@ -36,7 +36,7 @@ NEWER = Advisory("CVE-2026-1000", "bash", "5.3")
 
 
 @dataclass
-class Desk:
+class LocalBot:
     """A fake scanner in a real sandbox."""
 
     folder: Path
@@ -62,53 +62,53 @@ class Desk:
 
 
 @pytest.fixture
-def desk() -> Iterator[Desk]:
+def local() -> Iterator[LocalBot]:
     with open_folder() as folder:
-        yield Desk(folder, *write_fake_trivy(folder))
+        yield LocalBot(folder, *write_fake_trivy(folder))
 
 
 def saving(image: BuiltImage) -> Callable[[Path], None]:
     return lambda directory: layout_of(image, "linux/amd64", directory)
 
 
-def test_both_documents_are_of_the_image(desk: Desk) -> None:
-    seen = desk.scanner().examine(saving(IMAGE))
+def test_both_documents_are_of_the_image(local: LocalBot) -> None:
+    seen = local.scanner().examine(saving(IMAGE))
 
     scan, inventory = read_scan(seen.report, "report"), read_sbom(seen.sbom, "SBOM")
     assert {key.vulnerability for key in scan.findings} == {"CVE-2019-10744", "CVE-2023-5363"}
     assert inventory.subjects == {scan.image_id}
 
 
-def test_a_newer_database_finds_more_in_the_same_sbom(desk: Desk) -> None:
-    scanner = desk.scanner()
+def test_a_newer_database_finds_more_in_the_same_sbom(local: LocalBot) -> None:
+    scanner = local.scanner()
     sbom = scanner.examine(saving(IMAGE)).sbom
     before = scanner.facts()
 
-    desk.renew(NEWER)
+    local.renew(NEWER)
 
     assert scanner.facts().generation != before.generation
     found = read_scan(scanner.match(sbom), "report").findings
     assert "CVE-2026-1000" in {key.vulnerability for key in found}
 
 
-def test_facts_are_asked_once_per_database(desk: Desk) -> None:
-    scanner = desk.scanner()
+def test_facts_are_asked_once_per_database(local: LocalBot) -> None:
+    scanner = local.scanner()
     first = scanner.facts()
     # A canary that is asked again would fail from now on.
-    misbehave(desk.database, "silent")
+    misbehave(local.database, "silent")
 
     assert scanner.facts() == first
 
-    desk.renew()
+    local.renew()
     with pytest.raises(UnavailableError):
         scanner.facts()
 
 
-def test_a_scanner_that_misses_the_canary_has_no_word(desk: Desk) -> None:
-    misbehave(desk.database, "silent")
+def test_a_scanner_that_misses_the_canary_has_no_word(local: LocalBot) -> None:
+    misbehave(local.database, "silent")
 
     with pytest.raises(UnavailableError) as caught:
-        desk.scanner().examine(saving(IMAGE))
+        local.scanner().examine(saving(IMAGE))
 
     assert "misses 5 of 5 findings that canary.cdx.json has (CVE-2019-10744 in lodash" in str(
         caught.value
@@ -116,16 +116,16 @@ def test_a_scanner_that_misses_the_canary_has_no_word(desk: Desk) -> None:
     assert "LOCKKEEPER_SCANNER_CANARY" in str(caught.value)
 
 
-def test_a_database_without_one_ecosystem_misses_the_canary(desk: Desk) -> None:
-    write_fake_advisories(desk.database, CANARY[:-1])
+def test_a_database_without_one_ecosystem_misses_the_canary(local: LocalBot) -> None:
+    write_fake_advisories(local.database, CANARY[:-1])
 
     with pytest.raises(UnavailableError, match=r"misses 1 of 5 .*CVE-2021-44228 in log4j-core"):
-        desk.scanner().facts()
+        local.scanner().facts()
 
 
-def test_the_operator_names_another_canary(desk: Desk) -> None:
-    write_fake_advisories(desk.database, [NEWER])
-    canary = desk.folder / "canary.json"
+def test_the_operator_names_another_canary(local: LocalBot) -> None:
+    write_fake_advisories(local.database, [NEWER])
+    canary = local.folder / "canary.json"
     canary.write_text(
         json.dumps(
             {
@@ -145,7 +145,9 @@ def test_the_operator_names_another_canary(desk: Desk) -> None:
             }
         )
     )
-    scanner = scanner_of(str(desk.program), clock=desk.clock, database=desk.database, canary=canary)
+    scanner = scanner_of(
+        str(local.program), clock=local.clock, database=local.database, canary=canary
+    )
 
     assert scanner
     assert scanner.facts().version == "0.0.1"
@@ -159,31 +161,31 @@ def test_the_scanner_is_not_shown_what_it_must_find() -> None:
 
 
 @pytest.mark.parametrize("answer", ["null", "[]", "{}", "no JSON", '{"SchemaVersion": 2}'])
-def test_nonsense_about_the_canary_is_no_word(desk: Desk, answer: str) -> None:
+def test_nonsense_about_the_canary_is_no_word(local: LocalBot, answer: str) -> None:
     """`facts` answers or is unavailable: nothing else stops a promotion from being shown."""
-    misbehave(desk.database, f"python:print({answer!r})")
+    misbehave(local.database, f"python:print({answer!r})")
 
     with pytest.raises(UnavailableError, match=r"its word does\s+not count|trivy"):
-        desk.scanner().facts()
+        local.scanner().facts()
 
 
-def test_an_old_database_is_not_believed(desk: Desk) -> None:
-    scanner = desk.scanner(database_days=3)
+def test_an_old_database_is_not_believed(local: LocalBot) -> None:
+    scanner = local.scanner(database_days=3)
     scanner.facts()
 
-    desk.clock.move(3 * 86_400)
+    local.clock.move(3 * 86_400)
 
     with pytest.raises(UnavailableError, match="is of 2026-11-20 06:00 UTC, older than 3 days"):
         scanner.match(b"{}")
 
 
-def test_a_database_that_shrinks_is_not_taken_over(desk: Desk) -> None:
-    file = desk.database / "db" / "trivy.db"
+def test_a_database_that_shrinks_is_not_taken_over(local: LocalBot) -> None:
+    file = local.database / "db" / "trivy.db"
     full = file.read_bytes()
-    scanner = desk.scanner()
+    scanner = local.scanner()
     before = scanner.facts()
 
-    desk.renew()
+    local.renew()
     file.write_bytes(full[: len(full) * 4 // 5])
     with pytest.raises(UnavailableError, match=r"has shrunk from .* and is not taken over"):
         scanner.facts()
@@ -205,44 +207,44 @@ def test_a_database_that_shrinks_is_not_taken_over(desk: Desk) -> None:
     ],
 )
 def test_misbehaviour_is_named_and_leaves_nothing(
-    desk: Desk, behaviour: str, error: type[Exception], fact: str
+    local: LocalBot, behaviour: str, error: type[Exception], fact: str
 ) -> None:
-    scanner = desk.scanner(seconds=3)
+    scanner = local.scanner(seconds=3)
     sbom = scanner.examine(saving(IMAGE)).sbom
-    misbehave(desk.database, behaviour)
+    misbehave(local.database, behaviour)
 
     with pytest.raises(error, match=fact):
         scanner.examine(saving(IMAGE))
     with pytest.raises(error, match=fact):
         scanner.match(sbom)
 
-    misbehave(desk.database, "honest")
+    misbehave(local.database, "honest")
     assert scanner.match(sbom)
 
 
-def test_an_sbom_of_another_image_is_refused(desk: Desk) -> None:
+def test_an_sbom_of_another_image_is_refused(local: LocalBot) -> None:
     other = packaged_image({"openssl": "3.0.9-1"}, {})
-    scanner = desk.scanner()
+    scanner = local.scanner()
     sbom = scanner.examine(saving(other)).sbom
-    misbehave(desk.database, f"python:print({scanner.examine(saving(IMAGE)).report.decode()!r})")
+    misbehave(local.database, f"python:print({scanner.examine(saving(IMAGE)).report.decode()!r})")
 
     with pytest.raises(UnreadableEvidenceError, match="is about sha256:"):
         scanner.match(sbom)
 
 
-def test_what_goes_wrong_with_the_image_stays_what_it_is(desk: Desk) -> None:
+def test_what_goes_wrong_with_the_image_stays_what_it_is(local: LocalBot) -> None:
     def broken(_directory: Path) -> None:
         raise UnavailableError("the registry is away")
 
     with pytest.raises(UnavailableError, match="the registry is away"):
-        desk.scanner().examine(broken)
+        local.scanner().examine(broken)
 
 
-def test_a_missing_database_is_named(desk: Desk) -> None:
-    (desk.database / "db" / "metadata.json").unlink()
+def test_a_missing_database_is_named(local: LocalBot) -> None:
+    (local.database / "db" / "metadata.json").unlink()
 
     with pytest.raises(UnavailableError, match=r"cannot be read: .*--download-db-only"):
-        desk.scanner().facts()
+        local.scanner().facts()
 
 
 # --- settings --------------------------------------------------------------------------------

@@ -1,0 +1,1 @@
+"""One loop each: look, decide, act, and the reports that follow."""

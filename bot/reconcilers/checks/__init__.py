@@ -1,0 +1,1 @@
+"""Every pull request and merge group is answered."""

@@ -1,0 +1,1 @@
+"""From a merge to a sealed image."""

@@ -1,0 +1,1 @@
+"""From a branch head to the one living pull request."""

@@ -1,0 +1,1 @@
+"""From what is sealed to the environment ref."""

@@ -1,0 +1,1 @@
+"""Copying, signing, attesting and verifying: a library over registry and keys."""

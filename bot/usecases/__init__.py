@@ -1,1 +1,0 @@
-"""The stories, one page each, told over ports: look, decide, act."""
