@@ -18,7 +18,7 @@ from bot.domain.errors import NotFoundError, RejectedError
 from bot.domain.hearing import CommentFacts, Hearing, hear
 from bot.domain.history import Comment
 from bot.domain.jobs import Done, Job, JobKind, Outcome
-from bot.domain.memory import Hold
+from bot.domain.memory import Hold, HoldKind
 from bot.domain.pipeline_rules import UnknownNameError
 from bot.domain.reports import LabelReport
 from bot.domain.verbs import VERBS, Channel, Person, Verb, arguments_of, duration, verbs_of
@@ -31,6 +31,7 @@ from bot.formats.markdown import code, prose
 from bot.formats.slash_command import SlashCommand, read_command
 from bot.reconcilers.asked import ask_for_promotion, ask_for_update, ask_to_go_back
 from bot.reconcilers.holding import Released, freeze, hold, unfreeze, unhold
+from bot.reconcilers.operator import accept_tip
 from bot.reporting.reports import tell_answer, tell_receipt
 
 _NAMES: Final = frozenset(verb.name for verb in verbs_of(Channel.COMMENT))
@@ -242,9 +243,10 @@ def _hold(given: Given) -> str:
 
 
 def _unhold(given: Given) -> str:
-    return _released(
-        unhold(given.view, given.environment, given.application, given.who), "nothing was held"
-    )
+    done = unhold(given.view, given.environment, given.application, given.who)
+    if any(one.kind is HoldKind.BOT for one in done.ended):
+        accept_tip(given.view, given.environment)
+    return _released(done, "nothing was held")
 
 
 def _freeze(given: Given) -> str:

@@ -455,7 +455,7 @@ def unhold(request: Request) -> Answer:
     application = request.application(view)
     done = let_go(view, environment, application, request.who)
     if any(one.kind is HoldKind.BOT for one in done.ended):
-        _accept_tip(view, environment)
+        accept_tip(view, environment)
     return {**target.identity, "application": application, **_released(done)}
 
 
@@ -534,7 +534,7 @@ def _released(done: Released) -> Answer:
     return {"held": bool(left), "was_held": bool(done.ended), "left": left}
 
 
-def _accept_tip(view: View, environment: Environment) -> None:
+def accept_tip(view: View, environment: Environment) -> None:
     """What made the environment stop is taken as it is: the foreign tip, the rewritten branch."""
     memory, scope = view.ports.memory, view.scope(environment.name)
     last = memory.last_publication(view.id, environment.name)

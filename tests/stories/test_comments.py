@@ -364,3 +364,21 @@ def test_explain_on_a_closed_pull_request_says_what_became_of_it(
 
     driver.heard(driver.stage.dana, pull, "/promote stage")
     assert driver.stage.open_promotion("stage") is not None
+
+
+def test_unhold_accepts_the_foreign_commit_for_which_the_bot_held(
+    driver: Driver, pull: PullRequest
+) -> None:
+    """As on the command line: else the next look holds for the same commit."""
+    stage = driver.stage
+    stage.dana.merge(pull)
+    driver.run(driver.deliver("stage"), driver.publish("stage"))
+    tip = stage.ref("stage") or ""
+    stage.dana.push(stage.manifests, "env/stage", {"README.md": "by hand\n"}, parent=tip)
+    driver.run(driver.publish("stage"))
+    assert [one.kind for one in holds_of(driver.look(), "stage")] == [HoldKind.BOT]
+
+    driver.heard(stage.dana, pull, "/unhold")
+    driver.run(driver.publish("stage"))
+
+    assert not holds_of(driver.look(), "stage")
