@@ -1,0 +1,217 @@
+"""What an enemy found about environments that follow others; each test says what is right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bot.domain.errors import RejectedError
+from bot.formats.pipeline_file import read_pipeline
+from bot.reconcilers.operator import adopt, hold
+from tests.stories.test_after import CHAIN, check, in_dev, merge, title_of
+from tests.stories.test_holds import asked
+from tests.stories.test_own_environments import grant_dev_to_prod
+from tests.world.driver import Driver, driven
+from tests.world.stage import OVERLAY, PIPELINE
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def driver(tmp_path: Path) -> Iterator[Driver]:
+    with driven(tmp_path, pipeline=CHAIN) as up:
+        up.look_first()
+        yield up
+
+
+def without_place(driver: Driver, environment: str) -> None:
+    """The application is not in an environment: its files there have no place for it."""
+    path = f"envs/{environment}/kustomization.yaml"
+    driver.stage.dana.push(driver.stage.manifests, "main", {path: "resources: []\n"})
+
+
+def test_an_application_that_is_not_in_one_of_those_before_waits_for_the_others(
+    driver: Driver,
+) -> None:
+    """Not in it is "a state, not an error", and `environments` is by default where it has a place.
+
+    prod is after [stage, dev]; payments has no place in stage.
+    """
+    grant_dev_to_prod(driver)
+    without_place(driver, "stage")
+    commit, _ = in_dev(driver)
+    driver.run(driver.propose("stage"), driver.propose("prod"))
+
+    said = dict(driver.ran)[driver.propose("prod").key]
+    assert title_of(driver, "prod") == f"Promote payments to prod: develop at {commit[:7]}", said
+
+
+def test_one_that_is_never_in_an_environment_before_does_not_wait_for_ever_in_silence(
+    driver: Driver,
+) -> None:
+    """At least the way out has to be said: `environments` of the application."""
+    without_place(driver, "stage")
+    commit, _ = in_dev(driver)
+    driver.run(driver.propose("prod"))
+
+    title, summary = check(driver, commit, "prod")
+    assert "environments" in summary, (title, summary)
+
+
+def test_what_was_rolled_back_before_is_not_delivered_either(driver: Driver) -> None:
+    """The bad set was merged for prod at the moment in which stage went back from it."""
+    stage = driver.stage
+    _, good = in_dev(driver)
+    merge(driver, "stage")
+    merge(driver, "prod")
+    assert driver.shown("prod") == good
+    _, bad = in_dev(driver)
+    pull = stage.open_promotion("stage")
+    assert pull is not None
+    stage.dana.merge(pull)
+    driver.run(driver.deliver("stage"))
+    pull = stage.open_promotion("prod")
+    assert pull is not None
+
+    text = stage.file("main", "envs/stage/kustomization.yaml").replace(bad, good)
+    stage.dana.push(stage.manifests, "main", {"envs/stage/kustomization.yaml": text})
+    driver.run(driver.deliver("stage"), driver.publish("stage"), most=2)
+    assert driver.shown("stage") == good
+    stage.dana.merge(pull)
+    driver.run(driver.deliver("prod"), driver.publish("prod"))
+
+    assert driver.shown("prod") == good
+
+
+def test_a_set_that_came_back_before_goes_on_again(driver: Driver) -> None:
+    """Stage went back from B to A and then on to B again: B goes on."""
+    stage = driver.stage
+    _, first = in_dev(driver)
+    merge(driver, "stage")
+    merge(driver, "prod")
+    commit, second = in_dev(driver)
+    pull = stage.open_promotion("stage")
+    assert pull is not None
+    stage.dana.merge(pull)
+    driver.run(driver.deliver("stage"))
+    path = "envs/stage/kustomization.yaml"
+    forward = stage.file("main", path)
+    stage.dana.push(stage.manifests, "main", {path: forward.replace(second, first)})
+    driver.run(driver.deliver("stage"), driver.publish("stage"), driver.propose("prod"))
+    assert title_of(driver, "prod") is None
+
+    stage.dana.push(stage.manifests, "main", {path: forward})
+    driver.run(driver.deliver("stage"), driver.publish("stage"), driver.propose("prod"))
+
+    assert driver.shown("stage") == second
+    assert title_of(driver, "prod") == f"Promote payments to prod: develop at {commit[:7]}"
+
+
+def test_an_adopted_environment_before_says_the_way_out(driver: Driver) -> None:
+    """What was taken over is of no commit that is known: who waits is told what to do."""
+    stage = driver.stage
+    commit = stage.commit("develop")
+    digest = driver.build(stage.source, commit)
+    path = "envs/dev/kustomization.yaml"
+    pinned = f"{stage.file('main', path).rstrip()}\n    digest: {digest}\n"
+    stage.dana.push(stage.manifests, "main", {path: pinned})
+    adopt(asked(driver, "dev"))
+    driver.run(driver.publish("dev"), driver.propose("dev"), driver.propose("stage"))
+
+    said = str(dict(driver.ran)[driver.propose("stage").key])
+    assert title_of(driver, "stage") is not None or "lockkeeper" in said or "promote" in said, said
+
+
+def test_a_hold_before_stops_nothing_here_that_was_published_there(driver: Driver) -> None:
+    _, digest = in_dev(driver)
+    merge(driver, "stage")
+    hold(asked(driver, "stage", "payments", "load test"))
+
+    merge(driver, "prod")
+
+    assert driver.shown("prod") == digest
+
+
+def test_an_environment_before_that_is_deleted_is_an_error_of_the_file(driver: Driver) -> None:
+    text = CHAIN.format(**driver.stage.hosts)
+    begin, end = text.index("  stage:\n"), text.index("  prod:\n")
+    with pytest.raises(RejectedError) as found:
+        read_pipeline(text[:begin] + text[end:])
+    assert "stage" in str(found.value)
+
+
+OVERRIDE = PIPELINE.replace(
+    "  payments: {{}}\n",
+    "  payments:\n    environments:\n      dev:\n      stage:\n      prod: {{ {own} }}\n",
+)
+
+
+def own(text: str) -> str:
+    return (
+        OVERRIDE.replace("{own}", text)
+        .format(dev="dev.example.com", stage="stage.example.com", prod="prod.example.com")
+        
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "merge: auto",
+        "on: {{ branches: ['**'] }}",
+        "on: {{ tags: ['*'] }}",
+        "on: {{ branches: ['**/*'] }}",
+        "on: {{ branches: ['?*'] }}",
+        "on: {{ branches: [] }}",
+        "image_tags: ['sha256-{{commit}}']",
+        "after: [prod]",
+        "after: [nowhere]",
+    ],
+)
+def test_an_application_loosens_no_gate_of_its_environment(text: str) -> None:
+    with pytest.raises(RejectedError):
+        read_pipeline(own(text))
+
+
+def test_own_branches_are_all_that_asks(driver: Driver) -> None:
+    """`on` of an application is its own: no tags of the environment come along."""
+    text = own("on: {{ branches: [master] }}")
+    text = text.replace("on: { branches: [main] }", 'on: { branches: [main], tags: ["v*"] }')
+    pipeline = read_pipeline(text)
+    found = pipeline.environment_of("prod", pipeline.applications["payments"])
+    assert found is not None
+    assert (found.branches, found.tags) == (("master",), ())
+
+
+WAVES = CHAIN  # dev -> stage -> prod (fan-in of both)
+
+
+def test_a_chain_of_three_goes_on_by_itself(driver: Driver) -> None:
+    _, digest = in_dev(driver)
+    for environment in ("stage", "prod"):
+        merge(driver, environment)
+        assert driver.shown(environment) == digest
+
+
+def test_two_images_of_which_stage_has_one(tmp_path: Path) -> None:
+    """The set of prod is what stage has of it, and the other image is not waited for in stage."""
+    both = CHAIN.replace("  payments: {{}}\n", "  payments: {{ images: [payments, worker] }}\n")
+    with driven(tmp_path, pipeline=both) as driver:
+        stage = driver.stage
+        for name in ("dev", "prod"):
+            text = OVERLAY.format(environment=name, host=stage.hosts[name])
+            path = f"envs/{name}/worker/kustomization.yaml"
+            stage.dana.push(stage.manifests, "main", {path: text.replace("payments", "worker")})
+        driver.look_first()
+        commit = stage.commit("develop")
+        driver.build(stage.source, commit)
+        driver.build(stage.source, commit, "worker")
+        driver.run(driver.propose("dev"))
+        merge(driver, "stage")
+        driver.run(driver.propose("prod"))
+
+        said = str(dict(driver.ran)[driver.propose("prod").key])
+        title, summary = check(driver, commit, "prod")
+        assert title_of(driver, "prod") is not None or "worker" in said + summary, (title, summary)

@@ -1,0 +1,242 @@
+"""What an enemy found about holds and freezes; each test says what is right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from bot.domain.errors import RejectedError
+from bot.domain.freezes import Moment, Window, frozen
+from bot.domain.memory import HoldKind
+from bot.facts.gates import holds_of
+from bot.reconcilers.operator import freeze, hold, status, unfreeze, unhold
+from tests.stories.test_holds import (
+    FROZEN,
+    SATURDAY,
+    TUESDAY,
+    asked,
+    at,
+    delivered,
+    in_stage,
+    promoted,
+    ready,
+)
+from tests.stories.test_unchanged_images import BOTH, WORKER, build_both
+from tests.world.driver import TWO, Driver, driven
+from tests.world.stage import OVERLAY, PIPELINE
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def driver(tmp_path: Path) -> Iterator[Driver]:
+    with driven(tmp_path) as up:
+        up.look_first()
+        yield up
+
+
+def test_a_freeze_takes_no_label_off_that_a_person_put_on(driver: Driver) -> None:
+    """The label is a person's hold: a freeze is one more stop, never one less."""
+    digest = ready(driver)
+    pull = promoted(driver)
+    driver.stage.dana.label(pull, "lockkeeper/hold")
+
+    freeze(asked(driver, "stage", "8h", "the fair"))
+    assert "lockkeeper/hold" in {label.name for label in pull.labels}
+
+    unfreeze(asked(driver, "stage"))
+    driver.stage.dana.merge(pull)
+    delivered(driver)
+    assert driver.shown("stage") != digest
+
+
+def test_the_end_of_a_freeze_takes_no_label_off_that_a_hold_has(driver: Driver) -> None:
+    ready(driver)
+    pull = promoted(driver)
+    hold(asked(driver, "stage", "payments", "incident"))
+    assert "lockkeeper/hold" in {label.name for label in pull.labels}
+
+    freeze(asked(driver, "stage", "8h", "the fair"))
+    assert "lockkeeper/hold" in {label.name for label in pull.labels}, "after the freeze"
+    unfreeze(asked(driver, "stage"))
+    assert "lockkeeper/hold" in {label.name for label in pull.labels}, "after its end"
+
+
+def test_the_end_of_the_environment_s_hold_leaves_the_application_s_label(driver: Driver) -> None:
+    ready(driver)
+    pull = promoted(driver)
+    hold(asked(driver, "stage", "payments", "incident"))
+    hold(asked(driver, "stage", "", "the fair"))
+
+    unhold(asked(driver, "stage"))
+
+    assert [one.reason for one in holds_of(driver.look(), "stage")] == ["incident"]
+    assert "lockkeeper/hold" in {label.name for label in pull.labels}
+
+
+def test_a_label_by_hand_outlives_the_end_of_another_person_s_hold(driver: Driver) -> None:
+    """The documents say: it holds until it is taken off. By whom else than a person?"""
+    ready(driver)
+    pull = promoted(driver)
+    driver.stage.dana.label(pull, "lockkeeper/hold")  # dana's own stop
+    hold(asked(driver, "stage", "", "the fair", actor="ada"))
+
+    unhold(asked(driver, "stage", actor="ada"))  # ada ends hers
+
+    assert "lockkeeper/hold" in {label.name for label in pull.labels}
+
+
+def test_a_shorter_freeze_does_not_end_a_longer_one(driver: Driver) -> None:
+    """Whoever may write may freeze; who may end a freeze early is the approvals team alone."""
+    freeze(asked(driver, "stage", "2w", "audit"))
+    before = [one.until for one in holds_of(driver.look(), "stage")]
+
+    freeze(asked(driver, "stage", "1m", "oops", actor="mallory"))
+
+    [one] = holds_of(driver.look(), "stage")
+    assert one.until is not None
+    assert before[0] is not None
+    assert one.until >= before[0]
+
+
+def test_a_second_person_s_hold_does_not_replace_the_first_one_s(driver: Driver) -> None:
+    """Nobody ends what somebody else holds, says the document."""
+    hold(asked(driver, "stage", "payments", "the database is being moved", actor="ada"))
+    hold(asked(driver, "stage", "payments", "wait for lunch", actor="bob"))
+
+    reasons = " ".join(one.reason for one in holds_of(driver.look(), "stage"))
+    assert "the database is being moved" in reasons
+
+
+def test_a_hold_outlives_the_application_s_new_name(driver: Driver) -> None:
+    """What is held and has no application any more is said, else the hold is gone in silence."""
+    in_stage(driver)
+    hold(asked(driver, "stage", "payments", "the database is being moved"))
+    stage = driver.stage
+    renamed = PIPELINE.format(**stage.hosts).replace(
+        "  payments: {}\n", "  pay:\n    source: acme/payments\n    images: [payments]\n"
+    )
+    stage.dana.push(stage.manifests, "main", {"lockkeeper.yaml": renamed})
+    driver.run(driver.propose("stage", "pay"), driver.publish("stage"))
+
+    said = str(status(asked(driver)))
+
+    assert "the database is being moved" in said
+
+
+@pytest.mark.parametrize(
+    ("begins", "ends"),
+    [
+        ("2026-11-01 00:00", "9999-12-31 24:00"),
+        ("0001-01-01 00:00", "2027-01-01 00:00"),
+    ],
+)
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York"])
+def test_a_window_for_ever_is_closed_or_refused(begins: str, ends: str, zone: str) -> None:
+    """Whoever means "until further notice" writes the last date that there is."""
+    now = datetime(2026, 12, 1, tzinfo=UTC)
+    try:
+        window = Window(Moment.parse(begins), Moment.parse(ends), zone)
+    except RejectedError:
+        return
+    assert frozen([window], now) is not None
+
+
+@pytest.mark.parametrize(
+    ("begins", "ends"),
+    [("24:00", "00:00"), ("fri 24:00", "sat 00:00"), ("2026-12-19 24:00", "2026-12-20 00:00")],
+)
+def test_a_window_that_never_closes_is_refused(begins: str, ends: str) -> None:
+    """They are the same moment, written in two ways."""
+    with pytest.raises(RejectedError):
+        Window(Moment.parse(begins), Moment.parse(ends), "Europe/Berlin")
+
+
+def test_a_freeze_lets_a_set_come_back_of_which_one_image_stayed(tmp_path: Path) -> None:
+    """A rollback of two images, one of which is the same in both sets."""
+    frozen_both = BOTH.replace(
+        "    from: dev\n",
+        "    from: dev\n    freeze:\n"
+        '      - {{ from: "fri 16:00", until: "mon 08:00", time_zone: Europe/Berlin }}\n',
+    )
+    with driven(tmp_path, pipeline=frozen_both) as driver:
+        stage = driver.stage
+        overlays = {
+            f"envs/{name}/worker/kustomization.yaml": OVERLAY.format(
+                environment=name, host=host
+            ).replace("payments", WORKER)
+            for name, host in stage.hosts.items()
+        }
+        stage.dana.push(stage.manifests, "main", dict(overlays))
+        driver.look_first()
+        at(driver, TUESDAY)
+        digests, files = [], []
+        for version in ("v1", "v2"):
+            commit = stage.commit("develop")
+            digests.append(build_both(driver, commit))
+            driver.run(driver.propose("dev"))
+            stage.dana.push(stage.source, f"release/{version}", parent=commit)
+            driver.run(driver.propose("stage"))
+            stage.dana.merge(promoted(driver))
+            delivered(driver)
+            assert driver.shown("stage") == digests[-1]
+            names = ("envs/stage/kustomization.yaml", "envs/stage/worker/kustomization.yaml")
+            files.append({name: stage.file("main", name) for name in names})
+        at(driver, SATURDAY)
+
+        stage.dana.push(stage.manifests, "back", dict(files[0]))
+        pull = stage.dana.open_pull_request(stage.manifests, "back")
+        driver.run(driver.answer(str(pull.number)))
+        title = stage.checks(stage.manifests, pull.head)["lockkeeper"]
+        stage.dana.merge(pull)
+        delivered(driver)
+
+        assert driver.shown("stage") == digests[0]
+        assert not title[1].startswith("Frozen")
+
+
+def test_a_freeze_of_a_day_is_not_ended_by_a_commands_clock(driver: Driver) -> None:
+    """A freeze that has ended is over at every step, and a new one counts anew."""
+    freeze(asked(driver, "stage", "1h", "short"))
+    later = driver.ports.clock.now() + timedelta(hours=2)
+    at(driver, later)
+    digest = ready(driver)
+    driver.stage.dana.merge(promoted(driver))
+    delivered(driver)
+
+    assert driver.shown("stage") == digest
+    assert "frozen" not in {p["state"] for p in status(asked(driver))["places"]}  # type: ignore[index,attr-defined]  # an answer is a mapping of anything
+
+
+def test_a_hold_of_one_application_stops_no_other(tmp_path: Path) -> None:
+    with driven(tmp_path, pipeline=TWO) as driver:
+        driver.add_billing()
+        driver.look_first("payments", "billing")
+        hold(asked(driver, "stage", "payments", "incident"))
+        ready_billing = driver.stage.github.state.repository("acme/billing")
+        commit = driver.stage.dana.push(ready_billing, "develop", {"b.py": "1\n"})
+        digest = driver.build(ready_billing, commit)
+        driver.run(driver.propose("dev", "billing"))
+        driver.stage.dana.push(ready_billing, "release/v1", parent=commit)
+        driver.run(driver.propose("stage", "billing"))
+        [pull] = driver.stage.manifests.open_pulls()
+        driver.stage.dana.merge(pull)
+        driver.run(driver.deliver("stage", "billing"), driver.publish("stage"))
+
+        assert driver.shown("stage", "envs/stage/billing/kustomization.yaml") == digest
+
+
+def test_a_freeze_before_a_first_publication_is_not_going_round_it(tmp_path: Path) -> None:
+    """Nothing runs yet: the first digest goes forward, so the weekend stops it."""
+    with driven(tmp_path, pipeline=FROZEN) as driver:
+        driver.look_first()
+        at(driver, SATURDAY)
+        ready(driver)
+        driver.stage.dana.merge(promoted(driver))
+        delivered(driver)
+
+        assert driver.shown("stage") is None
+        assert HoldKind.FREEZE not in {one.kind for one in holds_of(driver.look(), "stage")}
