@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from bot.domain.errors import RejectedError
+from bot.domain.jobs import JobKind
 from bot.formats.pipeline_file import read_pipeline
-from bot.reconcilers.operator import adopt, hold
+from bot.reconcilers.operator import adopt, hold, unhold
 from tests.stories.test_after import CHAIN, check, in_dev, merge, title_of
 from tests.stories.test_holds import asked
 from tests.stories.test_own_environments import grant_dev_to_prod
@@ -30,6 +31,7 @@ def without_place(driver: Driver, environment: str) -> None:
     """The application is not in an environment: its files there have no place for it."""
     path = f"envs/{environment}/kustomization.yaml"
     driver.stage.dana.push(driver.stage.manifests, "main", {path: "resources: []\n"})
+    driver.run(driver.publish(environment))
 
 
 def test_an_application_that_is_not_in_one_of_those_before_waits_for_the_others(
@@ -109,19 +111,23 @@ def test_a_set_that_came_back_before_goes_on_again(driver: Driver) -> None:
     assert title_of(driver, "prod") == f"Promote payments to prod: develop at {commit[:7]}"
 
 
-def test_an_adopted_environment_before_says_the_way_out(driver: Driver) -> None:
+def test_an_adopted_environment_before_says_the_way_out(tmp_path: Path) -> None:
     """What was taken over is of no commit that is known: who waits is told what to do."""
-    stage = driver.stage
-    commit = stage.commit("develop")
-    digest = driver.build(stage.source, commit)
-    path = "envs/dev/kustomization.yaml"
-    pinned = f"{stage.file('main', path).rstrip()}\n    digest: {digest}\n"
-    stage.dana.push(stage.manifests, "main", {path: pinned})
-    adopt(asked(driver, "dev"))
-    driver.run(driver.publish("dev"), driver.propose("dev"), driver.propose("stage"))
+    with driven(tmp_path, pipeline=CHAIN) as driver:
+        stage = driver.stage
+        commit = stage.commit("develop")
+        digest = driver.build(stage.source, commit)
+        path = "envs/dev/kustomization.yaml"
+        pinned = f"{stage.file('main', path).rstrip()}\n    digest: {digest}\n"
+        stage.dana.push(stage.manifests, "main", {path: pinned})
+        adopt(asked(driver, "dev"))
+        driver.look_first()
+        assert driver.shown("dev") == digest
+        driver.run(driver.propose("stage"))
 
-    said = str(dict(driver.ran)[driver.propose("stage").key])
-    assert title_of(driver, "stage") is not None or "lockkeeper" in said or "promote" in said, said
+        said = str(dict(driver.ran)[driver.propose("stage").key])
+        # The next sentence of whoever reads it: and what am I to do?
+        assert title_of(driver, "stage") is not None or "promote" in said, said
 
 
 def test_a_hold_before_stops_nothing_here_that_was_published_there(driver: Driver) -> None:
@@ -215,3 +221,50 @@ def test_two_images_of_which_stage_has_one(tmp_path: Path) -> None:
         said = str(dict(driver.ran)[driver.propose("prod").key])
         title, summary = check(driver, commit, "prod")
         assert title_of(driver, "prod") is not None or "worker" in said + summary, (title, summary)
+
+
+def test_an_older_set_that_all_run_again_does_not_go_forward(driver: Driver) -> None:
+    """After https://github.com/akuity/kargo/issues/6241: back everywhere, so nothing is newer."""
+    stage = driver.stage
+    _, first = in_dev(driver)
+    merge(driver, "stage")
+    merge(driver, "prod")
+    _, second = in_dev(driver)
+    merge(driver, "stage")
+    merge(driver, "prod")
+    assert driver.shown("prod") == second
+    for name in ("dev", "stage"):
+        path = f"envs/{name}/kustomization.yaml"
+        text = stage.file("main", path).replace(second, first)
+        stage.dana.push(stage.manifests, "main", {path: text})
+        driver.run(driver.deliver(name), driver.publish(name))
+        assert driver.shown(name) == first
+    driver.run(driver.propose("prod"))
+
+    assert title_of(driver, "prod") is None
+    assert driver.shown("prod") == second
+
+
+def test_an_auto_merging_follower_waits_for_what_is_held_before(tmp_path: Path) -> None:
+    """stage merges by itself; a hold there stops it, and prod gets nothing round it."""
+    text = CHAIN.replace("    after: [dev]\n", "    after: [dev]\n    merge: auto\n")
+    with driven(tmp_path, pipeline=text) as driver:
+        driver.look_first()
+        hold(asked(driver, "stage", "payments", "load test"))
+        _, digest = in_dev(driver)
+        driver.run(driver.propose("stage"), driver.propose("prod"))
+
+        assert driver.shown("stage") != digest
+        assert title_of(driver, "prod") is None
+
+
+def test_an_auto_merging_follower_goes_on_after_the_hold(tmp_path: Path) -> None:
+    text = CHAIN.replace("    after: [dev]\n", "    after: [dev]\n    merge: auto\n")
+    with driven(tmp_path, pipeline=text) as driver:
+        driver.look_first()
+        hold(asked(driver, "stage", "payments", "load test"))
+        _, digest = in_dev(driver)
+        unhold(asked(driver, "stage", "payments"))
+        driver.run(driver.job(JobKind.RECONCILE, "", ""))
+
+        assert driver.shown("stage") == digest

@@ -15,6 +15,7 @@ from bot.facts.gates import holds_of
 from bot.reconcilers.operator import freeze, hold, status, unfreeze, unhold
 from tests.stories.test_holds import (
     FROZEN,
+    MONDAY,
     SATURDAY,
     TUESDAY,
     asked,
@@ -22,6 +23,7 @@ from tests.stories.test_holds import (
     delivered,
     in_stage,
     promoted,
+    put_back,
     ready,
 )
 from tests.stories.test_unchanged_images import BOTH, WORKER, build_both
@@ -184,10 +186,10 @@ def test_a_freeze_lets_a_set_come_back_of_which_one_image_stayed(tmp_path: Path)
             delivered(driver)
             assert driver.shown("stage") == digests[-1]
             names = ("envs/stage/kustomization.yaml", "envs/stage/worker/kustomization.yaml")
-            files.append({name: stage.file("main", name) for name in names})
+            files.append({name: f"{stage.file('main', name)}\n" for name in names})
         at(driver, SATURDAY)
 
-        stage.dana.push(stage.manifests, "back", dict(files[0]))
+        stage.dana.push(stage.manifests, "back", {names[0]: files[0][names[0]]})
         pull = stage.dana.open_pull_request(stage.manifests, "back")
         driver.run(driver.answer(str(pull.number)))
         title = stage.checks(stage.manifests, pull.head)["lockkeeper"]
@@ -240,3 +242,109 @@ def test_a_freeze_before_a_first_publication_is_not_going_round_it(tmp_path: Pat
 
         assert driver.shown("stage") is None
         assert HoldKind.FREEZE not in {one.kind for one in holds_of(driver.look(), "stage")}
+
+
+def test_the_check_says_frozen_where_the_publication_will_be(tmp_path: Path) -> None:
+    """A way back that changes a line of configuration too waits: its check has to say so."""
+    with driven(tmp_path, pipeline=FROZEN) as driver:
+        driver.look_first()
+        at(driver, TUESDAY)
+        old = in_stage(driver)
+        in_stage(driver, "release/v2")
+        at(driver, SATURDAY)
+        stage = driver.stage
+        pinned = OVERLAY.format(environment="stage", host=stage.hosts["stage"])
+        text = f"{pinned}    digest: {old}\nnamePrefix: x-\n"
+        stage.dana.push(stage.manifests, "back", {"envs/stage/kustomization.yaml": text})
+        pull = stage.dana.open_pull_request(stage.manifests, "back")
+        driver.run(driver.answer(str(pull.number)))
+        title = stage.checks(stage.manifests, pull.head)["lockkeeper"][1]
+        stage.dana.merge(pull)
+        delivered(driver)
+
+        assert driver.shown("stage") == old or title.startswith("Frozen"), title
+
+
+def test_configuration_alone_says_frozen_too(tmp_path: Path) -> None:
+    """Configuration waits as images do, and the check on a pull request names the opening."""
+    with driven(tmp_path, pipeline=FROZEN) as driver:
+        driver.look_first()
+        at(driver, TUESDAY)
+        in_stage(driver)
+        at(driver, SATURDAY)
+        stage = driver.stage
+        stage.dana.push(stage.manifests, "config", {"envs/stage/more.yaml": "kind: ConfigMap\n"})
+        pull = stage.dana.open_pull_request(stage.manifests, "config")
+        driver.run(driver.answer(str(pull.number)))
+
+        title = stage.checks(stage.manifests, pull.head)["lockkeeper"][1]
+        assert title.startswith("Frozen")
+
+
+def test_a_label_holds_what_is_delivered_and_not_yet_published(driver: Driver) -> None:
+    """It holds a promotion "open or merged, until it is taken off"."""
+    digest = ready(driver)
+    pull = promoted(driver)
+    driver.stage.dana.merge(pull)
+    driver.run(driver.deliver("stage"), most=1)
+    driver.queue.waiting.clear()
+    driver.stage.dana.label(pull, "lockkeeper/hold")
+
+    driver.run(driver.publish("stage"))
+
+    assert driver.shown("stage") != digest
+
+
+def test_a_hold_in_the_last_moment_stops_the_publication(driver: Driver) -> None:
+    digest = ready(driver)
+    driver.stage.dana.merge(promoted(driver))
+    driver.run(driver.deliver("stage"), most=1)
+    driver.queue.waiting.clear()
+    for method in ("PATCH", "POST"):
+        driver.stage.github.just_before(
+            method,
+            "/repos/acme/deploy/git/commits",
+            lambda: hold(asked(driver, "stage", "", "stop!")),
+        )
+
+    driver.run(driver.publish("stage"))
+
+    assert [one.reason for one in holds_of(driver.look(), "stage")] == ["stop!"]
+    assert driver.shown("stage") != digest
+
+
+def test_a_way_back_passes_while_something_newer_waits_for_the_opening(tmp_path: Path) -> None:
+    """Merged on Saturday: v3, which waits. Then v1 comes back: prod must not wait for Monday."""
+    with driven(tmp_path, pipeline=FROZEN) as driver:
+        driver.look_first()
+        at(driver, TUESDAY)
+        old = in_stage(driver)
+        running = in_stage(driver, "release/v2")
+        at(driver, SATURDAY)
+        ready(driver, "release/v3")
+        driver.stage.dana.merge(promoted(driver))
+        delivered(driver)
+        assert driver.shown("stage") == running
+
+        put_back(driver, old)
+        delivered(driver)
+
+        assert driver.shown("stage") == old
+
+
+def test_a_revert_of_what_waits_leaves_what_runs(tmp_path: Path) -> None:
+    """v2 was merged on Saturday and reverted on Saturday: Monday brings nothing new."""
+    with driven(tmp_path, pipeline=FROZEN) as driver:
+        driver.look_first()
+        at(driver, TUESDAY)
+        old = in_stage(driver)
+        at(driver, SATURDAY)
+        ready(driver, "release/v2")
+        driver.stage.dana.merge(promoted(driver))
+        delivered(driver)
+        put_back(driver, old)
+        delivered(driver)
+        at(driver, MONDAY)
+        delivered(driver)
+
+        assert driver.shown("stage") == old

