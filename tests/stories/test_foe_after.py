@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,9 @@ import pytest
 from bot.domain.errors import RejectedError
 from bot.domain.jobs import JobKind
 from bot.formats.pipeline_file import read_pipeline
-from bot.reconcilers.operator import adopt, hold, unhold
+from bot.formats.webhook import WebhookHint
+from bot.reconcilers.intake import intake
+from bot.reconcilers.operator import adopt, hold, status, unhold
 from tests.stories.test_after import CHAIN, check, in_dev, merge, title_of
 from tests.stories.test_holds import asked
 from tests.stories.test_own_environments import grant_dev_to_prod
@@ -155,10 +158,8 @@ OVERRIDE = PIPELINE.replace(
 
 
 def own(text: str) -> str:
-    return (
-        OVERRIDE.replace("{own}", text)
-        .format(dev="dev.example.com", stage="stage.example.com", prod="prod.example.com")
-        
+    return OVERRIDE.replace("{own}", text).format(
+        dev="dev.example.com", stage="stage.example.com", prod="prod.example.com"
     )
 
 
@@ -181,7 +182,7 @@ def test_an_application_loosens_no_gate_of_its_environment(text: str) -> None:
         read_pipeline(own(text))
 
 
-def test_own_branches_are_all_that_asks(driver: Driver) -> None:
+def test_own_branches_are_all_that_asks() -> None:
     """`on` of an application is its own: no tags of the environment come along."""
     text = own("on: {{ branches: [master] }}")
     text = text.replace("on: { branches: [main] }", 'on: { branches: [main], tags: ["v*"] }')
@@ -268,3 +269,97 @@ def test_an_auto_merging_follower_goes_on_after_the_hold(tmp_path: Path) -> None
         driver.run(driver.job(JobKind.RECONCILE, "", ""))
 
         assert driver.shown("stage") == digest
+
+
+AUTO = PIPELINE.replace(
+    "  payments: {{}}\n",
+    "  payments:\n    environments: {{ dev: , stage: {{ merge: auto }}, prod: }}\n",
+)
+
+
+@pytest.fixture
+def own_auto(tmp_path: Path) -> Iterator[Driver]:
+    """In stage the bot merges for this application alone; GitHub does not let it yet."""
+    with driven(tmp_path, pipeline=AUTO) as up:
+        up.look_first()
+        commit, _ = in_dev(up)
+        up.stage.github.protect(up.stage.manifests, "main", approvals=1)
+        up.stage.dana.push(up.stage.source, "release/v1.0.0", parent=commit)
+        up.run(up.propose("stage"))
+        assert up.stage.open_promotion("stage") is not None
+        yield up
+
+
+@pytest.mark.parametrize(
+    ("event", "action"),
+    [
+        ("pull_request", "unlabeled"),
+        ("pull_request", "ready_for_review"),
+        ("pull_request_review", "submitted"),
+        ("check_suite", "completed"),
+    ],
+)
+def test_what_the_bot_merges_for_one_application_alone_is_woken_too(
+    own_auto: Driver, event: str, action: str
+) -> None:
+    pull = own_auto.stage.open_promotion("stage")
+    assert pull is not None
+    own_auto.queue.waiting.clear()
+    hint = WebhookHint(event, action, "acme/deploy", pull_request=pull.number)
+    after = pull.head if event == "check_suite" else ""
+    intake(own_auto.ports, replace(hint, after=after))
+
+    assert own_auto.propose("stage").key in own_auto.queue.waiting
+
+
+def test_status_says_who_merges_for_this_application(own_auto: Driver) -> None:
+    [place] = [p for p in status(asked(own_auto))["places"] if p["environment"] == "stage"]  # type: ignore[attr-defined]  # an answer is a mapping of anything
+
+    assert "somebody who merges it" not in str(place)
+
+
+@pytest.mark.parametrize(
+    "mine",
+    ["{ on: { branches: [develop] } }", "{ on: { branches: [main], tags: [v1] }, after: [] }"],
+)
+def test_own_triggers_of_a_signing_environment_are_rules(tmp_path: Path, mine: str) -> None:
+    """Dana alone lets her application into prod from develop: not without prod's team."""
+    with driven(tmp_path) as driver:
+        driver.look_first()
+        commit, digest = in_dev(driver)
+        stage = driver.stage
+        stage.dana.push(stage.source, "release/v1.0.0", parent=commit)
+        driver.run(driver.propose("stage"))
+        merge(driver, "stage")
+        text = PIPELINE.format(**stage.hosts).replace(
+            "  payments: {}\n",
+            f"  payments:\n    environments: {{ dev: , stage: , prod: {mine} }}\n",
+        )
+        stage.dana.push(stage.manifests, "main", {"lockkeeper.yaml": text})
+
+        own = driver.look().pipeline.applications["payments"].environments
+
+        assert own is None
+        assert digest
+
+
+def test_what_is_asked_for_waits_for_all_before_it(tmp_path: Path) -> None:
+    """`after` together with `on`: main asks, and dev alone has it; stage has to have it too."""
+    text = PIPELINE.replace(
+        "    on: {{ branches: [main] }}\n    from: stage\n",
+        "    on: {{ branches: [main] }}\n    from: dev\n    after: [stage]\n",
+    )
+    with driven(tmp_path, pipeline=text) as driver:
+        driver.look_first()
+        grant_dev_to_prod(driver)
+        commit, digest = in_dev(driver)
+        stage = driver.stage
+        stage.dana.push(stage.source, "main", parent=commit, force=True)
+        driver.run(driver.propose("prod"))
+        assert title_of(driver, "prod") is None
+        stage.dana.push(stage.source, "release/v1.0.0", parent=commit)
+        driver.run(driver.propose("stage"))
+        merge(driver, "stage")
+        assert driver.shown("stage") == digest
+
+        assert title_of(driver, "prod") == f"Promote payments to prod: main at {commit[:7]}"

@@ -19,9 +19,10 @@ from tests.stories.test_comments import (
     receipts,
     strip_code,
 )
+from tests.stories.test_foe_holds import OPEN, rename
 from tests.world.driver import Driver, driven
-from tests.world.github.records import PullRequest
-from tests.world.stage import PIPELINE
+from tests.world.github.behaviour import pulls
+from tests.world.github.records import Actor, PullRequest
 
 pytestmark = pytest.mark.slow
 
@@ -191,19 +192,23 @@ def test_what_is_surely_meant_as_a_command_is_not_lost_in_silence(
     assert held(driver) or answers(pull) or receipts(written)
 
 
-def test_a_command_on_a_renamed_application_s_pull_request_is_answered(
-    driver: Driver, pull: PullRequest
-) -> None:
+def test_a_command_on_a_renamed_application_s_pull_request_is_answered(tmp_path: Path) -> None:
     """The bot opened it, so it is the bot that has to say that it is nobody's any more."""
-    stage = driver.stage
-    renamed = PIPELINE.format(**stage.hosts).replace(
-        "  payments: {}\n", "  pay:\n    source: acme/payments\n    images: [payments]\n"
-    )
-    stage.dana.push(stage.manifests, "main", {"lockkeeper.yaml": renamed})
+    with driven(tmp_path, pipeline=OPEN) as driver:
+        driver.look_first()
+        stage = driver.stage
+        commit = stage.commit("develop")
+        driver.build(stage.source, commit)
+        driver.run(driver.propose("dev"))
+        stage.dana.push(stage.source, "release/v1", parent=commit)
+        driver.run(driver.propose("stage"))
+        pull = stage.open_promotion("stage")
+        assert pull is not None
+        rename(driver)
 
-    written = driver.heard(stage.dana, pull, "/hold incident")
+        written = driver.heard(stage.dana, pull, "/hold incident")
 
-    assert receipts(written)
+        assert receipts(written)
 
 
 def test_two_commands_in_one_comment_carry_out_the_first_and_say_so(
@@ -266,16 +271,13 @@ def test_a_team_s_namesake_does_not_let_go(driver: Driver) -> None:
     written = stage.rita.comment(prod, "/unhold")
     twin = stage.github.add_user("ritas-old-account")
 
-
     written.author = replace(twin.account, login="rita")
     driver.run(driver.comment(written))
 
     assert held(driver, "prod") == ["incident"]
 
 
-def test_the_number_of_another_repository_s_comment_does_nothing(
-    driver: Driver, pull: PullRequest
-) -> None:
+def test_the_number_of_another_repository_s_comment_does_nothing(driver: Driver) -> None:
     stage = driver.stage
     stage.dana.push(stage.source, "feature", {"x": "1\n"})
     other = stage.dana.open_pull_request(stage.source, "feature", "main")
@@ -321,3 +323,47 @@ def test_who_may_not_let_go_does_not_do_it_by_the_label(driver: Driver) -> None:
     driver.run(driver.deliver("prod"), driver.publish("prod"))
 
     assert driver.shown("prod") is None
+
+
+def test_unhold_does_not_say_that_nothing_is_held_where_the_label_holds(
+    driver: Driver, pull: PullRequest
+) -> None:
+    driver.stage.dana.label(pull, "lockkeeper/hold")
+
+    driver.heard(driver.stage.dana, pull, "/unhold")
+
+    is_on = "lockkeeper/hold" in {label.name for label in pull.labels}
+    assert not is_on or any("lockkeeper/hold" in one for one in answers(pull)), answers(pull)
+
+
+def test_explain_names_the_label_that_holds(driver: Driver, pull: PullRequest) -> None:
+    driver.stage.dana.label(pull, "lockkeeper/hold")
+
+    driver.heard(driver.stage.dana, pull, "/explain")
+
+    assert "lockkeeper/hold" in answers(pull)[-1]
+
+
+def test_explain_names_the_draft_that_holds(driver: Driver, pull: PullRequest) -> None:
+    from_now = driver.stage.github.state
+    with from_now.lock:
+        pulls.set_draft(from_now, Actor(driver.stage.dana.account), pull, draft=True)
+
+    driver.heard(driver.stage.dana, pull, "/explain")
+
+    assert "draft" in answers(pull)[-1]
+
+
+def test_a_stranger_s_commands_do_not_make_the_bot_talk(driver: Driver, pull: PullRequest) -> None:
+    """Whoever may only read writes twenty of them: a reaction each is enough.
+
+    Answers count against what GitHub lets an App write in an hour, for everybody's promotions.
+    """
+    sam = driver.stage.github.add_user("sam")
+    driver.stage.manifests.roles["sam"] = "read"
+
+    for number in range(20):
+        driver.heard(sam, pull, f"/hold {number}")
+
+    assert not held(driver)
+    assert len(answers(pull)) <= 5

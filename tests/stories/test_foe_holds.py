@@ -20,6 +20,7 @@ from tests.stories.test_holds import (
     TUESDAY,
     asked,
     at,
+    check,
     delivered,
     in_stage,
     promoted,
@@ -31,6 +32,28 @@ from tests.world.driver import TWO, Driver, driven
 from tests.world.stage import OVERLAY, PIPELINE
 
 pytestmark = pytest.mark.slow
+
+
+OPEN = PIPELINE.replace(
+    "    sign: true\n    approvals: {{ count: 1, teams: [acme/release-managers] }}\n", ""
+)
+"""Rules that change without anybody's approval."""
+
+
+def rename(driver: Driver) -> None:
+    """The application payments is called pay from now on."""
+    renamed = OPEN.format(**driver.stage.hosts).replace(
+        "  payments: {}\n", "  pay:\n    source: acme/payments\n    images: [payments]\n"
+    )
+    driver.stage.dana.push(driver.stage.manifests, "main", {"lockkeeper.yaml": renamed})
+    assert "pay" in driver.look().pipeline.applications
+
+
+@pytest.fixture
+def open_rules(tmp_path: Path) -> Iterator[Driver]:
+    with driven(tmp_path, pipeline=OPEN) as up:
+        up.look_first()
+        yield up
 
 
 @pytest.fixture
@@ -113,15 +136,12 @@ def test_a_second_person_s_hold_does_not_replace_the_first_one_s(driver: Driver)
     assert "the database is being moved" in reasons
 
 
-def test_a_hold_outlives_the_application_s_new_name(driver: Driver) -> None:
+def test_a_hold_outlives_the_application_s_new_name(open_rules: Driver) -> None:
     """What is held and has no application any more is said, else the hold is gone in silence."""
+    driver = open_rules
     in_stage(driver)
     hold(asked(driver, "stage", "payments", "the database is being moved"))
-    stage = driver.stage
-    renamed = PIPELINE.format(**stage.hosts).replace(
-        "  payments: {}\n", "  pay:\n    source: acme/payments\n    images: [payments]\n"
-    )
-    stage.dana.push(stage.manifests, "main", {"lockkeeper.yaml": renamed})
+    rename(driver)
     driver.run(driver.propose("stage", "pay"), driver.publish("stage"))
 
     said = str(status(asked(driver)))
@@ -348,3 +368,111 @@ def test_a_revert_of_what_waits_leaves_what_runs(tmp_path: Path) -> None:
         delivered(driver)
 
         assert driver.shown("stage") == old
+
+
+def test_the_label_in_other_letters_holds_too(driver: Driver) -> None:
+    """GitHub has one label, however it is written; whoever made it first chose the letters."""
+    digest = ready(driver)
+    pull = promoted(driver)
+    driver.stage.dana.label(pull, "Lockkeeper/Hold")
+    driver.stage.dana.merge(pull)
+    delivered(driver)
+
+    assert driver.shown("stage") != digest
+
+
+def test_the_bot_merges_nothing_in_a_window_and_all_of_it_afterwards(tmp_path: Path) -> None:
+    text = PIPELINE.replace(
+        "    merge: auto\n",
+        "    merge: auto\n    freeze:\n"
+        '      - {{ from: "fri 16:00", until: "mon 08:00", time_zone: Europe/Berlin }}\n',
+    )
+    with driven(tmp_path, pipeline=text) as driver:
+        driver.look_first()
+        at(driver, SATURDAY)
+        stage = driver.stage
+        commit = stage.commit("develop")
+        digest = driver.build(stage.source, commit)
+        driver.run(driver.propose("dev"))
+        assert driver.shown("dev") != digest
+        pull = stage.open_promotion("dev")
+        assert pull is not None
+        assert not pull.merged
+
+        at(driver, MONDAY)
+        driver.run(driver.propose("dev"))
+
+        assert driver.shown("dev") == digest
+
+
+def test_status_says_what_a_label_by_hand_stops(driver: Driver) -> None:
+    """The same words on check, command line and board."""
+    ready(driver)
+    pull = promoted(driver)
+    driver.stage.dana.label(pull, "lockkeeper/hold")
+    driver.run(driver.answer(str(pull.number)))
+
+    [place] = [p for p in status(asked(driver))["places"] if p["environment"] == "stage"]  # type: ignore[attr-defined]  # an answer is a mapping of anything
+
+    assert place["state"] == "held"
+
+
+def test_a_label_stops_what_is_in_the_merge_queue_already(driver: Driver) -> None:
+    """The check on the group's head is what the queue waits for."""
+    ready(driver)
+    pull = promoted(driver)
+    stage = driver.stage
+    stage.dana.label(pull, "lockkeeper/hold")
+    git = stage.manifests.git
+    main = stage.manifests.head("main") or ""
+    signature = stage.dana.account.signature(stage.github.state.clock())
+    group = git.write_commit(git.commit(pull.head).tree, (main, pull.head), "Group", signature)
+    name = f"gh-readonly-queue/main/pr-{pull.number}-{main}"
+    stage.dana.push(stage.manifests, name, parent=group)
+
+    driver.run(driver.answer(group))
+
+    assert check(driver, group) == ("failure", "Held")
+
+
+def test_the_environment_s_unhold_names_what_applications_still_hold(driver: Driver) -> None:
+    hold(asked(driver, "stage", "payments", "incident"))
+    hold(asked(driver, "stage", "", "the fair"))
+
+    said = unhold(asked(driver, "stage"))
+
+    assert "incident" in str(said["left"])
+
+
+def test_a_hold_of_an_application_that_has_gone_can_be_ended(open_rules: Driver) -> None:
+    driver = open_rules
+    in_stage(driver)
+    hold(asked(driver, "stage", "payments", "the database is being moved"))
+    rename(driver)
+
+    unhold(asked(driver, "stage", "payments"))
+
+    assert not holds_of(driver.look(), "stage")
+
+
+def test_a_hold_goes_with_the_application_s_new_name(open_rules: Driver) -> None:
+    """Nobody lets the database go on by calling the application otherwise."""
+    driver = open_rules
+    in_stage(driver)
+    hold(asked(driver, "stage", "payments", "the database is being moved"))
+    stage = driver.stage
+    rename(driver)
+    commit = stage.commit("develop")
+    digest = driver.build(stage.source, commit)
+    driver.run(driver.propose("dev", "pay"))
+    for pull in stage.manifests.open_pulls():
+        stage.dana.merge(pull)
+    driver.run(driver.deliver("dev", "pay"), driver.publish("dev"))
+    assert driver.shown("dev") == digest, driver.ran[-4:]
+    stage.dana.push(stage.source, "release/v2", parent=commit)
+    driver.run(driver.propose("stage", "pay"))
+    for pull in stage.manifests.open_pulls():
+        stage.dana.merge(pull)
+    driver.run(driver.deliver("stage", "pay"), driver.publish("stage"))
+
+    assert driver.shown("stage") != digest

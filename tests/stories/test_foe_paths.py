@@ -76,9 +76,7 @@ def test_a_submodule_that_moves_below_paths_counts(tmp_path: Path) -> None:
 
 def test_a_file_that_moves_out_of_the_paths_counts(driver: Driver) -> None:
     everything(driver)
-    moved = driver.stage.commit(
-        "develop", {"services/web/x": None, "attic/x": "services/web/x\n"}
-    )
+    moved = driver.stage.commit("develop", {"services/web/x": None, "attic/x": "services/web/x\n"})
     build(driver, moved, "web")
 
     driver.run(driver.propose("dev", "web"))
@@ -134,7 +132,8 @@ def test_a_change_that_is_taken_back_goes_back(driver: Driver) -> None:
 
 
 @pytest.mark.parametrize(
-    "glob", ["/services/web/**", "./services/web/**", "services/web/", "services//web/**", "!docs/**"]
+    "glob",
+    ["/services/web/**", "./services/web/**", "services/web/", "services//web/**", "!docs/**"],
 )
 def test_a_glob_that_can_match_nothing_is_refused(glob: str) -> None:
     """Else the application is never promoted again, and nobody is told why."""

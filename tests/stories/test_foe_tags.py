@@ -161,7 +161,7 @@ def test_a_branch_and_a_tag_of_one_name_stay_two(tmp_path: Path) -> None:
         assert title_of(driver) == f"Promote payments to stage: tag v1.0.0 at {second[:7]}"
 
 
-def test_tags_that_differ_by_their_v_alone_are_one_version(driver: Driver) -> None:
+def test_tags_that_differ_by_their_v_alone_are_one_version() -> None:
     assert not SourceRef("1.2.0", is_tag=True).is_older_than(SourceRef("v1.2.0", is_tag=True))
     assert SourceRef("payments-v1.9.0").is_older_than(SourceRef("payments-v1.10.0"))
 
@@ -230,3 +230,23 @@ def test_two_new_tags_on_one_commit_bring_the_higher_version(driver: Driver) -> 
     driver.stage.dana.tag(driver.stage.source, "v1.0.0-rc.3", commit)
     driver.run(driver.propose("stage"))
     assert title_of(driver) == f"Promote payments to stage: tag v1.0.0 at {commit[:7]}"
+
+
+def test_many_late_tags_of_many_commits_do_not_eat_the_budget(driver: Driver) -> None:
+    """Somebody pushes the tags of the old repository: none of them asks, few are worth a check."""
+    stage = driver.stage
+    tag(driver, "v2.0.0", built(driver))
+    merge(driver)
+    source = stage.source
+    signature = stage.dana.account.signature(stage.github.state.clock())
+    tip = source.head("develop") or ""
+    for number in range(60):
+        tree = source.git.with_files(source.git.commit(tip).tree, {"n": f"{number}\n"})
+        tip = source.git.write_commit(tree, (tip,), "Old", signature)
+        stage.dana.tag(source, f"v1.0.{number}", tip)
+    before = len(stage.github.requests)
+
+    driver.run(driver.propose("stage"))
+
+    made = [r for r in stage.github.requests[before:] if r[0] in {"POST", "PATCH"}]
+    assert len(made) <= 30, len(made)
