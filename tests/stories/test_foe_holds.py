@@ -195,7 +195,7 @@ def test_a_freeze_lets_a_set_come_back_of_which_one_image_stayed(tmp_path: Path)
         stage.dana.push(stage.manifests, "main", dict(overlays))
         driver.look_first()
         at(driver, TUESDAY)
-        digests, files = [], []
+        digests, files, path = [], [], "envs/stage/kustomization.yaml"
         for version in ("v1", "v2"):
             commit = stage.commit("develop")
             digests.append(build_both(driver, commit))
@@ -205,11 +205,11 @@ def test_a_freeze_lets_a_set_come_back_of_which_one_image_stayed(tmp_path: Path)
             stage.dana.merge(promoted(driver))
             delivered(driver)
             assert driver.shown("stage") == digests[-1]
-            names = ("envs/stage/kustomization.yaml", "envs/stage/worker/kustomization.yaml")
-            files.append({name: f"{stage.file('main', name)}\n" for name in names})
+            merged = stage.manifests.head("main") or ""
+            files.append(f"{stage.file(merged, path)}\n")
         at(driver, SATURDAY)
 
-        stage.dana.push(stage.manifests, "back", {names[0]: files[0][names[0]]})
+        stage.dana.push(stage.manifests, "back", {path: files[0]})
         pull = stage.dana.open_pull_request(stage.manifests, "back")
         driver.run(driver.answer(str(pull.number)))
         title = stage.checks(stage.manifests, pull.head)["lockkeeper"]
@@ -230,7 +230,7 @@ def test_a_freeze_of_a_day_is_not_ended_by_a_commands_clock(driver: Driver) -> N
     delivered(driver)
 
     assert driver.shown("stage") == digest
-    assert "frozen" not in {p["state"] for p in status(asked(driver))["places"]}  # type: ignore[index,attr-defined]  # an answer is a mapping of anything
+    assert "frozen" not in {p["state"] for p in status(asked(driver))["places"]}  # type: ignore[attr-defined]  # an answer is a mapping of anything
 
 
 def test_a_hold_of_one_application_stops_no_other(tmp_path: Path) -> None:
@@ -476,3 +476,28 @@ def test_a_hold_goes_with_the_application_s_new_name(open_rules: Driver) -> None
     driver.run(driver.deliver("stage", "pay"), driver.publish("stage"))
 
     assert driver.shown("stage") != digest
+
+
+def test_a_revert_of_a_promotion_with_its_files_passes_a_freeze(tmp_path: Path) -> None:
+    """Files that travel came with the image, and go back with it: a rollback goes through."""
+    text = FROZEN.replace("  payments: {{}}\n", '  payments: {{ promote: ["envs/*/config/**"] }}\n')
+    with driven(tmp_path, pipeline=text) as driver:
+        stage, path = driver.stage, "envs/{}/config/a.yaml"
+        driver.look_first()
+        at(driver, TUESDAY)
+        digests, states = [], []
+        for version in ("v1", "v2"):
+            content = f"kind: ConfigMap\ndata: {{a: {version}}}\n"
+            stage.dana.push(stage.manifests, "main", {path.format("dev"): content})
+            driver.run(driver.publish("dev"))
+            digests.append(in_stage(driver, f"release/{version}"))
+            names = ("envs/stage/kustomization.yaml", path.format("stage"))
+            merged = stage.manifests.head("main") or ""
+            states.append({name: f"{stage.file(merged, name)}\n" for name in names})
+        assert states[0] != states[1]
+        at(driver, SATURDAY)
+        stage.dana.push(stage.manifests, "back", dict(states[0]))
+        stage.dana.merge(stage.dana.open_pull_request(stage.manifests, "back"))
+        delivered(driver)
+
+        assert driver.shown("stage") == digests[0]

@@ -76,7 +76,8 @@ def test_a_submodule_that_moves_below_paths_counts(tmp_path: Path) -> None:
 
 def test_a_file_that_moves_out_of_the_paths_counts(driver: Driver) -> None:
     everything(driver)
-    moved = driver.stage.commit("develop", {"services/web/x": None, "attic/x": "services/web/x\n"})
+    files: FileChanges = {"services/web/x": None, "attic/x": "services/web/x\n"}
+    moved = driver.stage.dana.push(driver.stage.source, "develop", files)
     build(driver, moved, "web")
 
     driver.run(driver.propose("dev", "web"))

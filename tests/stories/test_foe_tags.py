@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -250,3 +252,21 @@ def test_many_late_tags_of_many_commits_do_not_eat_the_budget(driver: Driver) ->
 
     made = [r for r in stage.github.requests[before:] if r[0] in {"POST", "PATCH"}]
     assert len(made) <= 30, len(made)
+
+
+def test_a_thousand_new_tags_cost_no_more_than_the_newest(driver: Driver) -> None:
+    """Only thirty are ever looked at: the others need not be read one by one."""
+    stage, commit = driver.stage, built(driver)
+    source = stage.source
+    lines = "".join(f"create refs/tags/v0.{n}.0 {commit}\n" for n in range(1000))
+    subprocess.run(
+        ["git", "-C", str(source.git.path), "update-ref", "--stdin"],
+        input=lines.encode(),
+        check=True,
+    )
+    stage.dana.push(source, "moves", parent=commit)
+    begun = time.process_time()
+    driver.run(driver.propose("stage"))
+
+    assert title_of(driver) == f"Promote payments to stage: tag v0.999.0 at {commit[:7]}"
+    assert time.process_time() - begun < 10
