@@ -501,3 +501,14 @@ def test_a_revert_of_a_promotion_with_its_files_passes_a_freeze(tmp_path: Path) 
         delivered(driver)
 
         assert driver.shown("stage") == digests[0]
+
+
+def test_one_environment_s_window_stops_the_status_of_no_other(tmp_path: Path) -> None:
+    """Frozen "for ever" by the last date that there is; `config check` has nothing against it."""
+    text = FROZEN.replace("fri 16:00", "2026-11-01 00:00").replace("mon 08:00", "9999-12-31 24:00")
+    with driven(tmp_path, pipeline=text) as driver:
+        driver.run(driver.propose("dev"), driver.publish("dev"))
+
+        found = status(asked(driver))["places"]
+
+        assert "dev" in {place["environment"] for place in found}  # type: ignore[attr-defined]  # an answer is a mapping of anything
