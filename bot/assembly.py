@@ -690,6 +690,8 @@ def assemble(settings: Settings, share: Share = EVERYTHING) -> Lockkeeper:
         limits=Limits(
             timedelta(seconds=settings.wait_limit_seconds),
             timedelta(seconds=settings.publish_interval_seconds),
+            timedelta(seconds=settings.propose_interval_seconds),
+            settings.open_pull_requests,
         ),
         version=version("lockkeeper"),
         reports=store.ReportStore(database, opened.proofs),

@@ -130,6 +130,16 @@ VARIABLES: Final = (
         "20",
     ),
     Variable(
+        "LOCKKEEPER_PROPOSE_INTERVAL_SECONDS",
+        "The shortest time between two sets in one promotion's pull request.",
+        "30",
+    ),
+    Variable(
+        "LOCKKEEPER_OPEN_PULL_REQUESTS",
+        "How many promotions may be open at once in a manifests repository.",
+        "100",
+    ),
+    Variable(
         "LOCKKEEPER_SCANNER",
         "The program that looks for vulnerabilities: the path of trivy or grype, or trivy:PATH.",
         "none: what a policy asks about vulnerabilities is not evaluated",
@@ -223,6 +233,8 @@ class Settings:
     reconcile_seconds: int
     wait_limit_seconds: int
     publish_interval_seconds: int
+    propose_interval_seconds: int
+    open_pull_requests: int
     scanner: str | None
     scanner_database: Path | None
     scanner_server: str | None
@@ -273,6 +285,10 @@ class Settings:
             reconcile_seconds=_seconds(environ, "LOCKKEEPER_RECONCILE_SECONDS", 300),
             wait_limit_seconds=_seconds(environ, "LOCKKEEPER_WAIT_LIMIT_SECONDS", 3600),
             publish_interval_seconds=_seconds(environ, "LOCKKEEPER_PUBLISH_INTERVAL_SECONDS", 20),
+            propose_interval_seconds=_seconds(environ, "LOCKKEEPER_PROPOSE_INTERVAL_SECONDS", 30),
+            open_pull_requests=_number(
+                environ, "LOCKKEEPER_OPEN_PULL_REQUESTS", 100, "pull requests"
+            ),
             scanner=_text(environ, "LOCKKEEPER_SCANNER"),
             scanner_database=_path(environ, "LOCKKEEPER_SCANNER_DATABASE"),
             scanner_server=_scanner_server(environ),

@@ -36,8 +36,8 @@ def directory() -> Path:
     return found or missing("published schemas are missing and pip could not fetch them")
 
 
-def mistakes_in_ci(service: str, document: object) -> list[str]:
-    """What a CI service's schema (``gitlab-ci``, ``azure-pipelines``) says against a file."""
+def mistakes_in_file(service: str, document: object) -> list[str]:
+    """What a schema (``gitlab-ci``, ``azure-pipelines``, ``compose-spec``) says against a file."""
     return _mistakes(directory() / "ci" / f"{service}.json", document)
 
 

@@ -291,17 +291,6 @@ def test_every_pipeline_key_is_documented(key: str) -> None:
     assert re.search(rf"`{key}`|`\{{[^`]*, {key}\}}`|`\{{{key}, [^`]*\}}`", section)
 
 
-def test_keys_that_come_later_are_unknown_today() -> None:
-    sentence = re.search(
-        r"something honours it: (.+?) belong to later", page("pipeline-file.md"), re.DOTALL
-    )
-    assert sentence is not None
-    later = set(re.findall(r"`(\w+)`", sentence[1]))
-
-    assert later
-    assert later & set(pipeline_keys()) <= {"environments"}
-
-
 def test_the_pipeline_file_of_the_guide_is_valid(tmp_path: Path) -> None:
     file = tmp_path / "lockkeeper.yaml"
     file.write_text(files(DOCS / "getting-started.md")["lockkeeper.yaml"])

@@ -38,6 +38,8 @@ def test_everything_can_be_set(tmp_path: Path) -> None:
             "LOCKKEEPER_DATA_DIR": "/data",
             "LOCKKEEPER_LISTEN": "[::1]:80",
             "LOCKKEEPER_PUBLISH_INTERVAL_SECONDS": "5",
+            "LOCKKEEPER_PROPOSE_INTERVAL_SECONDS": "7",
+            "LOCKKEEPER_OPEN_PULL_REQUESTS": "40",
         }
     )
 
@@ -49,6 +51,7 @@ def test_everything_can_be_set(tmp_path: Path) -> None:
     assert settings.database_url == "sqlite:////data/lockkeeper.db"
     assert str(settings.listen) == "[::1]:80"
     assert settings.publish_interval_seconds == 5
+    assert (settings.propose_interval_seconds, settings.open_pull_requests) == (7, 40)
 
 
 def test_a_scanner_is_set(tmp_path: Path) -> None:

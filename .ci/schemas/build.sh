@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Cut published JSON schemas out of two packages, into a cache outside the checkout: of GitLab's and Azure's CI files, and of
+# Cut published JSON schemas out of two packages, into a cache outside the checkout: of CI files, compose files and
 # Kubernetes' objects. The packages are held to their hashes, and nothing of them is installed or run. Prints the directory.
 # Ends with 3 where they are not cached and cannot be fetched.
 set -euo pipefail

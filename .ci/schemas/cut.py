@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 WANTED: Final = {
-    r"check_jsonschema/builtin_schemas/vendor/(gitlab-ci|azure-pipelines)\.json": "ci",
+    r"check_jsonschema/builtin_schemas/vendor/(gitlab-ci|azure-pipelines|compose-spec)\.json": "ci",
     r"kubernetes_validate/.*/v1\.(?:31|34|37)\.\d+-local-strict/[^/]+\.json": "",
 }
 """The path in a package -> the folder it goes to; empty: that of its Kubernetes version."""

@@ -206,6 +206,14 @@ class Application:
     environments: Mapping[str, Own] | None = None
     """The environments that it is in, and what is its own there; None: all with a place for it."""
 
+    group: str = ""
+    """Whose pull requests it shares: one of each environment for all of the group; empty: none."""
+
+    @property
+    def lane(self) -> str:
+        """What its pull requests are called by: its group, or itself."""
+        return self.group or self.name
+
     def skips(self, environment: str) -> bool:
         """Whether it goes past this environment, whatever stands there."""
         return self.environments is not None and environment not in self.environments
@@ -225,6 +233,15 @@ class Unmanaged(StrEnum):
     HOLD = "hold"
     """A merge that brings one waits."""
     IGNORE = "ignore"
+
+
+class Turns(StrEnum):
+    """Which of several that are ready is proposed."""
+
+    LATEST = "latest"
+    """The newest: what comes before it is never seen here."""
+    QUEUE = "queue"
+    """The oldest: each has its turn, and the next comes once it is published."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +264,10 @@ class Environment:
     """``from`` as an image repository pattern: CI pushes there, no environment stands for it."""
     merges_itself: bool = False
     """``merge: auto``."""
+    turns: Turns = Turns.LATEST
+    """``order``."""
+    back_merge: bool = False
+    """Open a pull request in the source for what was delivered and its first branch lacks."""
     image_tags: tuple[ImageTag, ...] = ()
     signs: bool = False
     accepts_unverified: bool = False
@@ -346,6 +367,29 @@ class Pipeline:
         if application.environments is None:
             return environment
         return _as_own(self, environment, application, application.environments[name])
+
+    def in_lane(self, lane: str) -> Sequence[Application]:
+        """The applications that share pull requests; of one without a group itself alone."""
+        return [one for one in self.applications.values() if one.lane == lane]
+
+    def home_branch(self, environment: Environment, application: Application) -> str:
+        """The branch that feeds the environment where CI pushes; empty: nobody names one.
+
+        The environment is the application's own; what it follows or takes from leads down there.
+        """
+        seen: set[str] = set()
+        at: Environment | None = environment
+        while at is not None and at.below and at.name not in seen:
+            seen.add(at.name)
+            at = self.environment_of(at.below[0], application)
+        if at is None or at.name == environment.name:
+            return ""
+        return next((one for one in at.branches if not _WILD.search(one)), "")
+
+    def is_last(self, environment: Environment, application: Application) -> bool:
+        """Whether nothing comes after this environment for an application."""
+        others = (self.environment_of(name, application) for name in self.environments)
+        return not any(one is not None and environment.name in one.below for one in others)
 
     def owner_of(self, path: str) -> Environment | None:
         """The environment that a file belongs to."""

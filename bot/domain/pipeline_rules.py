@@ -14,6 +14,7 @@ from bot.domain.environments import (
     ImageId,
     ImageTag,
     Pipeline,
+    Turns,
     differ_at_once,
     overlap,
 )
@@ -191,6 +192,23 @@ def _check_gates(pipeline: Pipeline) -> Iterator[Finding]:
             )
 
 
+def _check_queues(pipeline: Pipeline) -> Iterator[Finding]:
+    """A queue is of one application's commits on its own branches and tags."""
+    for name, environment in pipeline.environments.items():
+        if environment.turns is not Turns.QUEUE:
+            continue
+        at = ("environments", name, "order")
+        if environment.follows:
+            fact = "`order: queue` where nothing but publications of others ask"
+            yield Finding(at, fact, "let `after` have its order from the environments before")
+        groups = [
+            one for one in pipeline.applications.values() if one.group and not one.skips(name)
+        ]
+        if groups:
+            fact = f"`order: queue` together with a group: {groups[0].group!r}"
+            yield Finding(at, fact, "a group takes the newest at which nobody is missing")
+
+
 def _check_signature_tags(pipeline: Pipeline) -> Iterator[Finding]:
     signatures = {"sha256-**"}
     work = 0
@@ -298,6 +316,16 @@ def _check_refs(pipeline: Pipeline) -> Iterator[Finding]:
             )
 
 
+def _check_groups(pipeline: Pipeline) -> Iterator[Finding]:
+    """A group has branches and jobs of its name, so no application beside it is called so."""
+    for application in pipeline.applications.values():
+        other = pipeline.applications.get(application.group)
+        if other is not None and other.group != application.group:
+            at = ("applications", application.name, "group")
+            fact = f"application {other.name!r}, which is not in it, is called as the group"
+            yield Finding(at, fact, "call the group otherwise, or put that application into it")
+
+
 def _check_repositories(pipeline: Pipeline) -> Iterator[Finding]:
     for environment in pipeline.environments.values():
         owners: dict[str, ImageId] = {}
@@ -366,10 +394,12 @@ _CHECKS: Final = (
     unknown_sources,
     _check_circles,
     _check_gates,
+    _check_queues,
     _check_signature_tags,
     _check_files,
     _check_promote,
     _check_refs,
+    _check_groups,
     _check_repositories,
     _check_tags,
 )

@@ -71,6 +71,8 @@ class Waiting:
     reason: str
     for_environment: bool = False
     """Built, but not published in the environment that it comes from."""
+    heading: str = ""
+    """In a few words, for a check; empty: what it waits for says it."""
     environments: tuple[str, ...] = ()
     """Which of those that come before this one it waits for; empty: all."""
 

@@ -222,8 +222,7 @@ def _triggers(wish: DesiredImage, history: GitHistory) -> dict[str, SourceRef]:
     scope = wish.view.scope(wish.environment.name, wish.application.name)
     found = {
         head.trigger: SourceRef.of(head.trigger_branch)
-        for head in wish.view.ports.memory.written_heads(scope)
-        if head.source == wish.commit
+        for head in wish.view.ports.memory.heads_of(scope, wish.commit)
     }
     if wish.commit and history.fetch_commit(wish.commit):
         tree = history.commit(wish.commit).tree

@@ -55,9 +55,8 @@ class DesiredImage:
     def ref(self) -> SourceRef:
         """The branch or tag that asked for it; `NO_REF` if our record does not know."""
         scope = self.view.scope(self.environment.name, self.application.name)
-        heads = reversed(self.view.ports.memory.written_heads(scope))
-        asked = (head.trigger_branch for head in heads if head.source == self.commit)
-        return SourceRef.of(next(asked, ""))
+        heads = self.view.ports.memory.heads_of(scope, self.commit)
+        return SourceRef.of(heads[-1].trigger_branch if heads else "")
 
 
 def desired_images(

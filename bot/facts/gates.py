@@ -53,12 +53,12 @@ def going(view: View, environment: Environment, image: ImageId, digest: Digest) 
         for location in (view.locations_of(tip, environment, image.application) if tip else ())
         if location.image == image and location.written.digest and location.written.digest != digest
     }
-    order = {
-        one.commit: number
-        for number, one in enumerate(
-            view.ports.memory.publications(view.scope(environment.name)) if running else ()
-        )
+    memory, scope = view.ports.memory, view.scope(environment.name)
+    told = {
+        one: memory.shown_by(scope, image, one) if running else () for one in {digest, *running}
     }
+    records = memory.published_among(scope, [commit for one in told.values() for commit in one])
+    order = {one.commit: number for number, one in enumerate(records)}
     shown = [_first_shown(view, environment, image, one, order) for one in sorted(running)]
     known = [one for one in shown if one is not None]
     earliest = min(known) if known and len(known) == len(shown) else None

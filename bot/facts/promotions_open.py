@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from bot.domain.environments import Application, Environment
 from bot.domain.history import PullRequest
 from bot.facts.snapshot import View
 
+BRANCHES: Final = "lockkeeper"
+"""In front of every branch that the bot proposes on."""
 ROLLBACK_SUFFIX = ".rollback"
 """Behind the branch of a promotion: no name of an application has a full stop."""
 
 
 def head_branch(environment: Environment, application: Application) -> str:
     """The branch that promotions of an application to an environment live on."""
-    return f"lockkeeper/{environment.name}/{application.name}"
+    return lane_branch(environment, application.lane)
+
+
+def lane_branch(environment: Environment, lane: str) -> str:
+    """The same, of an application or of a group of them."""
+    return f"{BRANCHES}/{environment.name}/{lane}"
 
 
 def rollback_branch(environment: Environment, application: Application) -> str:

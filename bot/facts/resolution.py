@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 
 from bot.domain.environments import Application, Environment, Image, ImageId, image_tag
 from bot.domain.errors import LockkeeperError, NotFoundError
@@ -76,7 +76,7 @@ def resolve(
         return Missing(tuple(one.reference for one in missing), tuple(one.why for one in missing))
     images = [(item, of) for item, of in found if isinstance(item, FoundImage)]
     verdicts = [
-        label_verdict(of, image, str(looked.tag(one, of)))
+        label_verdict(of, image, str(looked.tag_of(one, of)))
         for (image, of), one in zip(images, application.images, strict=True)
     ]
     for _, contradiction in verdicts:
@@ -112,7 +112,7 @@ class Looking:
     is_older: bool = False
     """The commit is not the one that asked: what lacks there is believed for a minute."""
 
-    def tag(self, image: Image, commit: str) -> TagReference:
+    def tag_of(self, image: Image, commit: str) -> TagReference:
         """The tag that CI pushes for this image at this commit."""
         view, application = self.view, self.application
         repository = build_repository(view.pipeline, self.environment, application, image.name)
@@ -135,7 +135,7 @@ class Looking:
         return found, commit
 
     def _find(self, image: Image, commit: str, *, is_older: bool) -> FoundImage | _Absent:
-        reference = self.tag(image, commit)
+        reference = self.tag_of(image, commit)
         absent = Absent(self.view.ports.shelf, self.view.ports.clock.now())
         if is_older and absent.is_known(reference):
             return _Absent(reference)
@@ -169,20 +169,38 @@ def is_in_source(
 ) -> bool:
     """Whether the image is where the environment takes it from.
 
-    Published in ``from`` and in each of ``after``, where those are environments; else present
-    where CI pushes.
+    Published in ``from`` and in each of ``after``, where those are environments. Where CI pushes
+    an image is left as soon as it stands there under the tag of its commit: a fix of a release
+    branch is never in the environment that follows another one.
 
     Raises:
         RegistryRefusesError: the registry refuses to say, which is neither yes nor no.
     """
     own = ImageId(application.name, image)
-    if not all(is_published(view, view.environment(one), own, digest) for one in environment.below):
-        return False
+    for name in environment.below:
+        if is_published(view, view.environment(name), own, digest):
+            continue
+        if name in environment.after or not _was_pushed(
+            view, environment, application, own, digest
+        ):
+            return False
     if environment.source_environment is not None:
         return True
     source_place = source_repository(view.pipeline, environment, application, image)
     repository = source_place or environment.repository_of(application, image)
     return is_there(view.registry(environment), repository.at(digest))
+
+
+def _was_pushed(
+    view: View, environment: Environment, application: Application, own: ImageId, digest: Digest
+) -> bool:
+    """Whether ``from`` is where CI pushes, and what stands there is a commit's by our record."""
+    source = view.environment(environment.source_environment or environment.name)
+    if not source.is_entry:
+        return False
+    known = view.ports.memory.resolution_of(view.id, application.name, own.name, digest)
+    place = source.repository_of(application, own.name)
+    return known is not None and is_there(view.registry(environment), place.at(digest))
 
 
 def proposed_as(
@@ -193,12 +211,19 @@ def proposed_as(
     An image that did not change is several commits' image: what came with it says which is meant.
     """
     memory, scope = view.ports.memory, view.scope(environment.name, application.name)
-    sources = dict.fromkeys(head.source for head in reversed(memory.written_heads(scope)))
-    for source in islice(sources, _PROPOSED):
+    for source in islice(_distinct(one.source for one in memory.latest_heads(scope)), _PROPOSED):
         record = memory.resolution(view.id, application.name, source)
         if record is not None and dict(record.digests) == dict(images):
             return record
     return None
+
+
+def _distinct(words: Iterable[str]) -> Iterator[str]:
+    seen: set[str] = set()
+    for word in words:
+        if word not in seen:
+            seen.add(word)
+            yield word
 
 
 def record_of(
@@ -257,17 +282,16 @@ def is_published(view: View, environment: Environment, image: ImageId, digest: D
     The record says in which publications to look; what they show, git says.
     """
     scope = view.scope(environment.name)
-    records = view.ports.memory.publications(scope)
-    commits = {record.commit for record in records}
+    memory = view.ports.memory
     tip = view.history.heads().get(environment.ref)
-    if tip is None or tip not in commits:
+    if tip is None or memory.publication_of(scope, tip) is None:
         return False
-    brought = view.ports.memory.shown_by(scope, image, digest)
-    older = [record.commit for record in reversed(records[-_PUBLICATIONS:])]
+    brought = memory.shown_by(scope, image, digest)
+    ours = {one.commit for one in memory.published_among(scope, brought)}
+    older = (one.commit for one in islice(memory.latest_publications(scope), _PUBLICATIONS))
     return any(
         _shows(view, environment, commit, image, digest)
-        for commit in dict.fromkeys([*brought, *older])
-        if commit in commits
+        for commit in chain((one for one in brought if one in ours), older)
     )
 
 
@@ -279,14 +303,15 @@ def shown_together(
     The ref itself counts where it shows them. Empty: no publication of ours does.
     """
     scope = view.scope(environment.name)
-    commits = {record.commit for record in view.ports.memory.publications(scope)}
+    memory = view.ports.memory
     brought = [
         commit
         for image, digest in images.items()
-        for commit in view.ports.memory.shown_by(scope, ImageId(application.name, image), digest)
+        for commit in memory.shown_by(scope, ImageId(application.name, image), digest)
     ]
-    tip = view.history.heads().get(environment.ref, "")
-    looked_at = [one for one in dict.fromkeys([tip, *brought]) if one in commits]
+    candidates = dict.fromkeys([view.history.heads().get(environment.ref, ""), *brought])
+    ours = {one.commit for one in memory.published_among(scope, candidates)}
+    looked_at = [one for one in candidates if one in ours]
     shown = [one for one in looked_at if _shows_all(view, environment, one, application, images)]
     # Of two, the one that contains the other is the newer: a ref only ever goes forward.
     return next(

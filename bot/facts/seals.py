@@ -33,8 +33,8 @@ def is_sealed(view: View, environment: Environment, image: ImageId, digest: Dige
     reference = repository.at(digest)
     scope = view.scope(environment.name, application.name)
     recorded = any(
-        (seal.image, seal.repository, seal.digest) == (image.name, str(repository), digest)
-        for seal in view.ports.memory.seals(scope)
+        (seal.image, seal.repository) == (image.name, str(repository))
+        for seal in view.ports.memory.seals(scope, digest)
     )
     if not recorded:
         return False
@@ -132,8 +132,9 @@ def comes_back(
         return False
     if is_adopted(view, environment, reference.digest) or _is_shown(view, environment, reference):
         return False
-    sealed = view.ports.memory.seals(view.scope(environment.name, image.application))
-    own = {one.merge for one in sealed if (one.image, one.digest) == (image.name, reference.digest)}
+    scope = view.scope(environment.name, image.application)
+    sealed = view.ports.memory.seals(scope, reference.digest)
+    own = {one.merge for one in sealed if one.image == image.name}
     return merge not in own
 
 

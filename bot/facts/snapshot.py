@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from functools import cache
 
 from bot.domain.doctor.findings import Finding
 from bot.domain.environments import (
@@ -30,7 +29,7 @@ from bot.facts.environment_at import files_at
 from bot.facts.granted import check_application, check_environment, check_own, source_repository
 from bot.facts.members import InTurn, for_each
 from bot.facts.rules import Rules, rules_at
-from bot.facts.rules_in_force import Gate, Pending, is_same, rule_set
+from bot.facts.rules_in_force import Gate, Pending, is_same
 from bot.facts.shelf import Shelf
 from bot.formats.environment_files import EnvironmentFiles
 from bot.formats.image_names import Names
@@ -60,6 +59,10 @@ class Limits:
     wait: timedelta = timedelta(hours=1)
     """An image that has not come by then is reported with what was looked for."""
     between_publications: timedelta = timedelta(seconds=20)
+    between_proposals: timedelta = timedelta(seconds=30)
+    """One pull request is not given another set sooner: of a storm of pushes it takes the last."""
+    open_pull_requests: int = 100
+    """Promotions that are open at once in a manifests repository; further ones wait."""
 
 
 def _no_keys(_content: bytes, name: str) -> Verifier:
@@ -142,9 +145,7 @@ class View:
     @property
     def line(self) -> DefaultBranch:
         """The default branch, for whoever asks how a commit came there."""
-        return _line(
-            self.ports, self.repository, self.id, self.default_branch, self.history, self.pipeline
-        )
+        return _line(self.ports, self.repository, self.id, self.default_branch, self.history)
 
     def scope(self, environment: str = "", application: str = "") -> Scope:
         """Whose memory and audit."""
@@ -320,18 +321,12 @@ def _line(
     number: int,
     branch: str,
     history: GitHistory,
-    pipeline: Pipeline,
 ) -> DefaultBranch:
-    @cache
-    def written() -> frozenset[str]:
-        return frozenset(
-            head.commit
-            for environment in pipeline.environments
-            for head in ports.memory.written_heads(Scope(number, environment))
-        )
+    def is_written(commit: str) -> bool:
+        return bool(ports.memory.heads_at(number, commit))
 
     head = history.heads().get(branch, "")
-    return DefaultBranch(ports.github, repository, history, branch, head, written)
+    return DefaultBranch(ports.github, repository, history, branch, head, is_written)
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,7 +358,7 @@ def _in_force(
     if not accepted:
         head = history.heads()[branch]
         return _first_rules(ports, repository, number, history, head, begins=begins)
-    gate = _gate(ports, repository, number, branch, history, accepted)
+    gate = _gate(ports, repository, number, branch, history)
     accepted, pending = gate.standing(accepted)
     broken: ConfigurationError | None = None
     newest = gate.line.head
@@ -381,9 +376,9 @@ def _in_force(
     return _Force(Pipeline({}, {}), Rules(), broken, pending)
 
 
-def gate_of(view: View, accepted: Sequence[RulesAccepted]) -> Gate:
+def gate_of(view: View) -> Gate:
     """Who judges changes of the rules, for a command that answers for one."""
-    return _gate(view.ports, view.repository, view.id, view.default_branch, view.history, accepted)
+    return _gate(view.ports, view.repository, view.id, view.default_branch, view.history)
 
 
 def _gate(
@@ -392,12 +387,9 @@ def _gate(
     number: int,
     branch: str,
     history: GitHistory,
-    accepted: Sequence[RulesAccepted],
 ) -> Gate:
-    """Who judges changes of the rules, by what was let in so far."""
-    newest = (rule_set(history, one.commit) for one in reversed(accepted) if one.is_valid)
-    known = next((one.pipeline for one in newest if one), Pipeline({}, {}))
-    line = _line(ports, repository, number, branch, history, known)
+    """Who judges changes of the rules."""
+    line = _line(ports, repository, number, branch, history)
     return Gate(line, Scope(number), ports.memory, ports.audit, ports.clock.now())
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bot.domain.environments import Application, Environment
@@ -10,6 +10,8 @@ from bot.domain.errors import IntegrityError, LockkeeperError
 from bot.domain.gates import Action
 from bot.domain.history import PullRequest
 from bot.domain.jobs import Job, JobKind, JobState
+from bot.domain.memory import WrittenHead
+from bot.domain.promotion import promotion_id
 from bot.domain.standing import OpenPromotion, Standing, StandingFacts, standing
 from bot.facts.gates import closed
 from bot.facts.promotions_open import head_branch
@@ -90,7 +92,7 @@ def _common(
         closed=closed(view, environment, application.name, Action.MERGE),
         pull_request=_promotion(view, environment, application, found) if found else None,
         unseen=opened if isinstance(opened, str) else "",
-        propose=job(JobKind.PROPOSE, application.name),
+        propose=job(JobKind.PROPOSE, application.lane),
         deliver=job(JobKind.DELIVER, application.name),
         publish=job(JobKind.PUBLISH, ""),
     )
@@ -109,26 +111,49 @@ def _promotion(
     view: View, environment: Environment, application: Application, found: PullRequest
 ) -> OpenPromotion:
     scope = view.scope(environment.name, application.name)
-    heads = [h for h in view.ports.memory.written_heads(scope) if h.commit == found.head]
-    verdict = _verdict(view, found.body)
+    heads = [one for one in view.ports.memory.heads_at(view.id, found.head) if one.scope == scope]
+    head = heads[-1] if heads else None
+    verdict = _verdict(view, _promotion_in(view, environment, application, found, heads))
+    own = view.pipeline.environment_of(environment.name, application) or environment
     return OpenPromotion(
         number=found.number,
         url=f"{view.web_url}/pull/{found.number}",
-        since=heads[-1].at if heads else None,
+        since=head.at if head else None,
         approvals=environment.approvals,
-        merges_itself=environment.merges_itself,
+        merges_itself=own.merges_itself,
         verdict=verdict,
         blocks=verdict == "fail",
     )
 
 
-def _verdict(view: View, body: str) -> str:
+def _promotion_in(
+    view: View,
+    environment: Environment,
+    application: Application,
+    found: PullRequest,
+    heads: Sequence[WrittenHead],
+) -> str:
+    """The id of an application's promotion in a pull request; empty: nobody knows.
+
+    The body names the whole, which is another one where a group shares the pull request.
+    """
+    if not application.group:
+        marked = marked_promotion(found.body)
+        return marked[0] if marked else ""
+    for head in heads:
+        record = view.ports.memory.resolution(view.id, application.name, head.source)
+        if record is not None:
+            digests = dict(record.digests)
+            return promotion_id(view.id, environment.name, application.name, digests)
+    return ""
+
+
+def _verdict(view: View, promotion: str) -> str:
     """The newest verdict on this promotion; empty where there is none that can be read."""
-    marked = marked_promotion(body)
-    if marked is None or view.ports.evaluations is None:
+    if not promotion or view.ports.evaluations is None:
         return ""
     try:
-        found = view.ports.evaluations.evaluation(marked[0])
+        found = view.ports.evaluations.evaluation(promotion)
     except IntegrityError:
         return "not_evaluated"  # what cannot be read has decided nothing
     return found.verdict if found else ""

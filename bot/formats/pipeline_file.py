@@ -31,6 +31,7 @@ from bot.domain.environments import (
     Pipeline,
     SourceRepository,
     Template,
+    Turns,
     Unmanaged,
     Write,
     image_tag,
@@ -96,6 +97,8 @@ class _Environment(Strict):
     unmanaged: Literal["warn", "hold", "ignore"] = "warn"
     allow_images: tuple[str, ...] = ()
     freeze: tuple[_Window, ...] = ()
+    order: Literal["latest", "queue"] = "latest"
+    back_merge: bool = False
 
 
 class _Image(Strict):
@@ -135,6 +138,7 @@ class _Application(Strict):
     promote: list[str] | None = None
     paths: list[str] | None = None
     environments: dict[str, _Own | None] | None = None
+    group: str | None = None
 
 
 class _File(Strict):
@@ -327,6 +331,8 @@ class _Reader:
             source_environment=None if is_pattern else source,
             source_pattern=Template(source or "") if is_pattern else None,
             merges_itself=entry.merge == "auto",
+            turns=Turns(entry.order),
+            back_merge=entry.back_merge,
             image_tags=tuple(self._image_tag(tag, at) for tag in entry.image_tags),
             signs=entry.sign,
             accepts_unverified=entry.source == "unverified",
@@ -416,10 +422,18 @@ class _Reader:
             issues=self._issues(layers, at),
             promote=self._promote(name, layers, at),
             environments=self._own(layers, at),
+            group=self._group(layers, at),
         )
         for image in application.images:
             self._check_ci_tag(application, image, at)
         return application
+
+    def _group(self, layers: Sequence[_Application], at: Sequence[str]) -> str:
+        group = next((layer.group for layer in layers if layer.group is not None), "")
+        if group and not _NAME.fullmatch(group):
+            remedy = "use a-z, 0-9 and -, at most 63 characters"
+            self._wrong((*at, "group"), f"not a name of a group: {group!r}", remedy)
+        return group
 
     def _own(self, layers: Sequence[_Application], at: Sequence[str]) -> Mapping[str, Own] | None:
         entries = (layer.environments for layer in layers)

@@ -21,7 +21,7 @@ from bot.domain.issues import IssueKey
 from bot.domain.oci import Digest
 from bot.domain.policy import words
 from bot.formats import contents_section, evidence_body, vulnerability_section
-from bot.formats.body_budget import Detail, fitting
+from bot.formats.body_budget import BUDGET, Detail, fitting
 from bot.formats.configuration_section import Running, configuration, judged, summary
 from bot.formats.evidence_cells import NOT_EVALUATED
 from bot.formats.markdown import code, details, moved, plain, text
@@ -109,9 +109,9 @@ class BodyFacts:
     """There are more new commits than `commits`, the newest."""
 
 
-def title(application: str, environment: str, branch: str, commit: str) -> str:
+def title(name: str, environment: str, asked: str) -> str:
     """The title: authored text keeps to a fixed character set, interpreters read it."""
-    return authored(f"Promote {application} to {environment}: {branch} at {commit[:SHORT_COMMIT]}")
+    return authored(f"Promote {name} to {environment}: {asked}")
 
 
 def authored(value: str) -> str:
@@ -142,26 +142,79 @@ def without_time(body: str) -> str:
 
 def render(facts: BodyFacts) -> str:
     """The body, within GitHub's limit."""
-    assessed = facts.assessment
-    return fitting(
+    return fitting(lambda detail: [_marker(facts.promotion), *_sections(facts, detail)])
+
+
+def render_group(promotion: str, group: str, members: Sequence[BodyFacts]) -> str:
+    """The body of several promotions, one after the other, within the same limit.
+
+    Of many each is said in short, those that a rule stops first; of too many the first ones.
+    """
+    plural = "promotions" if len(members) > 1 else "promotion"
+    head = f"## {code(group)}: {len(members)} {plural}, merged together"
+    whole = fitting(
         lambda detail: [
-            f"<!-- lockkeeper:promotion v1 id={facts.promotion} -->",
-            _verdict(facts),
-            vulnerability_section.blocking(assessed, detail) if assessed else "",
-            _identity(facts, detail),
-            configuration(_running(facts)),
-            travelling_section(facts.travelling, 4 * detail.commits),
-            evidence_body.policy(assessed, detail) if assessed else _policy(),
-            vulnerability_section.vulnerabilities(assessed, detail)
-            if assessed
-            else _vulnerabilities(),
-            contents_section.contents(assessed, detail) if assessed else _contents(),
-            source_section(_source_changes(facts), detail.commits),
-            _supply_chain(facts),
-            _on_merge(facts),
-            _foot(facts),
+            _marker(promotion),
+            head,
+            "\n".join(f"- {code(one.application)} {_new_version(one)}" for one in members),
+            *(section for one in members for section in ("---", *_sections(one, detail))),
         ]
     )
+    if len(whole.encode()) <= BUDGET:
+        return whole
+    serious = sorted(members, key=_is_let_through)
+    shown, body = len(serious), ""
+    while not body or (shown and len(body.encode()) > BUDGET):
+        body = _shortened([_marker(promotion), head], serious[:shown], len(serious) - shown)
+        shown //= 2
+    return body
+
+
+def _is_let_through(facts: BodyFacts) -> bool:
+    return not (facts.assessment and facts.assessment.verdict.blocks)
+
+
+def _shortened(head: Sequence[str], shown: Sequence[BodyFacts], left: int) -> str:
+    """Promotions in short, and how many are not shown at all."""
+    more = f"…and {left} more: each has its own page, and stands in the commit's message."
+    return fitting(
+        lambda detail: [
+            *head,
+            *(part for one in shown for part in _in_short(one, detail)),
+            more if left else "",
+        ]
+    )
+
+
+def _in_short(facts: BodyFacts, detail: Detail) -> list[str]:
+    """The verdict, what breaks a rule, the version, and where the rest is read."""
+    blocking = vulnerability_section.blocking(facts.assessment, detail) if facts.assessment else ""
+    heading = f"### {code(facts.application)} → {code(facts.environment)}"
+    version = f"**Version** {_now_version(facts)} → {_new_version(facts)}"
+    return ["---", heading, _verdict(facts), blocking, version, _foot(facts)]
+
+
+def _marker(promotion: str) -> str:
+    return f"<!-- lockkeeper:promotion v1 id={promotion} -->"
+
+
+def _sections(facts: BodyFacts, detail: Detail) -> list[str]:
+    """What is said of one promotion."""
+    assessed = facts.assessment
+    return [
+        _verdict(facts),
+        vulnerability_section.blocking(assessed, detail) if assessed else "",
+        _identity(facts, detail),
+        configuration(_running(facts)),
+        travelling_section(facts.travelling, 4 * detail.commits),
+        evidence_body.policy(assessed, detail) if assessed else _policy(),
+        vulnerability_section.vulnerabilities(assessed, detail) if assessed else _vulnerabilities(),
+        contents_section.contents(assessed, detail) if assessed else _contents(),
+        source_section(_source_changes(facts), detail.commits),
+        _supply_chain(facts),
+        _on_merge(facts),
+        _foot(facts),
+    ]
 
 
 def _verdict(facts: BodyFacts) -> str:

@@ -84,6 +84,10 @@ class GitHistory(Protocol):
         """Commits in ``new`` and not in ``old``, newest first."""
         ...
 
+    def lacking(self, branch: str, commit: str, *, limit: int) -> Sequence[GitCommit]:
+        """Commits of ``commit`` that ``branch`` lacks, also as a copy; newest first, no merges."""
+        ...
+
     def messages(self, old: str, new: str, *, limit: int) -> Sequence[str]:
         """The whole messages of `between`."""
         ...

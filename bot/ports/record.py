@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -75,8 +75,18 @@ class Memory(Protocol):
         """Record the first resolution; return what is recorded (the first one wins)."""
         ...
 
-    def publications(self, scope: Scope) -> Sequence[PublicationRecord]:
-        """All publications that were made for (manifests, environment), oldest first."""
+    def latest_publications(self, scope: Scope) -> Iterator[PublicationRecord]:
+        """Publications of (manifests, environment), newest first, read as they are asked for."""
+        ...
+
+    def publication_of(self, scope: Scope, commit: str) -> PublicationRecord | None:
+        """The newest record of (manifests, environment) about a commit; None: it is not ours."""
+        ...
+
+    def published_among(
+        self, scope: Scope, commits: Collection[str]
+    ) -> Sequence[PublicationRecord]:
+        """The records of (manifests, environment) about some of these commits, oldest first."""
         ...
 
     def published(self, manifests: int, tips: Mapping[str, str]) -> Collection[str]:
@@ -131,8 +141,8 @@ class Memory(Protocol):
         """End a hold of exactly this scope and kind; False if there was none."""
         ...
 
-    def seals(self, scope: Scope) -> Sequence[Seal]:
-        """What was sealed for (manifests, environment), narrowed to the application if given."""
+    def seals(self, scope: Scope, digest: Digest | None = None) -> Sequence[Seal]:
+        """What was sealed for (manifests, environment), narrowed to what else is given."""
         ...
 
     def record_seal(self, seal: Seal) -> None:
@@ -149,6 +159,18 @@ class Memory(Protocol):
 
     def forget_told_failures(self, job: str) -> None:
         """Everybody was told that it is over."""
+        ...
+
+    def latest_heads(self, scope: Scope) -> Iterator[WrittenHead]:
+        """What `written_heads` tells, newest first, read as it is asked for."""
+        ...
+
+    def heads_of(self, scope: Scope, source: str) -> Sequence[WrittenHead]:
+        """Those of an application in an environment that propose a source commit, oldest first."""
+        ...
+
+    def heads_at(self, manifests: int, commit: str) -> Sequence[WrittenHead]:
+        """What a commit of ours asks for, an entry for each application; empty: it is not ours."""
         ...
 
     def written_heads(self, scope: Scope) -> Sequence[WrittenHead]:

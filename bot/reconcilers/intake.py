@@ -58,7 +58,7 @@ def _everything(view: View) -> Iterator[Job]:
     for environment in view.pipeline.environments:
         for name, application in view.pipeline.applications.items():
             if not application.skips(environment):
-                yield Job(JobKind.PROPOSE, view.id, environment, name)
+                yield Job(JobKind.PROPOSE, view.id, environment, application.lane)
                 yield Job(JobKind.DELIVER, view.id, environment, name)
         yield Job(JobKind.PUBLISH, view.id, environment)
     for pull_request in view.ports.github.pull_requests(view.repository, state="open"):
@@ -224,7 +224,7 @@ def _moved_promotions(view: View) -> Iterator[Job]:
     is_ruled = not changed.isdisjoint(view.rules.files | {PIPELINE_FILE})
     for environment, application, _ in _open_promotions(view):
         if is_ruled or _has_moved(view, environment, application, before, changed):
-            yield Job(JobKind.PROPOSE, view.id, environment.name, application.name)
+            yield Job(JobKind.PROPOSE, view.id, environment.name, application.lane)
 
 
 def _has_moved(
@@ -246,16 +246,17 @@ def _merging_promotions(view: View, hint: WebhookHint) -> Iterator[Job]:
     for environment, application, pull in _open_promotions(view):
         is_meant = not hint.after or hint.after == pull.head or hint.pull_request == pull.number
         if environment.merges_itself and is_meant:
-            yield Job(JobKind.PROPOSE, view.id, environment.name, application.name)
+            yield Job(JobKind.PROPOSE, view.id, environment.name, application.lane)
 
 
 def _open_promotions(view: View) -> Iterator[tuple[Environment, Application, PullRequest]]:
     pulls = view.ports.github.pull_requests(view.repository, state="open")
     by_branch = {pull.head_branch: pull for pull in pulls}
-    for environment in view.pipeline.environments.values():
+    for name in view.pipeline.environments:
         for application in view.pipeline.applications.values():
-            pull = by_branch.get(head_branch(environment, application))
-            if pull is not None:
+            environment = view.pipeline.environment_of(name, application)
+            pull = by_branch.get(head_branch(environment, application)) if environment else None
+            if environment is not None and pull is not None:
                 yield environment, application, pull
 
 
@@ -293,7 +294,7 @@ def _source_looks(view: View, application: Application, hint: WebhookHint) -> It
         if environment is None:
             continue
         if ref is None or environment.fed_by(ref):
-            yield Job(JobKind.PROPOSE, view.id, name, application.name)
+            yield Job(JobKind.PROPOSE, view.id, name, application.lane)
         if is_rerun:
             yield Job(JobKind.DELIVER, view.id, name, application.name)
             yield Job(JobKind.PUBLISH, view.id, name)

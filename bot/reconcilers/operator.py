@@ -247,7 +247,7 @@ def _take_over(view: View, environment: Environment, actor: str) -> Sequence[Dig
     for digest in (*digests, *mentions):
         ports.memory.record_adoption(Adoption(scope, digest, actor, now))
     tip = view.history.heads().get(environment.ref, "")
-    if tip or ports.memory.publications(scope):
+    if tip or ports.memory.last_publication(view.id, environment.name) is not None:
         # Without a source the next publication is judged whole, as a first one is.
         record = PublicationRecord(scope, environment.ref, tip or NO_COMMIT, "", "", now)
         ports.memory.record_publication(replace(record, rules=rules_in_record(view)))
@@ -301,7 +301,7 @@ def _resume(request: Request, view: View, commit: str) -> list[dict[str, object]
     if commit:
         if not _has_rules(view, commit):
             raise NotFoundError(f"valid rules at {commit[:40]}", f"{view.default_branch} (full id)")
-        gate_of(view, accepted).let_in(commit, f"{request.actor} by command")
+        gate_of(view).let_in(commit, f"{request.actor} by command")
     elif not accepted:
         raise NotFoundError(
             "any rules that were let in",
@@ -358,7 +358,7 @@ def accept(request: Request) -> Answer:
         raise NotFoundError(f"valid rules at {commit[:40]}", f"{view.default_branch} (a full id)")
     if any(view.history.is_ancestor(commit, one.commit) for one in accepted):
         raise NotFoundError(f"a change of the rules at {commit[:7]}", "what is not in force yet")
-    gate_of(view, accepted).let_in(commit, f"{request.actor} by command")
+    gate_of(view).let_in(commit, f"{request.actor} by command")
     request.ports.jobs.put(Job(JobKind.ANSWER, view.id, "", commit))
     request.ports.jobs.put(Job(JobKind.RECONCILE, view.id))
     return {**target.identity, "commit": commit, "accepted": True}
@@ -373,10 +373,11 @@ def _has_rules(view: View, commit: str) -> bool:
 def _shows(view: View, environment: Environment) -> str:
     """The commit that shows what runs: the ref's, else our record's, else the files'."""
     tip = view.history.heads().get(environment.ref, "")
-    records = view.ports.memory.publications(view.scope(environment.name))
-    if tip or not records:
+    memory = view.ports.memory
+    if tip or memory.last_publication(view.id, environment.name) is None:
         return tip or view.head
-    published = (one.commit for one in reversed(records) if one.commit != NO_COMMIT)
+    records = memory.latest_publications(view.scope(environment.name))
+    published = (one.commit for one in records if one.commit != NO_COMMIT)
     found = next((commit for commit in published if view.history.fetch_commit(commit)), "")
     if not found:
         raise NotFoundError(
@@ -465,17 +466,15 @@ def _released(done: Released) -> Answer:
 def _accept_tip(view: View, environment: Environment) -> None:
     """What made the environment stop is taken as it is: the foreign tip, the rewritten branch."""
     memory, scope = view.ports.memory, view.scope(environment.name)
-    records = memory.publications(scope)
+    last = memory.last_publication(view.id, environment.name)
     tip = view.history.heads().get(environment.ref, "")
-    if not records or not tip or brings_unsealed(view, environment, tip):
+    if last is None or not tip or brings_unsealed(view, environment, tip):
         return  # what is not sealed is replaced, whoever lets the environment go on
-    contained = (
-        view.history.is_ancestor(records[-1].source, view.head) if (records[-1].source) else False
-    )
-    source = records[-1].source if contained else ""
-    if tip != records[-1].commit or source != records[-1].source:
+    contained = view.history.is_ancestor(last.source, view.head) if last.source else False
+    source = last.source if contained else ""
+    if tip != last.commit or source != last.source:
         now = view.ports.clock.now()
-        record = PublicationRecord(scope, environment.ref, tip, records[-1].commit, source, now)
+        record = PublicationRecord(scope, environment.ref, tip, last.commit, source, now)
         memory.record_publication(replace(record, rules=rules_in_record(view)))
         # Under a publication's identity: what a person accepted is not reported as ours.
         facts = {"ref": environment.ref, "commit": tip}

@@ -84,8 +84,7 @@ def _older(ring: KeyRing) -> list[str]:
 def _published(view: View, environment: Environment) -> dict[DigestReference, str]:
     """Image references on the environment ref, with the images' names; by our record only."""
     tip = view.history.heads().get(environment.ref, "")
-    records = view.ports.memory.publications(view.scope(environment.name))
-    if tip not in {record.commit for record in records}:
+    if view.ports.memory.publication_of(view.scope(environment.name), tip) is None:
         return {}
     found: dict[DigestReference, str] = {}
     for location in view.locations(tip, environment):

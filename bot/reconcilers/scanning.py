@@ -24,7 +24,8 @@ def scan(ports: Ports, manifests: int, environment: str, subject: str) -> Outcom
     if application is None or ports.scanner is None or ports.reports is None:
         return Done("there is no such image, or no scanner (any more)")
     try:
-        target, digest = view.granted_environment(environment), Digest(written)
+        target = view.granted_environment_of(environment, application)
+        digest = Digest(written)
         registry = view.registry(target)
     except RejectedError as error:
         return Failed(str(error))
@@ -37,8 +38,8 @@ def scan(ports: Ports, manifests: int, environment: str, subject: str) -> Outcom
         for platform in registry.describe(reference).platforms
         if (failure := work.answer(reference.repository.at(platform.digest)))
     ]
-    for kind in (JobKind.PROPOSE, JobKind.DELIVER):
-        ports.jobs.put(Job(kind, view.id, environment, application.name))
+    ports.jobs.put(Job(JobKind.PROPOSE, view.id, environment, application.lane))
+    ports.jobs.put(Job(JobKind.DELIVER, view.id, environment, application.name))
     for pull_request in ports.github.pull_requests(view.repository, state="open"):
         ports.jobs.put(Job(JobKind.ANSWER, view.id, "", str(pull_request.number)))
     if failures:

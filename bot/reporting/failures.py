@@ -79,9 +79,10 @@ def _where(view: View, job: Job) -> Iterator[tuple[GitHubRepository, str]]:
     """Repository and commit: branch heads that ask; the newest merge, and what it brings."""
     environment = view.environment(job.environment)
     if job.kind is JobKind.PROPOSE:
-        application = view.application(job.subject)
-        own = view.environment_of(environment.name, application)
-        yield from _heads(view, own, application)
+        for application in view.pipeline.in_lane(job.subject):
+            own = view.pipeline.environment_of(environment.name, application)
+            if own is not None:
+                yield from _heads(view, own, application)
         return
     yield view.repository, view.head
     if job.kind is JobKind.DELIVER:

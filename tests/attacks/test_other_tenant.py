@@ -116,7 +116,7 @@ def test_no_row_of_one_tenant_is_anothers(memory: MemoryStore) -> None:
 
     assert not memory.adoptions(own)
     assert not memory.seals(own)
-    assert not memory.publications(own)
+    assert not [*memory.latest_publications(own)]
     assert not memory.shown_by(own, image, ONE)
     assert not memory.accepted_rules(1)
     assert not memory.holds(own)

@@ -148,7 +148,9 @@ class Histories(RuleBasedStateMachine):
     @invariant()
     def and_in_that_order(self) -> None:
         for scope in SCOPES:
-            found = [(one.scope, one.commit) for one in self.memory.publications(scope)]
+            found = [(one.scope, one.commit) for one in self.memory.latest_publications(scope)][
+                ::-1
+            ]
             assert is_within(found, self.published)
         for manifests in (1, 2):
             accepted = self.memory.accepted_rules(manifests)

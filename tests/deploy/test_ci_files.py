@@ -16,7 +16,7 @@ from bot.domain.ci_builds import CiBuild, CiImage
 from bot.domain.environments import matches
 from bot.formats.ci_snippet import SERVICES, as_expression, label
 from bot.formats.yaml_tree import compose_all, plain
-from tests.schemas import mistakes_in_ci
+from tests.schemas import mistakes_in_file
 from tests.walked.pages import files
 from tests.world.tools import run
 
@@ -112,20 +112,20 @@ def test_github_s_actions_are_pinned_and_a_pull_request_may_do_nothing(text: str
 
 @pytest.mark.parametrize("text", of("gitlab"))
 def test_gitlab_s_file_holds_against_its_published_schema(text: str) -> None:
-    assert mistakes_in_ci("gitlab-ci", read(text)) == []
+    assert mistakes_in_file("gitlab-ci", read(text)) == []
 
 
 @pytest.mark.parametrize("text", of("azure"))
 def test_azure_s_file_holds_against_its_published_schema(text: str) -> None:
-    assert mistakes_in_ci("azure-pipelines", read(text)) == []
+    assert mistakes_in_file("azure-pipelines", read(text)) == []
 
 
 def test_the_schemas_find_what_is_wrong() -> None:
     gitlab = read((DOCS / "ci" / "gitlab-ci.yml").read_text())
     azure = read((DOCS / "ci" / "azure-pipelines.yml").read_text())
 
-    assert mistakes_in_ci("gitlab-ci", {**gitlab, "sign": {**gitlab["sign"], "scrpt": []}})
-    assert mistakes_in_ci("azure-pipelines", {**azure, "jobs": [{"job": "x", "stepz": []}]})
+    assert mistakes_in_file("gitlab-ci", {**gitlab, "sign": {**gitlab["sign"], "scrpt": []}})
+    assert mistakes_in_file("azure-pipelines", {**azure, "jobs": [{"job": "x", "stepz": []}]})
 
 
 _JENKINS: Final = re.compile(

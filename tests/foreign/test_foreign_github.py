@@ -185,6 +185,7 @@ def _bot(directory: Path, front: Front, emulator: Emulator, listen: int) -> Bot:
         "LOCKKEEPER_LISTEN": f"127.0.0.1:{listen}",
         "LOCKKEEPER_BOARD_LISTEN": board,
         "LOCKKEEPER_PUBLISH_INTERVAL_SECONDS": "1",
+        "LOCKKEEPER_PROPOSE_INTERVAL_SECONDS": "1",
     }
     return Bot(environment, directory / "bot.log", board)
 

@@ -152,6 +152,9 @@ def test_signing_asks_for_one_approval_unless_told() -> None:
         ("source: acme/shop", "environments: { prod: { merge: auto } }", 28, "`merge: auto` tog"),
         ("source: acme/shop", "environments: { prod: { after: [prod] } }", 28, "forms a circle"),
         ("source: acme/shop", 'environments: { prod: { on: { tags: ["*"] } } }', 28, "every git"),
+        ("from: stage", "from: stage\n    order: fifo", 18, "order"),
+        ("source: acme/shop", "group: payments", 28, "not in it, is called as the group"),
+        ("source: acme/shop", "group: The Shop", 28, "not a name of a group"),
         ("source: acme/shop", 'paths: ["../x"]', 28, "not a path or glob in the source"),
         ("checkout-api: {}", 'checkout-api: { paths: ["/x"] }', 29, "not a path or glob"),
         ("version: 1", "version: 1\nversion: 1", 2, "stands twice"),
@@ -558,3 +561,16 @@ def test_nothing_is_taken_from_an_environment_that_is_gone_past(names: set[str])
             assert found.branches or found.tags or found.after
             is_lowest = name == "dev"
             assert is_lowest or found.source_environment or found.source_pattern
+
+
+def test_a_queue_is_of_single_applications_and_of_own_branches() -> None:
+    queue = WHOLE.replace("from: stage", "from: stage\n    order: queue")
+    grouped = queue.replace("source: acme/shop", "source: acme/shop\n    group: shop")
+    past = grouped.replace("group: shop", "group: shop\n    environments: { dev: , stage: }")
+    following = FOLLOWING.replace("after:", "order: queue\n    after:")
+
+    assert read_pipeline(queue).environments["prod"].turns == "queue"
+    assert read_pipeline(past).environments["prod"].turns == "queue"
+    for text, words in ((grouped, "together with a group: 'shop'"), (following, "publications")):
+        with pytest.raises(ConfigurationError, match=words):
+            read_pipeline(text)

@@ -4,19 +4,21 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 from hypothesis import given, strategies as st
 
 from bot.domain.environments import Approvals
 from bot.domain.history import GitCommit
 from bot.domain.images import BaseImage
 from bot.domain.oci import Digest
-from bot.formats.body_budget import LIMIT
+from bot.formats.body_budget import BUDGET, LIMIT
 from bot.formats.pull_request_body import (
     BodyFacts,
     ImageFacts,
     authored,
     marked_promotion,
     render,
+    render_group,
     superseded,
     title,
 )
@@ -108,7 +110,7 @@ def test_the_marker_survives_being_closed() -> None:
 
 @given(st.text(max_size=100), st.text(max_size=40))
 def test_authored_text_keeps_to_its_characters(branch: str, application: str) -> None:
-    for line in (title(application, "prod", branch, "c" * 40), authored(branch)):
+    for line in (title(application, "prod", f"{branch} at ccccccc"), authored(branch)):
         assert all(c.isascii() and (c.isalnum() or c in " ._/@:+-") for c in line)
         assert len(line) <= 255
 
@@ -142,3 +144,17 @@ def test_bases_of_several_platforms_are_counted() -> None:
 
 def test_an_image_that_says_nothing_has_no_row() -> None:
     assert with_bases((), ()) == ""
+
+
+@pytest.mark.parametrize("number", [1, 2, 40, 400])
+def test_the_body_of_a_group_of_any_size_fits_and_names_what_it_leaves_out(number: int) -> None:
+    members = [replace(FACTS, application=f"application-{n}") for n in range(number)]
+
+    body = render_group("a" * 26, "shop", members)
+
+    assert len(body.encode()) <= BUDGET
+    assert marked_promotion(body) == ("a" * 26, False)
+    assert f"{number} promotion" in body
+    named = sum(f"`{one.application}`" in body for one in members)
+    assert named == number or "more: each has its own page" in body
+    assert named >= min(number, 40)

@@ -142,9 +142,22 @@ def test_publications_come_in_the_order_of_their_records(memory: Memory) -> None
     for publication in (PUBLICATION, second, PUBLICATION):
         memory.record_publication(publication)
 
-    assert memory.publications(PROD) == [PUBLICATION, second]
-    assert memory.publications(Scope(7, "stage")) == []
-    assert memory.publications(Scope(8, "prod")) == []
+    assert list(memory.latest_publications(PROD)) == [second, PUBLICATION]
+    assert list(memory.latest_publications(Scope(7, "stage"))) == []
+    assert list(memory.latest_publications(Scope(8, "prod"))) == []
+
+
+def test_of_many_publications_each_is_found(memory: Memory) -> None:
+    many = [replace(PUBLICATION, commit=f"{number:040x}") for number in range(120)]
+    for publication in many:
+        memory.record_publication(publication)
+
+    assert list(memory.latest_publications(PROD)) == many[::-1]
+    assert memory.publication_of(PROD, many[7].commit) == many[7]
+    assert memory.publication_of(Scope(7, "stage"), many[7].commit) is None
+    asked = [many[9].commit, "f" * 40, many[3].commit, many[9].commit]
+    assert memory.published_among(PROD, asked) == [many[3], many[9]]
+    assert memory.published_among(PROD, []) == []
 
 
 def test_an_adoption_is_remembered_once(memory: Memory) -> None:
@@ -232,6 +245,12 @@ def test_written_heads_come_oldest_first(memory: Memory) -> None:
         memory.record_written_head(head)
 
     assert memory.written_heads(PAYMENTS) == [first, second]
+    assert list(memory.latest_heads(PAYMENTS)) == [second, first]
+    assert list(memory.latest_heads(Scope(7, "prod", "billing"))) == []
+    assert memory.heads_of(PAYMENTS, first.source)[0] == first
+    assert memory.heads_of(PAYMENTS, "0" * 40) == []
+    assert memory.heads_at(7, second.commit) == [second]
+    assert memory.heads_at(8, second.commit) == []
     assert memory.written_heads(Scope(8, "prod", "payments")) == []
 
 

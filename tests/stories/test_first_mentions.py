@@ -62,7 +62,7 @@ def test_the_last_look_asks_the_new_tree_itself(driver: Driver) -> None:
     old = stage.ref("prod") or ""
     head = stage.dana.push(stage.manifests, "main", dict(mention(driver, "v1")))
     view = driver.look()
-    records = driver.ports.memory.publications(view.scope("prod"))
+    records = [*driver.ports.memory.latest_publications(view.scope("prod"))][::-1]
     desk = RefSnapshot(view, view.environment("prod"), old, records[-1])
 
     found = unproven_mentions(desk, head)

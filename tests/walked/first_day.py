@@ -97,6 +97,7 @@ def _serve(stage: Stage, here: Walk, unit: str, around: Mapping[str, str]) -> No
         name: value,
         **around,
         "LOCKKEEPER_PUBLISH_INTERVAL_SECONDS": "1",
+        "LOCKKEEPER_PROPOSE_INTERVAL_SECONDS": "1",
     }
     stage.bot = Bot(
         environment, here.folder / "bot.log", around["LOCKKEEPER_BOARD_LISTEN"], is_executed=True

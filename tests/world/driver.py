@@ -169,7 +169,7 @@ def driven(
     with raised(directory, contract=contract, pipeline=pipeline, hosts=hosts, start=False) as stage:
         own = {k: v for k, v in stage.bot.environment.items() if k.startswith("LOCKKEEPER_")}
         app, queue = assemble(Settings.read(own)), Queue()
-        limits = Limits(timedelta(hours=1), timedelta(0))
+        limits = Limits(timedelta(hours=1), timedelta(0), timedelta(0))
         ports = replace(app.workflows.ports, jobs=queue, limits=limits)
         workflows = replace(app.workflows, ports=ports, running=_since_the_last_move)
         try:

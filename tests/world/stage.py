@@ -421,6 +421,7 @@ def _set(
         "LOCKKEEPER_LISTEN": f"127.0.0.1:{port}",
         "LOCKKEEPER_BOARD_LISTEN": board,
         "LOCKKEEPER_PUBLISH_INTERVAL_SECONDS": "1",
+        "LOCKKEEPER_PROPOSE_INTERVAL_SECONDS": "1",
         **{name: one.replace("{board}", board) for name, one in (variables or {}).items()},
     }
     bot = Bot(environment, directory / "bot.log", board)

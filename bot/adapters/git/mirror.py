@@ -371,6 +371,14 @@ class Mirror:
         """Commits in ``new`` and not in ``old``, newest first."""
         return self._log([f"-n{limit}", _checked(new), f"^{_checked(old)}"])
 
+    def lacking(self, branch: str, commit: str, *, limit: int) -> Sequence[GitCommit]:
+        """Commits of ``commit`` that ``branch`` lacks, newest first; not those that it has copied.
+
+        No merges; what was cherry-picked is known by its changes (git-log, ``--cherry-pick``).
+        """
+        span = f"{_checked(branch)}...{_checked(commit)}"
+        return self._log(["--cherry-pick", "--right-only", "--no-merges", f"-n{limit}", span])
+
     def messages(self, old: str, new: str, *, limit: int) -> Sequence[str]:
         """The whole messages of `between`."""
         revisions = [f"-n{limit}", _checked(new), f"^{_checked(old)}"]

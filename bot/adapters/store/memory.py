@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -45,6 +45,7 @@ from bot.domain.oci import Digest
 Row = sa.Row[tuple[object, ...]]
 
 _AT_ONCE = 500  # values of one query; databases bear a few thousand
+_PAGE = 50  # rows that are read behind the newest one
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,10 +194,29 @@ class MemoryStore:
 
     # --- publications, adoptions, holds --------------------------------------------------
 
-    def publications(self, scope: Scope) -> Sequence[PublicationRecord]:
-        """All publications that were made for (manifests, environment), oldest first."""
-        rows = self._proven(PUBLICATION, _in_environment(PUBLICATION, scope))
-        return [_publication(row) for row in rows]
+    def latest_publications(self, scope: Scope) -> Iterator[PublicationRecord]:
+        """Publications of (manifests, environment), newest first, read as they are asked for."""
+        return map(_publication, self._newest(PUBLICATION, _whose(PUBLICATION, scope)))
+
+    def publication_of(self, scope: Scope, commit: str) -> PublicationRecord | None:
+        """The newest record of (manifests, environment) about a commit; None: it is not ours."""
+        found = self.published_among(scope, [commit])
+        return found[-1] if found else None
+
+    def published_among(
+        self, scope: Scope, commits: Collection[str]
+    ) -> Sequence[PublicationRecord]:
+        """The records of (manifests, environment) about some of these commits, oldest first."""
+        query, wanted = _in_environment(PUBLICATION, scope), sorted(set(commits))
+        rows = [
+            row
+            for begin in range(0, len(wanted), _AT_ONCE)
+            for row in self._proven(
+                PUBLICATION,
+                query.where(PUBLICATION.c.commit_id.in_(wanted[begin : begin + _AT_ONCE])),
+            )
+        ]
+        return [_publication(row) for row in sorted(rows, key=lambda row: int(row.number))]
 
     def published(self, manifests: int, tips: Mapping[str, str]) -> Collection[str]:
         """Those of these refs whose tip is ours there, made or taken over; ref -> commit."""
@@ -211,9 +231,8 @@ class MemoryStore:
         mine = PUBLICATION.c.manifests == manifests
         if environment:
             mine = sa.and_(mine, PUBLICATION.c.environment == environment)
-        newest = sa.select(PUBLICATION).where(mine).order_by(PUBLICATION.c.number.desc())
-        found = self._proven(PUBLICATION, newest.limit(1)) or self._proven(PUBLICATION, newest)
-        return _publication(found[0]) if found else None
+        found = next(self._newest(PUBLICATION, mine), None)
+        return None if found is None else _publication(found)
 
     def record_publication(self, publication: PublicationRecord) -> None:
         """Remember a publication; called before its ref moves."""
@@ -260,12 +279,8 @@ class MemoryStore:
 
     def owner_of(self, manifests: int, ref: str) -> str:
         """The environment that published on a ref last; empty: none did."""
-        query = (
-            sa.select(PUBLICATION)
-            .where(PUBLICATION.c.manifests == manifests, PUBLICATION.c.ref == ref)
-            .order_by(PUBLICATION.c.number.desc())
-        )
-        return next((str(row.environment) for row in self._proven(PUBLICATION, query)), "")
+        mine = sa.and_(PUBLICATION.c.manifests == manifests, PUBLICATION.c.ref == ref)
+        return next((str(row.environment) for row in self._newest(PUBLICATION, mine)), "")
 
     # --- rules ---------------------------------------------------------------------------
 
@@ -348,8 +363,11 @@ class MemoryStore:
 
     # --- seals and heads of ours ---------------------------------------------------------
 
-    def seals(self, scope: Scope) -> Sequence[Seal]:
-        """What was sealed for (manifests, environment), narrowed to the application if given."""
+    def seals(self, scope: Scope, digest: Digest | None = None) -> Sequence[Seal]:
+        """What was sealed for (manifests, environment), narrowed to what else is given."""
+        query = _narrowed(SEAL, scope)
+        if digest is not None:
+            query = query.where(SEAL.c.digest == str(digest))
         return [
             Seal(
                 _scope(row),
@@ -360,7 +378,7 @@ class MemoryStore:
                 row.pull_request,
                 _moment(row),
             )
-            for row in self._proven(SEAL, _narrowed(SEAL, scope))
+            for row in self._proven(SEAL, query)
         ]
 
     def record_seal(self, seal: Seal) -> None:
@@ -408,18 +426,26 @@ class MemoryStore:
         Narrowed to the application if one is given.
         """
         return [
-            WrittenHead(
-                _scope(row),
-                row.branch,
-                row.commit_id,
-                row.base,
-                row.trigger_id,
-                row.trigger_branch,
-                row.source,
-                _moment(row),
-            )
-            for row in self._proven(WRITTEN_HEAD, _narrowed(WRITTEN_HEAD, scope))
+            _written_head(row) for row in self._proven(WRITTEN_HEAD, _narrowed(WRITTEN_HEAD, scope))
         ]
+
+    def latest_heads(self, scope: Scope) -> Iterator[WrittenHead]:
+        """What `written_heads` tells, newest first, read as it is asked for."""
+        mine = _whose(WRITTEN_HEAD, scope)
+        if scope.application:
+            mine = sa.and_(mine, WRITTEN_HEAD.c.application == scope.application)
+        return map(_written_head, self._newest(WRITTEN_HEAD, mine))
+
+    def heads_of(self, scope: Scope, source: str) -> Sequence[WrittenHead]:
+        """Those of an application in an environment that propose a source commit, oldest first."""
+        query = _narrowed(WRITTEN_HEAD, scope).where(WRITTEN_HEAD.c.source == source)
+        return [_written_head(row) for row in self._proven(WRITTEN_HEAD, query)]
+
+    def heads_at(self, manifests: int, commit: str) -> Sequence[WrittenHead]:
+        """What a commit of ours asks for, an entry for each application; empty: it is not ours."""
+        mine = sa.and_(WRITTEN_HEAD.c.manifests == manifests, WRITTEN_HEAD.c.commit_id == commit)
+        query = sa.select(WRITTEN_HEAD).where(mine).order_by(WRITTEN_HEAD.c.number)
+        return [_written_head(row) for row in self._proven(WRITTEN_HEAD, query)]
 
     def record_written_head(self, head: WrittenHead) -> None:
         """Remember a commit of ours; called before its branch moves."""
@@ -449,6 +475,17 @@ class MemoryStore:
     def _proven(self, table: sa.Table, query: sa.Select[tuple[object, ...]]) -> Sequence[Row]:
         return [row for row in self._rows(query) if self.proofs.holds(table, row)]
 
+    def _newest(self, table: sa.Table, mine: sa.ColumnElement[bool]) -> Iterator[Row]:
+        """Rows of ours, newest first, few at a time: most who ask need one of thousands."""
+        query, most = sa.select(table).where(mine).order_by(table.c.number.desc()), 1
+        rows = self._rows(query.limit(most))
+        while rows:
+            yield from (row for row in rows if self.proofs.holds(table, row))
+            if len(rows) < most:
+                return
+            most = _PAGE
+            rows = self._rows(query.where(table.c.number < rows[-1].number).limit(most))
+
     def _resolution(
         self, connection: sa.Connection, condition: sa.ColumnElement[bool]
     ) -> Resolution | None:
@@ -477,6 +514,23 @@ def _named(manifests: int, application: str, commit: str) -> sa.ColumnElement[bo
         RESOLUTION.c.manifests == manifests,
         RESOLUTION.c.application == application,
         RESOLUTION.c.commit_id == commit,
+    )
+
+
+def _whose(table: sa.Table, scope: Scope) -> sa.ColumnElement[bool]:
+    return sa.and_(table.c.manifests == scope.manifests, table.c.environment == scope.environment)
+
+
+def _written_head(row: Row) -> WrittenHead:
+    return WrittenHead(
+        _scope(row),
+        row.branch,
+        row.commit_id,
+        row.base,
+        row.trigger_id,
+        row.trigger_branch,
+        row.source,
+        _moment(row),
     )
 
 

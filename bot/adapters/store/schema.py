@@ -140,6 +140,15 @@ MIGRATIONS: Final[Sequence[Sequence[str]]] = (
         "DROP TABLE lk_hold",
     ),
     ("ALTER TABLE lk_resolved_image ADD COLUMN commit_id VARCHAR NOT NULL DEFAULT ''",),
+    (
+        "CREATE INDEX lk_publication_newest ON lk_publication (manifests, environment, number)",
+        "CREATE INDEX lk_publication_commit ON lk_publication (manifests, commit_id)",
+        "CREATE INDEX lk_publication_ref ON lk_publication (manifests, ref, number)",
+        """CREATE INDEX lk_written_head_newest
+            ON lk_written_head (manifests, environment, application, number)""",
+        "CREATE INDEX lk_written_head_commit ON lk_written_head (manifests, commit_id)",
+        "CREATE INDEX lk_written_head_source ON lk_written_head (manifests, source)",
+    ),
 )
 """For ``migrate``, part ``store``; ``{number}`` counts rows in the order they were written,
 ``{bytes}`` is what holds bytes."""

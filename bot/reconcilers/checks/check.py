@@ -38,7 +38,8 @@ from bot.formats.manifest_file import digests_in, image_of
 from bot.formats.markdown import code, prose
 from bot.formats.pipeline_file import PIPELINE_FILE
 from bot.formats.places import HOLDING, Remark, RemarkKind
-from bot.reporting.reports import tell_commit, tell_rules
+from bot.formats.pull_request_body import superseded
+from bot.reporting.reports import tell_commit, tell_pull_request, tell_rules
 from bot.reporting.rules_preview import preview_rules
 from bot.reporting.verdicts import note_verdict
 
@@ -91,6 +92,9 @@ def answer_pull_request(view: View, pull_request: PullRequest) -> Outcome:
         view.history.refresh()
         if not view.history.fetch_commit(pull_request.head):
             return Done(f"the head of pull request {number} cannot be read")
+    orphan = _is_promotion(view, pull_request) and _names_nothing(view, pull_request)
+    if orphan:
+        return _close_orphan(view, pull_request)
     judgement = _judge_pull_request(view, pull_request)
     _tell(view, pull_request.head, judgement)
     _tell_rules_wanted(view, pull_request)
@@ -182,17 +186,44 @@ def _is_promotion(view: View, pull_request: PullRequest) -> bool:
     return is_ours and is_local and pull_request.head_branch.startswith("lockkeeper/")
 
 
+def _names_nothing(view: View, pull_request: PullRequest) -> bool:
+    """Whether a promotion's branch is of nothing that the pipeline in force names any more.
+
+    Where no pipeline is in force, or the record is not whole, nobody knows that.
+    """
+    pipeline = view.pipeline
+    if view.cut_off or not (pipeline.environments and pipeline.applications):
+        return False
+    lanes = {one.lane for one in pipeline.applications.values()}
+    _, _, rest = pull_request.head_branch.partition("/")
+    environment, _, lane = rest.partition("/")
+    return environment not in pipeline.environments or lane not in lanes
+
+
+def _close_orphan(view: View, pull_request: PullRequest) -> Outcome:
+    """Close it with the reason; marked first, so that nobody takes it for a person's rejection."""
+    number, github = pull_request.number, view.ports.github
+    link = f"[{code(PIPELINE_FILE)}]({view.web_url}/blob/{view.pipeline.commit}/{PIPELINE_FILE})"
+    words = (
+        f"**Closed.** {link} names no environment, application or group for "
+        f"{code(pull_request.head_branch)} any more. What takes its place has a pull request of "
+        "its own, and starts from what runs."
+    )
+    body = superseded(pull_request.body)
+    github.edit_pull_request(view.repository, number, title=pull_request.title, body=body)
+    tell_pull_request(view, number, words)
+    github.close_pull_request(view.repository, number)
+    return Done(f"pull request {number} is closed: {pull_request.head_branch} names nothing now")
+
+
 def _foreign_commit(view: View, pull_request: PullRequest) -> str:
     """Why a promotion's head is not the bot's own; empty: it is."""
-    written = {
-        head.commit: head
-        for environment in view.pipeline.environments
-        for head in view.ports.memory.written_heads(view.scope(environment))
-    }
-    if pull_request.head in written:
+    memory = view.ports.memory
+    if memory.heads_at(view.id, pull_request.head):
         return ""
     commits = view.history.first_parents(pull_request.head, limit=10)
-    author = next((c.author for c in commits if c.id not in written), "somebody")
+    others = (one for one in commits if not memory.heads_at(view.id, one.id))
+    author = next((one.author for one in others), "somebody")
     return (
         f"{code(pull_request.head[:7])} on this branch is not Lockkeeper's (author: "
         f"{prose(author)}), so Lockkeeper neither merges nor updates it. "
@@ -602,8 +633,9 @@ def is_deliverable(
         RegistryRefusesError: the registry refuses to say.
     """
     scope = view.scope(environment.name, application.name)
-    sealed = {(seal.image, seal.digest) for seal in view.ports.memory.seals(scope)}
-    return (image, digest) in sealed or is_in_source(view, environment, application, image, digest)
+    if any(seal.image == image for seal in view.ports.memory.seals(scope, digest)):
+        return True
+    return is_in_source(view, environment, application, image, digest)
 
 
 def _tag_now(view: View, environment: Environment, written: ImageField) -> str:

@@ -439,11 +439,7 @@ def _tell(wish: DesiredImage, state: CheckState, heading: str, summary: str) -> 
     if not wish.commit:
         return
     scope = wish.view.scope(wish.environment.name, wish.application.name)
-    triggers = [
-        head.trigger
-        for head in wish.view.ports.memory.written_heads(scope)
-        if head.source == wish.commit
-    ]
+    triggers = [one.trigger for one in wish.view.ports.memory.heads_of(scope, wish.commit)]
     commits = [*triggers[-1:], wish.commit]
     tell_source(wish.view, wish.application, wish.environment, commits, state, heading, summary)
     progress = {CheckState.IN_PROGRESS: "in_progress", CheckState.FAILURE: "failure"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bot.domain.environments import Environment
+from bot.domain.environments import Application, Environment
 from bot.domain.following import Follower, Standing, followers
 from bot.domain.gates import Action
 from bot.domain.jobs import JobKind
@@ -58,10 +58,10 @@ def _standing(subject: Subject, name: str) -> Standing:
         reason = f"its commit {record.commit[:7]} cannot be read any more"
         return Standing(name, "", NO_REF, "", reason)
     scope = view.scope(name, subject.application.name)
-    heads = reversed(view.ports.memory.written_heads(scope))
-    head = next((one for one in heads if one.source == record.commit), None)
-    if head is None:
+    heads = view.ports.memory.heads_of(scope, record.commit)
+    if not heads:
         return Standing(name, record.commit, NO_REF, record.commit)
+    head = heads[-1]
     return Standing(name, record.commit, SourceRef.of(head.trigger_branch), head.trigger)
 
 
@@ -149,20 +149,20 @@ def _waiting(subject: Subject, one: Follower, standings: Sequence[Standing]) -> 
 
 def _now(subject: Subject, standing: Standing) -> str:
     shows = f"which shows {standing.commit[:7]}" if standing.commit else f"where {standing.problem}"
-    trouble = upstream_trouble(subject.view, standing.environment, subject.application.name)
+    trouble = upstream_trouble(subject.view, standing.environment, subject.application)
     return f"{shows}: {trouble}" if trouble else shows
 
 
-def upstream_trouble(view: View, environment: str, application: str) -> str:
+def upstream_trouble(view: View, environment: str, application: Application) -> str:
     """What stops an application in an environment before this one; empty: nothing that is known."""
-    held = closed(view, view.environment(environment), application, Action.MERGE)
+    held = closed(view, view.environment(environment), application.name, Action.MERGE)
     if held is not None:
         return held.words
     keys = {
         f"{kind}:{view.id}:{environment}:{subject}"
         for kind, subject in (
-            (JobKind.PROPOSE, application),
-            (JobKind.DELIVER, application),
+            (JobKind.PROPOSE, application.lane),
+            (JobKind.DELIVER, application.name),
             (JobKind.PUBLISH, ""),
         )
     }

@@ -5,97 +5,205 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from itertools import islice
 from typing import Final
 
-from bot.domain.environments import Application, Environment
+from bot.domain.environments import Application, Environment, Turns
 from bot.domain.errors import NotFoundError, RejectedError
 from bot.domain.gates import Action
 from bot.domain.history import CheckState
-from bot.domain.jobs import Done, Failed, Outcome, RequeueAt
-from bot.domain.promotion import (
-    Order,
-    OrderFacts,
-    Refused,
-    Source,
-    Waiting,
-    order,
-)
-from bot.domain.source_refs import VersionKey
+from bot.domain.jobs import Done, Outcome, RequeueAt
+from bot.domain.promotion import Order, Refused, Waiting
 from bot.facts.gates import closed, stopped, told
 from bot.facts.snapshot import Ports, View, look
-from bot.facts.unchanged import ANCESTORS, stretches, to_ask
 from bot.formats.markdown import prose
+from bot.formats.pipeline_file import PIPELINE_FILE
 from bot.formats.places import RemarkKind
 from bot.reconcilers.promotion.asking import asking_branches, asking_tags
 from bot.reconcilers.promotion.following import followed, problems
-from bot.reconcilers.promotion.pull_request import Proposal, close_pointless, ensure_pull_request
-from bot.reconcilers.promotion.source_commit import Evaluated, evaluate, evaluate_any, same_files
-from bot.reconcilers.promotion.subject import Subject, Trigger
+from bot.reconcilers.promotion.newest import Look, newest_ready, newest_tags, ordered
+from bot.reconcilers.promotion.pull_request import (
+    Proposal,
+    Request,
+    close_pointless,
+    ensure_pull_request,
+)
+from bot.reconcilers.promotion.queued import queued
+from bot.reconcilers.promotion.source_commit import Evaluated, Ready
+from bot.reconcilers.promotion.subject import Subject
+from bot.reconcilers.promotion.together import Member, together
 from bot.reporting.reports import tell_source
 
-_READY: Final = 30
-"""Commits before a branch's head that are looked at for an image while its own is to come."""
 _SOON: Final = timedelta(seconds=5)
 _SLOW: Final = timedelta(minutes=10)
 
 
-def propose(ports: Ports, manifests: int, environment: str, application: str) -> Outcome:
-    """Bring the promotion pull request of one application in one environment up to date."""
+def propose(ports: Ports, manifests: int, environment: str, lane: str) -> Outcome:
+    """Bring the promotion pull request of an application, or a group, up to date."""
     view = look(ports, manifests)
+    own = view.pipeline.applications.get(lane)
+    if own is not None and own.lane != lane:
+        lane = own.lane  # asked for before it came into a group
+    members = view.pipeline.in_lane(lane)
+    if not members or environment not in view.pipeline.environments:
+        known = environment in view.pipeline.environments
+        missing = f"application {lane}" if known else f"environment {environment}"
+        return Done(str(NotFoundError(missing, PIPELINE_FILE)))
+    if not members[0].group:
+        return _settle(_looked(view, environment, members[0].name))
+    return _propose_together(view, environment, members)
+
+
+def _looked(view: View, environment: str, application: str) -> Look:
+    """Look at one application, as far as that says anything."""
     try:
         promoted = view.granted_application(application)
         target = view.environment_of(environment, promoted)
     except NotFoundError as error:
-        return Done(str(error))
+        return Look(application, Done(str(error)))
     images = {image.name for image in promoted.images}
     places = [
         s for s in view.locations_of(view.head, target, application) if s.image.name in images
     ]
     reason = "" if places else _why_nowhere(view, target, promoted)
     if not (places or reason):
-        return Done(f"{application} has no place in {environment}")
+        return Look(application, Done(f"{application} has no place in {environment}"))
     try:
-        history = ports.mirrors.of(promoted.source)
+        history = view.ports.mirrors.of(promoted.source)
     except RejectedError as error:
         if reason:
-            return Done(f"{reason}; its source: {error}")
+            said = f"{reason}; its source: {error}"
+            return Look(application, Done(said), blocked=said)
         raise
     subject = Subject(view, target, promoted, history, places)
     if reason:
-        return _nowhere(subject, reason)
+        return Look(application, _nowhere(subject, reason), blocked=reason)
     if target.follows:
         view.granted_environment_of(environment, promoted)
-        evaluated = [_ordered(subject, one) for one in followed(subject)]
-        if not evaluated:
-            return Done("; ".join(problems(subject)))
-        return _settle(subject, evaluated)
+        sets = tuple(ordered(subject, one) for one in followed(subject))
+        outcome = Done("; ".join(problems(subject)) if not sets else "")
+        return Look(application, outcome, subject if sets else None, sets)
     heads, tags = asking_branches(subject), asking_tags(subject)
     if not (heads or tags):
-        return Done(f"no branch or tag that feeds {environment} has moved yet")
+        return Look(application, Done(f"no branch or tag that feeds {environment} has moved yet"))
     view.granted_environment_of(environment, promoted)
-    evaluated = [_ordered(subject, _newest_ready(subject, trigger)) for trigger in heads]
-    evaluated += _newest_tags(subject, tags)
-    return _settle(subject, evaluated)
+    if target.turns is Turns.QUEUE:
+        return Look(application, Done(""), subject, tuple(queued(subject, heads, tags)))
+    evaluated = [ordered(subject, newest_ready(subject, trigger)) for trigger in heads]
+    evaluated += newest_tags(subject, tags)
+    return Look(application, Done(""), subject, tuple(evaluated))
 
 
-def _settle(subject: Subject, evaluated: Sequence[Evaluated]) -> Outcome:
+def _settle(found: Look) -> Outcome:
     """Propose the newest of what asks, and say of the others what is the matter with them."""
-    view = subject.view
-    chosen = _newest(evaluated)
-    own = {chosen.trigger.commit.id} if chosen is not None else set()
-    for other in evaluated:
+    subject, chosen = found.subject, found.chosen
+    if subject is None:
+        return found.outcome
+    _tell_others(found)
+    if chosen is None:
+        return _waiting(subject.view, found.evaluated)
+    outcome = _carry_out(subject, chosen, is_all=not any(map(_is_open, found.evaluated)))
+    waits = chosen.evaluated.waits
+    if waits is None or not isinstance(outcome, Done):
+        return outcome
+    later = _waiting(subject.view, [waits])
+    return replace(later, summary=f"{outcome.summary}; {later.summary}")
+
+
+def _tell_others(found: Look) -> None:
+    """Say of what asks and was not chosen what is the matter with it."""
+    subject, chosen = found.subject, found.chosen
+    if subject is None:
+        return
+    own = {chosen.evaluated.trigger.commit.id} if chosen is not None else set()
+    for other in found.evaluated:
         if other.waits is not None:
             _tell_unchosen(subject, other.waits)
-        if other is not chosen and other.trigger.commit.id not in own:
+        if other.trigger.commit.id not in own:
             _tell_unchosen(subject, other)
-    if chosen is None:
-        return _waiting(view, evaluated)
-    outcome = _carry_out(subject, chosen, is_all=not any(map(_is_open, evaluated)))
-    if chosen.waits is None or not isinstance(outcome, Done):
+
+
+# --- several applications in one pull request ---
+
+
+def _propose_together(view: View, environment: str, members: Sequence[Application]) -> Outcome:
+    """Propose what is new of a group as one, once nobody of it is missing."""
+    looks = [_member(view, environment, one.name) for one in members]
+    for one in looks:
+        _tell_others(one)
+    group = together([one for one in looks if one.subject is not None or one.blocked])
+    missing = {**group.missing, **{one.application: one.blocked for one in looks if one.blocked}}
+    if not group.ready:
+        return _nothing_new(view, environment, members[0], looks, missing)
+    base = view.environment(environment)
+    stops = (closed(view, base, one.application, Action.PROPOSE) for one in group.ready)
+    held = next((one for one in stops if one is not None), None)
+    if held is not None:
+        _tell_members(group.ready, *told(held))
+        return stopped(held)
+    if missing:
+        title = f"Waiting for {', '.join(missing)}"
+        _tell_members(group.ready, title, prose(_whole(members[0].group, missing), 600))
+        waiting = _waiting(view, [e for one in looks for e in one.evaluated])
+        return replace(waiting, summary=_whole(members[0].group, missing))
+    outcome = ensure_pull_request(
+        view,
+        Request(
+            environment=base,
+            lane=members[0].lane,
+            proposals=tuple(_proposal(one.subject, one.ready) for one in group.ready),
+            members=tuple(one.name for one in members),
+        ),
+    )
+    waits = [one for one in (each.ready.evaluated.waits for each in group.ready) if one is not None]
+    if not waits or not isinstance(outcome, Done):
         return outcome
-    later = _waiting(view, [chosen.waits])
+    later = _waiting(view, waits)
     return replace(later, summary=f"{outcome.summary}; {later.summary}")
+
+
+def _member(view: View, environment: str, application: str) -> Look:
+    """One of a group: what it may not do is said for it, and the others are looked at."""
+    try:
+        return _looked(view, environment, application)
+    except RejectedError as error:
+        return Look(application, Done(str(error)), blocked=str(error))
+
+
+def _whole(group: str, missing: Mapping[str, str]) -> str:
+    """What a group waits for, by name."""
+    said = "; ".join(f"{name}: {reason}" for name, reason in missing.items())
+    return f"{group} is promoted as a whole, and waits for {said}"
+
+
+def _nothing_new(
+    view: View,
+    environment: str,
+    member: Application,
+    looks: Sequence[Look],
+    missing: Mapping[str, str],
+) -> Outcome:
+    evaluated = [one for found in looks for one in found.evaluated]
+    if missing:
+        return replace(_waiting(view, evaluated), summary=_whole(member.group, missing))
+    if any(one.chosen is not None for one in looks) and not any(map(_is_open, evaluated)):
+        close_pointless(view, view.environment(environment), member)
+    said = [one.outcome.summary for one in looks if one.outcome.summary]
+    return Done("; ".join(dict.fromkeys(said)) or f"{environment} asks for all of it already")
+
+
+def _tell_members(ready: Sequence[Member], title: str, words: str) -> None:
+    """On the commits of each; ``words`` are Markdown of ours."""
+    for one in ready:
+        subject, commits = one.subject, one.ready.commits
+        tell_source(
+            subject.view,
+            subject.application,
+            subject.environment,
+            commits,
+            CheckState.NEUTRAL,
+            title,
+            words,
+        )
 
 
 def _why_nowhere(view: View, environment: Environment, application: Application) -> str:
@@ -133,57 +241,40 @@ def _nowhere(subject: Subject, reason: str) -> Outcome:
     return Done(reason)
 
 
-# --- the newest that is ready ---
+# --- what comes of it ---
 
 
-def _newest_ready(subject: Subject, trigger: Trigger) -> Evaluated:
-    """The branch's head, or while its image is still to come, the newest commit that has one.
-
-    Only commits that came after what runs here: others asked for nothing or were promoted before.
-    """
-    head = evaluate(subject, trigger)
-    running = subject.running()
-    if not isinstance(head.decision, Waiting) or running is None:
-        return head
-    history = subject.history
-    if not (history.fetch_commit(running) and history.is_ancestor(running, trigger.commit.id)):
-        return head
-    if subject.application.paths:
-        return _newest_ready_stretch(subject, trigger, running, head)
-    for commit in history.first_parents(trigger.commit.id, limit=_READY, until=running)[1:]:
-        found = evaluate(subject, Trigger(trigger.ref, commit), is_head=False)
-        if isinstance(found.decision, Source):
-            return replace(found, waits=head)
-    return head
+def _carry_out(subject: Subject, chosen: Ready, *, is_all: bool) -> Outcome:
+    """Propose what was chosen; ``is_all``: no other commit may still turn out to be newer."""
+    view, environment, application = subject.view, subject.environment, subject.application
+    held = closed(view, environment, application.name, Action.PROPOSE)
+    if held is not None:
+        tell_source(view, application, environment, chosen.commits, CheckState.NEUTRAL, *told(held))
+        return stopped(held)
+    if chosen.evaluated.order is Order.SAME:
+        if is_all:  # else the open one may be that of a branch whose newest image is to come
+            close_pointless(view, environment, application)
+        return Done(f"{environment.name} already asks for {chosen.source.commit[:7]}")
+    name = application.name
+    request = Request(environment, name, (_proposal(subject, chosen),), (name,))
+    return ensure_pull_request(view, request)
 
 
-def _newest_ready_stretch(
-    subject: Subject, trigger: Trigger, running: str, head: Evaluated
-) -> Evaluated:
-    """The same in a monorepo, where the commits of others stand between the application's own."""
-    history = subject.history
-    found = stretches(history, trigger.commit.id, subject.touches, until=running)
-    for commits in islice(found, 1, _READY):
-        newest = Trigger(trigger.ref, history.commit(commits[0]))
-        one = evaluate_any(subject, newest, to_ask(commits))
-        if isinstance(one.decision, Source):
-            return replace(one, waits=head)
-    return head
-
-
-def _newest_tags(subject: Subject, newest_first: Sequence[Trigger]) -> list[Evaluated]:
-    """The newest tag whose image is there, and those after it that have to be waited for.
-
-    What comes before it is older, however many there are.
-    """
-    found: list[Evaluated] = []
-    for trigger in newest_first[:_READY]:
-        one = _ordered(subject, evaluate(subject, trigger))
-        waits = next((e for e in found if isinstance(e.decision, Waiting)), None)
-        if isinstance(one.decision, Source):
-            return [*found, replace(one, waits=waits)]
-        found.append(one)
-    return found
+def _proposal(subject: Subject, chosen: Ready) -> Proposal:
+    return Proposal(
+        environment=subject.environment,
+        application=subject.application,
+        images=chosen.source.images,
+        source=chosen.source.commit,
+        built_of=dict(chosen.resolution.commits),
+        trigger=chosen.evaluated.trigger.commit.id,
+        ref=chosen.evaluated.trigger.ref,
+        known_by=chosen.resolution.known_by,
+        running=subject.running(),
+        diverging=chosen.evaluated.order is Order.DIVERGING,
+        places=subject.places,
+        history=subject.history,
+    )
 
 
 def _is_open(evaluated: Evaluated) -> bool:
@@ -196,93 +287,6 @@ def _is_open(evaluated: Evaluated) -> bool:
     return evaluated.waits is not None or is_to_come
 
 
-# --- in which order ---
-
-
-def _ordered(subject: Subject, evaluated: Evaluated) -> Evaluated:
-    if not isinstance(evaluated.decision, Source):
-        return evaluated
-    wished = subject.wished()
-    running = subject.running()
-    facts = OrderFacts(
-        candidate=evaluated.decision.commit,
-        running=running,
-        candidate_contains_running=running is not None
-        and _contains(subject, evaluated.trigger, evaluated.decision.commit, running),
-        running_contains_candidate=running is not None
-        and subject.history.is_ancestor(evaluated.decision.commit, running),
-        candidate_ref=evaluated.trigger.ref,
-        running_ref=subject.running_ref(),
-        something_runs=any(wished.values()),
-    )
-    same = all(wished.get(name) == d for name, d in evaluated.decision.images.items())
-    return replace(evaluated, order=Order.SAME if same else order(facts))
-
-
-def _contains(subject: Subject, trigger: Trigger, candidate: str, running: str) -> bool:
-    """An ancestor of the candidate or the trigger, or a tree equal to one of the branch."""
-    history = subject.history
-    if not history.fetch_commit(running):
-        return False
-    if history.is_ancestor(running, candidate) or history.is_ancestor(running, trigger.commit.id):
-        return True
-    if subject.application.paths:
-        found = stretches(history, trigger.commit.id, subject.touches)
-        return any(same_files(subject, running, commits[0]) for commits in found)
-    tree = history.commit(running).tree
-    return any(c.tree == tree for c in history.first_parents(trigger.commit.id, limit=ANCESTORS))
-
-
-def _newest(evaluated: Sequence[Evaluated]) -> Evaluated | None:
-    """The one to propose: what goes forward before what diverges, higher versions first."""
-    for wanted in ({Order.FIRST, Order.FORWARD}, {Order.DIVERGING}, {Order.SAME}):
-        found = [e for e in evaluated if isinstance(e.decision, Source) and e.order in wanted]
-        if found:
-            return max(found, key=_rank)
-    return None
-
-
-def _rank(evaluated: Evaluated) -> tuple[tuple[bool, VersionKey], str]:
-    return evaluated.trigger.ref.rank, evaluated.trigger.commit.committed_at.isoformat()
-
-
-# --- what comes of it ---
-
-
-def _carry_out(subject: Subject, chosen: Evaluated, *, is_all: bool) -> Outcome:
-    """Propose what was chosen; ``is_all``: no other commit may still turn out to be newer."""
-    source, resolution = chosen.decision, chosen.resolution
-    if not isinstance(source, Source) or resolution is None:
-        return Failed("nothing was chosen")
-    view, environment, application = subject.view, subject.environment, subject.application
-    commits = [chosen.trigger.commit.id, source.commit]
-    found = closed(view, environment, application.name, Action.PROPOSE)
-    if found is not None:
-        tell_source(view, application, environment, commits, CheckState.NEUTRAL, *told(found))
-        return stopped(found)
-    if chosen.order is Order.SAME:
-        if is_all:  # else the open one may be that of a branch whose newest image is to come
-            close_pointless(view, environment, application)
-        return Done(f"{environment.name} already asks for {source.commit[:7]}")
-    return ensure_pull_request(
-        view,
-        Proposal(
-            environment=environment,
-            application=application,
-            images=source.images,
-            source=source.commit,
-            built_of=dict(resolution.commits),
-            trigger=chosen.trigger.commit.id,
-            ref=chosen.trigger.ref,
-            known_by=resolution.known_by,
-            running=subject.running(),
-            diverging=chosen.order is Order.DIVERGING,
-            places=subject.places,
-            history=subject.history,
-        ),
-    )
-
-
 def _tell_unchosen(subject: Subject, evaluated: Evaluated) -> None:
     decision = evaluated.decision
     commits = [evaluated.trigger.commit.id]
@@ -290,7 +294,7 @@ def _tell_unchosen(subject: Subject, evaluated: Evaluated) -> None:
         late = _is_late(subject.view, evaluated)
         before = decision.environments or subject.environment.below
         waits_for = " and ".join(before) if decision.for_environment else "image"
-        title = f"Waiting for {waits_for}"
+        title = decision.heading or f"Waiting for {waits_for}"
         advice = (
             "\n\nThis takes longer than usual: check that CI built this commit and pushed the tag, "
             "then re-run or push again."

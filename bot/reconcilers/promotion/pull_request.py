@@ -18,6 +18,7 @@ from bot.domain.environments import (
     Application,
     Environment,
     ImageId,
+    Turns,
     image_tag,
     matches,
 )
@@ -40,12 +41,13 @@ from bot.domain.issues import IssueKey, issue_keys
 from bot.domain.jobs import Done, Job, JobKind, Outcome, RequeueAt
 from bot.domain.memory import WrittenHead
 from bot.domain.oci import Digest, DigestReference
+from bot.domain.pacing import CIRCLES, WITHIN, circles, not_before, writes
 from bot.domain.promotion import in_hand, promotion_id
 from bot.domain.source_refs import SourceRef
 from bot.facts.evidence import Evaluated, evaluate, report_url
 from bot.facts.gates import closed, going_all, labelled, stopped, told
 from bot.facts.granted import source_repository
-from bot.facts.promotions_open import head_branch
+from bot.facts.promotions_open import BRANCHES, head_branch, lane_branch
 from bot.facts.snapshot import View
 from bot.facts.source_changes import source_changes
 from bot.facts.travelling import Travelling, travelling
@@ -61,6 +63,7 @@ from bot.formats.pull_request_body import (
     is_same,
     marked_promotion,
     render,
+    render_group,
     superseded,
     title,
 )
@@ -71,6 +74,7 @@ from bot.reporting.reports import ask_reviewers, tell_labels, tell_source
 from bot.reporting.verdicts import note_verdict
 
 _COMMITS: Final = 250
+_TOO_MANY_AGAIN: Final = timedelta(minutes=5)
 _MERGE_AGAIN: Final = timedelta(seconds=15)
 _MERGE_SLOW: Final = timedelta(minutes=15)
 
@@ -97,78 +101,140 @@ class Proposal:
     """The source repository."""
 
     @property
-    def head_branch(self) -> str:
-        """The stable branch of the pull request."""
-        return head_branch(self.environment, self.application)
-
-    @property
-    def title(self) -> str:
-        """Of the pull request, and of its commit."""
-        return title(self.application.name, self.environment.name, str(self.ref), self.source)
-
-    @property
     def commits(self) -> list[str]:
         """Where the developer looks."""
         return [self.trigger, self.source]
 
 
-def ensure_pull_request(view: View, proposal: Proposal) -> Outcome:
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One pull request: one or more promotions to one environment."""
+
+    environment: Environment
+    lane: str
+    """The application, or the group, that it is of."""
+    proposals: tuple[Proposal, ...]
+    """At least one, each of another application."""
+    members: tuple[str, ...]
+    """Every application that may be in it."""
+
+    @property
+    def is_group(self) -> bool:
+        """Whether it is a group's, however many of it take part."""
+        return any(one.application.group for one in self.proposals)
+
+    @property
+    def diverging(self) -> bool:
+        """Whether commits would leave the environment."""
+        return any(one.diverging for one in self.proposals)
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """Application -> source commit."""
+        return {one.application.name: one.source for one in self.proposals}
+
+    @property
+    def asked(self) -> str:
+        """What asked, in a few words: ``release/v1 at 2b2e927``."""
+        said = [f"{one.ref} at {one.source[:SHORT_COMMIT]}" for one in self.proposals]
+        if len(set(said)) == 1:
+            return said[0]
+        names = [one.application.name for one in self.proposals]
+        return ", ".join(f"{name} {words}" for name, words in zip(names, said, strict=True))
+
+    @property
+    def head_branch(self) -> str:
+        """The stable branch of the pull request."""
+        return lane_branch(self.environment, self.lane)
+
+    @property
+    def title(self) -> str:
+        """Of the pull request, and of its commit."""
+        return title(self.lane, self.environment.name, self.asked)
+
+    @property
+    def images(self) -> dict[str, Digest]:
+        """What it brings, as the commit message and the promotion's id name it."""
+        return {
+            f"{one.application.name}/{image}" if self.is_group else image: digest
+            for one in self.proposals
+            for image, digest in one.images.items()
+        }
+
+
+def ensure_pull_request(view: View, request: Request) -> Outcome:
     """Open, update, keep frozen, close or merge the pull request, as the facts ask for."""
-    number = _id(view, proposal)
+    number = _id(view, request)
     in_hand(number)
-    existing, closed = _pull_requests(view, proposal)
+    existing, closed = _pull_requests(view, request)
     rejected = _rejected(view, closed, number)
     if rejected:
-        _tell(view, proposal, CheckState.NEUTRAL, "Not proposed again", rejected)
+        _tell(view, request, CheckState.NEUTRAL, "Not proposed again", rejected)
         return Done(rejected)
     if existing is not None:
-        stuck = _untouchable(view, proposal, existing)
+        stuck = _untouchable(view, request, existing)
         if stuck:
-            _tell(view, proposal, CheckState.NEUTRAL, "Waits for the open pull request", stuck)
+            _tell(view, request, CheckState.NEUTRAL, "Waits for the open pull request", stuck)
             return Done(stuck)
-    elif _has_moved(view, proposal):
+    elif _has_moved(view, request):
         return RequeueAt("the default branch has moved meanwhile", view.ports.clock.now())
-    edit = _edit(view, proposal)
+    later = _too_fast(view, request, existing)
+    if later is not None:
+        return later
+    edit = _edit(view, request)
     own = [one for one in edit.refused if one.image is not None]
     if own:
         why = "; ".join(str(one) for one in own[:5])
-        _tell(view, proposal, CheckState.NEUTRAL, "Not promoted", prose(why, 600))
+        _tell(view, request, CheckState.NEUTRAL, "Not promoted", prose(why, 600))
         return Done(why)
-    came = _travelling(view, proposal, existing)
-    if came.refused:
-        _tell(view, proposal, CheckState.NEUTRAL, "Not promoted", refusals(came.refused))
-        return Done("; ".join(came.refused[:5]))
+    is_frozen = existing is not None and _travels(request) and _is_approved(view, existing)
+    came = [_travelling(view, one, existing if is_frozen else None) for one in request.proposals]
+    refused = [reason for one in came for reason in one.refused]
+    if refused:
+        _tell(view, request, CheckState.NEUTRAL, "Not promoted", refusals(refused))
+        return Done("; ".join(refused[:5]))
     contents = {path: bytes_of(content) for path, content in edit.contents.items()}
-    contents |= {one.path: one.content for one in came.files}
-    evaluated = evaluate(
-        view, proposal.environment, proposal.application, proposal.images, view.rules
-    )
-    body = render(_facts(view, proposal, evaluated.assessment, came))
+    contents |= {file.path: file.content for one in came for file in one.files}
+    evaluated = [
+        evaluate(view, request.environment, one.application, one.images, view.rules)
+        for one in request.proposals
+    ]
+    facts = [
+        _facts(view, proposal, one.assessment, files)
+        for proposal, one, files in zip(request.proposals, evaluated, came, strict=True)
+    ]
+    body = render_group(number, request.lane, facts) if request.is_group else render(facts[0])
     is_current = (
         existing is not None
-        and _is_current(view, proposal, existing, contents)
-        and (came.is_frozen or _brought(view, proposal, existing) <= contents.keys())
+        and _is_current(view, request, existing, contents)
+        and (is_frozen or _brought_by_any(view, request, existing) <= contents.keys())
     )
-    commit = None if is_current else _write(view, proposal, contents)
-    pull_request = _ensure(view, proposal, existing, commit, body)
+    commit = None if is_current else _write(view, request, contents)
+    pull_request = _ensure(view, request, existing, commit, body)
     seen_in = None if existing is None else existing.number
-    note_verdict(view, number, proposal.application, evaluated, seen_in)
-    for job in evaluated.jobs:
-        view.ports.jobs.put(job)
-    return _settle(view, proposal, pull_request, evaluated)
+    for proposal, one in zip(request.proposals, evaluated, strict=True):
+        note_verdict(view, promotion_of(view, proposal), proposal.application, one, seen_in)
+        for job in one.jobs:
+            view.ports.jobs.put(job)
+    return _settle(view, request, pull_request, evaluated)
 
 
-def _id(view: View, proposal: Proposal) -> str:
-    return promotion_id(
-        view.id, proposal.environment.name, proposal.application.name, proposal.images
-    )
+def promotion_of(view: View, proposal: Proposal) -> str:
+    """The id of one application's promotion, whichever pull request it is in."""
+    application = proposal.application.name
+    return promotion_id(view.id, proposal.environment.name, application, proposal.images)
+
+
+def _id(view: View, request: Request) -> str:
+    """What the pull request brings, as one id."""
+    return promotion_id(view.id, request.environment.name, request.lane, request.images)
 
 
 def _pull_requests(
-    view: View, proposal: Proposal
+    view: View, request: Request
 ) -> tuple[PullRequest | None, Sequence[PullRequest]]:
     """The open one of the promotion's branch, and the closed ones, newest first."""
-    head = proposal.head_branch
+    head = request.head_branch
     found = view.ports.github.pull_requests(view.repository, state="all", head=head)
     living = [one for one in found if one.is_open and one.base_branch == view.default_branch]
     return next(iter(living), None), [one for one in found if not one.is_open]
@@ -193,13 +259,23 @@ def _rejected(view: View, closed: Sequence[PullRequest], promotion: str) -> str:
     return ""
 
 
+def was_rejected(
+    view: View, environment: Environment, application: Application, images: Mapping[str, Digest]
+) -> str:
+    """Why this set of one application is not asked for again; empty: it may be."""
+    promotion = promotion_id(view.id, environment.name, application.name, images)
+    head = head_branch(environment, application)
+    found = view.ports.github.pull_requests(view.repository, state="all", head=head)
+    return _rejected(view, [one for one in found if not one.is_open], promotion)
+
+
 def _was_merged_here(view: View, pull_request: PullRequest) -> bool:
     """Its merge is on the default branch: what it brought is not there now, so it was undone."""
     merge = pull_request.merge_commit
     return merge is not None and view.history.is_ancestor(merge, view.head)
 
 
-def _has_moved(view: View, proposal: Proposal) -> bool:
+def _has_moved(view: View, request: Request) -> bool:
     """The files of its places are not those that were looked at: somebody has merged.
 
     That may have been the very pull request that is not open any more. Asked after the list of
@@ -210,28 +286,98 @@ def _has_moved(view: View, proposal: Proposal) -> bool:
     head = view.history.heads().get(view.default_branch, "")
     if head == view.head:
         return False
-    own = {location.place.path for location in proposal.places}
+    own = {location.place.path for one in request.proposals for location in one.places}
     return not head or not own.isdisjoint(view.history.changes(view.head, head))
 
 
-def _written(view: View, proposal: Proposal) -> dict[str, WrittenHead]:
-    scope = view.scope(proposal.environment.name, proposal.application.name)
-    return {head.commit: head for head in view.ports.memory.written_heads(scope)}
+def _written(view: View, request: Request, commit: str) -> dict[str, WrittenHead]:
+    """Application -> what a commit of ours asks for there; empty: it is not ours."""
+    return {
+        head.scope.application: head
+        for head in view.ports.memory.heads_at(view.id, commit)
+        if head.scope.environment == request.environment.name
+        and head.scope.application in request.members
+    }
 
 
-def _untouchable(view: View, proposal: Proposal, existing: PullRequest) -> str:
+def _too_fast(view: View, request: Request, existing: PullRequest | None) -> Outcome | None:
+    """Why nothing is written now: a storm, a circle, or too much that is open; None: it may be."""
+    now, limits = view.ports.clock.now(), view.ports.limits
+    written = writes(
+        (application, head)
+        for application in request.members
+        for head in view.ports.memory.written_heads(
+            view.scope(request.environment.name, application)
+        )
+    )
+    if circles(written, request.sources, now) >= CIRCLES:
+        return _stopped_circle(view, request, written[-1].at + WITHIN)
+    moment = not_before(written, request.sources, limits.between_proposals)
+    if moment is not None and now < moment:
+        # Told to nobody: of 500 pushes 499 would be told that they wait a moment.
+        return RequeueAt(f"{request.asked} is proposed a moment after the set before it", moment)
+    return None if existing is not None else _too_many(view, request)
+
+
+def _stopped_circle(view: View, request: Request, until: datetime) -> Outcome:
+    words = (
+        f"This set was proposed, replaced and proposed again {CIRCLES} times within an hour, so "
+        f"something takes it back each time. It is not proposed again before {until:%H:%M} UTC; a "
+        "newer commit is. Find out what else writes these files, or which branches take turns."
+    )
+    _tell(view, request, CheckState.NEUTRAL, "Stopped: it goes in circles", words)
+    scope = view.scope(request.environment.name)
+    once = f"circle:{_id(view, request)}:{until:%Y-%m-%dT%H}"
+    facts = {"branch": request.head_branch, "asked": request.asked}
+    view.ports.audit.append("goes in circles", scope, facts, once=once)
+    return RequeueAt(f"{request.asked} goes in circles", until)
+
+
+def _too_many(view: View, request: Request) -> Outcome | None:
+    """Why one more is not opened; nobody is asked where there cannot be so many."""
+    most = view.ports.limits.open_pull_requests
+    lanes = {one.lane for one in view.pipeline.applications.values()}
+    if len(lanes) * len(view.pipeline.environments) <= most:
+        return None
+    opened = [
+        one
+        for one in view.ports.github.pull_requests(view.repository, state="open")
+        if one.head_is_local and one.head_branch.startswith(f"{BRANCHES}/")
+    ]
+    if len(opened) < most:
+        return None
+    oldest = min(opened, key=lambda one: one.number)
+    link = f"[{oldest.number}]({view.web_url}/pull/{oldest.number})"
+    words = (
+        f"{len(opened)} promotions are open in {view.repository}, and {most} may be "
+        f"(`LOCKKEEPER_OPEN_PULL_REQUESTS`). Merge or close some: the oldest is {link}."
+    )
+    _tell(view, request, CheckState.NEUTRAL, "Waits: too many promotions are open", words)
+    said = f"{len(opened)} promotions are open, and {most} may be"
+    return RequeueAt(said, view.ports.clock.now() + _TOO_MANY_AGAIN)
+
+
+def _asks_for(written: Mapping[str, WrittenHead]) -> dict[str, str]:
+    """Application -> source commit."""
+    return {application: head.source for application, head in written.items()}
+
+
+def _untouchable(view: View, request: Request, existing: PullRequest) -> str:
     """Why an open pull request must not be changed; empty: it may."""
-    head = _written(view, proposal).get(existing.head)
-    if head is None:
+    written = _written(view, request, existing.head)
+    if not written:
         return f"pull request {existing.number} was edited by somebody else; it is theirs now"
-    if head.source == proposal.source:
+    if _asks_for(written) == request.sources:
         return ""
-    if proposal.diverging:
+    if request.environment.turns is Turns.QUEUE:
+        return f"pull request {existing.number} has its turn before it"
+    if request.diverging:
         return f"pull request {existing.number} is open, and this build diverges from what runs"
     if _is_approved(view, existing):
-        newer = f"{proposal.ref} at {proposal.source[:SHORT_COMMIT]}"
-        _note_newer(view, existing, newer)
-        return f"pull request {existing.number} is approved and stays as it is; {newer} waits"
+        _note_newer(view, existing, request.asked)
+        return (
+            f"pull request {existing.number} is approved and stays as it is; {request.asked} waits"
+        )
     return ""
 
 
@@ -247,30 +393,35 @@ def _note_newer(view: View, existing: PullRequest, newer: str) -> None:
             )
 
 
-def _edit(view: View, proposal: Proposal) -> Edit:
+def _edit(view: View, request: Request) -> Edit:
     """The edited files: a pure function of the default branch and the wanted digests."""
-    environment, application = proposal.environment, proposal.application
+    environment = request.environment
     wanted = {
-        ImageId(application.name, image): written_for(
-            environment, application, image, digest, proposal.built_of.get(image, proposal.source)
+        ImageId(one.application.name, image): written_for(
+            environment, one.application, image, digest, one.built_of.get(image, one.source)
         )
-        for image, digest in proposal.images.items()
+        for one in request.proposals
+        for image, digest in one.images.items()
     }
     paths = view.history.paths(view.head)
     files = view.files(view.head, environment)
     return edit_of(files, lambda path: view.text(paths[path].blob), wanted)
 
 
-def _travelling(view: View, proposal: Proposal, existing: PullRequest | None) -> Travelling:
+def _travels(request: Request) -> bool:
+    return any(one.application.promote for one in request.proposals)
+
+
+def _travelling(view: View, proposal: Proposal, frozen: PullRequest | None) -> Travelling:
     """The files that come with the images; an approved head keeps those that it shows."""
     environment, application = proposal.environment, proposal.application
     found = travelling(view, environment, application, proposal.images)
-    if existing is None or not application.promote or not _is_approved(view, existing):
+    if frozen is None or not application.promote:
         return found
-    now, shown = view.history.paths(view.head), view.history.paths(existing.head)
+    now, shown = view.history.paths(view.head), view.history.paths(frozen.head)
     files = [
         TravellingFile(path, view.history.read(now[path].blob) if path in now else None, content)
-        for path in sorted(_brought(view, proposal, existing))
+        for path in sorted(_brought(view, proposal, frozen))
         for content in [view.history.read(shown[path].blob)]
     ]
     return replace(found, files=files, refused=(), is_frozen=True)
@@ -295,54 +446,54 @@ def written_for(
 
 def _ensure(
     view: View,
-    proposal: Proposal,
+    request: Request,
     existing: PullRequest | None,
     commit: str | None,
     body: str,
 ) -> PullRequest:
     """The pull request, with the commit as its head; None: its head stays."""
-    github, name = view.ports.github, proposal.title
+    github, name = view.ports.github, request.title
     if commit is not None:
         is_there = existing is not None
-        github.set_branch(view.repository, proposal.head_branch, commit, is_there=is_there)
+        github.set_branch(view.repository, request.head_branch, commit, is_there=is_there)
     if existing is None:
         opened = github.open_pull_request(
             view.repository,
-            head=proposal.head_branch,
+            head=request.head_branch,
             base=view.default_branch,
             title=name,
             body=body,
         )
-        _label_and_ask(view, proposal, opened)
+        _label_and_ask(view, request, opened)
         return opened
-    _label_and_ask(view, proposal, existing)
+    _label_and_ask(view, request, existing)
     if existing.title != name or not is_same(existing.body, body):
         github.edit_pull_request(view.repository, existing.number, title=name, body=body)
     return replace(existing, title=name, body=body, head=commit or existing.head)
 
 
-def _label_and_ask(view: View, proposal: Proposal, pull_request: PullRequest) -> None:
+def _label_and_ask(view: View, request: Request, pull_request: PullRequest) -> None:
     """Ask for reviewers, then label: the labels tell that both were done."""
-    labels = _labels(proposal)
+    labels = _labels(request)
     if pull_request.labels.issuperset(labels):
         return
-    teams = proposal.environment.approvals.teams
+    teams = request.environment.approvals.teams
     if teams:
         ask_reviewers(view, pull_request, tuple(teams))
     tell_labels(view, pull_request, tuple(labels))
 
 
-def _labels(proposal: Proposal) -> list[str]:
-    labels = ["lockkeeper", f"lockkeeper/{proposal.environment.name}"]
-    return [*labels, "lockkeeper/diverging"] if proposal.diverging else labels
+def _labels(request: Request) -> list[str]:
+    labels = ["lockkeeper", f"lockkeeper/{request.environment.name}"]
+    return [*labels, "lockkeeper/diverging"] if request.diverging else labels
 
 
 def _is_current(
-    view: View, proposal: Proposal, existing: PullRequest, contents: Mapping[str, bytes]
+    view: View, request: Request, existing: PullRequest, contents: Mapping[str, bytes]
 ) -> bool:
     """The head asks for these digests and changes nothing else of the files."""
-    written = _written(view, proposal)[existing.head]
-    if written.source != proposal.source or not view.history.has(existing.head):
+    asks_for = _asks_for(_written(view, request, existing.head))
+    if asks_for != request.sources or not view.history.has(existing.head):
         return False
     entries = view.history.paths(existing.head)
     return all(
@@ -351,18 +502,24 @@ def _is_current(
     )
 
 
+def _brought_by_any(view: View, request: Request, existing: PullRequest) -> set[str]:
+    return {path for one in request.proposals for path in _brought(view, one, existing)}
+
+
 def _brought(view: View, proposal: Proposal, existing: PullRequest) -> set[str]:
     """Files that travel, of those that our open pull request changes."""
-    base = _written(view, proposal)[existing.head].base
     globs = proposal.application.promote
-    changed = view.history.changes(base, existing.head) if globs else {}
+    scope = view.scope(proposal.environment.name, proposal.application.name)
+    heads = view.ports.memory.heads_at(view.id, existing.head) if globs else ()
+    base = next((head.base for head in heads if head.scope == scope), "")
+    changed = view.history.changes(base, existing.head) if base else {}
     return {path for path in changed if any(matches(glob, path) for glob in globs)}
 
 
-def _write(view: View, proposal: Proposal, contents: Mapping[str, bytes]) -> str:
+def _write(view: View, request: Request, contents: Mapping[str, bytes]) -> str:
     """One commit on the default branch's head; ours by record before any branch names it."""
-    message = f"{proposal.title}\n\n" + "\n".join(
-        f"{image}: {digest}" for image, digest in sorted(proposal.images.items())
+    message = f"{request.title}\n\n" + "\n".join(
+        f"{image}: {digest}" for image, digest in sorted(request.images.items())
     )
     modes = {path: entry.mode for path, entry in view.history.paths(view.head).items()}
     commit = view.ports.github.write_commit(
@@ -372,48 +529,51 @@ def _write(view: View, proposal: Proposal, contents: Mapping[str, bytes]) -> str
         [FileWrite(path, modes.get(path, "100644"), content) for path, content in contents.items()],
         message,
     )
-    view.ports.memory.record_written_head(
-        WrittenHead(
-            scope=view.scope(proposal.environment.name, proposal.application.name),
-            branch=proposal.head_branch,
-            commit=commit,
-            base=view.head,
-            trigger=proposal.trigger,
-            trigger_branch=proposal.ref.key,
-            source=proposal.source,
-            at=view.ports.clock.now(),
+    for proposal in request.proposals:
+        view.ports.memory.record_written_head(
+            WrittenHead(
+                scope=view.scope(proposal.environment.name, proposal.application.name),
+                branch=request.head_branch,
+                commit=commit,
+                base=view.head,
+                trigger=proposal.trigger,
+                trigger_branch=proposal.ref.key,
+                source=proposal.source,
+                at=view.ports.clock.now(),
+            )
         )
-    )
     return commit
 
 
 def _settle(
-    view: View, proposal: Proposal, pull_request: PullRequest, evaluated: Evaluated
+    view: View, request: Request, pull_request: PullRequest, evaluated: Sequence[Evaluated]
 ) -> Outcome:
     """Say where the promotion is, and merge what the file lets the bot merge."""
     if isinstance(answer_pull_request(view, pull_request), RequeueAt):
         # What stops it ends by itself: its check is looked at then.
         view.ports.jobs.put(Job(JobKind.ANSWER, view.id, "", str(pull_request.number)))
-    merge_itself = proposal.environment.merges_itself and not proposal.diverging
+    own = all(one.environment.merges_itself for one in request.proposals)
+    merge_itself = own and not request.diverging
     link = f"[Pull request {pull_request.number}]({view.web_url}/pull/{pull_request.number})"
-    if evaluated.assessment.verdict.blocks:
-        said = check_output(evaluated.assessment, report_url(view, _id(view, proposal)))
-        title = "Proposed, being scanned" if evaluated.waits else said.title
-        _tell(view, proposal, CheckState.NEUTRAL, title, f"{link}\n\n{said.summary}")
-        return Done(f"pull request {pull_request.number}: {said.title}")
+    for proposal, one in zip(request.proposals, evaluated, strict=True):
+        if one.assessment.verdict.blocks:
+            said = check_output(one.assessment, report_url(view, promotion_of(view, proposal)))
+            title = "Proposed, being scanned" if one.waits else said.title
+            _tell(view, request, CheckState.NEUTRAL, title, f"{link}\n\n{said.summary}")
+            return Done(f"pull request {pull_request.number}: {said.title}")
     if not merge_itself:
-        waits = "to be merged" if not proposal.environment.needs_authority else "to be approved"
-        _tell(view, proposal, CheckState.NEUTRAL, f"Proposed, waits {waits}", f"{link} {waits}.")
+        waits = "to be merged" if not request.environment.needs_authority else "to be approved"
+        _tell(view, request, CheckState.NEUTRAL, f"Proposed, waits {waits}", f"{link} {waits}.")
         return Done(f"pull request {pull_request.number} waits {waits}")
-    stop = _stop(view, proposal, pull_request)
+    stop = _stop(view, request, pull_request)
     if stop is not None:
-        _tell(view, proposal, CheckState.NEUTRAL, *told(stop))
+        _tell(view, request, CheckState.NEUTRAL, *told(stop))
         return stopped(stop)
     if pull_request.is_draft:
         words = f"{link} is a draft. **The way out:** press *Ready for review*."
-        _tell(view, proposal, CheckState.NEUTRAL, "Waits: a draft", words)
+        _tell(view, request, CheckState.NEUTRAL, "Waits: a draft", words)
         return Done(f"pull request {pull_request.number} is a draft")
-    if pull_request.head not in _written(view, proposal):
+    if not _written(view, request, pull_request.head):
         return Done(f"pull request {pull_request.number} was edited by somebody else just now")
     merged = view.ports.github.merge_pull_request(
         view.repository,
@@ -425,44 +585,49 @@ def _settle(
     if isinstance(merged, MergeRefusal):
         words = prose(merged.words, 400)
         reason = f"GitHub does not merge {link} yet and says: {words}"
-        _tell(view, proposal, CheckState.NEUTRAL, "Cannot be merged yet", reason)
+        _tell(view, request, CheckState.NEUTRAL, "Cannot be merged yet", reason)
         return RequeueAt(
             f"GitHub does not merge pull request {pull_request.number} yet: {plain(merged.words)}",
-            _merge_again(view, proposal, pull_request),
+            _merge_again(view, request, pull_request),
         )
-    _tell(view, proposal, CheckState.IN_PROGRESS, "Delivering", f"{link} is merged.")
-    deliver = Job(JobKind.DELIVER, view.id, proposal.environment.name, proposal.application.name)
-    view.ports.jobs.put(deliver)
+    _tell(view, request, CheckState.IN_PROGRESS, "Delivering", f"{link} is merged.")
+    for application in request.sources:
+        view.ports.jobs.put(Job(JobKind.DELIVER, view.id, request.environment.name, application))
     return Done(f"pull request {pull_request.number} is merged")
 
 
-def _stop(view: View, proposal: Proposal, pull_request: PullRequest) -> Closed | None:
+def _stop(view: View, request: Request, pull_request: PullRequest) -> Closed | None:
     """What stops the merge; it is asked again when it is over, or by whoever ends it."""
+    stops = (_stop_of(view, one) for one in request.proposals)
+    return labelled(pull_request) or next((one for one in stops if one is not None), None)
+
+
+def _stop_of(view: View, proposal: Proposal) -> Closed | None:
     environment, application = proposal.environment, proposal.application.name
     images = [(ImageId(application, name), digest) for name, digest in proposal.images.items()]
     back = going_all(view, environment, images)
-    gated = closed(view, environment, application, Action.MERGE, back)
-    return labelled(pull_request) or gated
+    return closed(view, environment, application, Action.MERGE, back)
 
 
-def _merge_again(view: View, proposal: Proposal, pull_request: PullRequest) -> datetime:
+def _merge_again(view: View, request: Request, pull_request: PullRequest) -> datetime:
     """Soon for a young head, slowly for an old one: reviews and checks wake this look anyway."""
-    now, ours = view.ports.clock.now(), _written(view, proposal)
-    written = ours.get(pull_request.head)
+    now = view.ports.clock.now()
+    written = next(iter(_written(view, request, pull_request.head).values()), None)
     age = now - written.at if written else timedelta(0)
     return now + min(max(age / 4, _MERGE_AGAIN), _MERGE_SLOW)
 
 
-def _tell(view: View, proposal: Proposal, state: CheckState, heading: str, summary: str) -> None:
-    tell_source(
-        view,
-        proposal.application,
-        proposal.environment,
-        proposal.commits,
-        state,
-        heading,
-        summary,
-    )
+def _tell(view: View, request: Request, state: CheckState, heading: str, summary: str) -> None:
+    for proposal in request.proposals:
+        tell_source(
+            view,
+            proposal.application,
+            proposal.environment,
+            proposal.commits,
+            state,
+            heading,
+            summary,
+        )
 
 
 def close_pointless(view: View, environment: Environment, application: Application) -> None:
@@ -496,7 +661,7 @@ def _facts(view: View, proposal: Proposal, assessment: Assessment, came: Travell
         for image in application.images
     ]
     return BodyFacts(
-        promotion=_id(view, proposal),
+        promotion=promotion_of(view, proposal),
         application=application.name,
         environment=environment.name,
         ref=environment.ref,
@@ -527,7 +692,7 @@ def _facts(view: View, proposal: Proposal, assessment: Assessment, came: Travell
         approvals=environment.approvals,
         merges_itself=environment.merges_itself,
         assessment=assessment,
-        report_url=report_url(view, _id(view, proposal)),
+        report_url=report_url(view, promotion_of(view, proposal)),
     )
 
 

@@ -35,6 +35,27 @@ class Evaluated:
     waits: Evaluated | None = None
     """What is newer and whose image is still to come: the branch's head, or a tag."""
 
+    @property
+    def ready(self) -> Ready | None:
+        """The same where it has its images; None: it has not, or nothing is promoted."""
+        if not isinstance(self.decision, Source) or self.resolution is None:
+            return None
+        return Ready(self, self.decision, self.resolution)
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What asks, and has its images."""
+
+    evaluated: Evaluated
+    source: Source
+    resolution: Resolution
+
+    @property
+    def commits(self) -> list[str]:
+        """Where the developer looks."""
+        return [self.evaluated.trigger.commit.id, self.source.commit]
+
 
 def evaluate(subject: Subject, trigger: Trigger, *, is_head: bool = True) -> Evaluated:
     """What a commit of a branch comes to; one before the head only by an image of its own."""

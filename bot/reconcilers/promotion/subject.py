@@ -64,9 +64,8 @@ class Subject:
         """The branch or tag that brought what runs, as far as our own commits tell."""
         running = self.running()
         scope = self.view.scope(self.environment.name, self.application.name)
-        heads = reversed(self.view.ports.memory.written_heads(scope))
-        asked = (SourceRef.of(one.trigger_branch) for one in heads if one.source == running)
-        return next(asked, NO_REF)
+        heads = self.view.ports.memory.heads_of(scope, running) if running else ()
+        return SourceRef.of(heads[-1].trigger_branch) if heads else NO_REF
 
     def _record(self, image: str, digest: str) -> Resolution | None:
         if not digest:

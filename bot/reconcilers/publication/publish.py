@@ -11,10 +11,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Final
 
-from bot.domain.environments import Application, Environment
-from bot.domain.errors import IntegrityError, NotFoundError, RejectedError
+from bot.domain.environments import Application, Environment, Turns
+from bot.domain.errors import IntegrityError, LockkeeperError, NotFoundError, RejectedError
 from bot.domain.gates import Action, Closed, Direction
 from bot.domain.history import CheckState, FileWrite, GitCommit
 from bot.domain.jobs import Done, Failed, Job, JobKind, Outcome, RequeueAt
@@ -28,6 +29,7 @@ from bot.domain.publication import (
     Shown,
     publication,
 )
+from bot.domain.source_refs import NO_REF, SourceRef
 from bot.facts.admission import StoppedError, authorise
 from bot.facts.desired_images import DesiredImage, returning
 from bot.facts.gates import closed, going, stopped
@@ -41,6 +43,7 @@ from bot.formats.manifest_file import edited, image_of
 from bot.formats.markdown import code, prose
 from bot.formats.pipeline_file import PIPELINE_FILE
 from bot.formats.pull_request_body import authored
+from bot.reconcilers.publication.back_merge import ensure_back_merge, lacking, said_of
 from bot.reconcilers.publication.last_look import (
     LISTED,
     check_places,
@@ -153,25 +156,27 @@ def _cut_off(view: View, environment: Environment) -> Outcome:
 
 def _at_desk(view: View, environment: Environment) -> tuple[RefSnapshot | None, Outcome | None]:
     """The ref as it stands, or why nothing may be written now."""
-    records = view.ports.memory.publications(view.scope(environment.name))
+    memory, scope = view.ports.memory, view.scope(environment.name)
     tip = view.history.heads().get(environment.ref, "")
-    by_commit = {record.commit: record for record in records}
-    if not records:
+    newest = memory.last_publication(view.id, environment.name)
+    if newest is None:
         if tip:
             return None, _unknown_branch(view, environment)
         return RefSnapshot(view, environment, "", None), None
-    if tip in by_commit:
-        return _checked_source(RefSnapshot(view, environment, tip, by_commit[tip]))
-    if not tip and records[-1].commit == NO_COMMIT:
+    known = memory.publication_of(scope, tip) if tip else None
+    if known is not None:
+        return _checked_source(RefSnapshot(view, environment, tip, known))
+    if not tip and newest.commit == NO_COMMIT:
         return RefSnapshot(view, environment, "", None), None  # adopted from the record: begun anew
     if not tip:
-        return None, _put_back(view, environment, records)
-    return _foreign(RefSnapshot(view, environment, tip, _last_shown(view, records)))
+        return None, _put_back(view, environment)
+    return _foreign(RefSnapshot(view, environment, tip, _last_shown(view, environment)))
 
 
-def _last_shown(view: View, records: Sequence[PublicationRecord]) -> PublicationRecord | None:
+def _last_shown(view: View, environment: Environment) -> PublicationRecord | None:
     """The newest publication that can be read: one whose ref never moved may be nowhere."""
-    real = (record for record in reversed(records) if record.commit != NO_COMMIT)
+    records = view.ports.memory.latest_publications(view.scope(environment.name))
+    real = (record for record in records if record.commit != NO_COMMIT)
     return next((one for one in real if view.history.fetch_commit(one.commit)), None)
 
 
@@ -196,12 +201,11 @@ def _unknown_branch(view: View, environment: Environment) -> Outcome:
     return Failed(reason)
 
 
-def _put_back(
-    view: View, environment: Environment, records: Sequence[PublicationRecord]
-) -> Outcome:
+def _put_back(view: View, environment: Environment) -> Outcome:
     """A ref that vanished stands where the record says; a publication that never got there too."""
     refusals: list[str] = []
-    for record in reversed(records[-_PUT_BACK:]):
+    records = view.ports.memory.latest_publications(view.scope(environment.name))
+    for record in islice(records, _PUT_BACK):
         if record.commit == NO_COMMIT:
             continue
         try:
@@ -282,8 +286,8 @@ def _unsealed_at_tip(snapshot: RefSnapshot) -> Sequence[str]:
 
 def brings_unsealed(view: View, environment: Environment, tip: str) -> bool:
     """Whether a foreign tip shows an image that is not sealed: no command accepts that one."""
-    records = view.ports.memory.publications(view.scope(environment.name))
-    return bool(_unsealed_at_tip(RefSnapshot(view, environment, tip, _last_shown(view, records))))
+    shown = _last_shown(view, environment)
+    return bool(_unsealed_at_tip(RefSnapshot(view, environment, tip, shown)))
 
 
 def _hold(snapshot: RefSnapshot, reason: str) -> None:
@@ -769,14 +773,8 @@ def _conclude(snapshot: RefSnapshot, before: str, commit: str, tree: str) -> Non
     """
     view, environment = snapshot.view, snapshot.environment
     once = f"published:{view.id}:{commit}"
-    record = next(
-        (
-            one
-            for one in view.ports.memory.publications(view.scope(environment.name))
-            if one.commit == commit and one.source
-        ),
-        None,
-    )
+    records = view.ports.memory.published_among(view.scope(environment.name), [commit])
+    record = next((one for one in records if one.source), None)
     if record is None or view.ports.audit.has(once):
         return
     if snapshot.rendered is None:
@@ -797,8 +795,9 @@ def _report(snapshot: RefSnapshot, before: str, commit: str, tree: str) -> None:
     for name in view.pipeline.environments:
         for application in applications.values():
             follower = view.pipeline.environment_of(name, application)
-            if follower is not None and environment.name in follower.below:
-                view.ports.jobs.put(Job(JobKind.PROPOSE, view.id, name, application.name))
+            has_turn = name == environment.name and environment.turns is Turns.QUEUE
+            if follower is not None and (has_turn or environment.name in follower.below):
+                view.ports.jobs.put(Job(JobKind.PROPOSE, view.id, name, application.lane))
 
 
 def _report_one(snapshot: RefSnapshot, promoted: Promoted, commit: str) -> None:
@@ -810,16 +809,16 @@ def _report_one(snapshot: RefSnapshot, promoted: Promoted, commit: str) -> None:
     summary = f"{code(str(promoted.digest))} is published on {code(environment.ref)} as {link}."
     if promoted.commit != "-":
         scope = view.scope(environment.name, promoted.application.name)
-        heads = view.ports.memory.written_heads(scope)
-        triggers = [head.trigger for head in heads if head.source == promoted.commit]
+        asked = view.ports.memory.heads_of(scope, promoted.commit)[-1:]
+        back = _back(snapshot, promoted, SourceRef.of(asked[0].trigger_branch) if asked else NO_REF)
         tell_source(
             view,
             promoted.application,
             environment,
-            [*triggers[-1:], promoted.commit],
+            [*(head.trigger for head in asked), promoted.commit],
             CheckState.SUCCESS,
             "Published",
-            summary,
+            f"{summary}\n\n{back}".strip(),
         )
         tell_deployment(
             view,
@@ -831,6 +830,19 @@ def _report_one(snapshot: RefSnapshot, promoted: Promoted, commit: str) -> None:
         )
     if promoted.pull_request:
         tell_pull_request(view, promoted.pull_request, _sealed_words(snapshot, promoted, summary))
+
+
+def _back(snapshot: RefSnapshot, promoted: Promoted, ref: SourceRef) -> str:
+    """What the branch lacks that all begins with; telling never fails what it tells."""
+    view, environment = snapshot.view, snapshot.environment
+    try:
+        found = lacking(view, environment, promoted.application, promoted.commit, ref)
+    except LockkeeperError as error:
+        return f"Whether all of it is merged back is not known: {prose(str(error), 200)}"
+    if found is None:
+        return ""
+    said = said_of(found, view.ports.web_url)
+    return f"{said}\n\n{ensure_back_merge(view, found)}" if environment.back_merge else said
 
 
 def _tell_visible(
