@@ -156,7 +156,9 @@ _SECTIONS: Final = ("environments", "applications")
 _UNREAD: Final = "unread"
 _NO_REPOSITORY: Final = GitHubRepository("unread", "unread")
 _STAND_INS: Final[dict[type[Strict], Strict]] = {
-    _Environment: _Environment(on=_On(), image_repository=_UNREAD, manifests=[_UNREAD]),
+    _Environment: _Environment(
+        on=_On(branches=(_UNREAD,)), image_repository=_UNREAD, manifests=[_UNREAD]
+    ),
     _Application: _Application(source="unread/unread"),
 }
 """For entries of which too little is right; never in a pipeline that anybody gets."""
@@ -238,6 +240,8 @@ class _Reader:
         self.errors: list[ConfigurationError] = []
         self.broken: set[str] = set()
         """Environments that have a mistake of their own."""
+        self.misread: set[str] = set()
+        """Environments of which something could not be read."""
 
     def pipeline(self, commit: str) -> Pipeline:
         """The file, as far as it is right; `errors` has the rest."""
@@ -291,6 +295,8 @@ class _Reader:
             given = {} if entry is None else entry
             converted, errors = self.placed.convert_noting(given, kind, (section, name))
             self.errors += errors
+            if errors and section == "environments":
+                self.misread.add(name)
             if section == "environments" and not all(_only_unknown(one) for one in errors):
                 self.broken.add(name)
             found[name] = converted or cast("E", _STAND_INS[kind])
@@ -311,7 +317,8 @@ class _Reader:
         self._name(name, "environment", at)
         if not entry.manifests:
             self._wrong((*at, "manifests"), "no manifest files", "name at least one glob")
-        if entry.on is None and not entry.after:
+        is_fed = entry.after or (entry.on and (entry.on.branches or entry.on.tags))
+        if not is_fed and name not in self.misread:  # else a misspelt key is the mistake
             remedy = "name branches or tags under `on`, or the environments before it under `after`"
             self._wrong(at, f"nothing asks for promotions to {name!r}", remedy)
         on = entry.on or _On()

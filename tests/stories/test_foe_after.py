@@ -37,22 +37,6 @@ def without_place(driver: Driver, environment: str) -> None:
     driver.run(driver.publish(environment))
 
 
-def test_an_application_that_is_not_in_one_of_those_before_waits_for_the_others(
-    driver: Driver,
-) -> None:
-    """Not in it is "a state, not an error", and `environments` is by default where it has a place.
-
-    prod is after [stage, dev]; payments has no place in stage.
-    """
-    grant_dev_to_prod(driver)
-    without_place(driver, "stage")
-    commit, _ = in_dev(driver)
-    driver.run(driver.propose("stage"), driver.propose("prod"))
-
-    said = dict(driver.ran)[driver.propose("prod").key]
-    assert title_of(driver, "prod") == f"Promote payments to prod: develop at {commit[:7]}", said
-
-
 def test_one_that_is_never_in_an_environment_before_does_not_wait_for_ever_in_silence(
     driver: Driver,
 ) -> None:
@@ -62,17 +46,19 @@ def test_one_that_is_never_in_an_environment_before_does_not_wait_for_ever_in_si
     driver.run(driver.propose("prod"))
 
     title, summary = check(driver, commit, "prod")
-    assert "environments" in summary, (title, summary)
+    assert "`environments` of payments" in summary, (title, summary)
 
 
-def test_what_was_rolled_back_before_is_not_delivered_either(driver: Driver) -> None:
-    """The bad set was merged for prod at the moment in which stage went back from it."""
+def test_what_people_merged_before_it_was_rolled_back_before_is_delivered(driver: Driver) -> None:
+    """What was published in all of those before, proposed and merged stays admissible.
+
+    Stage goes back in the moment in which prod's pull request is merged by a person.
+    """
     stage = driver.stage
     _, good = in_dev(driver)
     merge(driver, "stage")
     merge(driver, "prod")
-    assert driver.shown("prod") == good
-    _, bad = in_dev(driver)
+    _, later = in_dev(driver)
     pull = stage.open_promotion("stage")
     assert pull is not None
     stage.dana.merge(pull)
@@ -80,14 +66,39 @@ def test_what_was_rolled_back_before_is_not_delivered_either(driver: Driver) -> 
     pull = stage.open_promotion("prod")
     assert pull is not None
 
-    text = stage.file("main", "envs/stage/kustomization.yaml").replace(bad, good)
+    text = stage.file("main", "envs/stage/kustomization.yaml").replace(later, good)
     stage.dana.push(stage.manifests, "main", {"envs/stage/kustomization.yaml": text})
     driver.run(driver.deliver("stage"), driver.publish("stage"), most=2)
     assert driver.shown("stage") == good
     stage.dana.merge(pull)
     driver.run(driver.deliver("prod"), driver.publish("prod"))
 
-    assert driver.shown("prod") == good
+    assert driver.shown("prod") == later
+
+
+def test_the_bot_merges_nothing_that_was_rolled_back_before(tmp_path: Path) -> None:
+    """Prod merges by itself once GitHub lets it; stage went back meanwhile."""
+    begin, end = CHAIN.split("  prod:\n")
+    end = end.replace("after: [stage, dev]", "after: [stage, dev]\n    merge: auto")
+    text = f"{begin}  prod:\n{end}"
+    with driven(tmp_path, pipeline=text) as driver:
+        driver.look_first()
+        stage = driver.stage
+        _, good = in_dev(driver)
+        merge(driver, "stage")
+        assert driver.shown("prod") == good
+        _, bad = in_dev(driver)
+        hold(asked(driver, "prod", "payments", "lunch"))
+        merge(driver, "stage")
+        text = stage.file("main", "envs/stage/kustomization.yaml").replace(bad, good)
+        stage.dana.push(stage.manifests, "main", {"envs/stage/kustomization.yaml": text})
+        driver.run(driver.deliver("stage"), driver.publish("stage"), most=2)
+        assert driver.shown("stage") == good
+        unhold(asked(driver, "prod", "payments"))
+
+        driver.run(driver.propose("prod"))
+
+        assert driver.shown("prod") == good
 
 
 def test_a_set_that_came_back_before_goes_on_again(driver: Driver) -> None:
@@ -129,8 +140,7 @@ def test_an_adopted_environment_before_says_the_way_out(tmp_path: Path) -> None:
         driver.run(driver.propose("stage"))
 
         said = str(dict(driver.ran)[driver.propose("stage").key])
-        # The next sentence of whoever reads it: and what am I to do?
-        assert title_of(driver, "stage") is not None or "promote" in said, said
+        assert "the next commit that is promoted to dev goes on from there" in said, said
 
 
 def test_a_hold_before_stops_nothing_here_that_was_published_there(driver: Driver) -> None:
@@ -221,7 +231,9 @@ def test_two_images_of_which_stage_has_one(tmp_path: Path) -> None:
 
         said = str(dict(driver.ran)[driver.propose("prod").key])
         title, summary = check(driver, commit, "prod")
-        assert title_of(driver, "prod") is not None or "worker" in said + summary, (title, summary)
+        assert title_of(driver, "prod") is None, said
+        assert "where worker has no place" in summary, (title, summary)
+        assert "waits for stage, which shows" not in summary
 
 
 def test_an_older_set_that_all_run_again_does_not_go_forward(driver: Driver) -> None:
