@@ -173,7 +173,7 @@ class Image:
 
     def is_built_of(self, path: str) -> bool:
         """Whether a file of the source goes into this image, which has `paths` of its own."""
-        return any(matches(glob, path) for glob in self.paths)
+        return any(holds(glob, path) for glob in self.paths)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +225,7 @@ class Application:
         if not self.paths:
             return True
         own = (*self.paths, *(glob for image in self.images for glob in image.paths))
-        return any(matches(glob, path) for glob in own)
+        return any(holds(glob, path) for glob in own)
 
 
 class Unmanaged(StrEnum):
@@ -462,6 +462,19 @@ def _past_sources(
             source_pattern=Template(text) if pattern else None,
         )
     return environment
+
+
+def holds(glob: str, path: str) -> bool:
+    """Whether a glob of `paths` names a path of the source, or a folder that it is in.
+
+    A submodule is one path, though its files stand below it: it counts for globs of those.
+    """
+    plain = not _WILD.search(glob)
+    return (
+        matches(glob, path)
+        or (plain and path.startswith(f"{glob}/"))
+        or _split(glob)[0].startswith(f"{path}/")
+    )
 
 
 def matches(glob: str, text: str) -> bool:

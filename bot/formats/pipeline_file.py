@@ -223,6 +223,15 @@ def _is_inside(path: str) -> bool:
     return is_local and path.isprintable()
 
 
+def _is_matchable(glob: str) -> bool:
+    """Whether a path as git writes it can match: without ``./``, doubled or trailing slashes.
+
+    Nothing is taken out by a ``!``, and braces are no choice: both would be characters of a name.
+    """
+    is_plain = str(PurePosixPath(glob)) == glob and glob == glob.strip()
+    return is_plain and glob != "." and not glob.startswith("!") and "{" not in glob
+
+
 def _only_unknown(error: ConfigurationError) -> bool:
     """Whether everything that is known was read."""
     return error.fact.startswith("unknown key")
@@ -317,6 +326,10 @@ class _Reader:
         self._name(name, "environment", at)
         if not entry.manifests:
             self._wrong((*at, "manifests"), "no manifest files", "name at least one glob")
+        for index, glob in enumerate(entry.manifests):
+            if not (_is_inside(glob) and _is_matchable(glob)):
+                fact = f"not a path or glob in this repository: {glob!r}"
+                self._wrong((*at, "manifests", index), fact, "write it like envs/prod/**")
         is_fed = entry.after or (entry.on and (entry.on.branches or entry.on.tags))
         if not is_fed and name not in self.misread:  # else a misspelt key is the mistake
             remedy = "name branches or tags under `on`, or the environments before it under `after`"
@@ -476,9 +489,10 @@ class _Reader:
 
     def _source_globs(self, globs: Sequence[str], at: Sequence[str | int]) -> tuple[str, ...]:
         for glob in globs:
-            if not _is_inside(glob) or not PurePosixPath(glob).parts:
+            if not (_is_inside(glob) and _is_matchable(glob)):
                 fact = f"not a path or glob in the source repository: {glob!r}"
-                self._wrong(at, fact, "write it like services/api/** or migrations/**")
+                remedy = "write it like services/api/**, one glob for each; nothing is taken out"
+                self._wrong(at, fact, remedy)
         return tuple(globs)
 
     def _promote(

@@ -23,21 +23,6 @@ def driver(tmp_path: Path) -> Iterator[Driver]:
         yield up
 
 
-def test_a_release_on_the_candidate_s_commit_gets_its_version(driver: Driver) -> None:
-    """The usual way of releasing: v1.0.0 is put where v1.0.0-rc.1 was good."""
-    commit = built(driver)
-    tag(driver, "v1.0.0-rc.1", commit)
-    merge(driver)
-    digest = driver.shown("stage")
-    assert driver.stage.resolve("stage", "v1.0.0-rc.1") == digest
-
-    tag(driver, "v1.0.0", commit)
-    if title_of(driver):
-        merge(driver)
-
-    assert driver.stage.resolve("stage", "v1.0.0") == digest
-
-
 def test_a_release_on_the_candidate_s_commit_is_not_passed_over_in_silence(
     driver: Driver,
 ) -> None:

@@ -133,6 +133,20 @@ def _tell_moved(subject: Subject, tags: Sequence[tuple[SourceRef, str, str]]) ->
     _tell_once(subject, "Not promoted", moved)
 
 
+def tell_unwritten(subject: Subject, ref: SourceRef, commit: str) -> None:
+    """Say of a tag once that its image runs already, so that nothing writes an image tag for it."""
+    running = subject.running_ref()
+    if not ref.is_tag or ref == running:
+        return
+    brought = f", brought by {code(str(running))}" if running.name else ""
+    words = (
+        f"What {code(str(ref))} names runs there already{brought}. There is nothing to propose, "
+        f"and no image tag is written for {code(ref.name)}: where one is needed, put the git tag "
+        "on a commit of its own that CI builds, or tag the digest in the registry by hand."
+    )
+    _tell_once(subject, "Already there", [_Passed(ref, commit, words)], CheckState.SUCCESS)
+
+
 @dataclass(frozen=True, slots=True)
 class _Passed:
     """A tag that asks for nothing."""
@@ -143,7 +157,12 @@ class _Passed:
     """Why, as Markdown of ours."""
 
 
-def _tell_once(subject: Subject, title: str, tags: Sequence[_Passed]) -> None:
+def _tell_once(
+    subject: Subject,
+    title: str,
+    tags: Sequence[_Passed],
+    state: CheckState = CheckState.NEUTRAL,
+) -> None:
     """Say it of each tag once, and record it.
 
     Of many at once (an old repository's are pushed) only the newest get a check each.
@@ -158,7 +177,6 @@ def _tell_once(subject: Subject, title: str, tags: Sequence[_Passed]) -> None:
             continue
         if shown < _SHOWN:
             shown += 1
-            state = CheckState.NEUTRAL
             tell_source(view, application, environment, [one.commit], state, title, one.words)
         facts = {"ref": one.ref.full, "commit": one.commit, "reason": title}
         view.ports.audit.append("passed over", scope, facts, once=once)
