@@ -1,4 +1,4 @@
-"""What an enemy found about git tags that ask; each test says what is right."""
+"""Git tags that ask: with candidates, build metadata, many of them, moved and deleted ones."""
 
 from __future__ import annotations
 

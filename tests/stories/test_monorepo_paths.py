@@ -1,4 +1,4 @@
-"""What an enemy found about `paths` in monorepos; each test says what is right."""
+"""`paths` in monorepos: what git can call a change, and globs that say what counts."""
 
 from __future__ import annotations
 

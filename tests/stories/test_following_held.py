@@ -1,4 +1,4 @@
-"""What an enemy found about environments that follow others; each test says what is right."""
+"""Environments that follow others: without places, gone back, held, and with words of their own."""
 
 from __future__ import annotations
 
