@@ -11,6 +11,7 @@ from bot.domain.environments import (
     BadNameError,
     GitHubRepository,
     Template,
+    holds,
     in_a_tag,
     matches,
     overlap,
@@ -148,3 +149,21 @@ def test_dates_are_ordered_by_their_numbers() -> None:
     days = ["2025-12-31", "2026-3-9", "2026-3-9-2", "2026-3-9-10", "2026-3-10", "2026-10-1"]
     for older, newer in pairwise(days):
         assert version_order(older) < version_order(newer)
+
+
+@pytest.mark.parametrize(
+    ("glob", "path", "expected"),
+    [
+        ("vendor/ui/**", "vendor/ui", True),  # a submodule
+        ("vendor/ui/src/*.c", "vendor/ui", True),
+        ("vendor/ui/src/*.c", "vendor/u", False),
+        ("services/web", "services/web/x/y", True),
+        ("services/web", "services/website/x", False),
+        ("services/web", "services/web", True),
+        ("services/w*", "services/web/x", False),
+        ("**/*.md", "services/web", False),
+        ("Dockerfile", "services/Dockerfile", False),
+    ],
+)
+def test_what_paths_say_of_folders(glob: str, path: str, expected: bool) -> None:  # noqa: FBT001 - a table's column
+    assert holds(glob, path) is expected

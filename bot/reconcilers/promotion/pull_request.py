@@ -19,6 +19,7 @@ from bot.domain.environments import (
     Environment,
     ImageId,
     Turns,
+    holds,
     image_tag,
     matches,
 )
@@ -748,7 +749,7 @@ def _watched(proposal: Proposal) -> Sequence[WatchedChange] | None:
     return [
         WatchedChange(path, _what(changes[path]))
         for path in sorted(changes)
-        if any(matches(glob, path) for glob in globs)
+        if any(holds(glob, path) for glob in globs)
     ]
 
 
