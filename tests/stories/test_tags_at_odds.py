@@ -80,13 +80,19 @@ def test_an_old_tag_that_moves_there_and_back_asks_for_nothing(tmp_path: Path) -
         assert digest
 
 
-def test_thirty_newer_tags_that_are_never_built_starve_no_ready_one(driver: Driver) -> None:
+@pytest.mark.parametrize("is_one", [True, False])
+def test_thirty_newer_tags_that_are_never_built_starve_no_ready_one(
+    driver: Driver,
+    is_one: bool,  # noqa: FBT001 - a table's column
+) -> None:
     """Nightlies that CI did not build stand for ever: the ready release before them goes on."""
     commit = built(driver)
-    unbuilt = driver.stage.commit("develop")
     driver.stage.dana.tag(driver.stage.source, "v1.0.0", commit)
+    source, unbuilt = driver.stage.source, driver.stage.commit("develop")
     for number in range(31):
-        driver.stage.dana.tag(driver.stage.source, f"v1.1.0-nightly.{number}", unbuilt)
+        if not is_one:
+            unbuilt = driver.stage.dana.commit(source, {"n": f"{number}\n"}, parents=(unbuilt,))
+        driver.stage.dana.tag(source, f"v1.1.0-nightly.{number}", unbuilt)
 
     driver.run(driver.propose("stage"))
 
