@@ -24,6 +24,8 @@ _OWNER: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,37}[A-Za-z0-9])?")
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _VARIABLE: Final = re.compile(r"\{([a-z_]+)(?::([0-9]{1,2}))?\}")
 _WILD: Final = re.compile(r"[*?]")
+_NOT_IN_A_TAG: Final = re.compile(r"[^A-Za-z0-9_.-]")
+"""What no image tag holds (OCI distribution-spec, "Pulling manifests")."""
 SHORT_COMMIT: Final = 7
 
 
@@ -171,7 +173,7 @@ class Image:
 
     def is_built_of(self, path: str) -> bool:
         """Whether a file of the source goes into this image, which has `paths` of its own."""
-        return any(matches(glob, path) for glob in self.paths)
+        return any(holds(glob, path) for glob in self.paths)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +225,7 @@ class Application:
         if not self.paths:
             return True
         own = (*self.paths, *(glob for image in self.images for glob in image.paths))
-        return any(matches(glob, path) for glob in own)
+        return any(holds(glob, path) for glob in own)
 
 
 class Unmanaged(StrEnum):
@@ -462,6 +464,19 @@ def _past_sources(
     return environment
 
 
+def holds(glob: str, path: str) -> bool:
+    """Whether a glob of `paths` names a path of the source, or a folder that it is in.
+
+    A submodule is one path, though its files stand below it: it counts for globs of those.
+    """
+    plain = not _WILD.search(glob)
+    return (
+        matches(glob, path)
+        or (plain and path.startswith(f"{glob}/"))
+        or _split(glob)[0].startswith(f"{path}/")
+    )
+
+
 def matches(glob: str, text: str) -> bool:
     """Whether ``text`` matches: ``*`` within a segment, ``**`` across them, ``?`` one character.
 
@@ -592,8 +607,17 @@ def tag_values(
         "environment": environment.name,
         "commit": commit,
         "short_sha": commit[:SHORT_COMMIT],
-        "branch": ref.name.replace("/", "-") or None,
-        "version": ref.version,
+        "branch": in_a_tag(ref.name) or None,
+        "version": None if ref.version is None else in_a_tag(ref.version),
         "image_tag": image_tag(application, image, built_of),
         "timestamp": merged_at.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ"),
     }
+
+
+def in_a_tag(name: str) -> str:
+    """The name of a branch or git tag, or its version, as far as an image tag can hold it.
+
+    A plus becomes an underscore, as Helm writes it: no SemVer version holds one, so that
+    ``v1.2.0+build.5`` and ``v1.2.0-build.5`` stay two. All else, slashes first, becomes a hyphen.
+    """
+    return _NOT_IN_A_TAG.sub("-", name.replace("+", "_"))

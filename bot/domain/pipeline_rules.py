@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from itertools import combinations
 from typing import Final, NamedTuple
 
 from bot.domain.counterparts import have_counterparts
 from bot.domain.environments import (
+    Application,
     Environment,
     ImageId,
     ImageTag,
@@ -86,11 +87,28 @@ def _check_own(pipeline: Pipeline) -> Iterator[Finding]:
             for name in pipeline.environments
             if (environment := pipeline.environment_of(name, application)) is not None
         }
+        yield from _check_fed(application, here)
         alone = Pipeline(here, {application.name: application})
         for check in _OWN_CHECKS:
             for finding in check(alone):
                 if finding.fact not in shared:
                     yield Finding((*at, finding.path[1]), finding.fact, finding.remedy)
+
+
+def _check_fed(application: Application, here: Mapping[str, Environment]) -> Iterator[Finding]:
+    """Whether something asks wherever an application has `on` or `after` of its own."""
+    for name, own in (application.environments or {}).items():
+        environment = here.get(name)
+        says_own = not (own.branches is None and own.tags is None and own.after is None)
+        if environment is None or not says_own:
+            continue
+        if not (environment.branches or environment.tags or environment.after):
+            at = ("applications", application.name, "environments", name)
+            yield Finding(
+                at,
+                f"nothing asks for promotions of {application.name!r} to {name!r}",
+                "name branches or tags under `on`, or environments under `after`",
+            )
 
 
 def _tag_globs(

@@ -14,9 +14,12 @@ _TAG: Final = "tag:"
 _HEADS: Final = "refs/heads/"
 _TAGS: Final = "refs/tags/"
 # DESIGN: `{version}` is v?N(.N)*(-x)?(+y)?, at the end of the branch or git tag.
+# Tools for monorepos put an @ before it: `@acme/payments@1.10.0`.
 _VERSION: Final = re.compile(
-    r"(?:^|[/_-])(v?[0-9]+(?:\.[0-9]+)*(?:-[0-9A-Za-z.-]+)?(?:\+[0-9A-Za-z.-]+)?)$"
+    r"(?:^|[/_@-])(v?[0-9]+(?:\.[0-9]+)*(?:-[0-9A-Za-z.-]+)?(?:\+[0-9A-Za-z.-]+)?)$"
 )
+_DATE: Final = re.compile(r"[0-9]{4}(?:-[0-9]+){2,}(?![0-9A-Za-z])")
+"""``2026-3-10``, and a counter behind it: numbers, no pre-release of a version 2026."""
 _COMMIT_IN_NAME: Final = re.compile(r"-sha-([0-9a-f]{7,40})$")
 
 VersionKey = tuple[tuple[int, ...], bool, tuple[tuple[bool, int, str], ...]]
@@ -90,6 +93,7 @@ def version_of(name: str) -> str | None:
 def version_order(version: str) -> VersionKey:
     """A sort key: numbers first; a pre-release (``-rc.1``) is before its release (SemVer 11)."""
     plain, _, _build = version.removeprefix("v").partition("+")
+    plain = _DATE.sub(lambda found: found[0].replace("-", "."), plain, count=1)
     numbers, _, suffix = plain.partition("-")
     parts = [int(part) for part in numbers.split(".")]
     while parts and parts[-1] == 0:

@@ -17,7 +17,10 @@ from bot.ports.git import GitHistory
 
 ANCESTORS: Final = 500
 """First-parent commits of a source branch that are looked through."""
+STRETCH: Final = 10_000
+"""First-parent commits that are looked through for the one that brought an application's files."""
 _AT_ONCE: Final = 50
+_AT_MOST: Final = 800
 _ASKED: Final = 30
 """Commits of one stretch whose image is asked for."""
 _ABSENT: Final = timedelta(seconds=60)
@@ -28,22 +31,27 @@ def stretch(history: GitHistory, head: str, touches: Callable[[str], bool]) -> l
     """The commit and those before it that have the same bytes, down to the one that brought them.
 
     First parents, newest first. The last one touched something, unless the limit or the
-    repository's beginning came before.
+    repository's beginning came before. What did not change for long was built long ago, so it
+    reaches further back than lines do.
     """
-    return next(stretches(history, head, touches), [head])
+    return next(stretches(history, head, touches, limit=STRETCH), [head])
 
 
 def stretches(
-    history: GitHistory, head: str, touches: Callable[[str], bool], *, until: str = ""
+    history: GitHistory,
+    head: str,
+    touches: Callable[[str], bool],
+    *,
+    until: str = "",
+    limit: int = ANCESTORS,
 ) -> Iterator[list[str]]:
     """The first parents down to ``until`` (left out), cut behind each commit that touched anything.
 
     All commits of one stretch have the same bytes.
     """
-    commits = [one.id for one in history.first_parents(head, limit=ANCESTORS, until=until)]
+    commits = [one.id for one in history.first_parents(head, limit=limit, until=until)]
     found: list[str] = []
-    for begin in range(0, len(commits), _AT_ONCE):
-        chunk = commits[begin : begin + _AT_ONCE]
+    for chunk in _chunks(commits):
         for commit, paths in _walk(history, chunk):
             found.append(commit)
             if any(touches(path) for path in paths):
@@ -51,6 +59,14 @@ def stretches(
                 found = []
     if found:
         yield found
+
+
+def _chunks(commits: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Ever larger ones: most stretches are short, and each costs a process."""
+    begin, size = 0, _AT_ONCE
+    while begin < len(commits):
+        yield commits[begin : begin + size]
+        begin, size = begin + size, min(2 * size, _AT_MOST)
 
 
 def _walk(history: GitHistory, chunk: Sequence[str]) -> Sequence[tuple[str, Sequence[str]]]:

@@ -156,7 +156,9 @@ _SECTIONS: Final = ("environments", "applications")
 _UNREAD: Final = "unread"
 _NO_REPOSITORY: Final = GitHubRepository("unread", "unread")
 _STAND_INS: Final[dict[type[Strict], Strict]] = {
-    _Environment: _Environment(on=_On(), image_repository=_UNREAD, manifests=[_UNREAD]),
+    _Environment: _Environment(
+        on=_On(branches=(_UNREAD,)), image_repository=_UNREAD, manifests=[_UNREAD]
+    ),
     _Application: _Application(source="unread/unread"),
 }
 """For entries of which too little is right; never in a pipeline that anybody gets."""
@@ -221,6 +223,15 @@ def _is_inside(path: str) -> bool:
     return is_local and path.isprintable()
 
 
+def _is_matchable(glob: str) -> bool:
+    """Whether a path as git writes it can match: without ``./``, doubled or trailing slashes.
+
+    Nothing is taken out by a ``!``, and braces are no choice: both would be characters of a name.
+    """
+    is_plain = str(PurePosixPath(glob)) == glob and glob == glob.strip()
+    return is_plain and glob != "." and not glob.startswith("!") and "{" not in glob
+
+
 def _only_unknown(error: ConfigurationError) -> bool:
     """Whether everything that is known was read."""
     return error.fact.startswith("unknown key")
@@ -238,6 +249,8 @@ class _Reader:
         self.errors: list[ConfigurationError] = []
         self.broken: set[str] = set()
         """Environments that have a mistake of their own."""
+        self.misread: set[str] = set()
+        """Environments of which something could not be read."""
 
     def pipeline(self, commit: str) -> Pipeline:
         """The file, as far as it is right; `errors` has the rest."""
@@ -291,6 +304,8 @@ class _Reader:
             given = {} if entry is None else entry
             converted, errors = self.placed.convert_noting(given, kind, (section, name))
             self.errors += errors
+            if errors and section == "environments":
+                self.misread.add(name)
             if section == "environments" and not all(_only_unknown(one) for one in errors):
                 self.broken.add(name)
             found[name] = converted or cast("E", _STAND_INS[kind])
@@ -311,7 +326,12 @@ class _Reader:
         self._name(name, "environment", at)
         if not entry.manifests:
             self._wrong((*at, "manifests"), "no manifest files", "name at least one glob")
-        if entry.on is None and not entry.after:
+        for index, glob in enumerate(entry.manifests):
+            if not (_is_inside(glob) and _is_matchable(glob)):
+                fact = f"not a path or glob in this repository: {glob!r}"
+                self._wrong((*at, "manifests", index), fact, "write it like envs/prod/**")
+        is_fed = entry.after or (entry.on and (entry.on.branches or entry.on.tags))
+        if not is_fed and name not in self.misread:  # else a misspelt key is the mistake
             remedy = "name branches or tags under `on`, or the environments before it under `after`"
             self._wrong(at, f"nothing asks for promotions to {name!r}", remedy)
         on = entry.on or _On()
@@ -469,9 +489,10 @@ class _Reader:
 
     def _source_globs(self, globs: Sequence[str], at: Sequence[str | int]) -> tuple[str, ...]:
         for glob in globs:
-            if not _is_inside(glob) or not PurePosixPath(glob).parts:
+            if not (_is_inside(glob) and _is_matchable(glob)):
                 fact = f"not a path or glob in the source repository: {glob!r}"
-                self._wrong(at, fact, "write it like services/api/** or migrations/**")
+                remedy = "write it like services/api/**, one glob for each; nothing is taken out"
+                self._wrong(at, fact, remedy)
         return tuple(globs)
 
     def _promote(

@@ -137,7 +137,8 @@ def _follow(view: View, hint: WebhookHint) -> None:
         if _is(hint, application.source):
             source, memory = str(application.source), view.ports.memory
             known = memory.seen_heads(source).get(ref.key)
-            if known is None or not known.followed:
+            is_old = known is not None and ref.is_tag and bool(hint.before.strip("0"))
+            if (known is None or not known.followed) and not is_old:  # an old tag moved: it stays
                 # A push of an annotated tag names the tag's own object, so the look fills it in.
                 commit = (known.commit if known else "") if ref.is_tag else hint.after
                 memory.record_seen([SeenHead(source, ref.key, commit, followed=True)])

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import fnmatch
+import re
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, strategies as st
@@ -9,6 +11,8 @@ from bot.domain.environments import (
     BadNameError,
     GitHubRepository,
     Template,
+    holds,
+    in_a_tag,
     matches,
     overlap,
 )
@@ -128,3 +132,38 @@ def test_disjoint_globs_do_not_overlap() -> None:
     assert not overlap("release/*", "hotfix/*")
     assert overlap("envs/**", "envs/prod/**")
     assert overlap("envs/*/a.yaml", "envs/prod/**")
+
+
+@given(st.text(min_size=1, max_size=60))
+def test_every_name_of_a_ref_becomes_what_a_tag_can_hold(name: str) -> None:
+    assert re.fullmatch(r"[A-Za-z0-9_.-]+", in_a_tag(name))
+
+
+def test_versions_that_differ_by_a_plus_stay_two() -> None:
+    assert in_a_tag("v1.2.0+build.5") == "v1.2.0_build.5"
+    assert in_a_tag("v1.2.0-build.5") == "v1.2.0-build.5"
+    assert in_a_tag("feature/#7") == "feature--7"
+
+
+def test_dates_are_ordered_by_their_numbers() -> None:
+    days = ["2025-12-31", "2026-3-9", "2026-3-9-2", "2026-3-9-10", "2026-3-10", "2026-10-1"]
+    for older, newer in pairwise(days):
+        assert version_order(older) < version_order(newer)
+
+
+@pytest.mark.parametrize(
+    ("glob", "path", "expected"),
+    [
+        ("vendor/ui/**", "vendor/ui", True),  # a submodule
+        ("vendor/ui/src/*.c", "vendor/ui", True),
+        ("vendor/ui/src/*.c", "vendor/u", False),
+        ("services/web", "services/web/x/y", True),
+        ("services/web", "services/website/x", False),
+        ("services/web", "services/web", True),
+        ("services/w*", "services/web/x", False),
+        ("**/*.md", "services/web", False),
+        ("Dockerfile", "services/Dockerfile", False),
+    ],
+)
+def test_what_paths_say_of_folders(glob: str, path: str, expected: bool) -> None:  # noqa: FBT001 - a table's column
+    assert holds(glob, path) is expected

@@ -142,6 +142,13 @@ def test_signing_asks_for_one_approval_unless_told() -> None:
         ),
         ("    from: dev", "    after: [stage]", 11, "`after` forms a circle: stage -> stage"),
         ("    on: { branches: [main] }\n", "", 15, "nothing asks for promotions to 'prod'"),
+        ("on: { branches: [main] }", "on: { branches: [] }", 15, "nothing asks for promotions to"),
+        (
+            "source: acme/shop",
+            "environments: { prod: { on: { branches: [] } } }",
+            28,
+            "nothing asks for promotions of 'checkout' to 'prod'",
+        ),
         ('"migrate-{short_sha}"', '"migrate"', 29, "same for every commit"),
         ("sign: true", "publish: { ref: main }", 21, "not a ref under env/"),
         ("sign: true", "publish: { ref: env/dev }", 21, "publish to one ref"),

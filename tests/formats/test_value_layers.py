@@ -24,11 +24,11 @@ TWO = read_pipeline(
 version: 1
 environments:
   dev:
-    on: {}
+    on: { branches: [main] }
     image_repository: registry.dev.example.com/acme/{image}
     manifests: [envs/dev/**]
   prod:
-    on: {}
+    on: { branches: [main] }
     image_repository: registry.prod.example.com/acme/{image}
     manifests: [envs/prod/**]
 applications: { payments: { source: acme/payments } }

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from tests.world.clients import HandClock
 from tests.world.driver import Driver, driven
 from tests.world.stage import PIPELINE
 
@@ -165,3 +168,21 @@ def test_tags_have_their_turn_by_version(driver: Driver) -> None:
     assert title_of(driver).endswith(f"tag v1.0.0 at {commits[0][:7]}")
     merge(driver)
     assert title_of(driver).endswith(f"tag v1.1.0 at {commits[1][:7]}")
+
+
+def test_turns_that_nobody_ever_builds_hold_back_none_that_is_built(driver: Driver) -> None:
+    """31 tags without an image, all of them waited for long enough."""
+    stage = driver.stage
+    tip = stage.source.head("develop") or ""
+    for number in range(31):
+        tip = stage.dana.commit(stage.source, {"x": f"{number}\n"}, parents=(tip,))
+        stage.dana.tag(stage.source, f"v1.0.0-nightly.{number}", tip)
+    built = stage.dana.commit(stage.source, {"x": "built\n"}, parents=(tip,))
+    driver.build(stage.source, built)
+    stage.dana.tag(stage.source, "v1.0.0", built)
+    late = HandClock(driver.ports.clock.now() + timedelta(hours=2))
+    driver.workflows = replace(driver.workflows, ports=replace(driver.ports, clock=late))
+
+    driver.run(driver.propose("stage"))
+
+    assert title_of(driver).endswith(f"tag v1.0.0 at {built[:7]}")

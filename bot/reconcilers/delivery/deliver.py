@@ -263,8 +263,24 @@ def _tags(wish: DesiredImage) -> tuple[list[str], list[str]]:
     for tag in environment.image_tags:
         rendered = tag.template.render(values)
         if rendered is not None:
+            _check_tag(wish, rendered, tag.template.text)
             (moving if tag.moves else immutable).append(rendered)
     return immutable, moving
+
+
+def _check_tag(wish: DesiredImage, rendered: str, template: str) -> None:
+    """Whether a registry takes it: what a branch is called may be longer than any tag.
+
+    Raises:
+        NotAdmittedError: it does not.
+    """
+    try:
+        wish.reference.repository.tagged(rendered)
+    except RejectedError as error:
+        raise NotAdmittedError(
+            f"the image tag {template!r} of {wish.environment.name} becomes no tag here: {error}",
+            "write a length into it, as {branch:60}",
+        ) from error
 
 
 def _sign(

@@ -17,6 +17,8 @@ BASELINE: Final = SourceRef("").key
 """No branch's name: stands for "every head of this repository was seen once"."""
 TAGS_BASELINE: Final = SourceRef("", is_tag=True).key
 """The same of its tags, which are looked at once an environment asks for them."""
+_SHOWN: Final = 10
+"""Late or moved tags that get a check each at one look; the audit has the others too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +30,20 @@ class _Seen:
     before: Mapping[str, SeenHead]
 
     def followed(self) -> Iterator[tuple[SourceRef, str]]:
-        """Those that came or moved since they were first seen, in the order of their names."""
+        """Those that came or moved since they were first seen, in the order of their names.
+
+        An old tag that moved, too: it asks for nothing, and that is said. Once it is back where
+        it stood it is an old tag again.
+        """
         for ref, commit in sorted(self.now.items()):
             seen = self.before.get(ref.key)
-            if seen is not None and seen.followed:
+            if seen is not None and (seen.followed or _has_moved(ref, seen, commit)):
                 yield ref, commit
+
+
+def _has_moved(ref: SourceRef, seen: SeenHead, commit: str) -> bool:
+    """Whether a tag names another commit than the one that it was seen at first."""
+    return ref.is_tag and seen.commit not in {"", commit}
 
 
 def asking_branches(subject: Subject) -> list[Trigger]:
@@ -58,17 +69,19 @@ def asking_tags(subject: Subject) -> list[Trigger]:
     running = subject.running_ref()
     asking: list[Trigger] = []
     late: list[tuple[SourceRef, str]] = []
+    moved: list[tuple[SourceRef, str, str]] = []
     for ref, commit in seen.followed():
         if not subject.environment.fed_by(ref):
             continue
-        first = seen.before[ref.key].commit
-        if first not in {"", commit}:
-            _tell_moved(subject, ref, first, commit)
+        before = seen.before[ref.key]
+        if _has_moved(ref, before, commit):
+            moved.append((ref, before.commit, commit))
         elif ref.is_older_than(running):
             late.append((ref, commit))
         else:
             asking.append(Trigger(ref, subject.history.commit(commit)))
     _tell_late(subject, late, running)
+    _tell_moved(subject, moved)
     asking.sort(key=lambda one: (one.ref.rank, one.commit.committed_at, one.ref), reverse=True)
     return asking
 
@@ -83,8 +96,6 @@ def _see(subject: Subject, refs: Mapping[SourceRef, str], baseline: str) -> _See
         known = before.get(ref.key)
         if known is None:
             updates.append(SeenHead(source, ref.key, commit, followed=is_known))
-        elif ref.is_tag and known.commit not in {"", commit} and not known.followed:
-            updates.append(SeenHead(source, ref.key, known.commit, followed=True))
         elif known.commit != commit and not (ref.is_tag and known.commit):
             updates.append(SeenHead(source, ref.key, commit, followed=True))
     if updates:
@@ -101,27 +112,71 @@ def _tell_late(subject: Subject, tags: Sequence[tuple[SourceRef, str]], running:
     scope = subject.view.scope(subject.environment.name, subject.application.name)
     written = subject.view.ports.memory.written_heads(scope) if tags else ()
     told = {commit for head in written for commit in (head.trigger, head.source)}
-    for ref, commit in tags:
-        if commit not in told:
-            words = f"{code(str(running))} runs there, which is newer; going back is a rollback."
-            _tell_once(subject, ref, commit, "Superseded", words)
+    words = f"{code(str(running))} runs there, which is newer; going back is a rollback."
+    late = [_Passed(ref, commit, words) for ref, commit in tags if commit not in told]
+    _tell_once(subject, "Superseded", late)
 
 
-def _tell_moved(subject: Subject, ref: SourceRef, first: str, commit: str) -> None:
+def _tell_moved(subject: Subject, tags: Sequence[tuple[SourceRef, str, str]]) -> None:
     words = (
-        f"{code(str(ref))} named {code(first[:7])} when it was first seen, and names "
-        f"{code(commit[:7])} now. A tag that moves is not promoted, for nobody can tell which of "
-        "the two was meant: push a tag of another name."
+        "{ref} named {first} when it was first seen, and names {now} now. A tag that moves is not "
+        "promoted, for nobody can tell which of the two was meant: push a tag of another name."
     )
-    _tell_once(subject, ref, commit, "Not promoted", words)
+    moved = [
+        _Passed(
+            ref,
+            commit,
+            words.format(ref=code(str(ref)), first=code(first[:7]), now=code(commit[:7])),
+        )
+        for ref, first, commit in tags
+    ]
+    _tell_once(subject, "Not promoted", moved)
 
 
-def _tell_once(subject: Subject, ref: SourceRef, commit: str, title: str, words: str) -> None:
-    view, environment, application = subject.view, subject.environment, subject.application
-    once = f"tag:{view.id}:{environment.name}:{application.name}:{ref.key}:{commit}:{title}"
-    if view.ports.audit.has(once):
+def tell_unwritten(subject: Subject, ref: SourceRef, commit: str) -> None:
+    """Say of a tag once that its image runs already, so that nothing writes an image tag for it."""
+    running = subject.running_ref()
+    if not ref.is_tag or ref == running:
         return
-    tell_source(view, application, environment, [commit], CheckState.NEUTRAL, title, words)
-    facts = {"ref": ref.full, "commit": commit, "reason": title}
+    brought = f", brought by {code(str(running))}" if running.name else ""
+    words = (
+        f"What {code(str(ref))} names runs there already{brought}. There is nothing to propose, "
+        f"and no image tag is written for {code(ref.name)}: where one is needed, put the git tag "
+        "on a commit of its own that CI builds, or tag the digest in the registry by hand."
+    )
+    _tell_once(subject, "Already there", [_Passed(ref, commit, words)], CheckState.SUCCESS)
+
+
+@dataclass(frozen=True, slots=True)
+class _Passed:
+    """A tag that asks for nothing."""
+
+    ref: SourceRef
+    commit: str
+    words: str
+    """Why, as Markdown of ours."""
+
+
+def _tell_once(
+    subject: Subject,
+    title: str,
+    tags: Sequence[_Passed],
+    state: CheckState = CheckState.NEUTRAL,
+) -> None:
+    """Say it of each tag once, and record it.
+
+    Of many at once (an old repository's are pushed) only the newest get a check each.
+    """
+    view, environment, application = subject.view, subject.environment, subject.application
     scope = view.scope(environment.name, application.name)
-    view.ports.audit.append("passed over", scope, facts, once=once)
+    shown = 0
+    for one in sorted(tags, key=lambda tag: (tag.ref.rank, tag.ref), reverse=True):
+        about = f"{view.id}:{environment.name}:{application.name}:{one.ref.key}:{one.commit}"
+        once = f"tag:{about}:{title}"
+        if view.ports.audit.has(once):
+            continue
+        if shown < _SHOWN:
+            shown += 1
+            tell_source(view, application, environment, [one.commit], state, title, one.words)
+        facts = {"ref": one.ref.full, "commit": one.commit, "reason": title}
+        view.ports.audit.append("passed over", scope, facts, once=once)

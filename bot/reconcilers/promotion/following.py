@@ -17,6 +17,7 @@ from bot.facts.gates import closed
 from bot.facts.resolution import lacks_record, proposed_as, shown_together
 from bot.facts.snapshot import View
 from bot.formats.image_names import ImageField
+from bot.formats.pipeline_file import PIPELINE_FILE
 from bot.reconcilers.promotion.source_commit import Evaluated, evaluate_set
 from bot.reconcilers.promotion.subject import Subject, Trigger
 
@@ -54,11 +55,16 @@ def _standing(subject: Subject, name: str) -> Standing:
     shown = _shown(view, environment, subject.application.name)
     if isinstance(shown, _Nothing):
         return Standing(name, "", NO_REF, "", shown.reason, shown.is_unknown)
+    lacking = sorted({location.image.name for location in subject.places} - shown.keys())
+    if lacking:
+        reason = _nowhere(subject, name, lacking)
+        return Standing(name, "", NO_REF, "", reason, is_unknown=False)
     record = proposed_as(view, environment, subject.application, shown) or _only_record(
         subject, shown
     )
     if record is None:
-        reason = "what stands is of no one commit that is known"
+        way = f"the next commit that is promoted to {name} goes on from there"
+        reason = f"what stands is of no one commit that is known (it may be adopted): {way}"
         return Standing(name, "", NO_REF, "", reason, is_unknown=True)
     if not subject.history.fetch_commit(record.commit):
         reason = f"its commit {record.commit[:7]} cannot be read any more"
@@ -96,8 +102,27 @@ def _shown(view: View, environment: Environment, application: str) -> dict[str, 
             return _Nothing(f"{location.image.name} stands without a digest")
         if found.setdefault(location.image.name, Digest(written.digest)) != written.digest:
             return _Nothing(f"{location.image.name} stands twice, and differently")
-    way = f"it goes past {environment.name} if its `environments` says so"
-    return found or _Nothing(f"{application} has no place; {way}", is_unknown=False)
+    return found
+
+
+def _nowhere(subject: Subject, environment: str, images: Sequence[str]) -> str:
+    """That a set cannot stand whole in an environment before, and what a person can do.
+
+    The files there never say by themselves that an application goes past: who may edit them would
+    open the way to here.
+    """
+    application = subject.application
+    names = " and ".join(images)
+    own = f"`environments` of {application.name} in {PIPELINE_FILE}"
+    if len(images) == len({one.image.name for one in subject.places}):
+        return (
+            f"{names} has no place: give it one there, or let {application.name} go past "
+            f"{environment} with {own}"
+        )
+    return (
+        f"{names} has no place, though it is promoted here together with the others: give it one "
+        f"there, or make it an application of its own that goes past {environment} ({own})"
+    )
 
 
 def _only_record(subject: Subject, shown: dict[str, Digest]) -> Resolution | None:

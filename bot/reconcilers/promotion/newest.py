@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final
 
 from bot.domain.jobs import Outcome
 from bot.domain.promotion import Order, OrderFacts, Source, Waiting, order
-from bot.domain.source_refs import SourceRef, VersionKey
+from bot.domain.source_refs import SourceRef, VersionKey, commit_in_name
 from bot.facts.unchanged import ANCESTORS, stretches, to_ask
 from bot.reconcilers.promotion.source_commit import (
     Evaluated,
@@ -22,7 +22,12 @@ from bot.reconcilers.promotion.subject import Subject, Trigger
 
 _SURE: Final = frozenset({Order.FIRST, Order.FORWARD, Order.SAME})
 READY: Final = 30
-"""Commits before a branch's head that are looked at for an image while its own is to come."""
+"""Commits before a branch's head that are looked at for an image while its own is to come.
+
+Of so many tags, too, it is said what they wait for.
+"""
+FAR: Final = 200
+"""Commits of tags, and turns of a queue, that are looked at for an image."""
 
 
 def newest_heads(subject: Subject, heads: Sequence[Trigger]) -> list[Evaluated]:
@@ -95,13 +100,29 @@ def newest_tags(subject: Subject, newest_first: Sequence[Trigger]) -> list[Evalu
     What comes before it is older, however many there are.
     """
     found: list[Evaluated] = []
-    for trigger in newest_first[:READY]:
-        one = ordered(subject, evaluate(subject, trigger))
+    for number, trigger in enumerate(_looked_at(subject, newest_first)):
+        one = ordered(subject, evaluate(subject, trigger, is_near=number < READY))
         waits = next((e for e in found if isinstance(e.decision, Waiting)), None)
         if isinstance(one.decision, Source):
             return [*found, replace(one, waits=waits)]
-        found.append(one)
+        if number < READY:
+            found.append(one)
     return found
+
+
+def _looked_at(subject: Subject, newest_first: Sequence[Trigger]) -> Iterator[Trigger]:
+    """One tag of each commit, the newest; after many those alone whose images are in the record.
+
+    Nightlies that nobody built stand for ever, and starve no release before them.
+    """
+    memory, view, name = subject.view.ports.memory, subject.view, subject.application.name
+    distinct: dict[str, Trigger] = {}
+    for trigger in newest_first:
+        named = commit_in_name(trigger.ref.name) or ""
+        distinct.setdefault(f"{trigger.commit.id}:{named}", trigger)
+    for number, trigger in enumerate(distinct.values()):
+        if number < FAR or memory.resolution(view.id, name, trigger.commit.id) is not None:
+            yield trigger
 
 
 # --- in which order ---

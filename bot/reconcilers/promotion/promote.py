@@ -22,7 +22,7 @@ from bot.formats.markdown import prose
 from bot.formats.pipeline_file import PIPELINE_FILE
 from bot.formats.places import RemarkKind
 from bot.reconcilers.asked import over
-from bot.reconcilers.promotion.asking import asking_branches, asking_tags
+from bot.reconcilers.promotion.asking import asking_branches, asking_tags, tell_unwritten
 from bot.reconcilers.promotion.following import followed, problems
 from bot.reconcilers.promotion.newest import Look, newest_heads, newest_tags, ordered
 from bot.reconcilers.promotion.pull_request import (
@@ -129,6 +129,8 @@ def _tell_others(found: Look) -> None:
     for other in found.evaluated:
         if other.waits is not None:
             _tell_unchosen(subject, other.waits)
+        if other.ready is not None and other.order is Order.SAME:
+            tell_unwritten(subject, other.trigger.ref, other.trigger.commit.id)
         if other.trigger.commit.id not in own:
             _tell_unchosen(subject, other)
 

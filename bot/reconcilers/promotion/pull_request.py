@@ -21,6 +21,7 @@ from bot.domain.environments import (
     Environment,
     ImageId,
     Turns,
+    holds,
     image_tag,
     matches,
 )
@@ -1005,7 +1006,7 @@ def _watched(proposal: Proposal) -> Sequence[WatchedChange] | None:
     return [
         WatchedChange(path, _what(changes[path]))
         for path in sorted(changes)
-        if any(matches(glob, path) for glob in globs)
+        if any(holds(glob, path) for glob in globs)
     ]
 
 

@@ -9,7 +9,7 @@ from itertools import islice
 from bot.domain.promotion import Order, Waiting
 from bot.facts.unchanged import ANCESTORS, stretches
 from bot.reconcilers.promotion.following import upstream_trouble
-from bot.reconcilers.promotion.newest import READY, ordered
+from bot.reconcilers.promotion.newest import FAR, READY, ordered
 from bot.reconcilers.promotion.pull_request import was_rejected
 from bot.reconcilers.promotion.source_commit import Evaluated, evaluate
 from bot.reconcilers.promotion.subject import Subject, Trigger
@@ -101,21 +101,23 @@ def _pushed(subject: Subject, head: Trigger, commits: Sequence[str], since: str)
 def _turn(subject: Subject, head: Trigger, oldest_first: Sequence[Trigger]) -> list[Evaluated]:
     """The first that goes forward, what had no turn before it, and the head that waits behind."""
     passed: list[Evaluated] = []
-    for number, one in enumerate(islice(_evaluated(subject, oldest_first), READY)):
-        passed.append(one)
-        if isinstance(one.decision, Waiting):
-            if not _is_given_up(subject, one):
-                return [*passed, *_behind(head, one, len(oldest_first) - number - 1)]
-        elif one.ready is not None and one.order in _GOES and not _is_rejected(subject, one):
+    for number, one in enumerate(islice(_evaluated(subject, oldest_first), FAR)):
+        if isinstance(one.decision, Waiting) and not _is_given_up(subject, one):
+            return [*passed, one, *_behind(head, one, len(oldest_first) - number - 1)]
+        if one.ready is not None and one.order in _GOES and not _is_rejected(subject, one):
             waiting = _behind(head, one, len(oldest_first) - number - 1)
-            return [*passed[:-1], *waiting, replace(one, waits=waiting[0] if waiting else None)]
-        elif one.ready is not None:
-            passed.pop()
+            return [*passed, *waiting, replace(one, waits=waiting[0] if waiting else None)]
+        if one.ready is None and number < READY:
+            passed.append(one)
     return passed
 
 
 def _evaluated(subject: Subject, triggers: Sequence[Trigger]) -> Iterator[Evaluated]:
-    return (ordered(subject, evaluate(subject, trigger)) for trigger in triggers)
+    """Of those far behind GitHub is not asked: nobody built so many before them."""
+    return (
+        ordered(subject, evaluate(subject, trigger, is_near=number < READY))
+        for number, trigger in enumerate(triggers)
+    )
 
 
 def _is_given_up(subject: Subject, one: Evaluated) -> bool:

@@ -57,8 +57,14 @@ class Ready:
         return [self.evaluated.trigger.commit.id, self.source.commit]
 
 
-def evaluate(subject: Subject, trigger: Trigger, *, is_head: bool = True) -> Evaluated:
-    """What a commit of a branch comes to; one before the head only by an image of its own."""
+def evaluate(
+    subject: Subject, trigger: Trigger, *, is_head: bool = True, is_near: bool = True
+) -> Evaluated:
+    """What a commit of a branch comes to; one before the head only by an image of its own.
+
+    One that is not near is one of many: GitHub is not asked about it, and what lacks there is
+    believed for a minute.
+    """
     named = commit_in_name(trigger.ref.name)
     if named and not _is_in_history(subject, trigger, named):
         kind = "" if trigger.ref.is_tag else "branch "
@@ -68,7 +74,8 @@ def evaluate(subject: Subject, trigger: Trigger, *, is_head: bool = True) -> Eva
     if unchanged is not None:
         return unchanged
     own = [(trigger.commit.id, "the commit itself")]
-    return _first_of(subject, trigger, _candidates(subject, trigger) if is_head else own)
+    candidates = _candidates(subject, trigger, is_near=is_near) if is_head else own
+    return _first_of(subject, trigger, candidates, is_near=is_near)
 
 
 def evaluate_set(subject: Subject, trigger: Trigger, commit: str, why: str) -> Evaluated:
@@ -87,12 +94,19 @@ def same_files(subject: Subject, one: str, other: str) -> bool:
     return not _differences(subject, one, other)
 
 
-def _first_of(subject: Subject, trigger: Trigger, commits: Iterable[tuple[str, str]]) -> Evaluated:
+def _first_of(
+    subject: Subject,
+    trigger: Trigger,
+    commits: Iterable[tuple[str, str]],
+    *,
+    is_near: bool = True,
+) -> Evaluated:
     """The first of these commits, each with its reason, that has the trigger's images in place."""
     candidates: list[Candidate] = []
     resolutions: dict[str, Resolution] = {}
     for commit, why in commits:
-        candidate = _candidate(subject, trigger, commit, why, resolutions)
+        is_older = not is_near or (bool(subject.application.paths) and commit != trigger.commit.id)
+        candidate = _candidate(subject, trigger, (commit, why), resolutions, is_older=is_older)
         candidates.append(candidate)
         if candidate.same_tree and (candidate.in_source or candidate.contradiction):
             break
@@ -160,16 +174,18 @@ def _is_in_history(subject: Subject, trigger: Trigger, abbreviated: str) -> bool
     return any(history.is_ancestor(one, head) for one in history.commits_like(abbreviated))
 
 
-def _candidates(subject: Subject, trigger: Trigger) -> Iterator[tuple[str, str]]:
+def _candidates(subject: Subject, trigger: Trigger, *, is_near: bool) -> Iterator[tuple[str, str]]:
     """Commits whose image might be the trigger's, in the order of preference."""
     seen: set[str] = set()
-    for commit, why in _all_candidates(subject, trigger):
+    for commit, why in _all_candidates(subject, trigger, is_near=is_near):
         if commit not in seen and subject.history.fetch_commit(commit):
             seen.add(commit)
             yield commit, why
 
 
-def _all_candidates(subject: Subject, trigger: Trigger) -> Iterator[tuple[str, str]]:
+def _all_candidates(
+    subject: Subject, trigger: Trigger, *, is_near: bool
+) -> Iterator[tuple[str, str]]:
     head = trigger.commit
     if subject.application.paths:
         for commit in _standing_below(subject):
@@ -177,8 +193,8 @@ def _all_candidates(subject: Subject, trigger: Trigger) -> Iterator[tuple[str, s
     yield head.id, "the commit itself"
     for parent in head.parents[1:]:  # a merge's own: nobody has to be asked for it
         yield parent, "what was merged"
-    source = subject.application.source
-    for pull_request in subject.view.ports.github.pull_requests_of(source, head.id):
+    source, github = subject.application.source, subject.view.ports.github
+    for pull_request in github.pull_requests_of(source, head.id) if is_near else ():
         merged_here = pull_request.merged and pull_request.merge_commit == head.id
         if merged_here and (trigger.ref.is_tag or pull_request.base_branch == trigger.ref.name):
             yield pull_request.head, f"head of pull request {pull_request.number}"
@@ -198,14 +214,15 @@ def _all_candidates(subject: Subject, trigger: Trigger) -> Iterator[tuple[str, s
 def _candidate(
     subject: Subject,
     trigger: Trigger,
-    commit: str,
-    why: str,
+    named: tuple[str, str],
     resolutions: dict[str, Resolution],
+    *,
+    is_older: bool,
 ) -> Candidate:
+    commit, why = named
     differences = _differences(subject, commit, trigger.commit.id)
     if differences:
         return Candidate(commit, why, same_tree=False, differs_in=differences)
-    is_older = bool(subject.application.paths) and commit != trigger.commit.id
     found = resolve(
         subject.view, subject.environment, subject.application, commit, is_older=is_older
     )
