@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -26,6 +26,7 @@ from bot.domain.memory import (
 from bot.domain.oci import Digest
 from bot.domain.pipeline_rules import UnknownNameError
 from bot.domain.verbs import VERBS as VERBS_OF_ALL, Person, duration
+from bot.facts.gates import holds_of
 from bot.facts.going_back import shown_at
 from bot.facts.members import for_each, in_time
 from bot.facts.renderings import render
@@ -41,6 +42,7 @@ from bot.ports.record import Commands
 from bot.reconcilers.asked import ask_for_promotion, ask_to_go_back
 from bot.reconcilers.holding import (
     Released,
+    end_own,
     freeze as freeze_environment,
     hold as stop,
     unfreeze as end_freeze,
@@ -146,10 +148,13 @@ class Request:
         self.argument(1, "an application")
         return view.application(self.application(view))
 
-    def application(self, view: View) -> str:
-        """The application that the second argument names; empty: all of the environment."""
+    def application(self, view: View, others: Collection[str] = ()) -> str:
+        """The application that the second argument names; empty: all of the environment.
+
+        ``others`` are names that mean something, too.
+        """
         name = self.arguments[1] if len(self.arguments) > 1 else ""
-        if name and name not in view.pipeline.applications:
+        if name and name not in {*view.pipeline.applications, *others}:
             raise UnknownNameError("application", name, view.pipeline.applications)
         return name
 
@@ -259,7 +264,7 @@ def _take_over(view: View, environment: Environment, actor: str) -> Sequence[Dig
         # Without a source the next publication is judged whole, as a first one is.
         record = PublicationRecord(scope, environment.ref, tip or NO_COMMIT, "", "", now)
         ports.memory.record_publication(replace(record, rules=rules_in_record(view)))
-    ports.memory.release_hold(scope, HoldKind.BOT)
+    end_own(view, environment)
     ports.audit.append(
         "adopted",
         scope,
@@ -452,7 +457,8 @@ def unhold(request: Request) -> Answer:
     """Let an environment (or one application in it) go on; a foreign tip is accepted with it."""
     target = request.target()
     view, environment = target.view, target.environment
-    application = request.application(view)
+    held = {one.scope.application for one in holds_of(view, environment.name)}
+    application = request.application(view, held - {""})
     done = let_go(view, environment, application, request.who)
     if any(one.kind is HoldKind.BOT for one in done.ended):
         _accept_tip(view, environment)
