@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from bot.domain.environments import Environment, ImageId
+from bot.domain.freezes import Window, frozen
 from bot.domain.gates import Action, Closed, Direction, GateFacts, direction, gate
 from bot.domain.history import PullRequest
 from bot.domain.jobs import Done, Outcome, RequeueAt
@@ -58,6 +59,14 @@ def closed(
         windows=environment.freeze,
     )
     return gate(action, facts)
+
+
+def stops_now(view: View, environment: Environment) -> tuple[frozenset[Hold], Window | None]:
+    """Everything that stops something at this moment, to see whether it is still the same later."""
+    now = view.ports.clock.now()
+    holds = view.ports.memory.holds(view.scope(environment.name))
+    calendar = frozen(environment.freeze, now)
+    return frozenset(one for one in holds if one.stands(now)), calendar.window if calendar else None
 
 
 def going(view: View, environment: Environment, image: ImageId, digest: Digest) -> Direction:
