@@ -17,7 +17,6 @@ from bot.domain.memory import (
     NO_COMMIT,
     Adoption,
     Command,
-    HoldKind,
     KnownSource,
     PublicationRecord,
     Scope,
@@ -46,9 +45,9 @@ from bot.reconcilers.holding import (
     freeze as freeze_environment,
     hold as stop,
     unfreeze as end_freeze,
-    unhold as let_go,
 )
-from bot.reconcilers.publication.publish import brings_unsealed, rules_in_record
+from bot.reconcilers.letting_go import let_go
+from bot.reconcilers.publication.publish import rules_in_record
 from bot.reconcilers.reseal import reseal as reseal_environment
 from bot.reporting.reports import tell_merge
 
@@ -460,8 +459,6 @@ def unhold(request: Request) -> Answer:
     held = {one.scope.application for one in holds_of(view, environment.name)}
     application = request.application(view, held - {""})
     done = let_go(view, environment, application, request.who)
-    if any(one.kind is HoldKind.BOT for one in done.ended):
-        _accept_tip(view, environment)
     return {**target.identity, "application": application, **_released(done)}
 
 
@@ -538,24 +535,6 @@ def _released(done: Released) -> Answer:
         for one in done.left
     ]
     return {"held": bool(left), "was_held": bool(done.ended), "left": left}
-
-
-def _accept_tip(view: View, environment: Environment) -> None:
-    """What made the environment stop is taken as it is: the foreign tip, the rewritten branch."""
-    memory, scope = view.ports.memory, view.scope(environment.name)
-    last = memory.last_publication(view.id, environment.name)
-    tip = view.history.heads().get(environment.ref, "")
-    if last is None or not tip or brings_unsealed(view, environment, tip):
-        return  # what is not sealed is replaced, whoever lets the environment go on
-    contained = view.history.is_ancestor(last.source, view.head) if last.source else False
-    source = last.source if contained else ""
-    if tip != last.commit or source != last.source:
-        now = view.ports.clock.now()
-        record = PublicationRecord(scope, environment.ref, tip, last.commit, source, now)
-        memory.record_publication(replace(record, rules=rules_in_record(view)))
-        # Under a publication's identity: what a person accepted is not reported as ours.
-        facts = {"ref": environment.ref, "commit": tip}
-        view.ports.audit.append("accepted", scope, facts, once=f"published:{view.id}:{tip}")
 
 
 def reseal(request: Request) -> Answer:

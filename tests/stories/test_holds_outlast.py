@@ -1,4 +1,4 @@
-"""What an enemy found about holds and freezes; each test says what is right."""
+"""Holds and freezes outlast labels, names, other people and the moment of publication."""
 
 from __future__ import annotations
 

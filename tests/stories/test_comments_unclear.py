@@ -1,4 +1,4 @@
-"""What an enemy found about commands in comments; each test says what is right."""
+"""Commands that are unclear, or that nobody can answer for: none of them is lost in silence."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.stories.test_comments import (
     receipts,
     strip_code,
 )
-from tests.stories.test_foe_holds import OPEN, rename
+from tests.stories.test_holds_outlast import OPEN, rename
 from tests.world.driver import Driver, driven
 from tests.world.github.behaviour import pulls
 from tests.world.github.records import Actor, PullRequest
