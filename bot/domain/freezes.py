@@ -103,7 +103,7 @@ class Window:
             raise BadWindowError(
                 f"`from` is a time of a {self.begins.kind}, `until` one of a {self.ends.kind}"
             )
-        if self.begins == self.ends:
+        if self.begins == self.ends or self._minutes() == 0:
             raise BadWindowError("`from` and `until` are the same moment")
         if self.begins.date and self.ends.date and _later(self.begins, self.ends):
             raise BadWindowError("it ends before it begins")
@@ -118,9 +118,12 @@ class Window:
         today = now.astimezone(_zone(self.time_zone)).date()
         for day in self._first_days(today):
             yield Span(
-                _utc(day, self.begins.minute, self.time_zone, latest=False),
-                _utc(day + self._length(), self.ends.minute, self.time_zone, latest=True),
+                _utc(day, timedelta(minutes=self.begins.minute), self.time_zone, latest=False),
+                _utc(day, self._length() + self._until(), self.time_zone, latest=True),
             )
+
+    def _until(self) -> timedelta:
+        return timedelta(minutes=self.ends.minute)
 
     def _first_days(self, today: date) -> Sequence[date]:
         """Days near today on which it may have begun."""
@@ -131,6 +134,10 @@ class Window:
         monday = today - timedelta(days=today.weekday())
         first = monday + timedelta(days=self.begins.weekday)
         return tuple(first + timedelta(days=_WEEK * week) for week in (-2, -1, 0, 1))
+
+    def _minutes(self) -> int:
+        """How long it is by a clock that never jumps: 24:00 is the next day's beginning."""
+        return self._length() // timedelta(minutes=1) + self.ends.minute - self.begins.minute
 
     def _length(self) -> timedelta:
         """Days between the day on which it begins and that on which it ends."""
@@ -179,10 +186,17 @@ def _later(one: Moment, other: Moment) -> bool:
     return (one.date or date.min, one.minute) > (other.date or date.min, other.minute)
 
 
-def _utc(day: date, minute: int, zone: str, *, latest: bool) -> datetime:
-    """A time on people's clocks; of two that the clock may mean, the earlier or later one."""
-    wall = datetime.combine(day, datetime.min.time()) + timedelta(minutes=minute)
-    both = [wall.replace(tzinfo=_zone(zone), fold=fold).astimezone(UTC) for fold in (0, 1)]
+def _utc(day: date, after: timedelta, zone: str, *, latest: bool) -> datetime:
+    """A time on people's clocks; of two that the clock may mean, the earlier or later one.
+
+    What lies outside the calendar is its first or last moment: for ever.
+    """
+    try:
+        wall = datetime.combine(day, datetime.min.time()) + after
+        both = [wall.replace(tzinfo=_zone(zone), fold=fold).astimezone(UTC) for fold in (0, 1)]
+    except OverflowError:
+        first, last = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+        return first if day.year == date.min.year else last
     return max(both) if latest else min(both)
 
 

@@ -126,7 +126,7 @@ class RulesAccepted:
 
 
 class HoldKind(StrEnum):
-    """Whose stop it is: of one scope each kind stands by itself, so that none replaces another."""
+    """Whose stop it is: each kind of each giver stands by itself, so that none replaces another."""
 
     PERSON = "person"
     """Stops everything until somebody lets it go on."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 from bot.domain.environments import Environment, ImageId
+from bot.domain.freezes import Window, frozen
 from bot.domain.gates import Action, Closed, Direction, GateFacts, direction, gate
 from bot.domain.history import PullRequest
 from bot.domain.jobs import Done, Outcome, RequeueAt
 from bot.domain.memory import Hold, HoldKind
 from bot.domain.oci import Digest
+from bot.facts.called_otherwise import meant_by
 from bot.facts.glass import broken_for_digest
 from bot.facts.snapshot import View
 from bot.formats.markdown import prose
@@ -27,6 +30,18 @@ def holds_of(view: View, environment: str) -> Sequence[Hold]:
     return [*own, *view.ports.memory.holds(scope)]
 
 
+def _as_meant(view: View, environment: str) -> Iterator[Hold]:
+    """The same, under the names that applications have now."""
+    for one in holds_of(view, environment):
+        for name in meant_by(view, one):
+            called = one.scope.application
+            if name == called:
+                yield one
+                continue
+            reason = f"{one.reason} (given for {called}, as it was called)"
+            yield replace(one, scope=replace(one.scope, application=name), reason=reason)
+
+
 def closed(
     view: View,
     environment: Environment,
@@ -40,10 +55,18 @@ def closed(
         environment=environment.name,
         application=application,
         direction=going,
-        holds=holds_of(view, environment.name),
+        holds=list(_as_meant(view, environment.name)),
         windows=environment.freeze,
     )
     return gate(action, facts)
+
+
+def stops_now(view: View, environment: Environment) -> tuple[frozenset[Hold], Window | None]:
+    """Everything that stops something at this moment, to see whether it is still the same later."""
+    now = view.ports.clock.now()
+    holds = view.ports.memory.holds(view.scope(environment.name))
+    calendar = frozen(environment.freeze, now)
+    return frozenset(one for one in holds if one.stands(now)), calendar.window if calendar else None
 
 
 def going(view: View, environment: Environment, image: ImageId, digest: Digest) -> Direction:
@@ -102,9 +125,14 @@ def _first_shown(
     return _ADOPTED if adopted else None
 
 
+def has_hold_label(pull_request: PullRequest) -> bool:
+    """Whether the label is on it: GitHub has one of that name, in whichever letters."""
+    return HOLD_LABEL in {label.lower() for label in pull_request.labels}
+
+
 def labelled(pull_request: PullRequest) -> Closed | None:
     """The stop that somebody put on a pull request by hand; no label ever lets anything go on."""
-    if HOLD_LABEL not in pull_request.labels:
+    if not has_hold_label(pull_request):
         return None
     why, way = f"the label {HOLD_LABEL} is on it", f"take `{HOLD_LABEL}` off the pull request"
     return Closed(f"pull request {pull_request.number}", why, None, None, way, HoldKind.PERSON)

@@ -17,7 +17,7 @@ from bot.domain.oci import Digest
 from bot.domain.promotion import promotion_id
 from bot.domain.standing import OpenPromotion, Standing, StandingFacts, standing
 from bot.facts.attribution import opened as open_attribution
-from bot.facts.gates import closed
+from bot.facts.gates import closed, labelled
 from bot.facts.members import in_time
 from bot.facts.own_heads import approved_heads, own_head
 from bot.facts.promotions_open import head_branch, rollback_branch
@@ -160,7 +160,8 @@ def _common(
     return StandingFacts(
         environment=environment.name,
         application=application.name,
-        closed=closed(view, environment, application.name, Action.MERGE, going),
+        closed=closed(view, environment, application.name, Action.MERGE, going)
+        or (labelled(found) if found else None),
         pull_request=opened,
         unseen=listed if isinstance(listed, str) else "",
         propose=job(JobKind.PROPOSE, application.lane),

@@ -83,15 +83,20 @@ class GitHub(Protocol):
         """When a branch was deleted, as far as GitHub tells; of its newest 100 moves."""
         ...
 
-    def in_team(self, repository: GitHubRepository, team: str, login: str) -> bool:
+    def in_team(self, repository: GitHubRepository, team: str, login: str) -> bool | None:
         """Whether the account is an active member of ``organization/team`` now.
+
+        None: GitHub shows no such team, so nobody knows.
 
         The repository says which installation is asked.
         """
         ...
 
-    def can_write(self, repository: GitHubRepository, who: Actor) -> bool:
-        """Whether the account (and not another that has its name now) may write there now."""
+    def can_write(self, repository: GitHubRepository, who: Actor) -> bool | None:
+        """Whether the account (and not another that has its name now) may write there now.
+
+        None: GitHub does not say.
+        """
         ...
 
     def comment(self, repository: GitHubRepository, number: int) -> Comment | None:

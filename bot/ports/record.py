@@ -135,11 +135,11 @@ class Memory(Protocol):
         ...
 
     def record_hold(self, hold: Hold) -> None:
-        """Stop; a second hold of the same scope and kind replaces the first."""
+        """Stop; a second hold of the same scope, kind and giver replaces the first."""
         ...
 
-    def release_hold(self, scope: Scope, kind: HoldKind) -> bool:
-        """End a hold of exactly this scope and kind; False if there was none."""
+    def release_hold(self, scope: Scope, kind: HoldKind, actor: str = "") -> bool:
+        """End holds of exactly this scope and kind, of one giver or of all; False: none."""
         ...
 
     def seals(self, scope: Scope, digest: Digest | None = None) -> Sequence[Seal]:

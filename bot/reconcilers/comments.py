@@ -8,36 +8,53 @@ nothing. What was begun and cut short is taken up again, because every effect is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Final
 
 from bot.domain.broken_glass import SECOND_WITHIN
 from bot.domain.environments import Environment
-from bot.domain.errors import NotFoundError, RejectedError
+from bot.domain.errors import LockkeeperError, NotFoundError, RejectedError
 from bot.domain.hearing import CommentFacts, Hearing, hear
-from bot.domain.history import Comment
-from bot.domain.jobs import Done, Job, JobKind, Outcome
-from bot.domain.memory import Hold, HoldKind
+from bot.domain.history import Comment, PullRequest
+from bot.domain.jobs import Done, Job, JobKind, Outcome, RequeueAt
+from bot.domain.memory import Hold
 from bot.domain.pipeline_rules import UnknownNameError
 from bot.domain.reports import LabelReport
 from bot.domain.verbs import VERBS, Channel, Person, Verb, arguments_of, duration, verbs_of
 from bot.facts.entitled import check_entitled
+from bot.facts.gates import has_hold_label, labelled
 from bot.facts.glass import break_glass
-from bot.facts.promotions_open import Promotion, promotions_in, superseded_key
+from bot.facts.promotions_open import BRANCHES, Promotion, promotions_in, superseded_key
 from bot.facts.snapshot import Ports, View, look
 from bot.facts.status import places_of
 from bot.formats.markdown import code, prose
-from bot.formats.slash_command import SlashCommand, read_command
+from bot.formats.slash_command import SlashCommand, further_commands, read_command
 from bot.reconcilers.asked import ask_for_promotion, ask_for_update, ask_to_go_back
-from bot.reconcilers.holding import Released, freeze, hold, unfreeze, unhold
-from bot.reconcilers.operator import accept_tip
+from bot.reconcilers.holding import Released, freeze, hold, unfreeze
+from bot.reconcilers.letting_go import let_go
 from bot.reporting.reports import tell_answer, tell_receipt
 
 _NAMES: Final = frozenset(verb.name for verb in verbs_of(Channel.COMMENT))
 _OF_AN_ENVIRONMENT: Final = frozenset({"freeze", "unfreeze"})
 """Verbs that mean the environment; others mean every application of the pull request."""
 GLASS_LABEL: Final = "lockkeeper/break-glass"
+_SHOWN_WITHIN: Final = timedelta(minutes=2)
+"""A comment that GitHub does not show by then was deleted, or never was."""
+_AGAIN: Final = timedelta(seconds=15)
+_CUT_SHORT: Final = (
+    "it was edited after I had begun it, and what it said is not known any more; `/explain` says "
+    "what holds now, and what is missing is given again in a new comment"
+)
+_REFUSALS: Final = 3
+"""Answers in words to one person's refused commands on one pull request in a day.
+
+More of them get a reaction alone: what an App may write in an hour is everybody's.
+"""
+_OF_WRITERS: Final = 10
+"""The same, of whoever may write there."""
 _LONGEST: Final = 19
 """Digits of a comment's id, and one more."""
 
@@ -52,12 +69,24 @@ def comment(ports: Ports, manifests: int, subject: str, retry: Callable[[str], b
         return Done("answered before")
     found = ports.github.comment(view.repository, int(subject))
     if found is None:
-        return Done("the comment is gone")
+        return _awaited(view, subject)
     begun = ports.audit.has(once)
     hearing = hear(CommentFacts(found, ports.clock.now(), begun))
+    if hearing is Hearing.EDITED and begun:
+        return _Listener(view, found, once, retry).stop(_CUT_SHORT)
     if hearing not in {Hearing.HEARD, Hearing.LATE}:
         return Done(f"no command: {hearing.value}")
     return _Listener(view, found, once, retry).listen(is_late=hearing is Hearing.LATE)
+
+
+def _awaited(view: View, subject: str) -> Outcome:
+    """A comment may not be shown yet: a webhook is often faster than what GitHub's API answers."""
+    now = view.ports.clock.now()
+    key = Job(JobKind.COMMENT, view.id, "", subject).key
+    since = next((one.since for one in view.ports.jobs.states() if one.key == key), None)
+    if since is not None and now - since > _SHOWN_WITHIN:
+        return Done("the comment is gone")
+    return RequeueAt("GitHub does not show the comment yet", now + _AGAIN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +132,9 @@ class _Listener:
             self.view.repository, self.comment.pull_request
         )
         promotions = promotions_in(self.view, pull_request)
+        if not promotions and self._was_ours(pull_request):
+            words = f"the rules in force name nothing for {pull_request.head_branch} any more"
+            return self._refuse(command.verb if command else "", words)
         if not promotions:
             return Done(f"pull request {pull_request.number} is no promotion")
         if command is None:
@@ -116,7 +148,30 @@ class _Listener:
             each = [VERBS_IN_COMMENTS[command.verb](replace(given, promotion=o)) for o in of_all]
         except RejectedError as error:
             return self._refuse(command.verb, str(error))
-        return self._answer(command, "\n".join(dict.fromkeys(filter(None, each))))
+        more = [f"further down, {code(f'/{verb}')} was not read" for verb in self._further()]
+        hint = [f"{'; '.join(more)}: one command in a comment"] if more else []
+        return self._answer(command, "\n".join(dict.fromkeys(filter(None, [*each, *hint]))))
+
+    def stop(self, words: str) -> Outcome:
+        """Refuse what was begun, if it is about a promotion."""
+        pull_request = self.view.ports.github.pull_request(
+            self.view.repository, self.comment.pull_request
+        )
+        if not promotions_in(self.view, pull_request):
+            return Done(f"pull request {pull_request.number} is no promotion")
+        return self._refuse("", words)
+
+    def _further(self) -> Sequence[str]:
+        return further_commands(self.comment.body, _NAMES)
+
+    def _was_ours(self, pull_request: PullRequest) -> bool:
+        """Whether the bot opened it for what nobody names any more."""
+        is_ours = pull_request.author.login == self.view.ports.github.login()
+        return (
+            is_ours
+            and pull_request.head_is_local
+            and pull_request.head_branch.startswith(f"{BRANCHES}/")
+        )
 
     def _given(self, promotion: Promotion, command: SlashCommand) -> Given:
         """The command, once it is known that whoever gave it may."""
@@ -148,8 +203,27 @@ class _Listener:
 
     def _refuse(self, verb: str, words: str) -> Outcome:
         tell_receipt(self.view, self.comment.id, is_done=False)
-        self._say(verb, prose(words, 600))
+        if self._may_be_answered():
+            self._say(verb, prose(words, 600))
         return self._over(f"refused {verb} by {self.comment.author.login}: {words}", "refused")
+
+    def _may_be_answered(self) -> bool:
+        """Whether a refusal is told in words: the first ones of a day are."""
+        view, author = self.view, self.comment.author
+        day = f"{view.ports.clock.now():%Y-%m-%d}"
+        refused = f"refused:{view.id}:{self.comment.pull_request}:{author.id}:{day}"
+        most = _REFUSALS
+        if view.ports.audit.has(f"{refused}:{most}"):
+            with suppress(LockkeeperError):  # who cannot be asked about is a stranger
+                may_write = view.ports.github.can_write(view.repository, author)
+                most = _OF_WRITERS if may_write else _REFUSALS
+        for number in range(1, most + 1):
+            once = f"{refused}:{number}"
+            if not view.ports.audit.has(once):
+                facts = {"actor": author.login, "comment": str(self.comment.id)}
+                view.ports.audit.append("refused", view.scope(), facts, once=once)
+                return True
+        return False
 
     def _say(self, verb: str, words: str) -> None:
         heading = f"{code(f'/{verb}')}: " if verb else ""
@@ -243,10 +317,19 @@ def _hold(given: Given) -> str:
 
 
 def _unhold(given: Given) -> str:
-    done = unhold(given.view, given.environment, given.application, given.who)
-    if any(one.kind is HoldKind.BOT for one in done.ended):
-        accept_tip(given.view, given.environment)
-    return _released(done, "nothing was held")
+    done = let_go(given.view, given.environment, given.application, given.who)
+    by_label = _label_left(given)
+    said = _released(done, "" if by_label else "nothing was held")
+    return "; ".join(filter(None, [said, by_label]))
+
+
+def _label_left(given: Given) -> str:
+    """What a label still holds, that somebody put on the pull request by hand."""
+    view, pull_request = given.view, given.promotion.pull_request
+    if not has_hold_label(pull_request):
+        return ""
+    stop = labelled(view.ports.github.pull_request(view.repository, pull_request.number))
+    return f"still held: {prose(stop.why)}; {prose(stop.way_out)}" if stop else ""
 
 
 def _freeze(given: Given) -> str:
@@ -342,7 +425,7 @@ def _break_glass(given: Given) -> str:
 
 def _released(done: Released, nothing: str) -> str:
     """What was ended, and what still stops it with who ends that."""
-    words = [] if done.ended else [prose(nothing, 300)]
+    words = [] if done.ended or not nothing else [prose(nothing, 300)]
     words += [f"still {_words(one)}" for one in done.left]
     return "; ".join(words)
 

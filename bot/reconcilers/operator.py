@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -17,7 +17,6 @@ from bot.domain.memory import (
     NO_COMMIT,
     Adoption,
     Command,
-    HoldKind,
     KnownSource,
     PublicationRecord,
     Scope,
@@ -26,6 +25,7 @@ from bot.domain.memory import (
 from bot.domain.oci import Digest
 from bot.domain.pipeline_rules import UnknownNameError
 from bot.domain.verbs import VERBS as VERBS_OF_ALL, Person, duration
+from bot.facts.gates import holds_of
 from bot.facts.going_back import shown_at
 from bot.facts.members import for_each, in_time
 from bot.facts.renderings import render
@@ -41,12 +41,13 @@ from bot.ports.record import Commands
 from bot.reconcilers.asked import ask_for_promotion, ask_to_go_back
 from bot.reconcilers.holding import (
     Released,
+    end_own,
     freeze as freeze_environment,
     hold as stop,
     unfreeze as end_freeze,
-    unhold as let_go,
 )
-from bot.reconcilers.publication.publish import brings_unsealed, rules_in_record
+from bot.reconcilers.letting_go import let_go
+from bot.reconcilers.publication.publish import rules_in_record
 from bot.reconcilers.reseal import reseal as reseal_environment
 from bot.reporting.reports import tell_merge
 
@@ -146,10 +147,13 @@ class Request:
         self.argument(1, "an application")
         return view.application(self.application(view))
 
-    def application(self, view: View) -> str:
-        """The application that the second argument names; empty: all of the environment."""
+    def application(self, view: View, others: Collection[str] = ()) -> str:
+        """The application that the second argument names; empty: all of the environment.
+
+        ``others`` are names that mean something, too.
+        """
         name = self.arguments[1] if len(self.arguments) > 1 else ""
-        if name and name not in view.pipeline.applications:
+        if name and name not in {*view.pipeline.applications, *others}:
             raise UnknownNameError("application", name, view.pipeline.applications)
         return name
 
@@ -259,7 +263,7 @@ def _take_over(view: View, environment: Environment, actor: str) -> Sequence[Dig
         # Without a source the next publication is judged whole, as a first one is.
         record = PublicationRecord(scope, environment.ref, tip or NO_COMMIT, "", "", now)
         ports.memory.record_publication(replace(record, rules=rules_in_record(view)))
-    ports.memory.release_hold(scope, HoldKind.BOT)
+    end_own(view, environment)
     ports.audit.append(
         "adopted",
         scope,
@@ -452,10 +456,9 @@ def unhold(request: Request) -> Answer:
     """Let an environment (or one application in it) go on; a foreign tip is accepted with it."""
     target = request.target()
     view, environment = target.view, target.environment
-    application = request.application(view)
+    held = {one.scope.application for one in holds_of(view, environment.name)}
+    application = request.application(view, held - {""})
     done = let_go(view, environment, application, request.who)
-    if any(one.kind is HoldKind.BOT for one in done.ended):
-        accept_tip(view, environment)
     return {**target.identity, "application": application, **_released(done)}
 
 
@@ -532,24 +535,6 @@ def _released(done: Released) -> Answer:
         for one in done.left
     ]
     return {"held": bool(left), "was_held": bool(done.ended), "left": left}
-
-
-def accept_tip(view: View, environment: Environment) -> None:
-    """What made the environment stop is taken as it is: the foreign tip, the rewritten branch."""
-    memory, scope = view.ports.memory, view.scope(environment.name)
-    last = memory.last_publication(view.id, environment.name)
-    tip = view.history.heads().get(environment.ref, "")
-    if last is None or not tip or brings_unsealed(view, environment, tip):
-        return  # what is not sealed is replaced, whoever lets the environment go on
-    contained = view.history.is_ancestor(last.source, view.head) if last.source else False
-    source = last.source if contained else ""
-    if tip != last.commit or source != last.source:
-        now = view.ports.clock.now()
-        record = PublicationRecord(scope, environment.ref, tip, last.commit, source, now)
-        memory.record_publication(replace(record, rules=rules_in_record(view)))
-        # Under a publication's identity: what a person accepted is not reported as ours.
-        facts = {"ref": environment.ref, "commit": tip}
-        view.ports.audit.append("accepted", scope, facts, once=f"published:{view.id}:{tip}")
 
 
 def reseal(request: Request) -> Answer:

@@ -11,7 +11,7 @@ from hypothesis import given, strategies as st
 from bot.cli.main import lockkeeper
 from bot.domain.errors import RejectedError
 from bot.domain.verbs import VERBS, Channel, May, Verb, WrongUsageError, arguments_of, verbs_of
-from bot.formats.slash_command import read_command
+from bot.formats.slash_command import further_commands, read_command
 from bot.reconcilers import comments, operator as commands
 
 NAMES = [verb.name for verb in verbs_of(Channel.COMMENT)]
@@ -72,3 +72,9 @@ def test_a_verb_is_read_however_it_is_typed(body: str) -> None:
 
     assert found is not None
     assert (found.verb, found.rest) == ("hold", "it")
+
+
+def test_commands_below_the_first_line_are_named_and_code_is_not_one() -> None:
+    body = "/recheck\n\n/hold incident\n```\n/freeze prod 8h x\n```\n    /unhold\nplease /retry\n"
+
+    assert further_commands(body, NAMES) == ["hold"]

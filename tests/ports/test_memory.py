@@ -179,11 +179,15 @@ def test_holds_of_an_environment_and_its_applications_stop_it(memory: Memory) ->
     assert set(memory.holds(PROD)) == {own, of_application, everywhere}
 
 
-def test_a_second_hold_replaces_the_reason_and_is_released_once(memory: Memory) -> None:
-    memory.record_hold(Hold(PROD, "freeze", "ada", AT))
-    memory.record_hold(Hold(PROD, "incident", "bob", AT))
+def test_a_person_s_second_hold_replaces_the_reason_and_nobody_else_s(memory: Memory) -> None:
+    bobs = Hold(PROD, "incident", "bob", AT)
+    for one in (Hold(PROD, "freeze", "ada", AT), bobs, Hold(PROD, "audit", "ada", AT)):
+        memory.record_hold(one)
 
-    assert memory.holds(PROD) == [Hold(PROD, "incident", "bob", AT)]
+    assert set(memory.holds(PROD)) == {Hold(PROD, "audit", "ada", AT), bobs}
+    assert memory.release_hold(PROD, HoldKind.PERSON, "ada")
+    assert not memory.release_hold(PROD, HoldKind.PERSON, "ada")
+    assert memory.holds(PROD) == [bobs]
     assert memory.release_hold(PROD, HoldKind.PERSON)
     assert not memory.release_hold(PROD, HoldKind.PERSON)
 

@@ -164,7 +164,6 @@ TALK = (
     "```\n/hold in a block\n```",
     "please\n/hold further down",
     "/lgtm",
-    "/hold" + " x" * 300,
     "//hold",
     "/ hold",
 )

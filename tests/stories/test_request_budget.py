@@ -14,8 +14,11 @@ from tests.world.stage import PIPELINE
 
 pytestmark = pytest.mark.slow
 
-PROPOSED, PUBLISHED = 11, 25
-"""From webhook to pull request and told, and from merge to published and told."""
+PROPOSED, PUBLISHED = 11, 26
+"""From webhook to pull request and told, and from merge to published and told.
+
+The publication asks for the label of the pull request again: it may have come after the seal.
+"""
 FLEET = tuple(f"a{number}" for number in range(5))
 
 

@@ -240,16 +240,26 @@ class GitHubApi:
         is_told = answer.status == HTTPStatus.OK and isinstance(answer.data, list)
         return list(answer.data) if is_told else None
 
-    def in_team(self, repository: GitHubRepository, team: str, login: str) -> bool:
-        """Whether the account is an active member of the team."""
+    def in_team(self, repository: GitHubRepository, team: str, login: str) -> bool | None:
+        """Whether the account is an active member of the team; None: no such team is shown.
+
+        GitHub says 404 to both, so after it the team itself is asked for.
+        """
         organization, _, slug = team.partition("/")
-        path = f"/orgs/{quoted(organization)}/teams/{quoted(slug)}/memberships/{quoted(login)}"
+        path = f"/orgs/{quoted(organization)}/teams/{quoted(slug)}"
         with self._token(repository, permissions.READ_MEMBERS) as token:
-            answer = self.calls.send(token, "GET", path, allow=(404,))
+            member = f"{path}/memberships/{quoted(login)}"
+            answer = self.calls.send(token, "GET", member, allow=(404,))
+            if answer.status == HTTPStatus.NOT_FOUND:
+                seen = self.calls.send(token, "GET", path, allow=(404,))
+                return False if seen.status == HTTPStatus.OK else None
         return answer.status == HTTPStatus.OK and answer.data.get("state") == "active"
 
-    def can_write(self, repository: GitHubRepository, who: Actor) -> bool:
-        """Whether the account, which still has this name, may write to the repository."""
+    def can_write(self, repository: GitHubRepository, who: Actor) -> bool | None:
+        """Whether the account, which still has this name, may write to the repository.
+
+        None: GitHub knows no such account, or does not let the App ask.
+        """
         answer = self._call(
             repository,
             permissions.READ_REPOSITORY,
@@ -257,9 +267,10 @@ class GitHubApi:
             f"/collaborators/{quoted(who.login)}/permission",
             allow=(404,),
         )
+        if answer.status == HTTPStatus.NOT_FOUND:
+            return None
         return (
-            answer.status == HTTPStatus.OK
-            and answer.data.get("permission") in {"admin", "write"}
+            answer.data.get("permission") in {"admin", "write"}
             and (answer.data.get("user") or {}).get("id") == who.id
         )
 

@@ -346,7 +346,7 @@ class MemoryStore:
         ]
 
     def record_hold(self, hold: Hold) -> None:
-        """Stop; a second hold of the same scope and kind replaces the first."""
+        """Stop; a second hold of the same scope, kind and giver replaces the first."""
         values = {
             **_columns(hold.scope),
             "kind": str(hold.kind),
@@ -356,11 +356,16 @@ class MemoryStore:
             "until": text_of(hold.until) if hold.until else "",
         }
         with transaction(self.database) as connection:
-            replace(connection, HOLD, values, ("manifests", "environment", "application", "kind"))
+            same = ("manifests", "environment", "application", "kind", "actor")
+            replace(connection, HOLD, values, same)
 
-    def release_hold(self, scope: Scope, kind: HoldKind) -> bool:
-        """End a hold of exactly this scope and kind; False if there was none."""
-        same = (*_exactly(HOLD, scope), HOLD.c.kind == str(kind))
+    def release_hold(self, scope: Scope, kind: HoldKind, actor: str = "") -> bool:
+        """End holds of exactly this scope and kind; False if there was none.
+
+        Of one giver, or of all where none is named.
+        """
+        whose = [HOLD.c.actor == actor] if actor else []
+        same = (*_exactly(HOLD, scope), HOLD.c.kind == str(kind), *whose)
         with transaction(self.database) as connection:
             return bool(connection.execute(HOLD.delete().where(*same)).rowcount)
 

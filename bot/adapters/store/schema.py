@@ -164,6 +164,17 @@ MIGRATIONS: Final[Sequence[Sequence[str]]] = (
             PRIMARY KEY (sink, manifests, environment, application, event))""",
         "CREATE INDEX lk_notice_due ON lk_notice (sink, done, due)",
     ),
+    (
+        """CREATE TABLE lk_stop_of (
+            manifests BIGINT NOT NULL, environment VARCHAR NOT NULL,
+            application VARCHAR NOT NULL, kind VARCHAR NOT NULL, actor VARCHAR NOT NULL,
+            reason VARCHAR NOT NULL, at VARCHAR NOT NULL, until VARCHAR NOT NULL,
+            PRIMARY KEY (manifests, environment, application, kind, actor))""",
+        """INSERT INTO lk_stop_of
+            SELECT manifests, environment, application, kind, actor, reason, at, until
+            FROM lk_stop""",
+        "DROP TABLE lk_stop",
+    ),
 )
 """For ``migrate``, part ``store``; ``{number}`` counts rows in the order they were written,
 ``{bytes}`` is what holds bytes."""
@@ -215,7 +226,7 @@ SOURCE: Final = _table(
     "lk_source", *(*_SCOPE, "source", "at", "proof"), numbers=["number", "manifests", "github_id"]
 )
 HOLD: Final = _table(
-    "lk_stop", *(*_SCOPE, "kind", "reason", "actor", "at", "until"), numbers=["manifests"]
+    "lk_stop_of", *(*_SCOPE, "kind", "actor", "reason", "at", "until"), numbers=["manifests"]
 )
 ASKED: Final = _table(
     "lk_asked",

@@ -6,6 +6,7 @@ with them is judged like a promotion, and digests together with rules have to co
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -16,18 +17,20 @@ from bot.domain.errors import ConfigurationError, RejectedError
 from bot.domain.gates import Action, Closed, Direction
 from bot.domain.history import CheckState, PullRequest
 from bot.domain.images import RegistryRefusesError
-from bot.domain.jobs import Done, Outcome, RequeueAt
+from bot.domain.jobs import Done, Job, JobKind, Outcome, RequeueAt
 from bot.domain.oci import Digest
 from bot.domain.policy import Result
 from bot.domain.promotion import in_hand, promotion_id
-from bot.domain.publication import LocationKey
+from bot.domain.publication import FileState, LocationKey
 from bot.facts.evidence import Evaluated, evaluate, report_url
 from bot.facts.gates import closed, going_all, labelled, told
 from bot.facts.glass import broken_for_digest
 from bot.facts.granted import Refusal, check_environment, refusals
 from bot.facts.loose_digests import loose_digests
 from bot.facts.promotions_open import ROLLBACK_SUFFIX, note_superseded
+from bot.facts.ref_snapshot import RefSnapshot
 from bot.facts.resolution import is_in_source, is_published
+from bot.facts.restored import stood_together
 from bot.facts.rules import all_mistakes, rules_at
 from bot.facts.rules_in_force import demanded, is_same, lacking_now, rule_set
 from bot.facts.seals import adopted_too_late
@@ -46,6 +49,9 @@ from bot.reporting.reports import tell_commit, tell_pull_request, tell_rules
 from bot.reporting.rules_preview import preview_rules
 from bot.reporting.verdicts import note_verdict
 
+_QUEUED: Final = re.compile(r"gh-readonly-queue/.+/pr-([1-9][0-9]{0,17})-[0-9a-f]{40,64}")
+"""GitHub's branch of a pull request that is in a merge queue."""
+_NO_FILE: Final = FileState("")
 _REMARKS: Final = 20
 """Remarks that are listed one by one."""
 
@@ -101,6 +107,8 @@ def answer_pull_request(view: View, pull_request: PullRequest) -> Outcome:
     judgement = _judge_pull_request(view, pull_request)
     _tell(view, pull_request.head, judgement)
     _tell_rules_wanted(view, pull_request)
+    for tip in (tip for queued, tip in _queued(view) if queued == number):
+        view.ports.jobs.put(Job(JobKind.ANSWER, view.id, "", tip))  # a label counts there, too
     if not _is_promotion(view, pull_request):
         preview_rules(view, pull_request, _fork_point(view, pull_request.head))
     words = f"pull request {number}: {judgement.title}"
@@ -119,9 +127,33 @@ def answer_commit(view: View, commit: str) -> Outcome:
         judgement = _judge_rules(view, commit)
         _answer_merged_rules(view, commit)
     else:
-        judgement = _judge(view, _fork_point(view, commit), commit)
+        by_hand = _labelled_in_queue(view, commit)
+        judgement = _judge(view, _fork_point(view, commit), commit, by_hand=by_hand)
     _tell(view, commit, judgement)
     return Done(f"commit {commit[:7]}: {judgement.title}")
+
+
+def _labelled_in_queue(view: View, commit: str) -> Closed | None:
+    """The hold by hand of a pull request that a merge group brings: the queue asks for no other.
+
+    GitHub makes a branch per pull request in the queue, each on top of those before it.
+    """
+    for number, tip in _queued(view):
+        if not view.history.has(tip) or not view.history.is_ancestor(tip, commit):
+            continue
+        pull_request = view.ports.github.pull_request(view.repository, number)
+        stop = labelled(pull_request) if pull_request.is_open else None
+        if stop is not None:
+            return stop
+    return None
+
+
+def _queued(view: View) -> Iterator[tuple[int, str]]:
+    """The pull requests in the default branch's merge queue, each with its group's head."""
+    for name, tip in view.history.heads().items():
+        found = _QUEUED.match(name)
+        if found is not None:
+            yield int(found[1]), tip
 
 
 def _answer_merged_rules(view: View, commit: str) -> Outcome:
@@ -279,7 +311,9 @@ def _judge(
         return Judgement(CheckState.FAILURE, title, f"{_listed(foreign.holding)}\n\n{way}")
     said = Judgement(CheckState.SUCCESS, "No promoted digest changes", "Nothing to judge.")
     if moved:
-        said = _gated(_judge_digests(view, moved, ours), by_hand or _closed(view, moved))
+        said = _judge_digests(view, moved, ours)
+    change = _Change(view, base, commit, changed)
+    said = _gated(said, (by_hand if moved else None) or _closed(change, moved))
     if unplaced.warnings:
         warnings = f"{said.summary}\n\n**Take note:**\n\n{_listed(unplaced.warnings)}"
         said = replace(said, summary=warnings)
@@ -307,9 +341,42 @@ def _goes_back(view: View, moved: Sequence[Moved]) -> bool:
     )
 
 
-def _closed(view: View, moved: Sequence[Moved]) -> Closed | None:
-    """What stops the merge of these digests; the first that a person has to end, else the last."""
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """Everything that a pull request or a merge group changes."""
+
+    view: View
+    base: str
+    commit: str
+    changed: Collection[str]
+
+    def whole(self, environment: Environment, images: Direction) -> Direction:
+        """Where it goes: back only if what changes beside the images ran with them, too."""
+        own = [one for one in self.changed if environment.owns(one)]
+        states = RefSnapshot(self.view, environment, "", None)
+        is_reshaped = any(
+            (states.state(self.base, path) or _NO_FILE).skeleton
+            != (states.state(self.commit, path) or _NO_FILE).skeleton
+            for path in own
+        )
+        if is_reshaped and not stood_together(self.view, environment, self.commit, own):
+            return Direction.FORWARD
+        return images
+
+
+def _closed(change: _Change, moved: Sequence[Moved]) -> Closed | None:
+    """What stops it in its environments; the first that a person has to end, else the last.
+
+    Configuration waits as images do, in the environments whose files it changes.
+    """
+    view = change.view
     found: list[Closed] = []
+    with_images = {one.environment.name for one in moved}
+    for environment in view.pipeline.environments.values():
+        owned = any(environment.owns(path) for path in change.changed)
+        if owned and environment.name not in with_images:
+            stop = closed(view, environment, "", Action.MERGE)
+            found += [stop] if stop is not None else []
     for environment in {one.environment.name: one.environment for one in moved}.values():
         here = [one for one in moved if one.environment == environment]
         for application in dict.fromkeys(one.place.application for one in here):
@@ -319,7 +386,8 @@ def _closed(view: View, moved: Sequence[Moved]) -> Closed | None:
                 if one.place.application == application and one.written.digest
             ]
             where = view, environment, application, Action.MERGE
-            stop = closed(*where, going_all(view, environment, images))
+            going = change.whole(environment, going_all(view, environment, images))
+            stop = closed(*where, going)
             found += [stop] if stop is not None else []
     lasting = [one for one in found if one.until is None]
     return next(iter(lasting), None) or max(found, key=_end, default=None)

@@ -32,10 +32,11 @@ from bot.domain.publication import (
 from bot.domain.source_refs import NO_REF, SourceRef
 from bot.facts.admission import StoppedError, authorise
 from bot.facts.desired_images import DesiredImage, returning
-from bot.facts.gates import closed, going, stopped
+from bot.facts.gates import closed, going, labelled, stopped, stops_now
 from bot.facts.ref_snapshot import RefSnapshot, may_show
 from bot.facts.renderings import UnfinishedError, render
 from bot.facts.resolution import record_of
+from bot.facts.restored import stood_together
 from bot.facts.seals import comes_back, has_begun, needs_attestation
 from bot.facts.snapshot import Ports, View, look
 from bot.formats.image_names import ImageField
@@ -85,6 +86,7 @@ def publish(ports: Ports, manifests: int, environment: str) -> Outcome:
     if owner not in {"", environment}:
         return _not_its_own(view, view.environment(environment), owner)
     target = view.granted_environment(environment)
+    stops = stops_now(view, target)
     snapshot, stop = _at_desk(view, target)
     if stop is not None or snapshot is None:
         return stop or Done("nothing to do")
@@ -101,10 +103,54 @@ def publish(ports: Ports, manifests: int, environment: str) -> Outcome:
             view, target, view.head, CheckState.FAILURE, f"{target.ref} waits", prose(str(error))
         )
         return Failed(str(error))
+    by_label = _labelled(snapshot, merges)
+    if snapshot.is_first and by_label:
+        return stopped(next(iter(by_label.values())))
+    desk = _Desk(snapshot, merges, stops, {commit: _why(one) for commit, one in by_label.items()})
     ahead = closed(view, target, "", Action.PUBLISH)
-    if ahead is None:
-        return _carry_out(snapshot, merges, _decide(snapshot, merges, {}))
-    return _only_back(snapshot, merges, ahead)
+    return _carry_out(desk) if ahead is None else _only_back(desk, ahead)
+
+
+@dataclass(frozen=True, slots=True)
+class _Desk:
+    """What one publication is decided from."""
+
+    snapshot: RefSnapshot
+    merges: Sequence[Merge]
+    stops: object
+    """What stood in the way when it was looked at, to be compared before anything is shown."""
+    waiting: Mapping[str, tuple[str, ...]]
+    """Merges that somebody stopped -> why."""
+
+
+def _why(found: Closed) -> tuple[str, ...]:
+    return (f"{found.words}; {found.way_out}",)
+
+
+def _labelled(snapshot: RefSnapshot, merges: Sequence[Merge]) -> Mapping[str, Closed]:
+    """Merges whose pull request has the label that holds it, sealed or not."""
+    github, repository = snapshot.view.ports.github, snapshot.view.repository
+    found: dict[str, Closed] = {}
+    for merge in merges:
+        if merge.commit in found or _is_visible(snapshot, merge):
+            continue
+        for number in _sealed_by(snapshot, merge):
+            stop = labelled(github.pull_request(repository, number))
+            if stop is not None:
+                found[merge.commit] = stop
+    return found
+
+
+def _sealed_by(snapshot: RefSnapshot, merge: Merge) -> Iterator[int]:
+    """Pull requests whose merge brought what this one shows; a way back has its own authority."""
+    view, numbers = snapshot.view, set[int]()
+    for place, pin in merge.brought().items():
+        digest = ImageField.parse(pin).digest
+        scope = view.scope(snapshot.environment.name, place.application)
+        for seal in view.ports.memory.seals(scope, Digest(digest)) if digest else ():
+            if seal.pull_request and (snapshot.is_first or seal.merge == merge.commit):
+                numbers.add(seal.pull_request)
+    yield from sorted(numbers)
 
 
 def _tell_revoked(snapshot: RefSnapshot) -> None:
@@ -125,18 +171,19 @@ def _tell_revoked(snapshot: RefSnapshot) -> None:
     )
 
 
-def _only_back(snapshot: RefSnapshot, merges: Sequence[Merge], ahead: Closed) -> Outcome:
+def _only_back(desk: _Desk, ahead: Closed) -> Outcome:
     """Publish what goes back; the rest waits for the opening, and says so."""
+    snapshot, merges = desk.snapshot, desk.merges
     if snapshot.is_first and not all(_goes_back(snapshot, merge) for merge in merges):
         return stopped(ahead)
     waiting = {
-        merge.commit: (f"{ahead.words}; {ahead.way_out}",)
+        merge.commit: _why(ahead)
         for merge in merges
         if not _is_visible(snapshot, merge)
         and _concerns(snapshot, merge)
         and not _goes_back(snapshot, merge)
     }
-    outcome = _carry_out(snapshot, merges, _decide(snapshot, merges, waiting))
+    outcome = _carry_out(replace(desk, waiting={**waiting, **desk.waiting}))
     return stopped(ahead) if waiting and isinstance(outcome, Done) else outcome
 
 
@@ -156,15 +203,20 @@ def _concerns(snapshot: RefSnapshot, merge: Merge) -> bool:
 
 
 def _goes_back(snapshot: RefSnapshot, merge: Merge) -> bool:
-    """Whether a merge changes nothing but digests, all of them to older ones that ran here.
+    """Whether all digests of a merge go to older ones that ran here, or two persons let them pass.
 
-    Or to such as two persons let pass.
+    Other files change with them only to what ran together with them.
     """
     brought = merge.brought()
-    is_digests = snapshot.is_first or not merge.reshaped()  # the first one is shown whole
+    view, environment = snapshot.view, snapshot.environment
+    is_known = (  # the first one is shown whole
+        snapshot.is_first
+        or not merge.reshaped()
+        or stood_together(view, environment, merge.commit, merge.after)
+    )
     return (
         bool(brought)
-        and is_digests
+        and is_known
         and all(_is_older(snapshot, place, pin) for place, pin in brought.items())
     )
 
@@ -514,7 +566,9 @@ def _is_authorised(wish: DesiredImage) -> bool:
 # --- act ---
 
 
-def _carry_out(snapshot: RefSnapshot, merges: Sequence[Merge], decided: Publication) -> Outcome:
+def _carry_out(desk: _Desk) -> Outcome:
+    snapshot, merges = desk.snapshot, desk.merges
+    decided = _decide(snapshot, merges, desk.waiting)
     view, environment = snapshot.view, snapshot.environment
     if snapshot.is_first and decided.held:
         return _needs_adoption(snapshot, decided)
@@ -534,6 +588,9 @@ def _carry_out(snapshot: RefSnapshot, merges: Sequence[Merge], decided: Publicat
         return _refused(snapshot, unproven)
     _adopt_by_file(snapshot, tree)
     commit = _write(snapshot, decided, files, tree)
+    if stops_now(view, environment) != desk.stops:  # the commit is nowhere to be seen yet
+        words = f"somebody stopped {environment.name}, or let it go on, meanwhile: decided anew"
+        return RequeueAt(words, view.ports.clock.now())
     _record_shown(snapshot, commit, tree)
     view.ports.memory.record_publication(
         PublicationRecord(
