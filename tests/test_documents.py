@@ -464,3 +464,39 @@ def test_every_threat_has_a_row_with_a_test_that_is_there_or_its_consequence() -
         assert tests or (verdict == "not held" and remains), name
         assert verdict == "held" or remains.endswith("."), name
         assert all((ROOT / test).is_file() for test in tests), name
+
+
+# --- scenarios ---
+
+ROW = re.compile(r"^\| S(\d+) \| (.+?) \| (.+?) \| ?(.*?) ?\| ?(.*?) ?\|$", re.MULTILINE)
+LINKED_TEST = re.compile(r"\[`(tests/[^`:]+\.py)::(\w+)`\]\(\.\./(tests/[^)]+)\)")
+
+
+def has_test(path: str, name: str) -> bool:
+    """Whether the file is there and defines it where pytest looks, so not within another."""
+    file = ROOT / path
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    return file.is_file() and any(
+        isinstance(node, functions) and node.name == name for node in tree(file).body
+    )
+
+
+def test_the_58_scenarios_have_one_row_each() -> None:
+    text = page("scenarios.md")
+    numbers = re.findall(r"^\| S(\d+) ", text, re.MULTILINE)
+
+    assert [int(number) for number in numbers] == [*range(1, 59)]
+    assert [row[0] for row in ROW.findall(text)] == numbers, "a row has not its five columns"
+
+
+def test_each_of_the_scenarios_has_tests_that_exist_or_says_what_is_missing() -> None:
+    for number, _, _, tests, missing in ROW.findall(page("scenarios.md")):
+        linked = LINKED_TEST.findall(tests)
+
+        assert linked or missing, number
+        assert not missing or re.fullmatch(r"[A-Z].*\.", missing), number
+        assert len(linked) == tests.count("::"), f"S{number} names a test without its link"
+        for path, name, target in linked:
+            assert target == path, number
+            assert name.startswith("test_"), number
+            assert has_test(path, name), f"S{number}: there is no {path}::{name}"
