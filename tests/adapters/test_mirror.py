@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -521,3 +522,11 @@ def test_what_is_kept_has_a_bound() -> None:
     assert (kept.get("a"), kept.get("b"), kept.get("c")) == (b"1234", None, b"1234")
     kept.put("whole", b"0" * 100)
     assert (kept.get("a"), kept.newest()) == (None, ("whole", b"0" * 100))
+
+
+def test_objects_are_read_however_many_files_are_open(mirror: Mirror) -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(1100):  # `select` takes no descriptor from 1,024 on
+            stack.callback(os.close, os.open(os.devnull, os.O_RDONLY))
+        blob = mirror.paths(mirror.heads()["main"])["a.yaml"].blob
+        assert mirror.read(blob) == b"one"

@@ -153,10 +153,11 @@ class _Process:
 
     def _read_until(self, enough: Callable[[], int]) -> int:
         deadline = time.monotonic() + _SECONDS
-        source = self._child.stdout.fileno()
+        source, ready = self._child.stdout.fileno(), select.poll()
+        ready.register(source, select.POLLIN)
         while not (length := enough()):
-            ready, _, _ = select.select([source], [], [], max(0.0, deadline - time.monotonic()))
-            piece = os.read(source, _PIECE) if ready else b""
+            milliseconds = max(0.0, deadline - time.monotonic()) * 1000
+            piece = os.read(source, _PIECE) if ready.poll(milliseconds) else b""
             if not piece:
                 raise OSError("git ended, or said nothing in time")
             self._pending += piece
