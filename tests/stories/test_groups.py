@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bot.domain.jobs import Job, JobKind
-from bot.domain.memory import Hold
+from bot.domain.memory import Hold, Scope
 from tests.world.driver import Driver
 from tests.world.monorepo import MONOREPO, build, change, monorepo, open_pulls, shown
 
@@ -243,3 +243,24 @@ def test_a_group_follows_what_is_published_and_takes_nothing_unknown_for_no(tmp_
 
         said = str(dict(driver.ran)[shop(driver, "stage").key])
         assert "waits for api: in dev env/dev shows a commit that is not Lockkeeper's" in said
+
+
+def test_a_command_on_the_pull_request_means_each_of_them(driver: Driver) -> None:
+    stage = driver.stage
+    released(driver, in_dev(driver, "api", "web"))
+    [pull] = stage.manifests.open_pulls()
+
+    written = stage.rita.comment(pull, "/hold until the load test is over")
+    driver.run(Job(JobKind.COMMENT, stage.manifests.id, subject=str(written.id)))
+
+    holds = driver.ports.memory.holds(Scope(stage.manifests.id, "stage"))
+    assert sorted(one.scope.application for one in holds) == ["api", "web"]
+    explained = stage.rita.comment(pull, "/explain")
+    driver.run(Job(JobKind.COMMENT, stage.manifests.id, subject=str(explained.id)))
+    answer = next(one.body for one in reversed(pull.comments) if one.author.type == "Bot")
+    assert "api in stage" in answer
+    assert "web in stage" in answer
+
+    again = stage.rita.comment(pull, "/unhold")
+    driver.run(Job(JobKind.COMMENT, stage.manifests.id, subject=str(again.id)))
+    assert driver.ports.memory.holds(Scope(stage.manifests.id, "stage")) == []
