@@ -38,6 +38,10 @@ from bot.reconcilers.letting_go import let_go
 from bot.reporting.reports import tell_answer, tell_receipt
 
 _NAMES: Final = frozenset(verb.name for verb in verbs_of(Channel.COMMENT))
+_ONE_OF_MANY: Final = (
+    "this pull request is of several applications, and one commit cannot be promoted for all of "
+    "them; `lockkeeper promote APPLICATION ENVIRONMENT COMMIT` takes one by itself"
+)
 _OF_AN_ENVIRONMENT: Final = frozenset({"freeze", "unfreeze"})
 """Verbs that mean the environment; others mean every application of the pull request."""
 GLASS_LABEL: Final = "lockkeeper/break-glass"
@@ -142,6 +146,9 @@ class _Listener:
         if is_late:
             words = f"{Hearing.LATE.value}, before I saw it, so nothing was done; give it again"
             return self._refuse(command.verb, words)
+        if command.verb == "promote" and len(promotions) > 1:
+            # Each would take the one pull request of the group for itself.
+            return self._refuse(command.verb, _ONE_OF_MANY)
         try:
             given = self._given(promotions[0], command)
             of_all = promotions[:1] if command.verb in _OF_AN_ENVIRONMENT else promotions
@@ -277,7 +284,8 @@ def _of_this(given: Given) -> list[str]:
     number = pull_request.number
     if view.ports.audit.has(superseded_key(view, number)):
         return [f"pull request {number} was closed by me: the default branch has what it asked for"]
-    way = f"reopen it, or `/promote {environment}` here"
+    alone = not given.promotion.application.group
+    way = f"reopen it, or `/promote {environment}` here" if alone else "reopen it"
     return [f"pull request {number} was closed; its digests are not proposed again: {way}"]
 
 

@@ -261,6 +261,13 @@ def test_a_command_on_the_pull_request_means_each_of_them(driver: Driver) -> Non
     assert "api in stage" in answer
     assert "web in stage" in answer
 
+    head = pull.head
+    one = stage.rita.comment(pull, "/promote stage")
+    driver.run(Job(JobKind.COMMENT, stage.manifests.id, subject=str(one.id)))
+    answer = next(one.body for one in reversed(pull.comments) if one.author.type == "Bot")
+    assert "several applications" in answer
+    assert pull.head == head  # none of them took the pull request for itself
+
     again = stage.rita.comment(pull, "/unhold")
     driver.run(Job(JobKind.COMMENT, stage.manifests.id, subject=str(again.id)))
     assert driver.ports.memory.holds(Scope(stage.manifests.id, "stage")) == []

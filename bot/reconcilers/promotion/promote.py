@@ -368,13 +368,9 @@ def _carry_out(
 def _alone(view: View, proposal: Proposal) -> Request:
     """The pull request of one application, in that of its group if it has one."""
     application = proposal.application
-    members = (
-        {one.name for one in view.pipeline.applications.values() if one.group}
-        if (application.group)
-        else {application.name}
-    )
-    members = {one for one in members if view.application(one).lane == application.lane}
-    return Request(proposal.environment, application.lane, (proposal,), tuple(sorted(members)))
+    everybody = view.pipeline.applications.values()
+    members = tuple(one.name for one in everybody if one.lane == application.lane)
+    return Request(proposal.environment, application.lane, (proposal,), members)
 
 
 def _proposal(subject: Subject, chosen: Ready, ask: Asked | None = None) -> Proposal:

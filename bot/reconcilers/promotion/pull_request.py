@@ -355,9 +355,10 @@ def _rejected(view: View, wanted: Wanted, closed: Sequence[PullRequest], promoti
     for pull_request in closed:
         is_same = _asked_for(view, wanted, pull_request, promotion)
         if is_same and not pull_request.merged and not _was_cleaned(view, pull_request):
+            way = "" if len(wanted.sets) > 1 else f", or `/promote {wanted.environment}` on it"
             return (
                 f"pull request {pull_request.number} for the same digests was closed by a person; "
-                f"reopen it, or `/promote {wanted.environment}` on it"
+                f"reopen it{way}"
             )
     taken_back = [
         pull_request.number
